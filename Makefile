@@ -1,0 +1,70 @@
+# Everything one does with Breakwater. `make check` never modifies a file, `make lint` does.
+# Needs Python 3.11 or newer; choose one with `make PYTHON=/path/to/python3.12 …`.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+JOBS ?= 2
+
+.PHONY: help setup setup-dev demo run check lint test failures bench lock clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+$(BIN)/python:
+	@found=""; \
+	for candidate in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
+	  if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then found="$$candidate"; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then echo "Breakwater needs Python 3.11 or newer; install one or name it: make PYTHON=/path/to/python3.12" >&2; exit 2; fi; \
+	echo "setting up $(VENV) with $$("$$found" --version)"; \
+	"$$found" -m venv $(VENV) || { echo "could not create $(VENV); on Debian and Ubuntu: apt install python3-venv" >&2; rm -rf $(VENV); exit 2; }
+
+$(VENV)/.runtime: requirements.txt | $(BIN)/python
+	@echo "installing requirements.txt"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+$(VENV)/.development: requirements-dev.txt | $(BIN)/python
+	@echo "installing requirements-dev.txt"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@ $(VENV)/.runtime
+
+setup: $(VENV)/.runtime ## create .venv and install what the daemon needs
+setup-dev: $(VENV)/.development ## the same, with the tools of the tests
+
+demo: setup ## a wave of signals becomes protected positions, against the local simulator
+	@$(BIN)/python tools/demo.py $(ARGS)
+
+run: setup ## the daemon; arguments in ARGS, e.g. make run ARGS=--dry-run
+	@$(BIN)/python main.py $(ARGS)
+
+check: setup-dev ## project rules, lint, format and types; modifies nothing
+	@$(BIN)/python validate_project.py
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy
+
+lint: setup-dev ## fix what can be fixed, then check
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+	@$(MAKE) --no-print-directory check
+
+test: check ## everything that must pass
+	@$(BIN)/pytest -q -n $(JOBS) --dist loadfile $(ARGS)
+
+failures: setup-dev ## which entries of docs/FAILURES.md a test proves
+	@$(BIN)/python -m tools.failures $(ARGS)
+
+bench: setup-dev ## the figures of docs/ARCHITECTURE.md, measured against the simulator
+	@$(BIN)/python -m tools.bench $(ARGS)
+
+lock: ## renew both pinned lists from the .in files (needs uv)
+	uv pip compile --quiet --universal --no-header --generate-hashes --python-version 3.11 requirements.in -o requirements.txt
+	uv pip compile --quiet --universal --no-header --generate-hashes --python-version 3.11 requirements-dev.in -o requirements-dev.txt
+
+clean: ## caches and build leftovers; never data/
+	@python3 cleanup_project.py --apply

@@ -1,0 +1,100 @@
+"""What every test gets: no real network, no leftover tasks, no blocking call on the loop, a clean environment."""
+
+import asyncio
+import inspect
+import os
+import sys
+from collections.abc import AsyncIterator, Iterator
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+import structlog
+from blockbuster import BlockBuster
+
+PROJECT = Path(__file__).resolve().parent.parent
+SETTING_PREFIXES = ("BINANCE_", "BYBIT_", "OKX_", "SIGNAL_", "WAVE_", "TRAILING_", "AGED_", "TELEGRAM_")
+
+
+class RealNetworkError(AssertionError):
+    """A test tried to leave this machine."""
+
+
+def _is_local(host: object) -> bool:
+    if host is None or host in {"", "localhost", "testserver"}:
+        return True
+    try:
+        return ip_address(host.decode() if isinstance(host, bytes) else str(host)).is_loopback
+    except ValueError:
+        return False
+
+
+def _guard(event: str, args: tuple[object, ...]) -> None:
+    """Audit hook: connecting and name resolution stay on loopback, whatever library asks."""
+    if event == "socket.connect" and isinstance(args[1], tuple):
+        if not _is_local(args[1][0]):
+            raise RealNetworkError(f"a test connected to {args[1]!r}; use the simulator or a loopback server")
+    elif event == "socket.getaddrinfo" and not _is_local(args[0]):
+        raise RealNetworkError(f"a test resolved {args[0]!r}; use the simulator or a loopback server")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    del config
+    sys.addaudithook(_guard)
+    for name in [name for name in os.environ if name.startswith(SETTING_PREFIXES)]:
+        del os.environ[name]  # a developer's keys must never reach a test or a process it starts
+
+
+@pytest.fixture
+def project_root() -> Path:
+    return PROJECT
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The reference material beside the project; a test that needs it is skipped where it is not laid out."""
+    folder = PROJECT.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip("the reference material ../shared is not laid out here")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _clean_logging_context() -> Iterator[None]:
+    yield
+    structlog.contextvars.clear_contextvars()
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+async def _tasks_end_with_the_test() -> AsyncIterator[None]:
+    before = asyncio.all_tasks()
+    yield
+    for _ in range(3):  # a task that was just cancelled or finished needs a turn to leave the loop's set
+        await asyncio.sleep(0)
+    left = {task for task in asyncio.all_tasks() - before if not task.done() and task is not asyncio.current_task()}
+    names = sorted(task.get_name() + " " + repr(task.get_coro()) for task in left)
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+    assert not names, f"the test left tasks running: {names}"
+
+
+@pytest.fixture(autouse=True)
+def _strict_loop(request: pytest.FixtureRequest) -> Iterator[None]:
+    """For async tests: no task outlives the test, and no code of `core` blocks the loop."""
+    function = getattr(request, "function", None)
+    inner = getattr(getattr(function, "hypothesis", None), "inner_test", function)
+    if not inspect.iscoroutinefunction(inner):
+        yield
+        return
+    request.getfixturevalue("_tasks_end_with_the_test")
+    if request.node.get_closest_marker("may_block"):
+        yield
+        return
+    detector = BlockBuster(scanned_modules=["core"])
+    detector.activate()
+    try:
+        yield
+    finally:
+        detector.deactivate()
