@@ -1,0 +1,47 @@
+"""What we concluded. Past tense, frozen, handed to the must-consumers in the same step and to the may-consumers later."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.domain.ids import ClientOrderId, InstrumentId
+from core.domain.money import Price, Quantity
+from core.domain.order import Order
+from core.domain.position import Position
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderChanged:
+    """An order moved; `before` is None for one that was just registered."""
+
+    before: Order | None
+    order: Order
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PositionChanged:
+    """A fill opened, grew, shrank or closed a position."""
+
+    position: Position
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PositionProtected:
+    """The venue confirmed a stop for the whole quantity; milliseconds are between the venue's own stamps."""
+
+    instrument: InstrumentId
+    stop: ClientOrderId
+    trigger_price: Price
+    quantity: Quantity
+    unprotected_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inconsistent:
+    """Something told cannot be true beside what is known: reconcile this venue."""
+
+    instrument: InstrumentId
+    what: str
+
+
+Event = OrderChanged | PositionChanged | PositionProtected | Inconsistent

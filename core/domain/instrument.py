@@ -1,0 +1,43 @@
+"""What a venue allows for one instrument: steps, limits, status. Rounding happens here and takes a direction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+
+from core.domain.ids import Asset, InstrumentId
+from core.domain.money import Notional, Price, Quantity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LotRule:
+    """Quantity limits of one order type, base units."""
+
+    minimum: Quantity
+    maximum: Quantity
+    step: Quantity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instrument:
+    """One linear perpetual. `tradable` is the venue's status word already judged (only TRADING is)."""
+
+    id: InstrumentId
+    venue_symbol: str
+    quote: Asset
+    tick: Price
+    lot: LotRule
+    market_lot: LotRule
+    min_notional: Notional
+    tradable: bool
+    max_leverage: int
+
+    def round_quantity(self, quantity: Decimal, rule: LotRule) -> Quantity:
+        """Down to the step: never more than was asked for."""
+        return Quantity((quantity / rule.step).to_integral_value(ROUND_FLOOR) * rule.step)
+
+    def round_price_down(self, price: Decimal) -> Price:
+        return Price((price / self.tick).to_integral_value(ROUND_FLOOR) * self.tick)
+
+    def round_price_up(self, price: Decimal) -> Price:
+        return Price((price / self.tick).to_integral_value(ROUND_CEILING) * self.tick)

@@ -1,0 +1,217 @@
+"""One order from intent to end. The state machine is the table `NEXT`; nothing else decides what may follow what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from core.domain.ids import ClientOrderId, InstrumentId, Leg, PositionId, SignalId, TradeId, VenueOrderId
+from core.domain.money import ZERO, Price, Quantity
+from core.domain.signal import Side
+
+if TYPE_CHECKING:
+    from core.domain.reports import FillReport, OrderStatusReport
+
+
+class OrderType(StrEnum):
+    MARKET = "market"
+    LIMIT_IOC = "limit_ioc"
+    STOP_MARKET = "stop_market"
+
+
+class TriggerReference(StrEnum):
+    """Which price fires a stop; INV-6 compares against this one."""
+
+    MARK_PRICE = "MARK_PRICE"
+    CONTRACT_PRICE = "CONTRACT_PRICE"
+
+
+class OrderStatus(StrEnum):
+    INITIALIZED = "initialized"
+    """Intent is made (and, for entries, durable); nothing was sent."""
+    IN_FLIGHT = "in_flight"
+    """Sent, not acknowledged. Keeps its reservation however long it lasts."""
+    ABSENT = "absent"
+    """The venue said "no such order" past its consistency delay. Ended, but any later word of the venue outranks it."""
+    ACCEPTED = "accepted"
+    TRIGGERED = "triggered"
+    """A conditional order fired; its child order (same client order id) decides the rest."""
+    PARTIALLY_FILLED = "partially_filled"
+    FILLED = "filled"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+
+
+class Move(StrEnum):
+    """What a told status means for an order that already has one."""
+
+    APPLY = "apply"
+    STALE = "stale"
+    """Old news, told late or twice: the order has been further already."""
+    ILLEGAL = "illegal"
+    """The two cannot both be true: journaled, order untouched, reconciliation asked for."""
+
+
+_S = OrderStatus
+RANK: dict[OrderStatus, int] = {
+    _S.INITIALIZED: 0,
+    _S.IN_FLIGHT: 1,
+    _S.ABSENT: 2,
+    _S.ACCEPTED: 3,
+    _S.TRIGGERED: 4,
+    _S.PARTIALLY_FILLED: 5,
+    _S.CANCELED: 6,
+    _S.EXPIRED: 6,
+    _S.REJECTED: 6,
+    _S.FILLED: 7,
+}
+"""How far an order has come. Reports are joined by it, so arrival order and repetition cannot matter (UDS-06)."""
+
+_CONTRADICTIONS = frozenset(
+    {
+        (_S.CANCELED, _S.EXPIRED),
+        (_S.CANCELED, _S.REJECTED),
+        (_S.EXPIRED, _S.CANCELED),
+        (_S.EXPIRED, _S.REJECTED),
+        (_S.REJECTED, _S.CANCELED),
+        (_S.REJECTED, _S.EXPIRED),
+        (_S.PARTIALLY_FILLED, _S.REJECTED),
+        (_S.FILLED, _S.REJECTED),
+        (_S.REJECTED, _S.PARTIALLY_FILLED),
+        (_S.REJECTED, _S.FILLED),
+    }
+)
+
+NEXT: dict[tuple[OrderStatus, OrderStatus], Move] = {
+    (old, new): Move.ILLEGAL
+    if (old, new) in _CONTRADICTIONS
+    else Move.APPLY
+    if RANK[new] > RANK[old]
+    else Move.STALE
+    for old in OrderStatus
+    for new in OrderStatus
+}
+"""Every pair. Real oddities that are legal: canceled then filled (a fill was under way), absent then accepted (the
+look-up was too early), accepted then rejected (a stop refused when it triggered, STP-19)."""
+
+ENDED = frozenset({_S.FILLED, _S.CANCELED, _S.EXPIRED, _S.REJECTED, _S.ABSENT})
+UNACKNOWLEDGED = frozenset({_S.INITIALIZED, _S.IN_FLIGHT})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderIntent:
+    """What we decided to send. Durable before the wire (INV-2) and never changed afterwards.
+
+    `quantity` base units, already on the step; `price` only for LIMIT_IOC, `trigger_price` only for STOP_MARKET, both
+    on the tick. `stop_loss_percent` of the fill price travels with an entry so that a restart protects it alike.
+    """
+
+    client_order_id: ClientOrderId
+    instrument: InstrumentId
+    leg: Leg
+    attempt: int
+    signal_id: SignalId
+    position_id: PositionId
+    side: Side
+    type: OrderType
+    quantity: Quantity
+    reduce_only: bool
+    price: Price | None = None
+    trigger_price: Price | None = None
+    trigger_reference: TriggerReference = TriggerReference.MARK_PRICE
+    decision_price: Price | None = None
+    stop_loss_percent: Decimal | None = None
+    wave_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """State of one order. `filled` and `average_price` come from trades only; `reported_filled` is the venue's own sum,
+    and when it is ahead, trades are missing."""
+
+    intent: OrderIntent
+    status: OrderStatus = OrderStatus.INITIALIZED
+    venue_order_id: VenueOrderId | None = None
+    filled: Quantity = Quantity(ZERO)
+    cost: Decimal = ZERO
+    reported_filled: Quantity = Quantity(ZERO)
+    trade_ids: frozenset[TradeId] = frozenset()
+    venue_time_ms: int = 0
+    detail: str = ""
+
+    @property
+    def client_order_id(self) -> ClientOrderId:
+        return self.intent.client_order_id
+
+    @property
+    def instrument(self) -> InstrumentId:
+        return self.intent.instrument
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED
+
+    @property
+    def average_price(self) -> Price | None:
+        return Price(self.cost / self.filled) if self.filled else None
+
+    @property
+    def fills_missing(self) -> Quantity:
+        """Base units the venue says are filled and for which no trade was seen yet."""
+        return Quantity(max(ZERO, self.reported_filled - self.filled))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IllegalReport:
+    """A report the table does not allow, or one that fills more than was ordered; the order was left as it was."""
+
+    order: Order
+    told: str
+
+
+def apply_status(order: Order, report: OrderStatusReport) -> Order | IllegalReport:
+    """The order after `report`; the same object when the report is old news.
+
+    Status and cumulative quantity are joined separately: each only ever grows.
+    """
+    move = NEXT[order.status, report.status]
+    reported = ZERO if report.conditional else report.filled
+    if move is Move.ILLEGAL or reported > order.intent.quantity:
+        return IllegalReport(order=order, told=f"{report.status}, filled {report.filled} of {order.intent.quantity}")
+    if move is Move.STALE and reported <= order.reported_filled:
+        return order
+    return replace(
+        order,
+        status=report.status if move is Move.APPLY else order.status,
+        venue_order_id=report.venue_order_id,
+        reported_filled=Quantity(max(order.reported_filled, reported)),
+        venue_time_ms=max(order.venue_time_ms, report.venue_time_ms),
+        detail=report.detail or order.detail,
+    )
+
+
+def apply_fill(order: Order, fill: FillReport) -> Order | IllegalReport:
+    """The order after one trade; the same object when that trade id was already counted."""
+    if fill.trade_id in order.trade_ids:
+        return order
+    filled = order.filled + fill.quantity
+    if filled > order.intent.quantity:
+        return IllegalReport(order=order, told=f"trade {fill.trade_id} fills {filled} of {order.intent.quantity}")
+    told = OrderStatus.FILLED if filled == order.intent.quantity else OrderStatus.PARTIALLY_FILLED
+    if NEXT[order.status, told] is Move.ILLEGAL:
+        return IllegalReport(order=order, told=f"trade {fill.trade_id} on a {order.status} order")
+    status = told if NEXT[order.status, told] is Move.APPLY else order.status
+    return replace(
+        order,
+        status=status,
+        venue_order_id=fill.venue_order_id,
+        filled=Quantity(filled),
+        cost=order.cost + fill.quantity * fill.price,
+        reported_filled=Quantity(max(order.reported_filled, filled)),
+        trade_ids=order.trade_ids | {fill.trade_id},
+        venue_time_ms=max(order.venue_time_ms, fill.venue_time_ms),
+    )
+

@@ -1,0 +1,99 @@
+"""A position built from its own fills. The entry price is the average of entry fills and is never rewritten (INV-7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from core.domain.ids import InstrumentId, PositionId, SignalId
+from core.domain.money import HUNDRED, ZERO, Price, Quantity
+from core.domain.order import OrderIntent
+from core.domain.reports import FillReport
+from core.domain.signal import Side
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """`side` BUY = long. `quantity` base units, unsigned, 0 once closed. `realized` is gross of `fees`, both in quote coin
+    when the venue charges fees there. Times are venue UTC ms. `stop_loss_percent` is of the fill price."""
+
+    id: PositionId
+    instrument: InstrumentId
+    side: Side
+    quantity: Quantity
+    entry_quantity: Quantity
+    entry_cost: Decimal
+    stop_loss_percent: Decimal
+    opened_ms: int
+    signal_id: SignalId = SignalId("")
+    realized: Decimal = ZERO
+    fees: Decimal = ZERO
+    exit_quantity: Quantity = Quantity(ZERO)
+    exit_cost: Decimal = ZERO
+    closed_ms: int | None = None
+
+    @property
+    def entry_price(self) -> Price:
+        return Price(self.entry_cost / self.entry_quantity)
+
+    @property
+    def open(self) -> bool:
+        return self.quantity > ZERO
+
+    @property
+    def notional(self) -> Decimal:
+        return self.quantity * self.entry_price
+
+    def unrealized(self, mark: Decimal) -> Decimal:
+        """Quote coin, before fees."""
+        return (mark - self.entry_price) * self.quantity * self.side.sign
+
+    def profit_percent(self, mark: Decimal) -> Decimal:
+        """Of the entry price; leverage has no say in it (POS-11)."""
+        return (mark / self.entry_price - 1) * HUNDRED * self.side.sign
+
+
+class FillWithoutPosition(ValueError):
+    """A reducing fill for which no open position is known, or one larger than it: ask the venue, change nothing."""
+
+
+def open_or_add(position: Position | None, fill: FillReport, intent: OrderIntent, default_stop: Decimal) -> Position:
+    """The position after a fill of its entry order."""
+    if position is None or not position.open:
+        return Position(
+            id=intent.position_id,
+            instrument=fill.instrument,
+            side=intent.side,
+            quantity=fill.quantity,
+            entry_quantity=fill.quantity,
+            entry_cost=fill.quantity * fill.price,
+            stop_loss_percent=intent.stop_loss_percent if intent.stop_loss_percent is not None else default_stop,
+            opened_ms=fill.venue_time_ms,
+            signal_id=intent.signal_id,
+            fees=fill.fee,
+        )
+    if position.side is not intent.side:
+        raise FillWithoutPosition(f"{fill.instrument}: an entry fill {fill.side} met a {position.side} position")
+    return replace(
+        position,
+        quantity=Quantity(position.quantity + fill.quantity),
+        entry_quantity=Quantity(position.entry_quantity + fill.quantity),
+        entry_cost=position.entry_cost + fill.quantity * fill.price,
+        fees=position.fees + fill.fee,
+    )
+
+
+def reduce(position: Position | None, fill: FillReport) -> Position:
+    """The position after a fill of a closing order."""
+    if position is None or fill.side is position.side or fill.quantity > position.quantity:
+        raise FillWithoutPosition(f"{fill.instrument}: {fill.side} {fill.quantity} closes nothing we know of")
+    remaining = Quantity(position.quantity - fill.quantity)
+    return replace(
+        position,
+        quantity=remaining,
+        realized=position.realized + (fill.price - position.entry_price) * fill.quantity * position.side.sign,
+        fees=position.fees + fill.fee,
+        exit_quantity=Quantity(position.exit_quantity + fill.quantity),
+        exit_cost=position.exit_cost + fill.quantity * fill.price,
+        closed_ms=fill.venue_time_ms if remaining == ZERO else None,
+    )

@@ -1,0 +1,97 @@
+"""What a venue says. Events are what we conclude from it. Reports never change after they were made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+from core.domain.ids import Asset, ClientOrderId, InstrumentId, TradeId, VenueName, VenueOrderId
+from core.domain.money import Price, Quantity
+from core.domain.order import OrderStatus
+from core.domain.signal import Side
+
+
+class Source(StrEnum):
+    STREAM = "stream"
+    REST = "rest"
+    RECONCILIATION = "reconciliation"
+
+
+class PositionSide(StrEnum):
+    """BOTH in one-way mode; LONG or SHORT in hedge mode."""
+
+    BOTH = "both"
+    LONG = "long"
+    SHORT = "short"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FillReport:
+    """One trade. Deduplicated by (venue, symbol, trade id); `fee` is positive when paid, in `fee_asset`."""
+
+    instrument: InstrumentId
+    client_order_id: ClientOrderId
+    venue_order_id: VenueOrderId
+    trade_id: TradeId
+    side: Side
+    quantity: Quantity
+    price: Price
+    fee: Decimal
+    fee_asset: Asset
+    realized: Decimal
+    maker: bool
+    venue_time_ms: int
+    source: Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderStatusReport:
+    """State of one order. `conditional`: the report speaks of the untriggered parent (Binance algo order), whose
+    quantities are never fills; the child it becomes has the same client order id and reports with False.
+
+    `filled` is cumulative, base units. `average_price` None when the venue did not say (Binance POST answers).
+    """
+
+    instrument: InstrumentId
+    client_order_id: ClientOrderId
+    venue_order_id: VenueOrderId
+    status: OrderStatus
+    side: Side
+    quantity: Quantity
+    filled: Quantity
+    average_price: Price | None
+    trigger_price: Price | None
+    reduce_only: bool
+    conditional: bool
+    venue_time_ms: int
+    source: Source
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PositionReport:
+    """The venue's position, quantity signed (negative = short). Zero means flat, and only a report may say so."""
+
+    instrument: InstrumentId
+    position_side: PositionSide
+    quantity: Quantity
+    entry_price: Price | None
+    mark_price: Price | None
+    venue_time_ms: int
+    source: Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BalanceReport:
+    """Absolute figures, overwrite never add. `available` None when this message does not carry it."""
+
+    venue: VenueName
+    asset: Asset
+    wallet: Decimal
+    available: Decimal | None
+    venue_time_ms: int
+    source: Source
+
+
+Report = FillReport | OrderStatusReport | PositionReport | BalanceReport

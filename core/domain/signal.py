@@ -1,0 +1,57 @@
+"""A signal after it was parsed and bounded at the edge; everything in it can be trusted to be well formed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+from core.domain.ids import InstrumentId, SignalId
+
+
+class Side(StrEnum):
+    """Direction of an order. A long is opened by BUY and closed by SELL."""
+
+    BUY = "buy"
+    SELL = "sell"
+
+    @property
+    def opposite(self) -> Side:
+        return Side.SELL if self is Side.BUY else Side.BUY
+
+    @property
+    def sign(self) -> int:
+        return 1 if self is Side.BUY else -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignalParameters:
+    """What a signal may ask for itself; None = the configured default. Percent of the fill price."""
+
+    stop_loss_percent: Decimal | None = None
+    max_trades: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signal:
+    """Once-only by `id` within `source`, also across restarts (PRODUCT §2 W)."""
+
+    id: SignalId
+    source: str
+    instrument: InstrumentId
+    side: Side
+    score: Decimal
+    event_time_ms: int
+    expires_at_ms: int
+    parameters: SignalParameters = SignalParameters()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unusable:
+    """A signal that could not become one: the reason code, the sentence, and what could be read of it."""
+
+    id: SignalId
+    source: str
+    code: str
+    detail: str
+    symbol: str

@@ -1,0 +1,59 @@
+"""Every refusal is a code, a sentence and the values that led to it (INV-14, VAL-11)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why a signal did not become an order. The text is stable: it is journaled, counted and searched for."""
+
+    MALFORMED = "malformed"
+    SIDE_MISSING = "side_missing"
+    SIDE_CONFLICT = "side_conflict"
+    VENUE_UNKNOWN = "venue_unknown"
+    VENUE_MISSING = "venue_missing"
+    VENUE_OFF = "venue_off"
+    VENUE_CONFLICT = "venue_conflict"
+    SYMBOL_UNKNOWN = "symbol_unknown"
+    SYMBOL_NOT_TRADING = "symbol_not_trading"
+    QUOTE_NOT_ENABLED = "quote_not_enabled"
+    STOPLISTED = "stoplisted"
+    SHORTS_OFF = "shorts_off"
+    EXPIRED = "expired"
+    ALREADY_SEEN = "already_seen"
+    SCORE_TOO_LOW = "score_too_low"
+    PREFETCH_FAILED = "prefetch_failed"
+    DUPLICATE_POSITION = "duplicate_position"
+    PENDING_ORDER = "pending_order"
+    NO_PRICE = "no_price"
+    STALE_PRICE = "stale_price"
+    STREAM_DOWN = "stream_down"
+    BELOW_MINIMUM = "below_minimum"
+    ABOVE_MAXIMUM = "above_maximum"
+    LEVERAGE_UNCONFIRMED = "leverage_unconfirmed"
+    WAVE_LIMIT = "wave_limit"
+    MAX_POSITIONS = "max_positions"
+    MAX_EXPOSURE = "max_exposure"
+    BALANCE_UNKNOWN = "balance_unknown"
+    BALANCE_TOO_LOW = "balance_too_low"
+    TRADING_OFF = "trading_off"
+    NOT_ACTIVE = "not_active"
+    JOURNAL_UNWRITABLE = "journal_unwritable"
+    REJECTED = "rejected_by_venue"
+    NOT_FILLED = "not_filled"
+    WAVE_TIMEOUT = "wave_timeout"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denied:
+    """We refused, before the wire. `values` names the setting and the numbers compared, as text."""
+
+    reason: Reason
+    detail: str
+    values: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}"

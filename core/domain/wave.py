@@ -1,0 +1,94 @@
+"""A wave: signals that are decided together. Ranking and slots are plain, deterministic functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from core.domain.ids import ClientOrderId, InstrumentId, WaveId
+from core.domain.money import Price, Quantity
+from core.domain.signal import Signal, Unusable
+from core.domain.sizing import Sized
+from core.domain.verdict import Denied
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wave:
+    """`received_ms` is when the first of its signals arrived, UTC ms."""
+
+    id: WaveId
+    source: str
+    received_ms: int
+    signals: tuple[Signal, ...]
+    unusable: tuple[Unusable, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A signal that passed every filter of its own venue, with its size at the price that was looked at."""
+
+    signal: Signal
+    price: Price
+    size: Sized
+
+
+def ranked(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Best score first; ties by signal id, so that the same wave is always decided the same way (SIG-03)."""
+    return sorted(candidates, key=lambda c: (-c.signal.score, c.signal.id))
+
+
+class LegState(StrEnum):
+    """Where one signal's order stands in its wave."""
+
+    REFUSED = "refused"
+    WORKING = "working"
+    UNKNOWN = "unknown"
+    UNPROTECTED = "unprotected"
+    PROTECTED = "protected"
+    FLATTENED = "flattened"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leg:
+    """One row of the wave report. Prices per base unit, quantity base units, milliseconds by the venue's own stamps."""
+
+    signal: Signal
+    state: LegState
+    denied: Denied | None = None
+    client_order_id: ClientOrderId | None = None
+    quantity: Quantity | None = None
+    fill_price: Price | None = None
+    stop_price: Price | None = None
+    unprotected_ms: int | None = None
+
+    @property
+    def instrument(self) -> InstrumentId:
+        return self.signal.instrument
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageTimes:
+    """Milliseconds since the first frame of the wave, this host's clock; None = the stage was not reached."""
+
+    prefetched: float | None = None
+    validated: float | None = None
+    allocated: float | None = None
+    journaled: float | None = None
+    acknowledged: float | None = None
+    protected: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaveReport:
+    wave_id: WaveId
+    source: str
+    received_ms: int
+    legs: tuple[Leg, ...]
+    unusable: tuple[Unusable, ...]
+    stages: StageTimes
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing of the wave is undecided or unprotected."""
+        return all(leg.state not in (LegState.WORKING, LegState.UNKNOWN, LegState.UNPROTECTED) for leg in self.legs)

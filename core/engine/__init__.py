@@ -1,0 +1,1 @@
+"""The async shell: owns tasks, queues and state, feeds the domain, talks to the ports."""

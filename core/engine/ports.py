@@ -1,0 +1,330 @@
+"""What the engine needs from the world, stated by its user. Adapters implement these; tests pass fakes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Protocol
+
+from core.domain.ids import Asset, ClientOrderId, InstrumentId, Symbol, VenueName
+from core.domain.instrument import Instrument
+from core.domain.money import Price
+from core.domain.order import Order, OrderIntent
+from core.domain.position import Position
+from core.domain.reports import BalanceReport, FillReport, OrderStatusReport, PositionReport, Report
+from core.domain.signal import Signal, Unusable
+
+# --- venues ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """The venue took the command; `reports` are what its answer says (may be empty)."""
+
+    reports: tuple[Report, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """A definite no: nothing was executed. `code` is the venue's raw code as text."""
+
+    code: str
+    detail: str
+    would_trigger: bool = False
+    """The stop level was already crossed at the venue (STP-06)."""
+    nothing_to_reduce: bool = False
+    """A reduce-only order found no position; re-read it, the code alone proves nothing (ORD-08)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unknown:
+    """Sent, outcome not known (DESIGN §3.1): ask by client order id. `cause` is for people."""
+
+    cause: str
+
+
+Outcome = Accepted | Rejected | Unknown
+
+
+class NotFound(StrEnum):
+    """The venue positively answered that it has no such order (which may still be too early, ORD-03)."""
+
+    NOT_FOUND = "not_found"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountSettings:
+    """Read at start. `leverage` per unified symbol; symbols missing from it are unknown, not 1."""
+
+    hedge_mode: bool
+    can_trade: bool
+    multi_assets: bool
+    leverage: Mapping[Symbol, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MassStatus:
+    """One consistent-as-possible picture: working orders (plain and conditional), positions, balances.
+
+    Built only from answers that all succeeded: a failed part raises, it is never an empty list (INV-5).
+    `requested_ms` is our clock before the first request: reports newer than it on the stream win.
+    """
+
+    venue: VenueName
+    requested_ms: int
+    orders: tuple[OrderStatusReport, ...]
+    positions: tuple[PositionReport, ...]
+    balances: tuple[BalanceReport, ...]
+
+
+class VenueClient(Protocol):
+    """REST side of one venue. Reads raise VenueError; commands answer an Outcome and raise only on programming errors
+    and cancellation."""
+
+    @property
+    def name(self) -> VenueName: ...
+    @property
+    def instruments(self) -> Mapping[Symbol, Instrument]: ...
+
+    async def open(self) -> None:
+        """Load instruments, measure the clock offset, warm the connection pool. Raises VenueError, StartRefused."""
+        ...
+
+    async def close(self) -> None: ...
+    async def submit(self, intent: OrderIntent) -> Outcome: ...
+    async def cancel(self, order: Order) -> Outcome:
+        """Cancel a resting order, conditional or plain. "Unknown order" is Rejected: look it up (it may have filled)."""
+        ...
+
+    async def query_order(self, intent: OrderIntent) -> OrderStatusReport | NotFound:
+        """By client order id in every store where this kind of order can be. Raises VenueError."""
+        ...
+
+    async def fills(self, instrument: InstrumentId, since_ms: int) -> Sequence[FillReport]:
+        """Own trades, oldest first, complete from `since_ms` (venue time). `client_order_id` may be "" where the venue
+        does not tell it; `venue_order_id` is always there. Raises VenueError."""
+        ...
+
+    async def positions(self) -> Sequence[PositionReport]: ...
+    async def balances(self) -> Sequence[BalanceReport]: ...
+    async def mass_status(self) -> MassStatus: ...
+    async def account_settings(self) -> AccountSettings: ...
+    async def set_leverage(self, symbol: Symbol, leverage: int) -> None: ...
+
+
+class ReportSink(Protocol):
+    async def __call__(self, reports: Sequence[Report]) -> None:
+        """Take reports that belong together. Waits while the queue is full; never drops."""
+        ...
+
+
+class StreamState(StrEnum):
+    DOWN = "down"
+    LIVE = "live"
+
+
+class UserStream(Protocol):
+    """Private stream of one venue. `run` supervises until cancelled: connect, keep alive, swap keys, resume."""
+
+    @property
+    def state(self) -> StreamState: ...
+    @property
+    def live_since_ms(self) -> int | None: ...
+    @property
+    def reconnect_count(self) -> int: ...
+    @property
+    def stale_key_swap_count(self) -> int: ...
+    async def run(self) -> None: ...
+    async def wait_live(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """A live price. `received` is monotonic seconds (clock.Clock); age limits compare on it."""
+
+    mark: Price | None
+    bid: Price | None
+    ask: Price | None
+    venue_time_ms: int
+    received: float
+
+
+class MarketData(Protocol):
+    """Live prices of one venue; a desired set of symbols, subscribed and confirmed by data."""
+
+    def quote(self, symbol: Symbol) -> Quote | None: ...
+    def want(self, symbols: Sequence[Symbol]) -> None:
+        """Add to the desired set of per-symbol streams."""
+        ...
+
+    async def run(self) -> None: ...
+
+
+# --- signals --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignalBatch:
+    """What arrived together, before once-only and expiry checks. `received` monotonic seconds of the first frame."""
+
+    source: str
+    received: float
+    received_ms: int
+    signals: tuple[Signal, ...]
+    unusable: tuple[Unusable, ...]
+
+
+class SignalSource(Protocol):
+    async def run(self, emit: Callable[[SignalBatch], None]) -> None:
+        """Until cancelled; reconnects by itself."""
+        ...
+
+
+# --- storage --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaveMark:
+    """The wave is being processed; written before anything else of it. `finished_ms` closes its book."""
+
+    wave_id: str
+    source: str
+    received_ms: int
+    finished_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignalMark:
+    """Once-only key of a signal and the verdict reached (code "" = accepted; values as a flat text map)."""
+
+    source: str
+    signal_id: str
+    wave_id: str
+    venue: str
+    symbol: str
+    side: str
+    score: str
+    code: str
+    detail: str
+    time_ms: int
+    values: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntentRecord:
+    intent: OrderIntent
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderRecord:
+    """Latest status of an order; replaces the previous row of the same client order id."""
+
+    order: Order
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FillRecord:
+    fill: FillReport
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PositionRecord:
+    """Latest state of a position; replaces the previous row of the same position id."""
+
+    position: Position
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateRecord:
+    """One durable key/value: trading state, risk counters. Value is JSON text."""
+
+    key: str
+    value: str
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionRecord:
+    """Raw material for learning (DESIGN §3.18); decimals as text."""
+
+    client_order_id: ClientOrderId
+    values: Mapping[str, str]
+    time_ms: int
+
+
+Record = (
+    WaveMark | SignalMark | IntentRecord | OrderRecord | FillRecord | PositionRecord | StateRecord | ExecutionRecord
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalState:
+    """What a start needs. `orders` are those not ended, plus every order of an open position; `positions` the open ones;
+    `seen_signals` the (source, id) pairs of the last 7 days; `unfinished_waves` the ids without `finished_ms`."""
+
+    orders: tuple[Order, ...]
+    positions: tuple[Position, ...]
+    seen_signals: frozenset[tuple[str, str]]
+    unfinished_waves: tuple[str, ...]
+    values: Mapping[str, str]
+
+
+class Journal(Protocol):
+    """SQLite behind one writer. All work runs through one injected `concurrent.futures.Executor` with a single worker
+    (simulation passes an inline one), so nothing blocks the loop."""
+
+    async def append(self, records: Sequence[Record]) -> None:
+        """Durable (fully synced) when this returns; concurrent callers share one commit. Records posted earlier with
+        `append_nowait` are written before these. Raises JournalUnwritable."""
+        ...
+
+    def append_nowait(self, records: Sequence[Record]) -> None:
+        """Write soon, without sync and without waiting; order among records is kept."""
+        ...
+
+    @property
+    def writable(self) -> bool:
+        """False after a failed write until one succeeds again; entries stop meanwhile (JRN-09)."""
+        ...
+
+    async def load(self) -> JournalState: ...
+    async def close(self) -> None:
+        """Write what is queued, checkpoint, close."""
+        ...
+
+
+class AuditLog(Protocol):
+    def record(self, kind: str, data: Mapping[str, Any]) -> None:
+        """Append to the hash chain, soon; never blocks, never raises into trading (JRN-01)."""
+        ...
+
+
+# --- people ---------------------------------------------------------------------------------------------------------
+
+
+class Level(StrEnum):
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+class Notifier(Protocol):
+    def notify(self, level: Level, text: str) -> None:
+        """Queue a message for people; when the queue is full the oldest that is not CRITICAL goes and is counted."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Balance:
+    """What is known of one asset at one venue. `received` monotonic seconds."""
+
+    asset: Asset
+    wallet: Decimal
+    available: Decimal | None
+    received: float
