@@ -12,6 +12,7 @@ Secrets have no place here: whoever makes ``data`` has redacted it.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ GENESIS = "0" * 64
 FIRST_SEQ = 1
 
 _FIELDS = frozenset({"data", "hash", "kind", "prev", "seq", "time"})
+_HASH = re.compile(r"[0-9a-f]{64}")
 _ISO_MS_LENGTH = len("2026-01-01T00:00:00.000Z")
 
 
@@ -53,7 +55,7 @@ class Verdict:
         return self.first_bad_line is None
 
 
-class BrokenLine(ValueError):
+class BrokenLineError(ValueError):
     """A line that is not the next record of the chain; the text says why."""
 
 
@@ -87,33 +89,33 @@ def seal(prev_hash: str, seq: int, time: str, kind: str, data: Mapping[str, obje
 
 
 def check_line(line: str, *, prev_hash: str, seq: int) -> str:
-    """The hash of ``line``, proved to be record ``seq`` after ``prev_hash``; raises BrokenLine otherwise."""
+    """The hash of ``line``, proved to be record ``seq`` after ``prev_hash``; raises BrokenLineError otherwise."""
     record = _parse(line)
     if record["seq"] != seq:
-        raise BrokenLine(f"sequence number is {record['seq']!r}, expected {seq}")
+        raise BrokenLineError(f"sequence number is {record['seq']!r}, expected {seq}")
     if record["prev"] != prev_hash:
-        raise BrokenLine("does not follow the record before it (prev differs from its hash)")
+        raise BrokenLineError("does not follow the record before it (prev differs from its hash)")
     stated = record.pop("hash")
     if stated != _digest(prev_hash, canonical(record)):
-        raise BrokenLine("content does not match its hash")
+        raise BrokenLineError("content does not match its hash")
     if canonical({**record, "hash": stated}) != line:
-        raise BrokenLine("not in canonical form")
+        raise BrokenLineError("not in canonical form")
     return str(stated)
 
 
 def read_claim(line: str) -> tuple[int, str, str]:
-    """The ``seq``, ``prev`` and ``hash`` a line claims, unproved; raises BrokenLine when it is no record at all."""
+    """The ``seq``, ``prev`` and ``hash`` a line claims, unproved; raises BrokenLineError when there are none."""
     record = _parse(line)
     return int(str(record["seq"])), str(record["prev"]), str(record["hash"])
 
 
 def verify(lines: Iterable[str], prev: str = GENESIS, seq: int = FIRST_SEQ) -> Verdict:
-    """Reads ``lines`` (without newlines) as records ``seq``, ``seq + 1``, … after ``prev``; stops at the first bad one."""
+    """Reads ``lines`` (without newlines) as the records from number ``seq`` on; stops at the first bad one."""
     good = 0
     for line in lines:
         try:
             prev = check_line(line, prev_hash=prev, seq=seq + good)
-        except BrokenLine as broken:
+        except BrokenLineError as broken:
             return Verdict(records=good, seq=seq + good - 1, hash=prev, first_bad_line=good + 1, reason=str(broken))
         good += 1
     return Verdict(records=good, seq=seq + good - 1, hash=prev)
@@ -127,14 +129,20 @@ def _parse(line: str) -> dict[str, object]:
     try:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise BrokenLine("not JSON") from error
+        raise BrokenLineError("not JSON") from error
     if not isinstance(record, dict) or record.keys() != _FIELDS:
-        raise BrokenLine("not an audit record")
+        raise BrokenLineError("not an audit record")
     if type(record["seq"]) is not int or not isinstance(record["kind"], str) or not isinstance(record["data"], dict):
-        raise BrokenLine("a field has the wrong type")
+        raise BrokenLineError("a field has the wrong type")
+    if not (_is_hash(record["hash"]) and _is_hash(record["prev"])):
+        raise BrokenLineError("a hash is not 64 hexadecimal digits")
     if not _is_iso_ms(record["time"]):
-        raise BrokenLine(f"time {record['time']!r} is not UTC with milliseconds")
+        raise BrokenLineError(f"time {record['time']!r} is not UTC with milliseconds")
     return record
+
+
+def _is_hash(text: object) -> bool:
+    return isinstance(text, str) and _HASH.fullmatch(text) is not None
 
 
 def _is_iso_ms(text: object) -> bool:

@@ -1,0 +1,1 @@
+"""What survives the process: the SQLite journal (the truth) and the hash-chained audit log (the proof)."""

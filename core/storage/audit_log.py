@@ -1,0 +1,144 @@
+"""The audit log as the daemon sees it: `append` costs a queue put, whatever the disk is doing (JRN-01, INV-4)."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from core.storage.audit_files import AuditFiles, Tail, stamp
+from core.storage.worker import WorkerFactory, thread_worker
+
+ROTATE_BYTES: Final = 64 * 1024 * 1024
+CAPACITY: Final = 20_000
+"""Records that may wait for a blocked disk; a busy minute makes some hundreds."""
+RETRY_S: Final = 1.0
+
+GAP: Final = "audit.gap"
+BAD_RECORD: Final = "audit.bad_record"
+TAIL_CUT: Final = "audit.tail_cut"
+
+_log = logging.getLogger(__name__)
+
+
+class _Record(NamedTuple):
+    time_ms: int
+    kind: str
+    data: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditStatistics:
+    """`written`, `dropped` (queue full) and `bad` (could not be a record) since opening; `failing` = the disk's last
+    words while it refuses, "" when all is well."""
+
+    written: int
+    dropped: int
+    bad: int
+    backlog: int
+    failing: str
+
+
+class AuditLog:
+    """Appends records to `audit.log` in `folder` from its own worker.
+
+    `now_ms` is UTC milliseconds, read when `append` is called. What could not be queued or recorded leaves a trace in
+    the chain itself: a record of kind `audit.gap` or `audit.bad_record`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        now_ms: Callable[[], int],
+        *,
+        worker: WorkerFactory = thread_worker,
+        rotate_bytes: int = ROTATE_BYTES,
+        capacity: int = CAPACITY,
+    ) -> None:
+        self._now_ms = now_ms
+        self._make_worker = worker
+        self._files = AuditFiles(folder, rotate_bytes=rotate_bytes)
+        self._capacity = capacity
+        self._written = self._dropped = self._dropped_recorded = self._bad = 0
+        self._failing = ""
+
+    def open(self) -> Tail:
+        """Opens the log, makes its end whole, records a cut as the first new record, and starts the worker.
+
+        Raises OSError when the folder cannot be written. Blocks for a few milliseconds: call it before trading.
+        """
+        tail = self._files.open()
+        if tail.cut_bytes or tail.lost or tail.altered:
+            lost_seq = tail.lost.seq if tail.lost else None
+            found: dict[str, object] = {
+                "cut_bytes": tail.cut_bytes,
+                "last_seq": tail.head.seq,
+                "lost_seq": lost_seq,
+                "altered": tail.altered,
+            }
+            self._files.write(stamp(self._now_ms()), TAIL_CUT, found)
+            self._files.write_head()
+        self._worker = self._make_worker("audit-writer", self._handle)
+        return tail
+
+    def append(self, kind: str, data: Mapping[str, object]) -> None:
+        """Queues one record. `data` must not change afterwards, holds no secret and no float.
+
+        Never raises and never waits; when the queue is full the record is dropped and counted.
+        """
+        if self._worker.backlog() >= self._capacity:
+            self._dropped += 1
+            return
+        self._worker.post(_Record(self._now_ms(), kind, data))
+
+    def statistics(self) -> AuditStatistics:
+        """A snapshot for the status page."""
+        return AuditStatistics(
+            written=self._written,
+            dropped=self._dropped,
+            bad=self._bad,
+            backlog=self._worker.backlog(),
+            failing=self._failing,
+        )
+
+    def close(self, timeout_s: float = 2.0) -> bool:
+        """Writes what is queued and closes; False when the disk did not let it happen in `timeout_s`."""
+        if not self._worker.close(timeout_s):
+            return False
+        self._files.close()
+        return not self._worker.backlog()
+
+    def _handle(self, waiting: deque[_Record]) -> float:
+        try:
+            while waiting:
+                self._write(waiting[0])
+                waiting.popleft()
+            self._record_gap()
+            self._files.write_head()
+        except OSError as error:
+            if not self._failing:
+                _log.error("audit log cannot be written, records are kept: %s", error)
+            self._failing = str(error)
+            return RETRY_S
+        if self._failing:
+            _log.warning("audit log can be written again")
+            self._failing = ""
+        return 0
+
+    def _write(self, record: _Record) -> None:
+        time = stamp(record.time_ms)
+        try:
+            self._files.write(time, record.kind, record.data)
+        except (TypeError, ValueError) as error:  # one bad record must not cost its neighbours (JRN-05)
+            self._bad += 1
+            self._files.write(time, BAD_RECORD, {"kind": str(record.kind), "error": str(error)})
+        self._written += 1
+
+    def _record_gap(self) -> None:
+        missing = self._dropped - self._dropped_recorded
+        if missing:
+            self._files.write(stamp(self._now_ms()), GAP, {"dropped": missing})
+            self._dropped_recorded += missing
