@@ -211,7 +211,7 @@ class Refusal(StrEnum):
     """A fault refused it; ``Refused.code`` holds the venue's code."""
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818 - the standard term for what it is
     """A command the exchange did not carry out. Nothing changed."""
 
     def __init__(self, reason: Refusal, detail: str = "", *, code: int | str | None = None) -> None:
@@ -304,8 +304,14 @@ class Policy:
     one_close_position_per_direction: bool = True
     refuse_met_trigger: bool = True
     """A conditional order whose trigger is already met is refused at placement."""
+    refuse_unfillable: bool = True
+    """Post-only orders that would take and fill-or-kill orders that cannot fill are refused; False: they are
+    accepted and expire."""
     child_keeps_client_id: bool = True
     """The order born from a conditional order carries its client id."""
+    liquidation_client_id: str = "autoclose-{}"
+    adl_client_id: str = "adl_autoclose"
+    settlement_client_id: str = "settlement_autoclose-{}"
     first_order_id: int = 8_000_000_001
     first_conditional_id: int = 4_000_000_000_000_001
     first_trade_id: int = 500_000_001

@@ -1,0 +1,409 @@
+"""Orders: accepting, matching against the book, filling, amending, cancelling, expiring.
+
+The counterparty is the synthetic book; two orders of the account never meet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from tools.venuesim.exchange import checks, margin
+from tools.venuesim.exchange.events import (
+    AccountChanged,
+    AccountReason,
+    OrderAmended,
+    OrderCanceled,
+    OrderExpired,
+    OrderNew,
+    OrderTrade,
+)
+from tools.venuesim.exchange.model import (
+    ZERO,
+    AmendRequest,
+    Conditional,
+    Expiry,
+    Fill,
+    Instrument,
+    Order,
+    OrderRequest,
+    OrderStatus,
+    OrderType,
+    Origin,
+    Refusal,
+    Refused,
+    Side,
+    TimeInForce,
+)
+from tools.venuesim.exchange.state import FillPlan, State, closes_only
+
+IMMEDIATE = (TimeInForce.IOC, TimeInForce.FOK)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parentage:
+    """Where an order that the client did not send comes from."""
+
+    conditional: Conditional | None = None
+    origin: Origin = Origin.CLIENT
+    at_price: Decimal | None = None
+    """Fill everything here, whatever the book says (liquidation, ADL)."""
+
+
+DIRECT = Parentage()
+
+
+class Matcher:
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self.on_ended: Callable[[Order], None] = _ignore
+        """Told of every order that ended, inside its batch."""
+        self.on_position_change: Callable[[str], None] = _ignore
+        """Told of each symbol whose position changed, inside the batch and after the fills."""
+        self._held: dict[int, float | None] = {}
+        """Orders a fault lets rest unfilled: until this moment, or (None) for good."""
+
+    def place(self, request: OrderRequest, parentage: Parentage = DIRECT) -> Order:
+        """Check, accept, match. The order after matching; raises ``Refused`` having changed nothing."""
+        state = self._state
+        instrument = state.instrument(request.symbol)
+        state.gate.order(request)
+        self._check(instrument, request, parentage)
+        with state.batch():
+            order = self._accept(request, parentage)
+            if self._refuses_to_rest(order):
+                return self._expire(order, Expiry.POST_ONLY_WOULD_TAKE)
+            if self._cannot_fill(order):
+                return self._expire(order, Expiry.FOK_NOT_FILLABLE)
+            return self._match(order, state.gate.fill_plan(order))
+
+    def fill_outright(self, request: OrderRequest, parentage: Parentage) -> Order:
+        """Accept and fill at ``parentage.at_price`` without checks: the risk engine's own orders."""
+        price = parentage.at_price
+        if price is None:
+            raise ValueError("needs a price")
+        with self._state.batch():
+            order = self._fill(self._accept(request, parentage), price, request.qty, maker=False)
+            self._after_fills(order)
+            return order
+
+    def match_resting(self, symbol: str) -> None:
+        """Fill what the market has moved through, oldest order first."""
+        state = self._state
+        market = state.market(symbol)
+        now = state.time.market_ms()
+        for number in [order.id for order in state.orders.open(symbol)]:
+            order = state.orders.get(number)
+            if not order.status.is_open:
+                continue
+            if order.good_till_ms is not None and state.time.now_ms() >= order.good_till_ms:
+                self._expire(order, Expiry.GOOD_TILL_DATE)
+                continue
+            if order.price is None or self._is_held(order, now) or not self._crosses(order):
+                continue
+            qty = self._fillable_qty(order, order.open_qty)
+            for level in market.take(order.side, qty, order.price):
+                order = self._fill(order, order.price, level.qty, maker=True)
+            self._after_fills(order)
+
+    def amend(self, request: AmendRequest) -> Order:
+        """Change a resting limit order in place; it loses its place in the queue and may match at once."""
+        state = self._state
+        order = self.open_order(request.symbol, request.order_id, request.client_id)
+        if order.type is not OrderType.LIMIT:
+            raise Refused(Refusal.AMEND_NOT_LIMIT)
+        instrument = state.instrument(order.symbol)
+        checks.tradable(instrument)
+        qty = request.qty if request.qty is not None else order.qty
+        price = request.price if request.price is not None else order.price
+        if qty == order.qty and price == order.price:
+            raise Refused(Refusal.NOTHING_TO_AMEND)
+        checks.quantity(instrument, qty, market=False)
+        limit = checks.price(instrument, price)
+        checks.band(instrument, order.side, limit, state.mark(order.symbol))
+        if not closes_only(order.side, order.position_side, reduce_only=order.reduce_only):
+            checks.min_notional(instrument, qty, limit)
+            self._check_amended_margin(instrument, order, qty, limit)
+        with state.batch():
+            changed = replace(order, qty=qty, price=limit, extras={**order.extras, **request.extras})
+            if qty <= order.filled or self._refuses_to_rest(changed):
+                return self._cancel(order)
+            changed = self._put(replace(changed, amendments=order.amendments + 1))
+            state.emit(OrderAmended(order=changed))
+            return self._match(changed, None)
+
+    def cancel(self, symbol: str, order_id: int | None, client_id: str | None) -> Order:
+        order = self.open_order(symbol, order_id, client_id)
+        with self._state.batch():
+            return self._cancel(order)
+
+    def cancel_all(self, symbol: str | None) -> list[Order]:
+        with self._state.batch():
+            return [self._cancel(order) for order in self._state.orders.open(symbol)]
+
+    def open_order(self, symbol: str, order_id: int | None, client_id: str | None) -> Order:
+        """Raises ``Refused(UNKNOWN_ORDER)`` for ended orders too."""
+        self._state.instrument(symbol)
+        order = self._state.orders.find(symbol, order_id, client_id)
+        if not order.status.is_open:
+            raise Refused(Refusal.UNKNOWN_ORDER)
+        return order
+
+    def fit_reduce_only(self, symbol: str) -> None:
+        """Shrink, newest first, resting reduce-only orders that no longer fit their position; end those with no room."""
+        state = self._state
+        for row in state.ledger.rows(symbol):
+            for side in Side:
+                room = state.closable(symbol, side, row.position_side)
+                for order in state.orders.resting_reduce_only(symbol, side, row.position_side):
+                    fits = min(order.open_qty, room)
+                    room -= fits
+                    if fits == ZERO:
+                        self._expire(order, Expiry.REDUCE_ONLY)
+                    elif fits < order.open_qty:
+                        state.emit(OrderAmended(order=self._put(replace(order, qty=order.filled + fits))))
+
+    def _check(self, instrument: Instrument, request: OrderRequest, parentage: Parentage) -> None:
+        state = self._state
+        market = state.market(request.symbol)
+        checks.tradable(instrument)
+        if request.symbol in state.liquidating:
+            raise Refused(Refusal.LIQUIDATING)
+        mark, best = market.mark, market.best(request.side)
+        closing = closes_only(request.side, request.position_side, reduce_only=request.reduce_only)
+        price = request.price if request.price is not None else best
+        if parentage.conditional is None:
+            checks.order_numbers(instrument, request, mark, best)
+            if not closing:
+                checks.min_notional(instrument, request.qty, request.price if request.price is not None else mark)
+            checks.mode(state.ledger.mode, request.position_side, reduce_only=request.reduce_only)
+        if closing:
+            self._check_closing(request)
+        self._check_unique(request, parentage)
+        if not closing:
+            margin.check_affordable(state, instrument, request.side, request.position_side, request.qty, price)
+        self._check_takes(request)
+
+    def _check_closing(self, request: OrderRequest) -> None:
+        room = self._state.closable(request.symbol, request.side, request.position_side)
+        if not room:
+            raise Refused(Refusal.REDUCE_ONLY_REJECTED, "nothing to reduce")
+        if not request.reduce_only and request.qty > room:
+            raise Refused(Refusal.REDUCE_ONLY_REJECTED, "exceeds the position")
+        if request.reduce_only and request.type is OrderType.LIMIT:
+            resting = self._state.orders.resting_reduce_only(request.symbol, request.side, request.position_side)
+            if resting and sum((order.open_qty for order in resting), request.qty) > room:
+                raise Refused(Refusal.REDUCE_ONLY_REJECTED, "other reduce-only orders hold the position")
+
+    def _check_unique(self, request: OrderRequest, parentage: Parentage) -> None:
+        state = self._state
+        if request.client_id is not None and parentage.conditional is None:
+            known = state.orders.by_client_id(request.symbol, request.client_id)
+            if known is not None and (known.status.is_open or state.policy.client_ids_unique_forever):
+                raise Refused(Refusal.DUPLICATE_CLIENT_ID, request.client_id)
+        if len(state.orders.open(request.symbol)) >= state.policy.max_orders_per_symbol:
+            raise Refused(Refusal.MAX_ORDERS)
+
+    def _check_takes(self, request: OrderRequest) -> None:
+        if not self._state.policy.refuse_unfillable or request.price is None:
+            return
+        market = self._state.market(request.symbol)
+        if request.tif is TimeInForce.GTX and (request.price - market.best(request.side)) * request.side.sign >= 0:
+            raise Refused(Refusal.POST_ONLY_WOULD_TAKE)
+        if request.tif is TimeInForce.FOK and market.fillable(request.side, request.price) < request.qty:
+            raise Refused(Refusal.FOK_NOT_FILLABLE)
+
+    def _check_amended_margin(self, instrument: Instrument, order: Order, qty: Decimal, price: Decimal) -> None:
+        if order.price is None:
+            return
+        added = qty * price - order.qty * order.price
+        if added > 0:
+            margin.check_affordable(self._state, instrument, order.side, order.position_side, added / price, price)
+
+    def _accept(self, request: OrderRequest, parentage: Parentage) -> Order:
+        state = self._state
+        now = state.time.now_ms()
+        number = state.orders.next_id()
+        conditional = parentage.conditional
+        order = Order(
+            id=number,
+            client_id=request.client_id or f"sim{number}",
+            symbol=request.symbol,
+            side=request.side,
+            type=request.type,
+            qty=request.qty,
+            price=request.price,
+            position_side=request.position_side,
+            tif=request.tif,
+            reduce_only=request.reduce_only,
+            close_position=conditional.close_position if conditional else False,
+            status=OrderStatus.NEW,
+            created_ms=now,
+            updated_ms=now,
+            origin=parentage.origin,
+            conditional_id=conditional.id if conditional else None,
+            conditional_type=conditional.type if conditional else None,
+            good_till_ms=request.good_till_ms,
+            extras=request.extras,
+        )
+        state.orders.put(order)
+        state.emit(OrderNew(order=order))
+        return order
+
+    def _match(self, order: Order, plan: FillPlan | None) -> Order:
+        """Take what the book offers now; end or rest the remainder."""
+        state = self._state
+        market = state.market(order.symbol)
+        wanted = order.open_qty if plan is None else self._part(order, plan)
+        qty = self._fillable_qty(order, wanted)
+        limit = order.price if order.price is not None else self._bound(order)
+        for level in market.take(order.side, qty, limit):
+            order = self._fill(order, level.price, level.qty, maker=False)
+        if order.filled:
+            self._after_fills(order)
+            order = state.orders.get(order.id)
+        if not order.status.is_open:
+            return order
+        if plan is not None and plan.again_ms is not None:
+            self._hold(order, None)
+            state.time.call_later(plan.again_ms, lambda: self._continue(order.id, plan))
+            return order
+        if order.type is OrderType.MARKET or order.tif in IMMEDIATE:
+            return self._expire(order, self._remainder(order, capped=qty < wanted))
+        if plan is not None:
+            self._hold(order, None)
+        return order
+
+    def _continue(self, order_id: int, plan: FillPlan) -> None:
+        """The next part of a slowly filled order."""
+        order = self._state.orders.get(order_id)
+        self._held.pop(order_id, None)
+        if order.status.is_open:
+            with self._state.batch():
+                self._match(order, plan)
+
+    def _part(self, order: Order, plan: FillPlan) -> Decimal:
+        step = self._state.instrument(order.symbol).step
+        part = max(step, order.qty * plan.fraction // step * step)
+        return min(part, order.open_qty)
+
+    def _fillable_qty(self, order: Order, wanted: Decimal) -> Decimal:
+        if closes_only(order.side, order.position_side, reduce_only=order.reduce_only or order.close_position):
+            return min(wanted, self._state.closable(order.symbol, order.side, order.position_side))
+        return wanted
+
+    def _bound(self, order: Order) -> Decimal:
+        bound = self._state.instrument(order.symbol).market_bound
+        return self._state.mark(order.symbol) * (1 + bound * order.side.sign)
+
+    def _remainder(self, order: Order, *, capped: bool) -> Expiry:
+        if capped:
+            return Expiry.REDUCE_ONLY
+        return Expiry.MARKET_REMAINDER if order.type is OrderType.MARKET else Expiry.IOC_REMAINDER
+
+    def _fill(self, order: Order, price: Decimal, qty: Decimal, *, maker: bool) -> Order:
+        state = self._state
+        instrument = state.instrument(order.symbol)
+        now = state.time.now_ms()
+        trade_id = state.next_trade_id()
+        booked = state.ledger.apply_fill(
+            instrument,
+            order.side,
+            order.position_side,
+            qty,
+            price,
+            fee_rate=instrument.maker_fee if maker else instrument.taker_fee,
+            trade_id=trade_id,
+            now_ms=now,
+        )
+        filled = order.filled + qty
+        order = self._put(
+            replace(
+                order,
+                filled=filled,
+                quote_filled=order.quote_filled + qty * price,
+                status=OrderStatus.FILLED if filled == order.qty else OrderStatus.PARTIALLY_FILLED,
+            )
+        )
+        fill = Fill(
+            id=trade_id,
+            order_id=order.id,
+            client_id=order.client_id,
+            symbol=order.symbol,
+            side=order.side,
+            position_side=order.position_side,
+            qty=qty,
+            price=price,
+            fee=booked.fee,
+            fee_asset=instrument.settle,
+            realized=booked.realized,
+            maker=maker,
+            time_ms=now,
+            origin=order.origin,
+        )
+        state.fills.append(fill)
+        bids, asks = state.orders.exposure(order.symbol)
+        state.emit(OrderTrade(order=order, fill=fill, bid_notional=bids, ask_notional=asks))
+        state.emit(
+            AccountChanged(
+                reason=AccountReason.ORDER,
+                balances=(margin.balance(state, instrument.settle),),
+                positions=(booked.position,),
+                symbol=order.symbol,
+            )
+        )
+        return order
+
+    def _after_fills(self, order: Order) -> None:
+        if not order.status.is_open:
+            self._ended(order)
+        self.fit_reduce_only(order.symbol)
+        self.on_position_change(order.symbol)
+
+    def _cancel(self, order: Order) -> Order:
+        order = self._put(replace(order, status=OrderStatus.CANCELED))
+        self._state.emit(OrderCanceled(order=order))
+        self._ended(order)
+        return order
+
+    def _expire(self, order: Order, reason: Expiry) -> Order:
+        order = self._put(replace(order, status=OrderStatus.EXPIRED, expiry=reason))
+        self._state.emit(OrderExpired(order=order))
+        self._ended(order)
+        return order
+
+    def _ended(self, order: Order) -> None:
+        self._held.pop(order.id, None)
+        self.on_ended(order)
+
+    def _put(self, order: Order) -> Order:
+        order = replace(order, updated_ms=self._state.time.now_ms())
+        self._state.orders.put(order)
+        return order
+
+    def _crosses(self, order: Order) -> bool:
+        if order.price is None:
+            return True
+        return (order.price - self._state.market(order.symbol).best(order.side)) * order.side.sign >= 0
+
+    def _refuses_to_rest(self, order: Order) -> bool:
+        return order.tif is TimeInForce.GTX and self._crosses(order)
+
+    def _cannot_fill(self, order: Order) -> bool:
+        if order.tif is not TimeInForce.FOK:
+            return False
+        return self._state.market(order.symbol).fillable(order.side, order.price) < order.qty
+
+    def _hold(self, order: Order, until_ms: float | None) -> None:
+        self._held[order.id] = until_ms
+
+    def _is_held(self, order: Order, now_ms: float) -> bool:
+        if order.id not in self._held:
+            return False
+        until = self._held[order.id]
+        return until is None or now_ms < until
+
+
+def _ignore(subject: object) -> None:
+    """Nobody wants to know."""

@@ -1,0 +1,267 @@
+"""Conditional orders: placement, the trigger, the child order, and the end.
+
+NEW -> TRIGGERING -> (child order) -> TRIGGERED -> FINISHED when the child has ended, or REJECTED when the child
+was refused, CANCELED by the client, EXPIRED by the system.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+from tools.venuesim.exchange import checks
+from tools.venuesim.exchange.events import ConditionalRefused, ConditionalUpdate
+from tools.venuesim.exchange.matcher import Matcher, Parentage
+from tools.venuesim.exchange.model import (
+    ZERO,
+    Conditional,
+    ConditionalRequest,
+    ConditionalStatus,
+    ConditionalType,
+    Expiry,
+    Order,
+    OrderRequest,
+    OrderType,
+    PositionSide,
+    Refusal,
+    Refused,
+    Side,
+    TimeInForce,
+)
+from tools.venuesim.exchange.state import State
+
+FALLS_TO = {ConditionalType.STOP: Side.SELL, ConditionalType.STOP_LIMIT: Side.SELL}
+"""Stops that sell fire when the price falls to the trigger; take profits are the mirror image."""
+
+
+def is_met(row: Conditional | ConditionalRequest, price: Decimal) -> bool:
+    """Whether a plain trigger is reached at this price (trailing stops: see ``follow``)."""
+    if row.trigger_price is None:
+        return False
+    stop = row.type in FALLS_TO
+    falling = (row.side is Side.SELL) is stop
+    return price <= row.trigger_price if falling else price >= row.trigger_price
+
+
+def activates(side: Side, activation: Decimal | None, price: Decimal) -> bool:
+    """A trailing stop that sells arms at or above its activation price, one that buys at or below."""
+    return activation is None or (activation - price) * side.sign >= 0
+
+
+def follow(row: Conditional, price: Decimal) -> Conditional:
+    """A trailing stop after this price: armed if it was time, its extreme moved. The same object if nothing changed."""
+    if not row.activated:
+        if not activates(row.side, row.activation_price, price):
+            return row
+        return replace(row, activated=True, extreme=price)
+    if row.extreme is None or (price - row.extreme) * row.side.sign < 0:
+        return replace(row, extreme=price)
+    return row
+
+
+def trailing_level(row: Conditional) -> Decimal | None:
+    """Where an armed trailing stop fires now; None before that."""
+    if row.extreme is None:
+        return None
+    distance = row.callback_distance
+    if distance is None:
+        distance = row.extreme * (row.callback_rate or ZERO)
+    return row.extreme + distance * row.side.sign
+
+
+class Triggers:
+    def __init__(self, state: State, matcher: Matcher) -> None:
+        self._state = state
+        self._matcher = matcher
+
+    def place(self, request: ConditionalRequest) -> Conditional:
+        state = self._state
+        instrument = state.instrument(request.symbol)
+        state.gate.conditional(request)
+        checks.tradable(instrument)
+        checks.conditional_numbers(instrument, request)
+        checks.mode(state.ledger.mode, request.position_side, reduce_only=request.reduce_only)
+        self._check_unique(request)
+        price = self._price(request)
+        if state.policy.refuse_met_trigger:
+            self._check_not_met(request, price)
+        row = self._new(request)
+        if row.type is ConditionalType.TRAILING:
+            row = follow(row, price)
+        with state.batch():
+            self._put(row)
+            if row.activated and row.activation_price is not None:
+                self._put(row)
+        return row
+
+    def cancel(self, conditional_id: int | None, client_id: str | None, symbol: str | None) -> Conditional:
+        row = self._state.conditionals.find(conditional_id, client_id, symbol)
+        if row.status is ConditionalStatus.TRIGGERING:
+            raise Refused(Refusal.CONDITIONAL_TRIGGERING)
+        if not row.status.is_resting:
+            raise Refused(Refusal.UNKNOWN_CONDITIONAL)
+        with self._state.batch():
+            return self._put(replace(row, status=ConditionalStatus.CANCELED))
+
+    def cancel_all(self, symbol: str | None) -> list[Conditional]:
+        with self._state.batch():
+            return [
+                self._put(replace(row, status=ConditionalStatus.CANCELED))
+                for row in self._state.conditionals.resting(symbol)
+            ]
+
+    def check(self, symbol: str) -> None:
+        """Fire whatever the symbol's prices have reached, oldest first."""
+        for number in [row.id for row in self._state.conditionals.resting(symbol)]:
+            row = self._state.conditionals.get(number)
+            if not row.status.is_resting:
+                continue
+            if row.good_till_ms is not None and self._state.time.now_ms() >= row.good_till_ms:
+                self._put(replace(row, status=ConditionalStatus.EXPIRED, reason=Expiry.GOOD_TILL_DATE))
+                continue
+            price = self._price(row)
+            if row.type is ConditionalType.TRAILING:
+                row = self._follow(row, price)
+                level = trailing_level(row)
+                met = level is not None and (price - level) * row.side.sign >= 0
+            else:
+                met = is_met(row, price)
+            if met:
+                self._fire(row)
+
+    def position_changed(self, symbol: str) -> None:
+        """Expire what belongs to a position that is gone."""
+        state = self._state
+        for row in state.conditionals.resting(symbol):
+            if not (row.close_position or row.attached):
+                continue
+            if not state.closable(symbol, row.side, row.position_side):
+                self._put(replace(row, status=ConditionalStatus.EXPIRED, reason=Expiry.POSITION_CLOSED))
+
+    def child_ended(self, order: Order) -> None:
+        if order.conditional_id is None:
+            return
+        row = self._state.conditionals.get(order.conditional_id)
+        if row.status is ConditionalStatus.TRIGGERED:
+            self._put(replace(row, status=ConditionalStatus.FINISHED), order)
+
+    def _check_unique(self, request: ConditionalRequest) -> None:
+        state = self._state
+        resting = state.conditionals.resting()
+        if len(resting) >= state.policy.max_conditionals:
+            raise Refused(Refusal.MAX_CONDITIONALS)
+        if request.client_id is not None:
+            known = state.conditionals.by_client_id(request.client_id)
+            used = known is not None and (known.status.is_resting or state.policy.client_ids_unique_forever)
+            child = state.orders.by_client_id(request.symbol, request.client_id)
+            if used or (child is not None and child.status.is_open):
+                raise Refused(Refusal.DUPLICATE_CLIENT_ID, request.client_id)
+        if request.close_position and state.policy.one_close_position_per_direction:
+            key = (request.symbol, request.side, request.position_side, _direction(request))
+            if any(
+                row.close_position and (row.symbol, row.side, row.position_side, _direction(row)) == key
+                for row in resting
+            ):
+                raise Refused(Refusal.CLOSE_POSITION_EXISTS)
+
+    def _check_not_met(self, request: ConditionalRequest, price: Decimal) -> None:
+        if request.type is ConditionalType.TRAILING:
+            if request.activation_price is not None and activates(request.side, request.activation_price, price):
+                raise Refused(Refusal.ACTIVATION_PRICE, f"{price}")
+        elif is_met(request, price):
+            raise Refused(Refusal.WOULD_TRIGGER, f"{price}")
+
+    def _new(self, request: ConditionalRequest) -> Conditional:
+        now = self._state.time.now_ms()
+        number = self._state.conditionals.next_id()
+        return Conditional(
+            id=number,
+            client_id=request.client_id or f"sim{number}",
+            symbol=request.symbol,
+            side=request.side,
+            type=request.type,
+            qty=request.qty,
+            trigger_price=request.trigger_price,
+            price=request.price,
+            position_side=request.position_side,
+            tif=request.tif,
+            reference=request.reference,
+            reduce_only=request.reduce_only,
+            close_position=request.close_position,
+            callback_rate=request.callback_rate,
+            callback_distance=request.callback_distance,
+            activation_price=request.activation_price,
+            attached=request.attached,
+            status=ConditionalStatus.NEW,
+            created_ms=now,
+            updated_ms=now,
+            good_till_ms=request.good_till_ms,
+            extras=request.extras,
+        )
+
+    def _price(self, row: Conditional | ConditionalRequest) -> Decimal:
+        market = self._state.market(row.symbol)
+        return checks.reference(row.reference, market.last, market.mark, market.index)
+
+    def _follow(self, row: Conditional, price: Decimal) -> Conditional:
+        after = follow(row, price)
+        if after is row:
+            return row
+        if after.activated != row.activated:
+            return self._put(after)
+        # A moved extreme is not news to anyone.
+        self._state.conditionals.put(after)
+        return after
+
+    def _fire(self, row: Conditional) -> None:
+        state = self._state
+        row = self._put(replace(row, status=ConditionalStatus.TRIGGERING, triggered_ms=state.time.now_ms()))
+        try:
+            state.gate.trigger(row)
+            child = self._matcher.place(self._child(row), Parentage(conditional=row))
+        except Refused as refused:
+            self._refuse(row, refused.reason)
+            return
+        row = self._put(replace(row, status=ConditionalStatus.TRIGGERED, child_id=child.id), child)
+        if not child.status.is_open:
+            self._put(replace(row, status=ConditionalStatus.FINISHED), child)
+
+    def _refuse(self, row: Conditional, reason: Refusal) -> None:
+        if row.close_position and reason is Refusal.REDUCE_ONLY_REJECTED:
+            self._put(replace(row, status=ConditionalStatus.EXPIRED, reason=Expiry.POSITION_CLOSED))
+            return
+        self._state.emit(ConditionalRefused(conditional=row, reason=reason))
+        self._put(replace(row, status=ConditionalStatus.REJECTED, reason=reason))
+
+    def _child(self, row: Conditional) -> OrderRequest:
+        """The order a trigger sends; one that closes is cut down to what there is to close."""
+        room = self._state.closable(row.symbol, row.side, row.position_side)
+        qty = row.qty if row.qty is not None else room
+        if row.closes:
+            qty = min(qty, room)
+        if row.closes and not room:
+            raise Refused(Refusal.REDUCE_ONLY_REJECTED, "nothing to reduce")
+        one_way = row.position_side is PositionSide.BOTH
+        return OrderRequest(
+            symbol=row.symbol,
+            side=row.side,
+            type=OrderType.LIMIT if row.type.is_limit else OrderType.MARKET,
+            qty=qty,
+            price=row.price if row.type.is_limit else None,
+            position_side=row.position_side,
+            tif=row.tif if row.type.is_limit else TimeInForce.GTC,
+            reduce_only=one_way and (row.reduce_only or row.close_position),
+            client_id=row.client_id if self._state.policy.child_keeps_client_id else None,
+            extras=row.extras,
+        )
+
+    def _put(self, row: Conditional, child: Order | None = None) -> Conditional:
+        row = replace(row, updated_ms=self._state.time.now_ms())
+        self._state.conditionals.put(row)
+        self._state.emit(ConditionalUpdate(conditional=row, child=child))
+        return row
+
+
+def _direction(row: Conditional | ConditionalRequest) -> bool:
+    """True for stop-losses, False for take profits."""
+    return row.type.is_stop_loss
