@@ -1,0 +1,95 @@
+"""The daemon as a process, and its messages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from core.settings.fields import Frozen, Setting, upper
+from core.settings.values import Count, Folder, Secret, Switch, parse_http_root
+
+
+class TelegramSettings(Frozen):
+    """Messages to and questions from one chat."""
+
+    token: Annotated[Secret | None, Setting("TELEGRAM_TOKEN", "token of the bot", "as BotFather gave it")] = None
+    chat_id: Annotated[
+        Count | None,
+        Setting("TELEGRAM_CHAT_ID", "the only chat that is answered", "a whole number, negative for groups"),
+    ] = None
+    api_url: Annotated[
+        Annotated[str, BeforeValidator(parse_http_root)],
+        Setting(
+            "TELEGRAM_API_URL", "root of a Bot API server; `/bot` is appended", "https://…; http:// on loopback only"
+        ),
+    ] = "https://api.telegram.org"
+
+
+class ProcessSettings(Frozen):
+    """The daemon as a process."""
+
+    data_dir: Annotated[
+        Folder,
+        Setting(
+            "DATA_DIR",
+            "journal, audit, lock and control socket; relative to the project",
+            "a folder, created with mode 0700",
+        ),
+    ] = Path("data")
+    log_dir: Annotated[Folder, Setting("LOG_DIR", "log files; relative to the project", "a folder")] = Path("logs")
+    log_level: Annotated[
+        Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], upper],
+        Setting("LOG_LEVEL", "least level that is logged", "DEBUG, INFO, WARNING or ERROR"),
+    ] = "INFO"
+    status_port: Annotated[
+        Annotated[Count, Field(ge=0, le=65_535)] | None,
+        Setting(
+            "STATUS_PORT",
+            "loopback port of the status page; empty = none, 0 = any free one",
+            "0 to 65535",
+            effective=False,
+        ),
+    ] = None
+    status_line_interval_seconds: Annotated[
+        Count,
+        Field(ge=1, le=86_400),
+        Setting("STATUS_LINE_INTERVAL_SECONDS", "time between two status lines in the log, seconds", "1 to 86400"),
+    ] = 60
+    journal_wait_ms: Annotated[
+        Count,
+        Field(ge=1, le=5000),
+        Setting(
+            "JOURNAL_WAIT_MS",
+            "longest time a stop waits for the journal, milliseconds; it is then sent and journaled later",
+            "1 to 5000",
+        ),
+    ] = 50
+    once_wait_seconds: Annotated[
+        Count,
+        Field(ge=1, le=86_400),
+        Setting("ONCE_WAIT_SECONDS", "how long `--once` waits for a signal, seconds", "1 to 86400"),
+    ] = 120
+    shutdown_timeout_seconds: Annotated[
+        Count,
+        Field(ge=1, le=10),
+        Setting("SHUTDOWN_TIMEOUT_SECONDS", "time a stop has to settle orders in flight, seconds", "1 to 10"),
+    ] = 8
+    close_positions_on_shutdown: Annotated[
+        Switch,
+        Setting(
+            "CLOSE_POSITIONS_ON_SHUTDOWN",
+            "close everything when stopping, instead of leaving the stops",
+            "`true` or `false`",
+        ),
+    ] = False
+    preflight_probe_orders: Annotated[
+        Switch,
+        Setting(
+            "PREFLIGHT_PROBE_ORDERS",
+            "pre-flight places and cancels a far post-only order",
+            "`true` or `false`",
+            effective=False,
+        ),
+    ] = False

@@ -1,0 +1,218 @@
+"""How large, how many, how far: sizes, limits, stops. Money is in the quote coin (USDT = USDC = 1)."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from core.settings.fields import Frozen, Setting, lower, upper
+from core.settings.values import Count, Money, Percent
+
+
+class SizingSettings(Frozen):
+    """How large an entry is. Notional, not margin."""
+
+    position_size_usd: Annotated[
+        Money,
+        Field(gt=0, le=10_000_000),
+        Setting("POSITION_SIZE_USD", "notional of one entry, in the quote coin", "above 0"),
+    ] = Decimal(100)
+    min_position_size_usdt: Annotated[
+        Money,
+        Field(ge=0, le=10_000_000),
+        Setting("MIN_POSITION_SIZE_USDT", "least notional worth opening, in the quote coin", "0 or more"),
+    ] = Decimal(10)
+    position_size_tolerance_percent: Annotated[
+        Percent,
+        Field(ge=0, le=100),
+        Setting(
+            "POSITION_SIZE_TOLERANCE_PERCENT",
+            "how far rounding to the venue's steps may move the notional, percent of POSITION_SIZE_USD",
+            "0 to 100",
+        ),
+    ] = Decimal(10)
+    leverage: Annotated[
+        Count, Field(ge=1, le=125), Setting("LEVERAGE", "leverage set per symbol while no position is open", "1 to 125")
+    ] = 1
+    margin_mode: Annotated[
+        Annotated[Literal["keep", "isolated", "cross"], lower],
+        Setting("MARGIN_MODE", "margin mode; keep = as the account has it", "`keep`, `isolated` or `cross`"),
+    ] = "keep"
+
+
+class RiskSettings(Frozen):
+    """Limits over all venues together, in-flight orders included."""
+
+    max_positions: Annotated[
+        Count, Field(ge=1, le=1000), Setting("MAX_POSITIONS", "open positions at most, all venues", "1 to 1000")
+    ] = 3
+    max_exposure_usd: Annotated[
+        Money,
+        Field(gt=0, le=1_000_000_000),
+        Setting("MAX_EXPOSURE_USD", "sum of absolute notional at most, all venues", "above 0"),
+    ] = Decimal(1000)
+    max_daily_loss: Annotated[
+        Money,
+        Field(gt=0, le=1_000_000_000),
+        Setting(
+            "MAX_DAILY_LOSS",
+            "loss of a UTC day, realised and unrealised, in quote units, that stops entries until 00:00 UTC",
+            "above 0 (a loss is written without a minus sign)",
+            effective=False,
+        ),
+    ] = Decimal(100)
+    sl_streak_limit: Annotated[
+        Count,
+        Field(ge=1, le=1000),
+        Setting(
+            "SL_STREAK_LIMIT",
+            "stops hit one after another that stop entries until 00:00 UTC",
+            "1 to 1000",
+            effective=False,
+        ),
+    ] = 3
+    minimum_active_balance_usd: Annotated[
+        Money,
+        Field(ge=0, le=1_000_000_000),
+        Setting("MINIMUM_ACTIVE_BALANCE_USD", "free balance that must remain after an entry, per venue", "0 or more"),
+    ] = Decimal(10)
+
+
+class EntrySettings(Frozen):
+    """How an entry order is sent."""
+
+    entry_order_type: Annotated[
+        Annotated[Literal["market", "limit_ioc"], lower],
+        Setting(
+            "ENTRY_ORDER_TYPE",
+            "market, or a limit at the slippage bound that is cancelled if not filled at once",
+            "`market` or `limit_ioc`",
+            effective=False,
+        ),
+    ] = "market"
+    entry_max_slippage_percent: Annotated[
+        Percent,
+        Field(gt=0, le=10),
+        Setting(
+            "ENTRY_MAX_SLIPPAGE_PERCENT",
+            "bound of a limit_ioc entry against the best price, percent",
+            "above 0, up to 10",
+            effective=False,
+        ),
+    ] = Decimal("0.15")
+
+
+class ProtectionSettings(Frozen):
+    """The stop every position has, and the take profit it may have. Percent of the fill price."""
+
+    stop_loss_percent: Annotated[
+        Percent,
+        Field(gt=0, lt=100),
+        Setting("STOP_LOSS_PERCENT", "distance of the stop from the fill price, percent", "above 0, below 100"),
+    ] = Decimal(2)
+    take_profit_percent: Annotated[
+        Percent,
+        Field(ge=0, le=1000),
+        Setting(
+            "TAKE_PROFIT_PERCENT",
+            "distance of the take profit from the fill price, percent; 0 = none",
+            "0 to 1000",
+            effective=False,
+        ),
+    ] = Decimal(0)
+    working_type: Annotated[
+        Annotated[Literal["MARK_PRICE", "CONTRACT_PRICE"], upper],
+        Setting("WORKING_TYPE", "price that triggers stops", "`MARK_PRICE` or `CONTRACT_PRICE`"),
+    ] = "MARK_PRICE"
+    tp_order_style: Annotated[
+        Annotated[Literal["TAKE_PROFIT_MARKET", "TAKE_PROFIT"], upper],
+        Setting(
+            "TP_ORDER_STYLE",
+            "take profit as market or as limit order once triggered",
+            "`TAKE_PROFIT_MARKET` or `TAKE_PROFIT`",
+            effective=False,
+        ),
+    ] = "TAKE_PROFIT_MARKET"
+    protection_deadline_ms: Annotated[
+        Count,
+        Field(ge=100, le=60_000),
+        Setting(
+            "PROTECTION_DEADLINE_MS",
+            "longest time from a fill to its confirmed stop, milliseconds; after it the position is closed",
+            "100 to 60000",
+        ),
+    ] = 3000
+
+
+class TrailingSettings(Frozen):
+    """The trailing stop. Percent of price."""
+
+    activation_percent: Annotated[
+        Percent,
+        Field(gt=0, le=100),
+        Setting(
+            "TRAILING_ACTIVATION_PERCENT",
+            "profit at which trailing begins, percent",
+            "above 0, up to 100",
+            effective=False,
+        ),
+    ] = Decimal("1.5")
+    callback_percent: Annotated[
+        Percent,
+        Field(gt=0, le=100),
+        Setting(
+            "TRAILING_CALLBACK_PERCENT",
+            "distance of the trailing stop from the best price, percent",
+            "above 0, up to 100",
+            effective=False,
+        ),
+    ] = Decimal("0.5")
+    min_update_interval_seconds: Annotated[
+        Count,
+        Field(ge=0, le=3600),
+        Setting(
+            "TRAILING_MIN_UPDATE_INTERVAL_SECONDS",
+            "least time between two moves of a stop, seconds, unless the second improves it by 1 %",
+            "0 to 3600",
+            effective=False,
+        ),
+    ] = 30
+
+
+class AgedSettings(Frozen):
+    """How a position that has grown old is let go."""
+
+    max_position_age_hours: Annotated[
+        Money,
+        Field(gt=0, le=10_000),
+        Setting(
+            "MAX_POSITION_AGE_HOURS", "age from which a position is to be closed, hours", "above 0", effective=False
+        ),
+    ] = Decimal(3)
+    grace_period_hours: Annotated[
+        Money,
+        Field(ge=0, le=10_000),
+        Setting("AGED_GRACE_PERIOD_HOURS", "how long only breakeven is accepted, hours", "0 or more", effective=False),
+    ] = Decimal(8)
+    loss_step_percent: Annotated[
+        Percent,
+        Field(ge=0, le=100),
+        Setting(
+            "AGED_LOSS_STEP_PERCENT",
+            "accepted loss grows by this each hour after, percent",
+            "0 to 100",
+            effective=False,
+        ),
+    ] = Decimal("0.5")
+    max_loss_percent: Annotated[
+        Percent,
+        Field(gt=0, le=100),
+        Setting("AGED_MAX_LOSS_PERCENT", "accepted loss at most, percent", "above 0, up to 100", effective=False),
+    ] = Decimal(10)
+    acceleration_factor: Annotated[
+        Money,
+        Field(ge=1, le=100),
+        Setting("AGED_ACCELERATION_FACTOR", "factor on the hourly step after ten hours", "1 to 100", effective=False),
+    ] = Decimal("1.2")

@@ -1,0 +1,175 @@
+"""Signals, waves and the strategy."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from core.settings.fields import Frozen, Setting
+from core.settings.values import (
+    Count,
+    Money,
+    Percent,
+    Secret,
+    parse_minutes,
+    parse_socket_url,
+    parse_symbol_choice,
+    parse_symbols,
+)
+
+
+class SignalSettings(Frozen):
+    """Where signals come from and which of them are worth a look. 0 switches a filter off."""
+
+    ws_url: Annotated[
+        Annotated[str, BeforeValidator(parse_socket_url)] | None,
+        Setting("SIGNAL_WS_URL", "address of the signal server", "wss://…; ws:// on loopback only"),
+    ] = None
+    ws_token: Annotated[
+        Secret | None, Setting("SIGNAL_WS_TOKEN", "token of the signal server", "text without spaces")
+    ] = None
+    ttl_seconds: Annotated[
+        Count,
+        Field(ge=1, le=86_400),
+        Setting("SIGNAL_TTL_SECONDS", "age at which a signal is refused, seconds", "1 to 86400"),
+    ] = 600
+    min_score: Annotated[
+        Money, Field(ge=-1_000_000, le=1_000_000), Setting("MIN_SIGNAL_SCORE", "least score of a signal", "any number")
+    ] = Decimal(0)
+    min_open_interest_usdt: Annotated[
+        Money,
+        Field(ge=0),
+        Setting(
+            "SIGNAL_MIN_OPEN_INTEREST_USDT",
+            "least open interest of the symbol, quote units",
+            "0 (off) or more",
+            effective=False,
+        ),
+    ] = Decimal(1_000_000)
+    min_volume_1h_usdt: Annotated[
+        Money,
+        Field(ge=0),
+        Setting(
+            "SIGNAL_MIN_VOLUME_1H_USDT",
+            "least volume of the last hour, quote units",
+            "0 (off) or more",
+            effective=False,
+        ),
+    ] = Decimal(50_000)
+    max_price_change_5min_percent: Annotated[
+        Percent,
+        Field(ge=0, le=1000),
+        Setting(
+            "SIGNAL_MAX_PRICE_CHANGE_5MIN_PERCENT",
+            "largest move of five minutes against the entry side, percent",
+            "0 (off) to 1000",
+            effective=False,
+        ),
+    ] = Decimal(4)
+    max_spread_percent: Annotated[
+        Percent,
+        Field(ge=0, le=100),
+        Setting("MAX_SPREAD_PERCENT", "largest spread at entry, percent of the mid price", "0 (off) to 100"),
+    ] = Decimal("0.5")
+    stoplist_symbols: Annotated[
+        Annotated[tuple[str, ...], BeforeValidator(parse_symbols)],
+        Setting("STOPLIST_SYMBOLS", "symbols never entered", "comma list such as `BTCUSDT,ETH/USDC:USDC`"),
+    ] = ()
+    screen_max_age_seconds: Annotated[
+        Count,
+        Field(ge=1, le=86_400),
+        Setting(
+            "SCREEN_MAX_AGE_SECONDS",
+            "age at which the filters' background data is no longer used, seconds",
+            "1 to 86400",
+            effective=False,
+        ),
+    ] = 300
+
+
+class WaveSettings(Frozen):
+    """How a wave is collected and worked off."""
+
+    check_minutes: Annotated[
+        Annotated[tuple[int, ...], BeforeValidator(parse_minutes)],
+        Setting(
+            "WAVE_CHECK_MINUTES",
+            "minutes of the hour at which a polled server is asked",
+            "comma list of 0 to 59, or `*`",
+            effective=False,
+        ),
+    ] = (6, 20, 35, 50)
+    check_interval_seconds: Annotated[
+        Count,
+        Field(ge=1, le=60),
+        Setting(
+            "WAVE_CHECK_INTERVAL_SECONDS",
+            "time between two questions of one check, seconds",
+            "1 to 60",
+            effective=False,
+        ),
+    ] = 1
+    check_duration_seconds: Annotated[
+        Count,
+        Field(ge=1, le=900),
+        Setting("WAVE_CHECK_DURATION_SECONDS", "length of one check at most, seconds", "1 to 900", effective=False),
+    ] = 120
+    collect_ms: Annotated[
+        Count,
+        Field(ge=0, le=10_000),
+        Setting(
+            "WAVE_COLLECT_MS",
+            "a pushed wave is what arrives within this time of its first signal, milliseconds",
+            "0 to 10000",
+        ),
+    ] = 50
+    timeout_seconds: Annotated[
+        Count,
+        Field(ge=1, le=900),
+        Setting("WAVE_TIMEOUT_SECONDS", "time after which a wave opens nothing more, seconds", "1 to 900"),
+    ] = 60
+    prefetch_timeout_ms: Annotated[
+        Count,
+        Field(ge=100, le=60_000),
+        Setting(
+            "PREFETCH_TIMEOUT_MS",
+            "time a venue has to tell positions and balances, milliseconds; its signals are refused after it",
+            "100 to 60000",
+        ),
+    ] = 5000
+    max_trades_per_wave: Annotated[
+        Count,
+        Field(ge=1, le=1000),
+        Setting("MAX_TRADES_PER_WAVE", "entries of one wave per venue at most", "1 to 1000"),
+    ] = 5
+    max_trades_per_wave_total: Annotated[
+        Count,
+        Field(ge=0, le=1000),
+        Setting(
+            "MAX_TRADES_PER_WAVE_TOTAL", "entries of one wave over all venues at most; 0 = no such limit", "0 to 1000"
+        ),
+    ] = 0
+
+
+class StrategySettings(Frozen):
+    """The strategy that makes signals here, used when no signal server is set, or beside it."""
+
+    name: Annotated[
+        Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,40}$")],
+        Setting("STRATEGY", "module in strategies/", "a module name", effective=False),
+    ] = "scalping_v1"
+    timeframe: Annotated[
+        Literal["1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "1d"],
+        Setting("STRATEGY_TIMEFRAME", "candles the strategy sees", "1m 3m 5m 15m 30m 1h 2h 4h 1d", effective=False),
+    ] = "1m"
+    symbols: Annotated[
+        Annotated[str, BeforeValidator(parse_symbol_choice)],
+        Setting(
+            "STRATEGY_SYMBOLS",
+            "symbols it scans; `top N` is by 24 h volume",
+            "`top 1` to `top 200`, or a comma list",
+            effective=False,
+        ),
+    ] = "top 20"
