@@ -17,12 +17,20 @@ class OrderChanged:
     before: Order | None
     order: Order
 
+    @property
+    def instrument(self) -> InstrumentId:
+        return self.order.instrument
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PositionChanged:
     """A fill opened, grew, shrank or closed a position."""
 
     position: Position
+
+    @property
+    def instrument(self) -> InstrumentId:
+        return self.position.instrument
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

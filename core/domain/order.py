@@ -86,11 +86,7 @@ _CONTRADICTIONS = frozenset(
 )
 
 NEXT: dict[tuple[OrderStatus, OrderStatus], Move] = {
-    (old, new): Move.ILLEGAL
-    if (old, new) in _CONTRADICTIONS
-    else Move.APPLY
-    if RANK[new] > RANK[old]
-    else Move.STALE
+    (old, new): Move.ILLEGAL if (old, new) in _CONTRADICTIONS else Move.APPLY if RANK[new] > RANK[old] else Move.STALE
     for old in OrderStatus
     for new in OrderStatus
 }
@@ -186,7 +182,7 @@ def apply_status(order: Order, report: OrderStatusReport) -> Order | IllegalRepo
     return replace(
         order,
         status=report.status if move is Move.APPLY else order.status,
-        venue_order_id=report.venue_order_id,
+        venue_order_id=report.venue_order_id or order.venue_order_id,
         reported_filled=Quantity(max(order.reported_filled, reported)),
         venue_time_ms=max(order.venue_time_ms, report.venue_time_ms),
         detail=report.detail or order.detail,
@@ -214,4 +210,3 @@ def apply_fill(order: Order, fill: FillReport) -> Order | IllegalReport:
         trade_ids=order.trade_ids | {fill.trade_id},
         venue_time_ms=max(order.venue_time_ms, fill.venue_time_ms),
     )
-

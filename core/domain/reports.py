@@ -55,7 +55,7 @@ class OrderStatusReport:
 
     instrument: InstrumentId
     client_order_id: ClientOrderId
-    venue_order_id: VenueOrderId
+    venue_order_id: VenueOrderId | None
     status: OrderStatus
     side: Side
     quantity: Quantity

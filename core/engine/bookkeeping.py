@@ -1,0 +1,130 @@
+"""What is written down: the journal for restarts, the audit for proof. One place, so that neither is forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+import structlog
+
+from core.clock import Clock
+from core.domain.ids import InstrumentId
+from core.domain.money import plain
+from core.domain.order import Order, OrderIntent
+from core.domain.position import Position
+from core.domain.reports import FillReport
+from core.engine.ports import AuditLog, FillRecord, Journal, OrderRecord, PositionRecord, Record
+from core.errors import JournalUnwritable
+
+log = structlog.get_logger(__name__)
+
+
+class Bookkeeper:
+    """Journal rows and audit records of trading. `default_stop_percent` is of the fill price."""
+
+    def __init__(self, *, journal: Journal, audit: AuditLog, clock: Clock, default_stop_percent: Decimal) -> None:
+        self._journal = journal
+        self._audit = audit
+        self._clock = clock
+        self.default_stop_percent = default_stop_percent
+
+    async def durable(self, records: Sequence[Record], wait_seconds: float | None) -> None:
+        """Synced to disk when this returns, or `wait_seconds` passed (the write then goes on). Raises JournalUnwritable."""
+        if not records:
+            return
+        write = asyncio.ensure_future(self._journal.append(records))
+        if wait_seconds is None:
+            await write
+            return
+        done, _ = await asyncio.wait([write], timeout=wait_seconds)
+        if not done:
+            write.add_done_callback(_note_late_failure)
+            log.warning("journal.slow", waited_ms=round(wait_seconds * 1000), records=len(records))
+            return
+        try:
+            write.result()
+        except JournalUnwritable as error:
+            log.error("journal.unwritable", records=len(records), error=str(error))
+
+    def soon(self, records: Sequence[Record]) -> None:
+        """Written without waiting and without sync; the venue can tell these again."""
+        self._journal.append_nowait(records)
+
+    def sent(self, intent: OrderIntent) -> None:
+        self._audit.record("order_sent", _intent_facts(intent))
+
+    def order(self, order: Order) -> None:
+        self.soon([OrderRecord(order=order, time_ms=self._clock.now_ms())])
+        self._audit.record(
+            "order",
+            {
+                "client_order_id": order.client_order_id,
+                "instrument": str(order.instrument),
+                "status": order.status.value,
+                "filled": plain(order.reported_filled),
+                "detail": order.detail,
+            },
+        )
+
+    def fill(self, fill: FillReport, order: Order) -> None:
+        self.soon([FillRecord(fill=fill, time_ms=self._clock.now_ms())])
+        self._audit.record(
+            "fill",
+            {
+                "client_order_id": order.client_order_id,
+                "instrument": str(fill.instrument),
+                "leg": order.intent.leg.value,
+                "trade_id": fill.trade_id,
+                "side": fill.side.value,
+                "quantity": plain(fill.quantity),
+                "price": plain(fill.price),
+                "fee": plain(fill.fee),
+                "fee_asset": fill.fee_asset,
+                "venue_time_ms": fill.venue_time_ms,
+            },
+        )
+
+    def position(self, position: Position) -> None:
+        self.soon([PositionRecord(position=position, time_ms=self._clock.now_ms())])
+        self._audit.record(
+            "position",
+            {
+                "position_id": position.id,
+                "instrument": str(position.instrument),
+                "side": "long" if position.side.sign > 0 else "short",
+                "quantity": plain(position.quantity),
+                "entry_price": plain(position.entry_price),
+                "realized": plain(position.realized),
+                "fees": plain(position.fees),
+            },
+        )
+
+    def inconsistent(self, instrument: InstrumentId, what: str) -> None:
+        log.error("orders.inconsistent", instrument=str(instrument), what=what)
+        self._audit.record("inconsistent", {"instrument": str(instrument), "what": what})
+
+    def note(self, kind: str, facts: Mapping[str, Any]) -> None:
+        """Any other fact worth proving later: verdicts, stops confirmed, trading states."""
+        self._audit.record(kind, facts)
+
+
+def _intent_facts(intent: OrderIntent) -> dict[str, Any]:
+    return {
+        "client_order_id": intent.client_order_id,
+        "instrument": str(intent.instrument),
+        "leg": intent.leg.value,
+        "attempt": intent.attempt,
+        "signal_id": intent.signal_id,
+        "side": intent.side.value,
+        "type": intent.type.value,
+        "quantity": plain(intent.quantity),
+        "reduce_only": intent.reduce_only,
+        "trigger_price": None if intent.trigger_price is None else plain(intent.trigger_price),
+    }
+
+
+def _note_late_failure(write: asyncio.Future[None]) -> None:
+    if not write.cancelled() and (error := write.exception()) is not None:
+        log.error("journal.unwritable", error=str(error))

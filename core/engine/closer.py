@@ -1,0 +1,102 @@
+"""The one close pipeline (INV-1): reduce-only, marked before anything is awaited, repeated until the position is gone."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+import structlog
+
+from core.clock import Clock
+from core.domain.ids import InstrumentId, Leg, client_order_id
+from core.domain.order import Order, OrderIntent, OrderType
+from core.domain.position import Position
+from core.engine.order_manager import OrderManager
+from core.engine.ports import Level, Notifier
+from core.engine.risk_guard import RiskGuard
+
+log = structlog.get_logger(__name__)
+
+QUICK_ATTEMPTS = 2
+"""Attempts before people are called; after them it is tried again at `SLOW_RETRY_SECONDS`, for as long as it takes."""
+ANSWER_SECONDS = 3.0
+SLOW_RETRY_SECONDS = 5.0
+
+
+class Closer:
+    """Flattens positions at market. A second close of the same position joins the first one."""
+
+    def __init__(
+        self, *, account: str, orders: OrderManager, risk: RiskGuard, clock: Clock, notifier: Notifier
+    ) -> None:
+        self._account = account
+        self._orders = orders
+        self._risk = risk
+        self._clock = clock
+        self._notifier = notifier
+        self._closing: dict[InstrumentId, asyncio.Event] = {}
+
+    def closing(self, instrument: InstrumentId) -> bool:
+        return instrument in self._closing
+
+    async def flatten(self, instrument: InstrumentId, why: str, *, leg: Leg = Leg.FLATTEN) -> None:
+        """Return when no position is left on `instrument`, by our fills or by reconciliation."""
+        if (running := self._closing.get(instrument)) is not None:
+            await running.wait()
+            return
+        self._closing[instrument] = asyncio.Event()
+        try:
+            await self._until_flat(instrument, why, leg)
+        finally:
+            self._closing.pop(instrument).set()
+
+    async def _until_flat(self, instrument: InstrumentId, why: str, leg: Leg) -> None:
+        tries = 0
+        while (position := self._orders.state.position(instrument)) is not None:
+            tries += 1
+            if tries == 1:
+                log.warning("close.started", instrument=str(instrument), leg=leg.value, why=why)
+            if tries == QUICK_ATTEMPTS + 1:
+                self._notifier.notify(Level.CRITICAL, f"{instrument}: cannot be closed, still trying ({why})")
+            if tries > QUICK_ATTEMPTS:
+                if await self._orders.wait(instrument, partial(self._flat, instrument), SLOW_RETRY_SECONDS):
+                    break
+            order = self._working_close(position) or await self._send(position, leg)
+            await self._orders.wait(instrument, partial(self._decided, order), ANSWER_SECONDS)
+        log.info("close.done", instrument=str(instrument), tries=tries)
+
+    async def _send(self, position: Position, leg: Leg) -> OrderIntent:
+        attempt = next_attempt(self._orders.state.orders_of(position.id), leg)
+        intent = OrderIntent(
+            client_order_id=client_order_id(self._account, position.id, leg, attempt),
+            instrument=position.instrument,
+            leg=leg,
+            attempt=attempt,
+            signal_id=position.signal_id,
+            position_id=position.id,
+            side=position.side.opposite,
+            type=OrderType.MARKET,
+            quantity=position.quantity,
+            reduce_only=True,
+        )
+        await self._orders.submit([self._risk.approve_reducing(intent)])
+        return intent
+
+    def _working_close(self, position: Position) -> OrderIntent | None:
+        """A close that is under way or unknown: wait for it, a second one would be a second order."""
+        for order in self._orders.state.orders_of(position.id):
+            if order.intent.leg in (Leg.FLATTEN, Leg.CLOSE) and not order.ended:
+                return order.intent
+        return None
+
+    def _decided(self, intent: OrderIntent) -> bool:
+        order = self._orders.state.order(intent.client_order_id)
+        return self._flat(intent.instrument) or order is None or (order.ended and not order.fills_missing)
+
+    def _flat(self, instrument: InstrumentId) -> bool:
+        return self._orders.state.position(instrument) is None
+
+
+def next_attempt(orders: list[Order], leg: Leg) -> int:
+    """The number after the highest used for this leg of a position: a new order, never a re-send of an old one."""
+    return 1 + max((order.intent.attempt for order in orders if order.intent.leg is leg), default=-1)

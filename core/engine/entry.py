@@ -1,0 +1,261 @@
+"""EntryDesk: turns one signal into one order at its own venue, and tells how that order stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from functools import partial
+
+import structlog
+
+from core.clock import Clock
+from core.domain.ids import ClientOrderId, InstrumentId, PositionId, VenueName, client_order_id
+from core.domain.ids import Leg as LegName
+from core.domain.instrument import Instrument, LotRule
+from core.domain.money import HUNDRED, ZERO, Price, plain
+from core.domain.order import UNACKNOWLEDGED, Order, OrderIntent, OrderStatus, OrderType
+from core.domain.position import Position
+from core.domain.screening import Facts, ScreeningRules, screen
+from core.domain.signal import Side, Signal
+from core.domain.sizing import SizingRule, size
+from core.domain.verdict import Denied, Reason
+from core.domain.wave import Candidate, Leg, LegState
+from core.engine.bookkeeping import Bookkeeper
+from core.engine.leverage import LeverageKeeper
+from core.engine.order_manager import OrderManager
+from core.engine.ports import ExecutionRecord, MarketData, Quote
+from core.engine.protection_manager import ProtectionManager
+from core.engine.risk_guard import Approved, RiskGuard
+
+log = structlog.get_logger(__name__)
+
+FOREVER = 3_600.0
+"""Longer than any wave: the wave's own time-out ends these waits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryRules:
+    """`max_slippage_percent` bounds a LIMIT_IOC entry; a market entry has no price of its own."""
+
+    type: OrderType
+    max_slippage_percent: Decimal
+    stop_loss_percent: Decimal
+    sizing: SizingRule
+    screening: ScreeningRules
+
+
+class EntryDesk:
+    def __init__(
+        self,
+        *,
+        account: str,
+        instruments: Mapping[InstrumentId, Instrument],
+        market: Mapping[VenueName, MarketData],
+        leverage: LeverageKeeper,
+        orders: OrderManager,
+        risk: RiskGuard,
+        protection: ProtectionManager,
+        books: Bookkeeper,
+        rules: EntryRules,
+        clock: Clock,
+    ) -> None:
+        self._account = account
+        self._instruments = instruments
+        self._market = market
+        self._leverage = leverage
+        self._orders = orders
+        self._risk = risk
+        self._protection = protection
+        self._books = books
+        self._rules = rules
+        self._clock = clock
+        self._approved: dict[str, Approved[OrderIntent]] = {}
+        self._entries: dict[str, ClientOrderId] = {}
+
+    def open_positions(self, venues: Iterable[VenueName]) -> int:
+        wanted = set(venues)
+        return sum(1 for position in self._orders.state.positions() if position.instrument.venue in wanted)
+
+    async def validate(self, signal: Signal) -> Candidate | Denied:
+        """Screen and size one signal. Awaits only where its leverage has to be confirmed first (a cold symbol)."""
+        instrument = self._instruments.get(signal.instrument)
+        if instrument is not None and instrument.tradable:
+            await self._leverage.confirm(signal.instrument)
+        quote = self._market[signal.instrument.venue].quote(signal.instrument.symbol)
+        price = None if quote is None else _entry_price(signal.side, quote)
+        denied = screen(signal, self._facts(signal, instrument, quote, price), self._rules.screening)
+        if denied is not None:
+            return denied
+        assert instrument is not None and price is not None, "screening refuses both"
+        sized = size(instrument, price, self._rules.sizing, self._lot(instrument))
+        if isinstance(sized, Denied):
+            return sized
+        return Candidate(signal=signal, price=price, size=sized)
+
+    def reserve(self, candidate: Candidate, wave_id: str) -> Denied | None:
+        """Ask the RiskGuard; None = reserved. Synchronous, so a wave cannot over-allocate.
+
+        What could have changed while the rest of the wave was validated is looked at again: expiry and duplicates.
+        """
+        signal = candidate.signal
+        facts = self._facts(signal, self._instruments[signal.instrument], None, None)
+        for reason, bad in (
+            (Reason.EXPIRED, signal.expires_at_ms <= facts.now_ms),
+            (Reason.DUPLICATE_POSITION, facts.has_position),
+            (Reason.PENDING_ORDER, facts.has_pending_order),
+        ):
+            if bad:
+                return Denied(reason=reason, detail="changed while the wave was being decided")
+        intent = self._intent(candidate, wave_id)
+        answer = self._risk.approve_entry(intent, candidate.size.notional)
+        if isinstance(answer, Denied):
+            return answer
+        self._approved[signal.id] = answer
+        self._entries[signal.id] = intent.client_order_id
+        return None
+
+    async def send(self, candidates: Iterable[Candidate]) -> None:
+        """Journal all in one commit, then send. Raises JournalUnwritable; then nothing was sent and nothing is held."""
+        approved = [self._approved.pop(candidate.signal.id) for candidate in candidates]
+        try:
+            await self._orders.submit(approved)
+        except BaseException:
+            for permission in approved:
+                self._risk.release(permission.value.client_order_id)
+            raise
+
+    async def acknowledged(self, candidate: Candidate) -> Leg:
+        """Until the venue's word on the entry is known: refused (definitely nothing bought) or working."""
+        await self._orders.wait(candidate.signal.instrument, partial(self._entry_decided, candidate.signal), FOREVER)
+        return self.leg_now(candidate.signal)
+
+    async def protected(self, candidate: Candidate) -> Leg:
+        """Until the entry has ended and its position has its stop, or is gone."""
+        await self._orders.wait(candidate.signal.instrument, partial(self._entry_safe, candidate.signal), FOREVER)
+        leg = self.leg_now(candidate.signal)
+        self._note_execution(candidate, leg)
+        return leg
+
+    def leg_now(self, signal: Signal) -> Leg:
+        """How this signal stands at this moment."""
+        order = self._order(signal)
+        if order is None:
+            denied = Denied(reason=Reason.WAVE_TIMEOUT, detail="the wave ended before this signal was decided")
+            return Leg(signal=signal, state=LegState.REFUSED, denied=denied)
+        leg = Leg(
+            signal=signal,
+            state=LegState.WORKING,
+            client_order_id=order.client_order_id,
+            quantity=order.filled or order.intent.quantity,
+            fill_price=order.average_price,
+        )
+        if order.status in UNACKNOWLEDGED:
+            unknown = order.status is OrderStatus.IN_FLIGHT
+            return replace(leg, state=LegState.UNKNOWN if unknown else LegState.WORKING)
+        if order.ended and not order.filled and not order.fills_missing:
+            return replace(leg, state=LegState.REFUSED, denied=_nothing_bought(order), quantity=None)
+        return self._filled_leg(leg, order)
+
+    def _filled_leg(self, leg: Leg, order: Order) -> Leg:
+        protection = self._protection.protection(order.intent.position_id)
+        if protection is not None:
+            leg = replace(leg, stop_price=protection.trigger_price, unprotected_ms=protection.unprotected_ms)
+        position = self._orders.state.position(order.instrument)
+        if not order.ended or order.fills_missing:
+            return leg
+        if position is None or position.id != order.intent.position_id:
+            return replace(leg, state=LegState.FLATTENED)
+        covered = self._protection.covered(order.instrument) and protection is not None
+        return replace(leg, state=LegState.PROTECTED if covered else LegState.UNPROTECTED)
+
+    def _entry_decided(self, signal: Signal) -> bool:
+        order = self._order(signal)
+        return order is None or (order.status not in UNACKNOWLEDGED and (order.ended or bool(order.filled)))
+
+    def _entry_safe(self, signal: Signal) -> bool:
+        return self.leg_now(signal).state in (LegState.PROTECTED, LegState.FLATTENED, LegState.REFUSED)
+
+    def _order(self, signal: Signal) -> Order | None:
+        client_id = self._entries.get(signal.id)
+        return None if client_id is None else self._orders.state.order(client_id)
+
+    def _facts(self, signal: Signal, instrument: Instrument | None, quote: Quote | None, price: Price | None) -> Facts:
+        key = signal.instrument
+        at_venue = self._orders.state.venue_position(key)
+        held = self._orders.state.position(key) is not None or (at_venue is not None and at_venue.quantity != ZERO)
+        return Facts(
+            instrument=instrument,
+            price=price,
+            price_age=None if quote is None else self._clock.monotonic() - quote.received,
+            has_position=held,
+            has_pending_order=any(not o.intent.reduce_only for o in self._orders.state.live_orders(key)),
+            leverage=self._leverage.confirmed(key),
+            now_ms=self._clock.now_ms(),
+        )
+
+    def _lot(self, instrument: Instrument) -> LotRule:
+        return instrument.market_lot if self._rules.type is OrderType.MARKET else instrument.lot
+
+    def _intent(self, candidate: Candidate, wave_id: str) -> OrderIntent:
+        signal = candidate.signal
+        client_id = client_order_id(self._account, f"{signal.source}/{signal.id}", LegName.ENTRY, 0)
+        stop = signal.parameters.stop_loss_percent
+        return OrderIntent(
+            client_order_id=client_id,
+            instrument=signal.instrument,
+            leg=LegName.ENTRY,
+            attempt=0,
+            signal_id=signal.id,
+            position_id=PositionId(client_id),
+            side=signal.side,
+            type=self._rules.type,
+            quantity=candidate.size.quantity,
+            reduce_only=False,
+            price=self._limit_price(candidate),
+            decision_price=candidate.price,
+            stop_loss_percent=self._rules.stop_loss_percent if stop is None else stop,
+            wave_id=wave_id,
+        )
+
+    def _limit_price(self, candidate: Candidate) -> Price | None:
+        if self._rules.type is not OrderType.LIMIT_IOC:
+            return None
+        instrument = self._instruments[candidate.signal.instrument]
+        slip = candidate.price * self._rules.max_slippage_percent / HUNDRED
+        if candidate.signal.side is Side.BUY:
+            return instrument.round_price_down(candidate.price + slip)
+        return instrument.round_price_up(candidate.price - slip)
+
+    def _note_execution(self, candidate: Candidate, leg: Leg) -> None:
+        """The raw material for learning (DESIGN §3.18)."""
+        order = self._order(candidate.signal)
+        if order is None or order.average_price is None:
+            return
+        slip = (order.average_price / candidate.price - 1) * HUNDRED * candidate.signal.side.sign
+        values = {
+            "leg": LegName.ENTRY.value,
+            "decision_price": plain(candidate.price),
+            "fill_price": plain(order.average_price),
+            "slippage_percent": plain(round(slip, 6)),
+            "score": plain(candidate.signal.score),
+            "state": leg.state.value,
+            "unprotected_ms": "" if leg.unprotected_ms is None else str(leg.unprotected_ms),
+        }
+        record = ExecutionRecord(client_order_id=order.client_order_id, values=values, time_ms=self._clock.now_ms())
+        self._books.soon([record])
+
+
+def _entry_price(side: Side, quote: Quote) -> Price | None:
+    """What we would pay: the opposite side of the book, else the mark."""
+    touch = quote.ask if side is Side.BUY else quote.bid
+    return quote.mark if touch is None else touch
+
+
+def _nothing_bought(order: Order) -> Denied:
+    refused = order.status is OrderStatus.REJECTED
+    return Denied(
+        reason=Reason.REJECTED if refused else Reason.NOT_FILLED,
+        detail=order.detail or f"the order ended {order.status} without a fill",
+        values={"client_order_id": order.client_order_id, "status": order.status.value},
+    )

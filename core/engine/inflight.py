@@ -1,0 +1,110 @@
+"""Orders whose fate is unknown: the venue is asked, by client order id, until it answers. Nothing is ever sent again here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import structlog
+
+from core.clock import Clock
+from core.domain.ids import ClientOrderId, InstrumentId, VenueName
+from core.domain.order import UNACKNOWLEDGED, Order, OrderIntent, OrderStatus
+from core.engine.order_manager import OrderManager
+from core.engine.ports import Level, NotFound, Notifier, VenueClient
+from core.errors import VenueError
+
+log = structlog.get_logger(__name__)
+
+ASK_AFTER_SECONDS = (0.25, 0.75, 1.5, 3.0, 5.0, 10.0)
+"""Growing intervals between questions; the last one repeats. The stream usually answers before the first."""
+CONSISTENCY_SECONDS = 5.0
+"""A venue may deny an order it has just taken for this long (Binance: -2013 right after POST)."""
+FILLS_LOOK_BACK_MS = 60_000
+ALARM_AFTER_QUESTIONS = 8
+
+
+class InflightResolver:
+    """One task per unresolved order, for as long as it is unresolved."""
+
+    def __init__(
+        self, *, orders: OrderManager, clients: Mapping[VenueName, VenueClient], clock: Clock, notifier: Notifier
+    ) -> None:
+        self._orders = orders
+        self._clients = clients
+        self._clock = clock
+        self._notifier = notifier
+        self._watched: set[ClientOrderId] = set()
+        self._tasks: asyncio.TaskGroup | None = None
+
+    @property
+    def unresolved(self) -> frozenset[ClientOrderId]:
+        return frozenset(self._watched)
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            await asyncio.Event().wait()
+
+    def watch(self, order: Order, cause: str) -> None:
+        """Resolve this order; a second call for the same order changes nothing."""
+        if self._tasks is None or order.client_order_id in self._watched:
+            return
+        self._watched.add(order.client_order_id)
+        log.info("inflight.watching", client_order_id=order.client_order_id, cause=cause)
+        self._tasks.create_task(self._resolve(order.intent), name=f"inflight/{order.client_order_id}")
+
+    async def _resolve(self, intent: OrderIntent) -> None:
+        started = self._clock.monotonic()
+        not_found = questions = 0
+        try:
+            while True:
+                pause = ASK_AFTER_SECONDS[min(questions, len(ASK_AFTER_SECONDS) - 1)]
+                if await self._orders.wait(intent.instrument, lambda: self._settled(intent), pause):
+                    return
+                questions += 1
+                if questions == ALARM_AFTER_QUESTIONS:
+                    text = f"{intent.instrument}: the outcome of {intent.leg} {intent.client_order_id} is still unknown"
+                    self._notifier.notify(Level.CRITICAL, text)
+                try:
+                    not_found += await self._ask(intent)
+                except VenueError as error:
+                    log.warning("inflight.no_answer", client_order_id=intent.client_order_id, error=str(error))
+                    continue
+                if not_found >= 2 and self._clock.monotonic() - started >= CONSISTENCY_SECONDS:
+                    await self._conclude_absent(intent)
+        finally:
+            self._watched.discard(intent.client_order_id)
+
+    def _settled(self, intent: OrderIntent) -> bool:
+        order = self._orders.state.order(intent.client_order_id)
+        return order is None or (order.status not in UNACKNOWLEDGED and not order.fills_missing)
+
+    async def _ask(self, intent: OrderIntent) -> int:
+        """1 when the venue says there is no such order, 0 when it told us something."""
+        client = self._clients[intent.instrument.venue]
+        answer = await client.query_order(intent)
+        if isinstance(answer, NotFound):
+            return 1
+        await self._orders.take([answer])
+        await self._orders.drained()
+        order = self._orders.state.order(intent.client_order_id)
+        if order is not None and order.fills_missing:
+            await self._fetch_fills(client, intent.instrument, order.venue_time_ms)
+        return 0
+
+    async def _fetch_fills(self, client: VenueClient, instrument: InstrumentId, around_ms: int) -> None:
+        fills = await client.fills(instrument, around_ms - FILLS_LOOK_BACK_MS)
+        await self._orders.take(fills)
+        await self._orders.drained()
+
+    async def _conclude_absent(self, intent: OrderIntent) -> None:
+        """Only when trades agree: client ids are unique among open orders only, so a closed one can hide (ORD-03)."""
+        now = self._clock.now_ms()
+        await self._fetch_fills(self._clients[intent.instrument.venue], intent.instrument, now)
+        order = self._orders.state.order(intent.client_order_id)
+        if order is not None and order.status in UNACKNOWLEDGED:
+            log.warning("inflight.absent", client_order_id=intent.client_order_id)
+            await self._orders.take(
+                [self._orders.conclusion(intent, OrderStatus.ABSENT, "the venue has no such order")]
+            )

@@ -1,0 +1,320 @@
+"""OrderManager: the single writer of orders and positions. Everything a venue says comes through one queue."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+
+import structlog
+
+from core.clock import Clock
+from core.domain.events import Event, Inconsistent, OrderChanged, PositionChanged
+from core.domain.ids import ClientOrderId, InstrumentId, Leg, VenueName, is_ours
+from core.domain.money import ZERO, Quantity
+from core.domain.order import IllegalReport, Order, OrderIntent, OrderStatus, apply_fill, apply_status
+from core.domain.position import FillWithoutPosition, Position, open_or_add, reduce
+from core.domain.reports import BalanceReport, FillReport, OrderStatusReport, PositionReport, Report, Source
+from core.engine.bookkeeping import Bookkeeper
+from core.engine.ports import Accepted, IntentRecord, Outcome, Rejected, Unknown, VenueClient
+from core.engine.risk_guard import Approved
+from core.engine.state import State, StateView
+from core.errors import JournalUnwritable, VenueError
+
+log = structlog.get_logger(__name__)
+
+MustListener = Callable[[Sequence[Event]], None]
+REPORT_QUEUE_SIZE = 10_000
+LAG_ALARM_SIZE = 1_000
+
+
+class OrderManager:
+    """Idempotent submit and cancel; reports in, events out. `must` listeners run in the same step as the change."""
+
+    def __init__(
+        self,
+        *,
+        clients: Mapping[VenueName, VenueClient],
+        state: State,
+        books: Bookkeeper,
+        clock: Clock,
+        journal_wait_seconds: float = 0.05,
+    ) -> None:
+        self._clients = clients
+        self._state = state
+        self._books = books
+        self._clock = clock
+        self._journal_wait = journal_wait_seconds
+        self._queue: asyncio.Queue[Sequence[Report]] = asyncio.Queue(REPORT_QUEUE_SIZE)
+        self._must: list[MustListener] = []
+        self._waiters: dict[InstrumentId, deque[asyncio.Future[None]]] = {}
+        self._rejections: dict[ClientOrderId, Rejected] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+        self._unresolved: Callable[[Order, str], None] = lambda order, cause: None
+        self._broken: Callable[[str], None] = lambda reason: None
+        self.counts: Counter[str] = Counter()
+
+    @property
+    def state(self) -> StateView:
+        return self._state
+
+    def listen(self, must: MustListener) -> None:
+        """Add a consumer that runs in the same step as every change; if it raises, trading halts."""
+        self._must.append(must)
+
+    def on_unresolved(self, watch: Callable[[Order, str], None]) -> None:
+        """Who resolves orders with unknown outcome or missing fills (in-flight resolver)."""
+        self._unresolved = watch
+
+    def on_broken(self, halt: Callable[[str], None]) -> None:
+        self._broken = halt
+
+    async def run(self) -> None:
+        """Apply reports and own the sending tasks, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            tasks.create_task(self._consume(), name="order-manager/reports")
+
+    # reports in
+
+    async def take(self, reports: Sequence[Report]) -> None:
+        """The one door (ports.ReportSink). Waits while the queue is full; nothing is dropped."""
+        if self._queue.qsize() > LAG_ALARM_SIZE:
+            self.counts["report_lag"] += 1
+        await self._queue.put(reports)
+
+    async def drained(self) -> None:
+        """Until everything taken so far was applied."""
+        await self._queue.join()
+
+    async def _consume(self) -> None:
+        while True:
+            reports = await self._queue.get()
+            try:
+                self.apply(reports)
+            except Exception as error:  # swallow: a report we cannot handle must not stop the ones behind it (UDS-02)
+                log.exception("orders.report_failed", reports=len(reports))
+                self._broken(f"a venue report could not be applied: {error!r}")
+            finally:
+                self._queue.task_done()
+
+    def apply(self, reports: Sequence[Report]) -> None:
+        """Apply reports that belong together in one step: state, journal, must-listeners, waiters."""
+        events: list[Event] = []
+        for report in reports:
+            match report:
+                case FillReport():
+                    self._on_fill(report, events)
+                case OrderStatusReport():
+                    self._on_status(report, events)
+                case PositionReport():
+                    self._state.put_venue_position(report)
+                case BalanceReport():
+                    now = self._clock.monotonic()
+                    self._state.put_balance(report.venue, report.asset, report.wallet, report.available, now)
+        if events:
+            self._publish(events)
+
+    def _on_status(self, report: OrderStatusReport, events: list[Event]) -> None:
+        order = self._state.order(report.client_order_id)
+        if order is None:
+            self._on_foreign(report.instrument, report.client_order_id)
+            return
+        changed = apply_status(order, report)
+        if isinstance(changed, IllegalReport):
+            events.append(self._inconsistent(report.instrument, f"{order.client_order_id}: {changed.told}"))
+        elif changed is not order:
+            self._put(order, changed, events)
+
+    def _on_fill(self, fill: FillReport, events: list[Event]) -> None:
+        order = self._state.order(fill.client_order_id) if fill.client_order_id else None
+        order = order or self._state.order_by_venue_id(fill.instrument, fill.venue_order_id)
+        if order is None:
+            self._on_foreign(fill.instrument, fill.client_order_id)
+            return
+        changed = apply_fill(order, fill)
+        if isinstance(changed, IllegalReport):
+            events.append(self._inconsistent(fill.instrument, f"{order.client_order_id}: {changed.told}"))
+            return
+        if changed is order:
+            self.counts["duplicate_fill"] += 1
+            return
+        self._put(order, changed, events)
+        self._books.fill(fill, order)
+        known = self._state.position(fill.instrument)
+        try:
+            if order.intent.leg is Leg.ENTRY:
+                position = open_or_add(known, fill, order.intent, self._books.default_stop_percent)
+            else:
+                position = reduce(known, fill)
+        except FillWithoutPosition as error:
+            events.append(self._inconsistent(fill.instrument, str(error)))
+            return
+        self.put_position(position, events)
+
+    def _put(self, before: Order, order: Order, events: list[Event]) -> None:
+        self._state.put_order(order)
+        self._books.order(order)
+        events.append(OrderChanged(before=before, order=order))
+        if order.fills_missing and not before.fills_missing:
+            self._unresolved(order, "the venue reports fills whose trades were not seen")
+
+    def _on_foreign(self, instrument: InstrumentId, client_order_id: str) -> None:
+        self.counts["foreign_report"] += 1
+        if is_ours(client_order_id):
+            self.counts["unknown_own_report"] += 1
+            log.error("orders.id_not_in_journal", instrument=str(instrument), client_order_id=client_order_id)
+
+    def _inconsistent(self, instrument: InstrumentId, what: str) -> Inconsistent:
+        self.counts["illegal_report"] += 1
+        self._books.inconsistent(instrument, what)
+        return Inconsistent(instrument=instrument, what=what)
+
+    def put_position(self, position: Position, events: list[Event] | None = None) -> None:
+        """Write a position; from reconciliation (no `events`) it is published at once."""
+        self._state.put_position(position)
+        self._books.position(position)
+        event = PositionChanged(position=position)
+        if events is None:
+            self._publish([event])
+        else:
+            events.append(event)
+
+    def restore(self, orders: Iterable[Order], positions: Iterable[Position]) -> None:
+        """State from the journal, before anything runs; not written again."""
+        for order in orders:
+            self._state.put_order(order)
+        for position in positions:
+            self._state.put_position(position)
+
+    def _publish(self, events: Sequence[Event]) -> None:
+        for listener in self._must:
+            try:
+                listener(events)
+            except Exception as error:  # swallow: the other must-consumers still have to see the event; trading halts
+                log.exception("orders.must_consumer_failed", listener=repr(listener))
+                self._broken(f"a critical consumer failed: {error!r}")
+        for event in events:
+            self.wake(event.instrument)
+
+    # commands out
+
+    async def submit(self, approved: Sequence[Approved[OrderIntent]]) -> None:
+        """Register, journal in one commit, then send all concurrently; returns when they are on their way.
+
+        Entries wait for a durable journal and raise JournalUnwritable (nothing was sent). Reduce-only orders wait at
+        most the configured time and go out whatever the journal does (INV-2, JRN-09). Submitting an id that is
+        already known sends nothing.
+        """
+        intents = [a.value for a in approved if self._state.order(a.value.client_order_id) is None]
+        for intent in intents:
+            self._state.put_order(Order(intent=intent))
+        entries = [intent for intent in intents if not intent.reduce_only]
+        now = self._clock.now_ms()
+        try:
+            wait = None if entries else self._journal_wait
+            await self._books.durable([IntentRecord(intent=intent, time_ms=now) for intent in intents], wait)
+        except JournalUnwritable:
+            for intent in entries:
+                self._state.drop_order(intent.client_order_id)
+            if entries:
+                raise
+        for intent in intents:
+            self._books.sent(intent)
+            self._mark_in_flight(intent)
+            self._spawn(self._send(intent), f"order-manager/submit/{intent.client_order_id}")
+
+    async def cancel(self, order: Order) -> None:
+        """Cancel one of our orders; the state follows the venue's word, not this call (STP-07).
+
+        A refused or unanswered cancel is followed by the question what became of the order: it may have filled.
+        """
+        client = self._clients[order.instrument.venue]
+        outcome = await client.cancel(order)
+        if isinstance(outcome, Accepted):
+            await self.take(outcome.reports)
+        else:
+            log.info("orders.cancel_unclear", client_order_id=order.client_order_id, outcome=str(outcome))
+            try:
+                answer = await client.query_order(order.intent)
+            except VenueError as error:
+                log.warning("orders.cancel_unknown", client_order_id=order.client_order_id, error=str(error))
+                return
+            if isinstance(answer, OrderStatusReport):
+                await self.take([answer])
+        await self.drained()
+
+    def rejection(self, client_order_id: ClientOrderId) -> Rejected | None:
+        """Why the venue refused this order, when it did so in its answer."""
+        return self._rejections.get(client_order_id)
+
+    async def wait(self, instrument: InstrumentId, until: Callable[[], bool], timeout: float) -> bool:
+        """Sleep until `until()` holds, judged after every change of `instrument`; False when `timeout` seconds pass."""
+        try:
+            async with asyncio.timeout(timeout):
+                while not until():
+                    waiter = asyncio.get_running_loop().create_future()
+                    self._waiters.setdefault(instrument, deque()).append(waiter)
+                    await waiter
+        except TimeoutError:
+            return until()
+        return True
+
+    def wake(self, instrument: InstrumentId) -> None:
+        """Let everyone in `wait` look again."""
+        for waiter in self._waiters.pop(instrument, ()):
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _mark_in_flight(self, intent: OrderIntent) -> None:
+        order = self._state.order(intent.client_order_id)
+        if order is not None and order.status is OrderStatus.INITIALIZED:
+            self._state.put_order(Order(intent=intent, status=OrderStatus.IN_FLIGHT))
+
+    async def _send(self, intent: OrderIntent) -> None:
+        outcome: Outcome
+        try:
+            outcome = await self._clients[intent.instrument.venue].submit(intent)
+        except Exception as error:  # swallow: whatever broke, the order may be at the venue: unknown, and trading halts
+            log.exception("orders.submit_failed", client_order_id=intent.client_order_id)
+            self._broken(f"sending an order failed inside the program: {error!r}")
+            outcome = Unknown(cause=repr(error))
+        match outcome:
+            case Accepted(reports=reports):
+                await self.take(reports)
+            case Rejected():
+                self._rejections[intent.client_order_id] = outcome
+                log.warning(
+                    "orders.rejected", client_order_id=intent.client_order_id, code=outcome.code, why=outcome.detail
+                )
+                await self.take([self.conclusion(intent, OrderStatus.REJECTED, f"{outcome.code} {outcome.detail}")])
+            case Unknown(cause=cause):
+                self.counts["unknown_outcome"] += 1
+                log.warning("orders.outcome_unknown", client_order_id=intent.client_order_id, cause=cause)
+                if (order := self._state.order(intent.client_order_id)) is not None:
+                    self._unresolved(order, cause)
+
+    def conclusion(self, intent: OrderIntent, status: OrderStatus, detail: str) -> OrderStatusReport:
+        """A status the venue expressed by refusing or by not knowing an order, as a report like any other."""
+        order = self._state.order(intent.client_order_id)
+        return OrderStatusReport(
+            instrument=intent.instrument,
+            client_order_id=intent.client_order_id,
+            venue_order_id=None,
+            status=status,
+            side=intent.side,
+            quantity=intent.quantity,
+            filled=order.reported_filled if order else Quantity(ZERO),
+            average_price=None,
+            trigger_price=intent.trigger_price,
+            reduce_only=intent.reduce_only,
+            conditional=intent.trigger_price is not None,
+            venue_time_ms=0,
+            source=Source.REST,
+            detail=detail,
+        )
+
+    def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
+        if self._tasks is None:
+            raise RuntimeError("the order manager is not running")
+        self._tasks.create_task(work, name=name)

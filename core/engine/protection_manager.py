@@ -1,0 +1,298 @@
+"""ProtectionManager: no filled quantity without a resting reduce-only stop for longer than the deadline.
+
+One guardian task per position, and only it touches the position's stop (INV-1). It makes the venue agree with one
+sentence: exactly one confirmed stop of exactly the position's quantity. A new stop is confirmed before an old one is
+cancelled, so there is never a moment without one; both are reduce-only, so they cannot flip the position (INV-3).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+import structlog
+
+from core.clock import Clock
+from core.domain.events import Event, OrderChanged, PositionChanged
+from core.domain.ids import ClientOrderId, InstrumentId, Leg, PositionId, client_order_id
+from core.domain.instrument import Instrument
+from core.domain.money import Price, Quantity, plain
+from core.domain.order import UNACKNOWLEDGED, Order, OrderIntent, OrderStatus, OrderType, TriggerReference
+from core.domain.position import Position
+from core.domain.protection import Flatten, StopPlan, plan
+from core.engine.bookkeeping import Bookkeeper
+from core.engine.closer import Closer, next_attempt
+from core.engine.order_manager import OrderManager
+from core.engine.ports import Level, Notifier
+from core.engine.risk_guard import RiskGuard
+
+log = structlog.get_logger(__name__)
+
+TRIGGERED_WITHOUT_FILL_SECONDS = 1.0
+"""A stop that fired and did not fill is not protection (STP-19)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protection:
+    """How one position stands. `unprotected_ms` is the longest time without cover, by the venue's own stamps; None
+    while the first stop is not confirmed."""
+
+    position_id: PositionId
+    stop: ClientOrderId | None
+    trigger_price: Price | None
+    quantity: Quantity
+    unprotected_ms: int | None
+
+
+@dataclass(slots=True)
+class _Naked:
+    """A stretch of time in which some quantity had no stop: venue stamp of its first fill, our deadline for its end."""
+
+    since_venue_ms: int
+    deadline: float
+
+
+class ProtectionManager:
+    def __init__(
+        self,
+        *,
+        account: str,
+        orders: OrderManager,
+        risk: RiskGuard,
+        closer: Closer,
+        instruments: Mapping[InstrumentId, Instrument],
+        reference: Callable[[InstrumentId, TriggerReference], Decimal | None],
+        working_type: TriggerReference,
+        deadline_seconds: float,
+        books: Bookkeeper,
+        clock: Clock,
+        notifier: Notifier,
+    ) -> None:
+        self._account = account
+        self._orders = orders
+        self._risk = risk
+        self._closer = closer
+        self._instruments = instruments
+        self._reference = reference
+        self._working_type = working_type
+        self._deadline = deadline_seconds
+        self._books = books
+        self._clock = clock
+        self._notifier = notifier
+        self._guards: dict[InstrumentId, asyncio.Task[None]] = {}
+        self._naked: dict[InstrumentId, _Naked] = {}
+        self._protections: dict[PositionId, Protection] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+
+    async def run(self) -> None:
+        """Own the guardians until cancelled. Stops stay on the venue."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            for position in self._orders.state.positions():
+                if not self.covered(position.instrument):
+                    now = self._clock.now_ms()  # how long it stood naked before this start is not known
+                    self._naked[position.instrument] = _Naked(now, self._clock.monotonic() + self._deadline)
+                self.guard(position.instrument)
+            await asyncio.Event().wait()
+
+    def protection(self, position_id: PositionId) -> Protection | None:
+        """Also of positions closed since the start."""
+        return self._protections.get(position_id)
+
+    def covered(self, instrument: InstrumentId) -> bool:
+        """Whether the open position has a confirmed stop of its own quantity (True when there is no position)."""
+        position = self._orders.state.position(instrument)
+        return position is None or _exact(self._stops(position), position) is not None
+
+    def all_covered(self) -> bool:
+        return all(self.covered(position.instrument) for position in self._orders.state.positions())
+
+    def on_events(self, events: Sequence[Event]) -> None:
+        """Must-consumer: every change of a position or of a stop wakes the guardian."""
+        for event in events:
+            if isinstance(event, PositionChanged):
+                self._note_size(event.position)
+                self.guard(event.position.instrument)
+            elif isinstance(event, OrderChanged) and event.order.intent.leg is Leg.STOP:
+                self.guard(event.order.instrument)
+
+    def guard(self, instrument: InstrumentId) -> None:
+        """Make sure a guardian is looking at this instrument."""
+        running = self._guards.get(instrument)
+        if self._tasks is not None and (running is None or running.done()):
+            self._guards[instrument] = self._tasks.create_task(self._guard(instrument), name=f"protection/{instrument}")
+
+    def _note_size(self, position: Position) -> None:
+        if not position.open:
+            self._naked.pop(position.instrument, None)
+        elif not self.covered(position.instrument) and position.instrument not in self._naked:
+            since = position.opened_ms
+            if position.id in self._protections:  # grew or shrank after it had been protected once
+                since = max((o.venue_time_ms for o in self._orders.state.orders_of(position.id)), default=since)
+            self._naked[position.instrument] = _Naked(since, self._clock.monotonic() + self._deadline)
+
+    async def _guard(self, instrument: InstrumentId) -> None:
+        """Until the sentence is true. A cancel is tried once per run; the reconciler starts another run."""
+        tried: set[ClientOrderId] = set()
+        while True:
+            position = self._orders.state.position(instrument)
+            if position is None:
+                if not await self._cancel(self._resting(instrument), tried):
+                    return
+                continue
+            stops = self._stops(position)
+            if (fired := _with_status(stops, OrderStatus.TRIGGERED, OrderStatus.PARTIALLY_FILLED)) is not None:
+                await self._watch_fired(position, fired)
+            elif (exact := _exact(stops, position)) is not None:
+                self._record(position, exact)
+                others = [stop for stop in stops if stop is not exact and stop.status is OrderStatus.ACCEPTED]
+                if not await self._cancel(others, tried):
+                    return
+            elif (sent := _on_its_way(stops, position)) is not None:
+                await self._await_answer(position, sent)
+            else:
+                await self._place(position)
+
+    def _stops(self, position: Position) -> list[Order]:
+        orders = self._orders.state.orders_of(position.id)
+        return [order for order in orders if order.intent.leg is Leg.STOP and not order.ended]
+
+    async def _place(self, position: Position) -> None:
+        self._note_size(position)
+        instrument = self._instruments[position.instrument]
+        refused = self._refusals(position)
+        reference = self._reference(position.instrument, self._working_type)
+        if any(stop.would_trigger for stop in refused):
+            decision: StopPlan | Flatten = Flatten(why="the venue says the stop level is already crossed")
+        else:
+            decision = plan(position, instrument, reference, len(refused))
+        if isinstance(decision, Flatten):
+            await self._flatten(position, decision.why)
+            return
+        intent = self._stop_intent(position, decision)
+        await self._orders.submit([self._risk.approve_reducing(intent)])
+
+    def _stop_intent(self, position: Position, stop: StopPlan) -> OrderIntent:
+        attempt = next_attempt(self._orders.state.orders_of(position.id), Leg.STOP)
+        return OrderIntent(
+            client_order_id=client_order_id(self._account, position.id, Leg.STOP, attempt),
+            instrument=position.instrument,
+            leg=Leg.STOP,
+            attempt=attempt,
+            signal_id=position.signal_id,
+            position_id=position.id,
+            side=stop.side,
+            type=OrderType.STOP_MARKET,
+            quantity=stop.quantity,
+            reduce_only=True,
+            trigger_price=stop.trigger_price,
+            trigger_reference=self._working_type,
+        )
+
+    def _refusals(self, position: Position) -> list[_Refusal]:
+        """Stops of this position the venue refused since the last one it confirmed, oldest first."""
+        refusals: list[_Refusal] = []
+        for order in self._orders.state.orders_of(position.id):
+            if order.intent.leg is not Leg.STOP:
+                continue
+            if order.status is OrderStatus.REJECTED:
+                rejection = self._orders.rejection(order.client_order_id)
+                refusals.append(_Refusal(would_trigger=rejection is not None and rejection.would_trigger))
+            elif order.status not in UNACKNOWLEDGED and order.status is not OrderStatus.ABSENT:
+                refusals.clear()
+        return refusals
+
+    async def _await_answer(self, position: Position, stop: Order) -> None:
+        """A stop is on its way. When the deadline passes first the position goes, whatever became of the stop."""
+        naked = self._naked.get(position.instrument)
+        left = self._deadline if naked is None else naked.deadline - self._clock.monotonic()
+
+        def decided() -> bool:
+            order = self._orders.state.order(stop.client_order_id)
+            return order is None or order.status not in UNACKNOWLEDGED or self._moved_on(position)
+
+        if not await self._orders.wait(position.instrument, decided, max(0.0, left)):
+            await self._flatten(position, f"no confirmed stop within {self._deadline:g} s")
+
+    async def _watch_fired(self, position: Position, stop: Order) -> None:
+        def over() -> bool:
+            order = self._orders.state.order(stop.client_order_id)
+            return order is None or order.ended or self._moved_on(position)
+
+        if not await self._orders.wait(position.instrument, over, TRIGGERED_WITHOUT_FILL_SECONDS):
+            await self._flatten(position, "the stop fired and did not fill")
+
+    def _moved_on(self, seen: Position) -> bool:
+        return self._orders.state.position(seen.instrument) is not seen
+
+    async def _flatten(self, position: Position, why: str) -> None:
+        self._notifier.notify(Level.CRITICAL, f"{position.instrument}: closing at market, {why}")
+        self._books.note("flatten", {"instrument": str(position.instrument), "position_id": position.id, "why": why})
+        await self._closer.flatten(position.instrument, why)
+
+    def _record(self, position: Position, stop: Order) -> None:
+        known = self._protections.get(position.id)
+        naked = self._naked.pop(position.instrument, None)
+        if known is not None and known.stop == stop.client_order_id and naked is None:
+            return
+        longest = known.unprotected_ms or 0 if known else 0
+        if naked is not None:
+            longest = max(longest, stop.venue_time_ms - naked.since_venue_ms)
+        self._protections[position.id] = Protection(
+            position_id=position.id,
+            stop=stop.client_order_id,
+            trigger_price=stop.intent.trigger_price,
+            quantity=stop.intent.quantity,
+            unprotected_ms=longest,
+        )
+        facts = {
+            "instrument": str(position.instrument),
+            "position_id": position.id,
+            "stop": stop.client_order_id,
+            "trigger_price": plain(stop.intent.trigger_price or Decimal(0)),
+            "quantity": plain(stop.intent.quantity),
+            "unprotected_ms": longest,
+        }
+        log.info("protection.confirmed", **facts)
+        self._books.note("protected", facts)
+        self._orders.wake(position.instrument)
+
+    async def _cancel(self, stops: list[Order], tried: set[ClientOrderId]) -> bool:
+        """Cancel what was not tried yet; False when there was nothing to do."""
+        due = [stop for stop in stops if stop.client_order_id not in tried]
+        for stop in due:
+            tried.add(stop.client_order_id)
+            await self._orders.cancel(stop)
+        return bool(due)
+
+    def _resting(self, instrument: InstrumentId) -> list[Order]:
+        """Stops that outlived their position; after a close nothing of ours may stay on the book (STP-16)."""
+        live = self._orders.state.live_orders(instrument)
+        return [order for order in live if order.intent.leg is Leg.STOP and order.status is OrderStatus.ACCEPTED]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Refusal:
+    would_trigger: bool
+
+
+def _exact(stops: list[Order], position: Position) -> Order | None:
+    """The newest confirmed stop of exactly this quantity."""
+    for stop in reversed(stops):
+        if stop.status is OrderStatus.ACCEPTED and stop.intent.quantity == position.quantity:
+            return stop
+    return None
+
+
+def _on_its_way(stops: list[Order], position: Position) -> Order | None:
+    """A stop of this quantity that was sent and not answered."""
+    for stop in stops:
+        if stop.status in UNACKNOWLEDGED and stop.intent.quantity == position.quantity:
+            return stop
+    return None
+
+
+def _with_status(stops: list[Order], *statuses: OrderStatus) -> Order | None:
+    return next((stop for stop in stops if stop.status in statuses), None)

@@ -1,0 +1,160 @@
+"""Orders, positions and balances as we know them. The order manager writes; everyone else holds a `StateView`."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Protocol
+
+from core.domain.ids import Asset, ClientOrderId, InstrumentId, PositionId, VenueName, VenueOrderId
+from core.domain.order import ENDED, Order
+from core.domain.position import Position
+from core.domain.reports import PositionReport
+from core.engine.ports import Balance
+
+REMEMBERED_ENDED_ORDERS = 2_000
+"""Ended orders kept for late reports; older ones are in the journal. Bounds memory and per-event cost."""
+
+
+class StateView(Protocol):
+    """Read-only."""
+
+    def order(self, client_order_id: ClientOrderId) -> Order | None: ...
+    def order_by_venue_id(self, instrument: InstrumentId, venue_order_id: VenueOrderId) -> Order | None: ...
+    def live_orders(self, instrument: InstrumentId) -> list[Order]:
+        """Not ended, in-flight and unknown included."""
+        ...
+
+    def all_live_orders(self) -> list[Order]: ...
+    def orders_of(self, position_id: PositionId) -> list[Order]:
+        """Every order of an open position, ended ones too, oldest first."""
+        ...
+
+    def position(self, instrument: InstrumentId) -> Position | None:
+        """The open position, or None."""
+        ...
+
+    def positions(self) -> list[Position]: ...
+    def venue_position(self, instrument: InstrumentId) -> PositionReport | None:
+        """What the venue said last, None when it never spoke of it."""
+        ...
+
+    def balance(self, venue: VenueName, asset: Asset) -> Balance | None: ...
+    def balances(self) -> Mapping[tuple[VenueName, Asset], Balance]: ...
+
+
+class State:
+    """Snapshots are handed out as lists; the maps themselves never leave (POS-06)."""
+
+    def __init__(self) -> None:
+        self._orders: dict[ClientOrderId, Order] = {}
+        self._live: dict[InstrumentId, dict[ClientOrderId, None]] = {}
+        self._by_venue_id: dict[tuple[InstrumentId, VenueOrderId], ClientOrderId] = {}
+        self._venue_ids: dict[ClientOrderId, set[VenueOrderId]] = {}
+        self._by_position: dict[PositionId, dict[ClientOrderId, None]] = {}
+        self._ended: OrderedDict[ClientOrderId, None] = OrderedDict()
+        self._positions: dict[InstrumentId, Position] = {}
+        self._venue_positions: dict[InstrumentId, PositionReport] = {}
+        self._balances: dict[tuple[VenueName, Asset], Balance] = {}
+
+    # reading
+
+    def order(self, client_order_id: ClientOrderId) -> Order | None:
+        return self._orders.get(client_order_id)
+
+    def order_by_venue_id(self, instrument: InstrumentId, venue_order_id: VenueOrderId) -> Order | None:
+        client_order_id = self._by_venue_id.get((instrument, venue_order_id))
+        return None if client_order_id is None else self._orders.get(client_order_id)
+
+    def live_orders(self, instrument: InstrumentId) -> list[Order]:
+        return [self._orders[client_order_id] for client_order_id in self._live.get(instrument, ())]
+
+    def all_live_orders(self) -> list[Order]:
+        return [self._orders[client_order_id] for ids in self._live.values() for client_order_id in ids]
+
+    def orders_of(self, position_id: PositionId) -> list[Order]:
+        return [self._orders[client_order_id] for client_order_id in self._by_position.get(position_id, ())]
+
+    def position(self, instrument: InstrumentId) -> Position | None:
+        return self._positions.get(instrument)
+
+    def positions(self) -> list[Position]:
+        return list(self._positions.values())
+
+    def venue_position(self, instrument: InstrumentId) -> PositionReport | None:
+        return self._venue_positions.get(instrument)
+
+    def venue_positions(self) -> Iterator[PositionReport]:
+        return iter(list(self._venue_positions.values()))
+
+    def balance(self, venue: VenueName, asset: Asset) -> Balance | None:
+        return self._balances.get((venue, asset))
+
+    def balances(self) -> Mapping[tuple[VenueName, Asset], Balance]:
+        return dict(self._balances)
+
+    # writing: the order manager only
+
+    def put_order(self, order: Order) -> None:
+        client_order_id, instrument = order.client_order_id, order.instrument
+        self._orders[client_order_id] = order
+        self._by_position.setdefault(order.intent.position_id, {})[client_order_id] = None
+        if order.venue_order_id is not None:
+            self._by_venue_id[instrument, order.venue_order_id] = client_order_id
+            self._venue_ids.setdefault(client_order_id, set()).add(order.venue_order_id)
+        live = self._live.setdefault(instrument, {})
+        if order.status in ENDED and not order.fills_missing:
+            live.pop(client_order_id, None)
+            if not live:
+                del self._live[instrument]
+            self._ended[client_order_id] = None
+            self._forget_oldest()
+        else:
+            live[client_order_id] = None
+            self._ended.pop(client_order_id, None)
+
+    def drop_order(self, client_order_id: ClientOrderId) -> None:
+        """Take back an order that was registered and then certainly not sent (its intent could not be journaled)."""
+        self._forget(client_order_id)
+
+    def put_position(self, position: Position) -> None:
+        if position.open:
+            self._positions[position.instrument] = position
+        else:
+            self._positions.pop(position.instrument, None)
+
+    def put_venue_position(self, report: PositionReport) -> None:
+        known = self._venue_positions.get(report.instrument)
+        if known is None or report.venue_time_ms >= known.venue_time_ms:
+            self._venue_positions[report.instrument] = report
+
+    def put_balance(
+        self, venue: VenueName, asset: Asset, wallet: Decimal, available: Decimal | None, now: float
+    ) -> None:
+        if available is None and (known := self._balances.get((venue, asset))) is not None:
+            available = known.available
+        self._balances[venue, asset] = Balance(asset=asset, wallet=wallet, available=available, received=now)
+
+    def _forget_oldest(self) -> None:
+        while len(self._ended) > REMEMBERED_ENDED_ORDERS:
+            oldest = next(iter(self._ended))
+            position = self._positions.get(self._orders[oldest].instrument)
+            if position is not None and position.id == self._orders[oldest].intent.position_id:
+                self._ended.move_to_end(oldest)
+                return
+            self._forget(oldest)
+
+    def _forget(self, client_order_id: ClientOrderId) -> None:
+        order = self._orders.pop(client_order_id)
+        self._ended.pop(client_order_id, None)
+        if (live := self._live.get(order.instrument)) is not None:
+            live.pop(client_order_id, None)
+            if not live:
+                del self._live[order.instrument]
+        for venue_order_id in self._venue_ids.pop(client_order_id, ()):
+            self._by_venue_id.pop((order.instrument, venue_order_id), None)
+        if (siblings := self._by_position.get(order.intent.position_id)) is not None:
+            siblings.pop(client_order_id, None)
+            if not siblings:
+                del self._by_position[order.intent.position_id]

@@ -1,0 +1,315 @@
+"""WaveProcessor: mark, prefetch per venue, validate in parallel, allocate, execute, account for every leg.
+
+Everything between two awaits is deterministic: the same wave in the same state is decided the same way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+import structlog
+
+from core.clock import Clock
+from core.domain.ids import InstrumentId, VenueName, WaveId
+from core.domain.order import TriggerReference
+from core.domain.signal import Signal
+from core.domain.verdict import Denied, Reason
+from core.domain.wave import Candidate, Leg, LegState, StageTimes, Wave, WaveReport, ranked
+from core.engine.bookkeeping import Bookkeeper
+from core.engine.entry import EntryDesk
+from core.engine.ports import Level, Notifier, SignalBatch, SignalMark, WaveMark
+from core.engine.prefetch import Prefetcher
+from core.errors import JournalUnwritable
+
+log = structlog.get_logger(__name__)
+
+REPORTS_KEPT = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaveRules:
+    """`max_trades` per venue and wave; `max_trades_total` over all venues, 0 = no cap. Seconds for the rest."""
+
+    max_trades: int
+    max_trades_total: int
+    max_positions: int
+    timeout: float
+
+
+class WaveProcessor:
+    def __init__(
+        self,
+        *,
+        desk: EntryDesk,
+        prefetcher: Prefetcher,
+        books: Bookkeeper,
+        rules: WaveRules,
+        clock: Clock,
+        notifier: Notifier,
+        seen: frozenset[tuple[str, str]],
+    ) -> None:
+        self._desk = desk
+        self._prefetcher = prefetcher
+        self._books = books
+        self._rules = rules
+        self._clock = clock
+        self._notifier = notifier
+        self._seen = set(seen)
+        self._tasks: asyncio.TaskGroup | None = None
+        self._waiting: deque[SignalBatch] = deque()
+        self.reports: deque[WaveReport] = deque(maxlen=REPORTS_KEPT)
+        self.refusals: Counter[str] = Counter()
+        self._listeners: list[Callable[[WaveReport], None]] = []
+
+    def on_report(self, listener: Callable[[WaveReport], None]) -> None:
+        """Called with every finished wave."""
+        self._listeners.append(listener)
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            while self._waiting:
+                self.handle(self._waiting.popleft())
+            await asyncio.Event().wait()
+
+    def handle(self, batch: SignalBatch) -> None:
+        """Start a wave. Its signals are marked as seen here, before anything can be awaited (SIG-01, INV-11)."""
+        if self._tasks is None:
+            self._waiting.append(batch)
+            return
+        wave, legs = self._mark(batch)
+        self._tasks.create_task(self._process(wave, legs, batch.received), name=f"wave/{wave.id}")
+
+    def _mark(self, batch: SignalBatch) -> tuple[Wave, dict[int, Leg]]:
+        legs: dict[int, Leg] = {}
+        for index, signal in enumerate(batch.signals):
+            key = (signal.source, signal.id)
+            if key in self._seen:
+                denied = Denied(reason=Reason.ALREADY_SEEN, detail="this signal was handled before")
+                legs[index] = Leg(signal=signal, state=LegState.REFUSED, denied=denied)
+            self._seen.add(key)
+        first = min((s.id for s in batch.signals), default="empty")
+        wave_id = WaveId(f"{batch.source}/{batch.received_ms}/{first}")
+        wave = Wave(
+            id=wave_id,
+            source=batch.source,
+            received_ms=batch.received_ms,
+            signals=batch.signals,
+            unusable=batch.unusable,
+        )
+        return wave, legs
+
+    async def _process(self, wave: Wave, legs: dict[int, Leg], started: float) -> None:
+        structlog.contextvars.bind_contextvars(wave=wave.id)
+        run = _Run(wave=wave, legs=legs, started=started, clock=self._clock)
+        fresh = [i for i in range(len(wave.signals)) if i not in legs]
+        marks = [self._signal_mark(wave, wave.signals[i]) for i in fresh]
+        self._books.soon([WaveMark(wave_id=wave.id, source=wave.source, received_ms=wave.received_ms), *marks])
+        log.info("wave.received", signals=len(wave.signals), unusable=len(wave.unusable), source=wave.source)
+        try:
+            async with asyncio.timeout(self._rules.timeout):
+                candidates = await self._decide(run, fresh)
+                await self._execute(run, candidates)
+        except TimeoutError:
+            log.warning("wave.timeout", seconds=self._rules.timeout)
+        self._finish(run)
+
+    # deciding
+
+    async def _decide(self, run: _Run, fresh: Sequence[int]) -> list[Candidate]:
+        venues = sorted({run.wave.signals[i].instrument.venue for i in fresh})
+        answers = await asyncio.gather(*(self._prefetcher.prefetch(venue) for venue in venues))
+        refused: Mapping[VenueName, Denied | None] = dict(zip(venues, answers, strict=True))
+        run.stamp("prefetched")
+        positions = self._desk.open_positions(venues)
+        log.info("wave.prefetched", venues=venues, positions=positions, ms=run.stages.prefetched)
+        verdicts = await asyncio.gather(*(self._validate(run.wave.signals[i], refused) for i in fresh))
+        run.stamp("validated")
+        candidates = []
+        for index, verdict in zip(fresh, verdicts, strict=True):
+            if isinstance(verdict, Denied):
+                run.refuse(index, verdict)
+            else:
+                candidates.append(verdict)
+        log.info("wave.validated", passed=len(candidates), of=len(fresh), ms=run.stages.validated)
+        return ranked(candidates)
+
+    async def _validate(self, signal: Signal, refused: Mapping[VenueName, Denied | None]) -> Candidate | Denied:
+        """By the signal's own venue and by nothing else (SIG-04)."""
+        if (denied := refused[signal.instrument.venue]) is not None:
+            return denied
+        return await self._desk.validate(signal)
+
+    # executing
+
+    async def _execute(self, run: _Run, candidates: list[Candidate]) -> None:
+        """Fill the slots best first; a definite refusal or a zero fill frees its slot for the next one."""
+        spare = deque(candidates)
+        working: dict[asyncio.Task[Leg], Candidate] = {}
+        held: Counter[VenueName] = Counter()
+        async with asyncio.TaskGroup() as legs:
+            while True:
+                chosen = self._allocate(run, spare, held)
+                run.stamp_once("allocated")
+                for candidate in await self._send(run, chosen, held):
+                    task = legs.create_task(self._follow(run, candidate), name=f"leg/{candidate.signal.id}")
+                    working[task] = candidate
+                run.stamp_once("journaled")
+                if not working:
+                    break
+                done, _ = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    candidate, leg = working.pop(task), task.result()
+                    run.settle(candidate.signal, leg)
+                    if leg.state is LegState.REFUSED:
+                        held[candidate.signal.instrument.venue] -= 1
+        for candidate in spare:
+            run.settle(candidate.signal, _limit_leg(candidate, self._limit(candidate.signal)))
+
+    def _allocate(self, run: _Run, spare: deque[Candidate], held: Counter[VenueName]) -> list[Candidate]:
+        """Synchronous: every check and reservation of the wave in one step. What has no slot stays in `spare`."""
+        chosen: list[Candidate] = []
+        kept: list[Candidate] = []
+        while spare:
+            candidate = spare.popleft()
+            venue = candidate.signal.instrument.venue
+            total = self._rules.max_trades_total
+            if held[venue] >= self._limit(candidate.signal) or (total and held.total() >= total):
+                kept.append(candidate)
+                continue
+            denied = self._desk.reserve(candidate, run.wave.id)
+            if denied is not None:
+                run.settle(candidate.signal, Leg(signal=candidate.signal, state=LegState.REFUSED, denied=denied))
+                continue
+            held[venue] += 1
+            chosen.append(candidate)
+        spare.extend(kept)
+        return chosen
+
+    async def _send(self, run: _Run, chosen: list[Candidate], held: Counter[VenueName]) -> list[Candidate]:
+        """One durable commit for all, then the wire. Without the journal nothing is sent."""
+        if not chosen:
+            return []
+        try:
+            await self._desk.send(chosen)
+        except JournalUnwritable as error:
+            denied = Denied(reason=Reason.JOURNAL_UNWRITABLE, detail=str(error))
+            for candidate in chosen:
+                held[candidate.signal.instrument.venue] -= 1
+                run.settle(candidate.signal, Leg(signal=candidate.signal, state=LegState.REFUSED, denied=denied))
+            return []
+        return chosen
+
+    async def _follow(self, run: _Run, candidate: Candidate) -> Leg:
+        structlog.contextvars.bind_contextvars(signal_id=candidate.signal.id)
+        acknowledged = await self._desk.acknowledged(candidate)
+        run.stamp("acknowledged")
+        if acknowledged.state is LegState.REFUSED:
+            return acknowledged
+        leg = await self._desk.protected(candidate)
+        run.stamp("protected")
+        return leg
+
+    def _limit(self, signal: Signal) -> int:
+        asked = signal.parameters.max_trades
+        return self._rules.max_trades if asked is None else min(asked, self._rules.max_positions)
+
+    # accounting
+
+    def _finish(self, run: _Run) -> None:
+        report = run.report(self._desk.leg_now)
+        self.reports.append(report)
+        now = self._clock.now_ms()
+        marks = [self._signal_mark(run.wave, leg.signal, leg.denied) for leg in report.legs if not _is_repeat(leg)]
+        finished = WaveMark(
+            wave_id=run.wave.id, source=run.wave.source, received_ms=run.wave.received_ms, finished_ms=now
+        )
+        self._books.soon([*marks, finished])
+        states = Counter(leg.state.value for leg in report.legs)
+        for leg in report.legs:
+            if leg.denied is not None:
+                self.refusals[leg.denied.reason.value] += 1
+                log.info("signal.denied", signal_id=leg.signal.id, instrument=str(leg.instrument), why=str(leg.denied))
+        for unusable in report.unusable:
+            self.refusals[unusable.code] += 1
+            log.info("signal.unusable", signal_id=unusable.id, symbol=unusable.symbol, why=unusable.detail)
+        self._books.note("wave", {"wave_id": run.wave.id, **states})
+        log.info("wave.done", **states, ms=run.stages.protected)
+        self._notifier.notify(Level.INFO, f"wave of {len(report.legs)}: " + _sentence(states))
+        for listener in self._listeners:
+            listener(report)
+
+    def _signal_mark(self, wave: Wave, signal: Signal, denied: Denied | None = None) -> SignalMark:
+        return SignalMark(
+            source=signal.source,
+            signal_id=signal.id,
+            wave_id=wave.id,
+            venue=signal.instrument.venue,
+            symbol=signal.instrument.symbol,
+            side=signal.side.value,
+            score=str(signal.score),
+            code="" if denied is None else denied.reason.value,
+            detail="" if denied is None else denied.detail,
+            time_ms=self._clock.now_ms(),
+            values={} if denied is None else dict(denied.values),
+        )
+
+
+class _Run:
+    """One wave on its way: the legs decided so far and when each stage was reached."""
+
+    def __init__(self, *, wave: Wave, legs: dict[int, Leg], started: float, clock: Clock) -> None:
+        self.wave = wave
+        self.stages = StageTimes()
+        self._legs = legs
+        self._started = started
+        self._clock = clock
+        self._index = {signal.id: i for i, signal in enumerate(wave.signals) if i not in legs}
+
+    def stamp(self, stage: str) -> None:
+        elapsed = round((self._clock.monotonic() - self._started) * 1000, 1)
+        self.stages = replace(self.stages, **{stage: elapsed})
+
+    def stamp_once(self, stage: str) -> None:
+        if getattr(self.stages, stage) is None:
+            self.stamp(stage)
+
+    def refuse(self, index: int, denied: Denied) -> None:
+        self._legs[index] = Leg(signal=self.wave.signals[index], state=LegState.REFUSED, denied=denied)
+
+    def settle(self, signal: Signal, leg: Leg) -> None:
+        self._legs[self._index[signal.id]] = leg
+
+    def report(self, now: Callable[[Signal], Leg]) -> WaveReport:
+        """Legs nobody settled (the wave timed out) are told as they stand."""
+        legs = tuple(self._legs.get(i) or now(signal) for i, signal in enumerate(self.wave.signals))
+        return WaveReport(
+            wave_id=self.wave.id,
+            source=self.wave.source,
+            received_ms=self.wave.received_ms,
+            legs=legs,
+            unusable=self.wave.unusable,
+            stages=self.stages,
+        )
+
+
+def _limit_leg(candidate: Candidate, limit: int) -> Leg:
+    denied = Denied(
+        reason=Reason.WAVE_LIMIT,
+        detail="better signals took every slot of the wave",
+        values={"MAX_TRADES_PER_WAVE": str(limit), "score": str(candidate.signal.score)},
+    )
+    return Leg(signal=candidate.signal, state=LegState.REFUSED, denied=denied)
+
+
+def _is_repeat(leg: Leg) -> bool:
+    return leg.denied is not None and leg.denied.reason is Reason.ALREADY_SEEN
+
+
+def _sentence(states: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "nothing in it"
