@@ -1,20 +1,23 @@
-"""The audit log as the daemon sees it: `append` costs a queue put, whatever the disk is doing (JRN-01, INV-4)."""
+"""The audit log as the daemon sees it: `record` costs a list append, whatever the disk is doing (JRN-01, INV-4)."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from core.storage.audit_files import AuditFiles, Tail, stamp
-from core.storage.worker import WorkerFactory, thread_worker
+from core.storage.outbox import Outbox
 
 ROTATE_BYTES: Final = 64 * 1024 * 1024
 CAPACITY: Final = 20_000
 """Records that may wait for a blocked disk; a busy minute makes some hundreds."""
+LINGER_S: Final = 0.02
 RETRY_S: Final = 1.0
 
 GAP: Final = "audit.gap"
@@ -43,56 +46,46 @@ class AuditStatistics:
 
 
 class AuditLog:
-    """Appends records to `audit.log` in `folder` from its own worker.
+    """Appends records to `audit.log` in `folder`, on an executor of its own: a blocked audit disk must not hold up the
+    journal.
 
-    `now_ms` is UTC milliseconds, read when `append` is called. What could not be queued or recorded leaves a trace in
+    `now_ms` is UTC milliseconds, read when `record` is called. What could not be queued or recorded leaves a trace in
     the chain itself: a record of kind `audit.gap` or `audit.bad_record`.
     """
 
     def __init__(
         self,
         folder: Path,
+        executor: Executor,
         now_ms: Callable[[], int],
         *,
-        worker: WorkerFactory = thread_worker,
         rotate_bytes: int = ROTATE_BYTES,
         capacity: int = CAPACITY,
     ) -> None:
         self._now_ms = now_ms
-        self._make_worker = worker
+        self._executor = executor
         self._files = AuditFiles(folder, rotate_bytes=rotate_bytes)
+        self._outbox = Outbox(executor, self._write_all, linger_s=LINGER_S, retry_s=RETRY_S)
         self._capacity = capacity
         self._written = self._dropped = self._dropped_recorded = self._bad = 0
         self._failing = ""
 
-    def open(self) -> Tail:
-        """Opens the log, makes its end whole, records a cut as the first new record, and starts the worker.
+    async def open(self) -> Tail:
+        """Makes the end of the chain whole and records a cut as the first new record.
 
-        Raises OSError when the folder cannot be written. Blocks for a few milliseconds: call it before trading.
+        Raises OSError when the folder cannot be written.
         """
-        tail = self._files.open()
-        if tail.cut_bytes or tail.lost or tail.altered:
-            lost_seq = tail.lost.seq if tail.lost else None
-            found: dict[str, object] = {
-                "cut_bytes": tail.cut_bytes,
-                "last_seq": tail.head.seq,
-                "lost_seq": lost_seq,
-                "altered": tail.altered,
-            }
-            self._files.write(stamp(self._now_ms()), TAIL_CUT, found)
-            self._files.write_head()
-        self._worker = self._make_worker("audit-writer", self._handle)
-        return tail
+        return await asyncio.wrap_future(self._executor.submit(self._open))
 
-    def append(self, kind: str, data: Mapping[str, object]) -> None:
+    def record(self, kind: str, data: Mapping[str, object]) -> None:
         """Queues one record. `data` must not change afterwards, holds no secret and no float.
 
         Never raises and never waits; when the queue is full the record is dropped and counted.
         """
-        if self._worker.backlog() >= self._capacity:
+        if len(self._outbox) >= self._capacity:
             self._dropped += 1
-            return
-        self._worker.post(_Record(self._now_ms(), kind, data))
+        else:
+            self._outbox.post(_Record(self._now_ms(), kind, data))
 
     def statistics(self) -> AuditStatistics:
         """A snapshot for the status page."""
@@ -100,18 +93,29 @@ class AuditLog:
             written=self._written,
             dropped=self._dropped,
             bad=self._bad,
-            backlog=self._worker.backlog(),
+            backlog=len(self._outbox),
             failing=self._failing,
         )
 
-    def close(self, timeout_s: float = 2.0) -> bool:
-        """Writes what is queued and closes; False when the disk did not let it happen in `timeout_s`."""
-        if not self._worker.close(timeout_s):
-            return False
-        self._files.close()
-        return not self._worker.backlog()
+    async def close(self) -> None:
+        """Writes what is queued, syncs and closes. Takes as long as the disk takes: the caller sets the deadline."""
+        await self._outbox.close()
+        await asyncio.wrap_future(self._executor.submit(self._files.close))
 
-    def _handle(self, waiting: deque[_Record]) -> float:
+    def _open(self) -> Tail:
+        tail = self._files.open()
+        if tail.cut_bytes or tail.lost or tail.altered:
+            found: dict[str, object] = {
+                "cut_bytes": tail.cut_bytes,
+                "last_seq": tail.head.seq,
+                "lost_seq": tail.lost.seq if tail.lost else None,
+                "altered": tail.altered,
+            }
+            self._files.write(stamp(self._now_ms()), TAIL_CUT, found)
+            self._files.write_head()
+        return tail
+
+    def _write_all(self, waiting: deque[_Record]) -> bool:
         try:
             while waiting:
                 self._write(waiting[0])
@@ -122,11 +126,11 @@ class AuditLog:
             if not self._failing:
                 _log.error("audit log cannot be written, records are kept: %s", error)
             self._failing = str(error)
-            return RETRY_S
+            return False
         if self._failing:
             _log.warning("audit log can be written again")
             self._failing = ""
-        return 0
+        return True
 
     def _write(self, record: _Record) -> None:
         time = stamp(record.time_ms)

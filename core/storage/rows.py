@@ -1,0 +1,287 @@
+"""Records as rows and rows as domain objects: every statement of the journal, and nothing else knows a column."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+from core.domain.ids import (
+    ClientOrderId,
+    InstrumentId,
+    Leg,
+    PositionId,
+    SignalId,
+    Symbol,
+    TradeId,
+    VenueName,
+    VenueOrderId,
+)
+from core.domain.money import Price, Quantity
+from core.domain.order import Order, OrderIntent, OrderStatus, OrderType, TriggerReference
+from core.domain.position import Position
+from core.domain.signal import Side
+from core.engine.ports import (
+    ExecutionRecord,
+    FillRecord,
+    IntentRecord,
+    OrderRecord,
+    PositionRecord,
+    Record,
+    SignalMark,
+    StateRecord,
+    WaveMark,
+)
+
+Value = str | int | None
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One write: SQL and the values bound to it. `otherwise` runs when the first changed no row."""
+
+    sql: str
+    values: tuple[Value, ...]
+    otherwise: Statement | None = None
+
+
+_INTENT_COLUMNS: Final = (
+    "client_order_id", "venue", "symbol", "leg", "attempt", "signal_id", "position_id", "wave_id", "side", "type",
+    "quantity", "reduce_only", "price", "trigger_price", "trigger_reference", "decision_price", "stop_loss_percent",
+)  # fmt: skip
+_STATUS_COLUMNS: Final = (
+    "status", "ended", "venue_order_id", "filled", "cost", "reported_filled", "trade_ids", "venue_time_ms", "detail",
+)  # fmt: skip
+_POSITION_COLUMNS: Final = (
+    "position_id", "venue", "symbol", "side", "quantity", "entry_quantity", "entry_cost", "stop_loss_percent",
+    "opened_ms", "signal_id", "realized", "fees", "exit_quantity", "exit_cost", "closed_ms",
+)  # fmt: skip
+_FILL_COLUMNS: Final = (
+    "venue", "symbol", "trade_id", "client_order_id", "venue_order_id", "side", "quantity", "price", "fee", "fee_asset",
+    "realized", "maker", "venue_time_ms", "source", "time_ms",
+)  # fmt: skip
+_SIGNAL_COLUMNS: Final = (
+    "source", "signal_id", "wave_id", "venue", "symbol", "side", "score", "code", "detail", "reason_values", "time_ms",
+)  # fmt: skip
+
+
+def _insert(table: str, columns: tuple[str, ...], conflict: str) -> str:
+    places = ", ".join("?" * len(columns))
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places}) {conflict}"
+
+
+def _overwrite(columns: tuple[str, ...]) -> str:
+    return ", ".join(f"{column} = excluded.{column}" for column in columns)
+
+
+_WAVE: Final = _insert(
+    "waves",
+    ("wave_id", "source", "received_ms", "finished_ms"),
+    "ON CONFLICT (wave_id) DO UPDATE SET finished_ms = coalesce(excluded.finished_ms, finished_ms)",
+)
+# A signal met again in a later wave keeps its first verdict: the replay is refused, the history is not rewritten.
+_SIGNAL: Final = _insert(
+    "signals",
+    _SIGNAL_COLUMNS,
+    f"ON CONFLICT (source, signal_id) DO UPDATE SET {_overwrite(_SIGNAL_COLUMNS[3:])} "
+    "WHERE excluded.wave_id = signals.wave_id",
+)
+# The id is a function of the intent: an intent that is there already is the same one, with a life of its own by now.
+_ORDER: Final = _insert(
+    "orders",
+    (*_INTENT_COLUMNS, "intent_ms", *_STATUS_COLUMNS, "updated_ms"),
+    "ON CONFLICT (client_order_id) DO NOTHING",
+)
+_ORDER_STATUS: Final = (
+    f"UPDATE orders SET {', '.join(f'{column} = ?' for column in _STATUS_COLUMNS)}, updated_ms = ? "
+    "WHERE client_order_id = ?"
+)
+_FILL: Final = _insert("fills", _FILL_COLUMNS, "ON CONFLICT (venue, symbol, trade_id) DO NOTHING")
+_POSITION: Final = _insert(
+    "positions",
+    (*_POSITION_COLUMNS, "time_ms"),
+    f"ON CONFLICT (position_id) DO UPDATE SET {_overwrite((*_POSITION_COLUMNS[1:], 'time_ms'))}",
+)
+_STATE: Final = _insert(
+    "state", ("key", "value", "time_ms"), f"ON CONFLICT (key) DO UPDATE SET {_overwrite(('value', 'time_ms'))}"
+)
+_EXECUTION: Final = _insert(
+    "executions",
+    ("client_order_id", "execution_values", "time_ms"),
+    f"ON CONFLICT (client_order_id) DO UPDATE SET {_overwrite(('execution_values', 'time_ms'))}",
+)
+SET_ASIDE: Final = _insert("set_aside", ("kind", "content", "error", "time_ms"), "")
+PROBE: Final = _insert("meta", ("key", "value"), "ON CONFLICT (key) DO UPDATE SET value = excluded.value")
+
+_ORDER_SELECT: Final = ", ".join((*_INTENT_COLUMNS, *_STATUS_COLUMNS))
+WORKING_ORDERS: Final = f"SELECT {_ORDER_SELECT} FROM orders WHERE ended = 0"
+ORDERS_OF_OPEN_POSITIONS: Final = (
+    f"SELECT {_ORDER_SELECT} FROM orders WHERE ended = 1 "
+    "AND position_id IN (SELECT position_id FROM positions WHERE closed_ms IS NULL)"
+)
+OPEN_POSITIONS: Final = f"SELECT {', '.join(_POSITION_COLUMNS)} FROM positions WHERE closed_ms IS NULL"
+SEEN_SIGNALS: Final = "SELECT source, signal_id FROM signals WHERE time_ms >= ?"
+UNFINISHED_WAVES: Final = "SELECT wave_id FROM waves WHERE finished_ms IS NULL ORDER BY received_ms, wave_id"
+STATE_VALUES: Final = "SELECT key, value FROM state"
+
+WRITES: Final = (
+    _WAVE, _SIGNAL, _ORDER, _ORDER_STATUS, _FILL, _POSITION, _STATE, _EXECUTION, SET_ASIDE, PROBE,
+)  # fmt: skip
+READS: Final = (
+    WORKING_ORDERS, ORDERS_OF_OPEN_POSITIONS, OPEN_POSITIONS, SEEN_SIGNALS, UNFINISHED_WAVES, STATE_VALUES,
+)  # fmt: skip
+
+
+def statement_of(record: Record) -> Statement:
+    """How `record` is written. Raises TypeError or ValueError when it cannot be (the caller sets it aside)."""
+    match record:
+        case OrderRecord():
+            return _order_statement(record)
+        case FillRecord():
+            return _fill_statement(record)
+        case IntentRecord(intent=intent, time_ms=time_ms):
+            return _intent_statement(Order(intent=intent), time_ms)
+        case PositionRecord(position=position, time_ms=time_ms):
+            return Statement(_POSITION, (*_position_values(position), time_ms))
+        case SignalMark():
+            return _signal_statement(record)
+        case WaveMark():
+            return Statement(_WAVE, (record.wave_id, record.source, record.received_ms, record.finished_ms))
+        case StateRecord():
+            return Statement(_STATE, (record.key, record.value, record.time_ms))
+        case ExecutionRecord():
+            return Statement(_EXECUTION, (record.client_order_id, _flat(record.values), record.time_ms))
+
+
+def order_of(row: Row) -> Order:
+    """An order from a row of `WORKING_ORDERS` or `ORDERS_OF_OPEN_POSITIONS`."""
+    cells = dict(zip((*_INTENT_COLUMNS, *_STATUS_COLUMNS), row, strict=True))
+    intent = OrderIntent(
+        client_order_id=ClientOrderId(cells["client_order_id"]),
+        instrument=_instrument(cells),
+        leg=Leg(cells["leg"]),
+        attempt=cells["attempt"],
+        signal_id=SignalId(cells["signal_id"]),
+        position_id=PositionId(cells["position_id"]),
+        side=Side(cells["side"]),
+        type=OrderType(cells["type"]),
+        quantity=Quantity(Decimal(cells["quantity"])),
+        reduce_only=bool(cells["reduce_only"]),
+        price=_price(cells["price"]),
+        trigger_price=_price(cells["trigger_price"]),
+        trigger_reference=TriggerReference(cells["trigger_reference"]),
+        decision_price=_price(cells["decision_price"]),
+        stop_loss_percent=None if cells["stop_loss_percent"] is None else Decimal(cells["stop_loss_percent"]),
+        wave_id=cells["wave_id"],
+    )
+    return Order(
+        intent=intent,
+        status=OrderStatus(cells["status"]),
+        venue_order_id=None if cells["venue_order_id"] is None else VenueOrderId(cells["venue_order_id"]),
+        filled=Quantity(Decimal(cells["filled"])),
+        cost=Decimal(cells["cost"]),
+        reported_filled=Quantity(Decimal(cells["reported_filled"])),
+        trade_ids=frozenset(TradeId(trade_id) for trade_id in json.loads(cells["trade_ids"])),
+        venue_time_ms=cells["venue_time_ms"],
+        detail=cells["detail"],
+    )
+
+
+def position_of(row: Row) -> Position:
+    """A position from a row of `OPEN_POSITIONS`."""
+    cells = dict(zip(_POSITION_COLUMNS, row, strict=True))
+    return Position(
+        id=PositionId(cells["position_id"]),
+        instrument=_instrument(cells),
+        side=Side(cells["side"]),
+        quantity=Quantity(Decimal(cells["quantity"])),
+        entry_quantity=Quantity(Decimal(cells["entry_quantity"])),
+        entry_cost=Decimal(cells["entry_cost"]),
+        stop_loss_percent=Decimal(cells["stop_loss_percent"]),
+        opened_ms=cells["opened_ms"],
+        signal_id=SignalId(cells["signal_id"]),
+        realized=Decimal(cells["realized"]),
+        fees=Decimal(cells["fees"]),
+        exit_quantity=Quantity(Decimal(cells["exit_quantity"])),
+        exit_cost=Decimal(cells["exit_cost"]),
+        closed_ms=cells["closed_ms"],
+    )
+
+
+def _instrument(cells: Mapping[str, Any]) -> InstrumentId:
+    return InstrumentId(VenueName(cells["venue"]), Symbol(cells["symbol"]))
+
+
+def _price(text: str | None) -> Price | None:
+    return None if text is None else Price(Decimal(text))
+
+
+def _text(value: Decimal | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def _flat(values: Mapping[str, str]) -> str:
+    return json.dumps(dict(values), separators=(",", ":"), sort_keys=True)
+
+
+def _intent_values(intent: OrderIntent) -> tuple[Value, ...]:
+    venue, symbol = intent.instrument
+    return (
+        intent.client_order_id, venue.value, symbol, intent.leg.value, intent.attempt, intent.signal_id,
+        intent.position_id, intent.wave_id, intent.side.value, intent.type.value, str(intent.quantity),
+        int(intent.reduce_only), _text(intent.price), _text(intent.trigger_price), intent.trigger_reference.value,
+        _text(intent.decision_price), _text(intent.stop_loss_percent),
+    )  # fmt: skip
+
+
+def _status_values(order: Order) -> tuple[Value, ...]:
+    return (
+        order.status.value, int(order.ended), order.venue_order_id, str(order.filled), str(order.cost),
+        str(order.reported_filled), json.dumps(sorted(order.trade_ids)), order.venue_time_ms, order.detail,
+    )  # fmt: skip
+
+
+def _intent_statement(order: Order, time_ms: int) -> Statement:
+    return Statement(_ORDER, (*_intent_values(order.intent), time_ms, *_status_values(order), time_ms))
+
+
+def _order_statement(record: OrderRecord) -> Statement:
+    """The intent of a row never changes, so only its status is written; the row itself where it is missing."""
+    order, time_ms = record.order, record.time_ms
+    return Statement(
+        _ORDER_STATUS,
+        (*_status_values(order), time_ms, order.client_order_id),
+        otherwise=_intent_statement(order, time_ms),
+    )
+
+
+def _fill_statement(record: FillRecord) -> Statement:
+    fill = record.fill
+    venue, symbol = fill.instrument
+    values = (
+        venue.value, symbol, fill.trade_id, fill.client_order_id, fill.venue_order_id, fill.side.value,
+        str(fill.quantity), str(fill.price), str(fill.fee), fill.fee_asset, str(fill.realized), int(fill.maker),
+        fill.venue_time_ms, fill.source.value, record.time_ms,
+    )  # fmt: skip
+    return Statement(_FILL, values)
+
+
+def _position_values(position: Position) -> tuple[Value, ...]:
+    venue, symbol = position.instrument
+    return (
+        position.id, venue.value, symbol, position.side.value, str(position.quantity), str(position.entry_quantity),
+        str(position.entry_cost), str(position.stop_loss_percent), position.opened_ms, position.signal_id,
+        str(position.realized), str(position.fees), str(position.exit_quantity), str(position.exit_cost),
+        position.closed_ms,
+    )  # fmt: skip
+
+
+def _signal_statement(mark: SignalMark) -> Statement:
+    values = (
+        mark.source, mark.signal_id, mark.wave_id, mark.venue, mark.symbol, mark.side, mark.score, mark.code,
+        mark.detail, _flat(mark.values), mark.time_ms,
+    )  # fmt: skip
+    return Statement(_SIGNAL, values)
