@@ -1,0 +1,69 @@
+"""A log file of its own size: rotated by renaming, readable by its owner only, reopened after a failure."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TextIO
+
+MAX_BYTES = 20_000_000
+KEEP = 10
+
+
+class RotatedFile:
+    """`name.log`, `name.log.1` (newest) … `name.log.KEEP`. Used by one thread; every method may raise OSError."""
+
+    def __init__(self, path: Path, *, max_bytes: int = MAX_BYTES, keep: int = KEEP) -> None:
+        self._path, self._max_bytes, self._keep = path, max_bytes, keep
+        self._stream: TextIO | None = None
+        self._size = 0
+
+    def write(self, line: str) -> None:
+        """Append `line` and a line break, flushed. After an OSError the next call opens the file anew."""
+        data = line + "\n"
+        length = len(data.encode("utf-8", "replace"))
+        try:
+            stream = self._ready(length)
+            stream.write(data)
+            stream.flush()
+        except OSError:
+            self._abandon()
+            raise
+        self._size += length
+
+    def close(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close()
+
+    def _ready(self, length: int) -> TextIO:
+        if self._stream is not None and self._size + length > self._max_bytes:
+            self.close()
+            self._shift()
+        if self._stream is None:
+            self._stream = self._open()
+            self._size = os.fstat(self._stream.fileno()).st_size
+        return self._stream
+
+    def _open(self) -> TextIO:
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace")
+
+    def _shift(self) -> None:
+        for number in range(self._keep - 1, 0, -1):
+            older = self._numbered(number)
+            if older.exists():
+                older.replace(self._numbered(number + 1))
+        self._path.replace(self._numbered(1))
+
+    def _numbered(self, number: int) -> Path:
+        return self._path.with_name(f"{self._path.name}.{number}")
+
+    def _abandon(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            try:
+                stream.close()
+            except OSError:
+                pass  # swallow: the write has just failed and is being reported; closing flushes the same bytes again
