@@ -126,7 +126,8 @@ class Database:
             for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "wal_autocheckpoint = 0"):
                 self._connection.execute(f"PRAGMA {pragma}")
             self._full_sync = False
-            sound = self._connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
+            answer: object = self._connection.execute("PRAGMA quick_check(1)").fetchone()
+            sound = answer == ("ok",)
         except sqlite3.OperationalError:
             self._connection.close()
             raise

@@ -4,11 +4,12 @@ import asyncio
 import itertools
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import fields, replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -376,7 +377,7 @@ class Disk:
 
 
 @pytest.fixture
-def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     disk = Disk()
     begin = database.Database._begin
     monkeypatch.setattr(database.Database, "_begin", lambda self: disk.begin(lambda: begin(self)))
@@ -453,7 +454,7 @@ async def test_a_truly_full_database_keeps_its_file_valid_and_recovers(tmp_path:
 async def test_a_bad_record_is_set_aside_counted_and_the_rest_of_its_batch_is_stored(
     tmp_path: Path, ledger: SqliteJournal
 ) -> None:
-    good = [
+    good: list[Any] = [
         WaveMark(wave_id="w", source="ws", received_ms=NOW),
         a_signal(),
         IntentRecord(intent=an_intent(), time_ms=NOW),
@@ -463,7 +464,7 @@ async def test_a_bad_record_is_set_aside_counted_and_the_rest_of_its_batch_is_st
         StateRecord(key="k", value="1", time_ms=NOW),
         ExecutionRecord(client_order_id=ClientOrderId("c"), values={}, time_ms=NOW),
     ]
-    bad = [replace(record, time_ms="pending") for record in good[1:]]  # type: ignore[arg-type]
+    bad = [replace(record, time_ms="pending") for record in good[1:]]
     bad.append(WaveMark(wave_id="x", source="ws", received_ms="pending"))  # type: ignore[arg-type]
     with pytest.raises(JournalUnwritable, match="could not be stored"):
         await ledger.append([record for pair in zip(bad, good, strict=True) for record in pair])
