@@ -61,8 +61,8 @@ class Matcher:
         """Told of every order that ended, inside its batch."""
         self.on_position_change: Callable[[str], None] = _ignore
         """Told of each symbol whose position changed, inside the batch and after the fills."""
-        self._held: dict[int, float | None] = {}
-        """Orders a fault lets rest unfilled: until this moment, or (None) for good."""
+        self._held: set[int] = set()
+        """Orders a fault keeps from being filled by the market."""
 
     def place(self, request: OrderRequest, parentage: Parentage = DIRECT) -> Order:
         """Check, accept, match. The order after matching; raises ``Refused`` having changed nothing."""
@@ -91,21 +91,11 @@ class Matcher:
     def match_resting(self, symbol: str) -> None:
         """Fill what the market has moved through, oldest order first."""
         state = self._state
-        market = state.market(symbol)
-        now = state.time.market_ms()
         for number in [order.id for order in state.orders.open(symbol)]:
             order = state.orders.get(number)
-            if not order.status.is_open:
-                continue
-            if order.good_till_ms is not None and state.time.now_ms() >= order.good_till_ms:
-                self._expire(order, Expiry.GOOD_TILL_DATE)
-                continue
-            if order.price is None or self._is_held(order, now) or not self._crosses(order):
-                continue
-            qty = self._fillable_qty(order, order.open_qty)
-            for level in market.take(order.side, qty, order.price):
-                order = self._fill(order, order.price, level.qty, maker=True)
-            self._after_fills(order)
+            if order.status.is_open:
+                with state.batch():
+                    self._work_resting(order)
 
     def amend(self, request: AmendRequest) -> Order:
         """Change a resting limit order in place; it loses its place in the queue and may match at once."""
@@ -151,7 +141,7 @@ class Matcher:
         return order
 
     def fit_reduce_only(self, symbol: str) -> None:
-        """Shrink, newest first, resting reduce-only orders that no longer fit their position; end those with no room."""
+        """Shrink resting reduce-only orders that no longer fit their position, newest first; end those with no room."""
         state = self._state
         for row in state.ledger.rows(symbol):
             for side in Side:
@@ -163,6 +153,18 @@ class Matcher:
                         self._expire(order, Expiry.REDUCE_ONLY)
                     elif fits < order.open_qty:
                         state.emit(OrderAmended(order=self._put(replace(order, qty=order.filled + fits))))
+
+    def _work_resting(self, order: Order) -> None:
+        state = self._state
+        if order.good_till_ms is not None and state.time.now_ms() >= order.good_till_ms:
+            self._expire(order, Expiry.GOOD_TILL_DATE)
+            return
+        if order.price is None or order.id in self._held or not self._crosses(order):
+            return
+        qty = self._fillable_qty(order, order.open_qty)
+        for level in state.market(order.symbol).take(order.side, qty, order.price):
+            order = self._fill(order, order.price, level.qty, maker=True)
+        self._after_fills(order)
 
     def _check(self, instrument: Instrument, request: OrderRequest, parentage: Parentage) -> None:
         state = self._state
@@ -265,20 +267,20 @@ class Matcher:
             order = state.orders.get(order.id)
         if not order.status.is_open:
             return order
-        if plan is not None and plan.again_ms is not None:
-            self._hold(order, None)
+        if plan is not None and plan.again_ms is not None and qty:
+            self._held.add(order.id)
             state.time.call_later(plan.again_ms, lambda: self._continue(order.id, plan))
             return order
         if order.type is OrderType.MARKET or order.tif in IMMEDIATE:
             return self._expire(order, self._remainder(order, capped=qty < wanted))
         if plan is not None:
-            self._hold(order, None)
+            self._held.add(order.id)
         return order
 
     def _continue(self, order_id: int, plan: FillPlan) -> None:
         """The next part of a slowly filled order."""
         order = self._state.orders.get(order_id)
-        self._held.pop(order_id, None)
+        self._held.discard(order_id)
         if order.status.is_open:
             with self._state.batch():
                 self._match(order, plan)
@@ -374,7 +376,7 @@ class Matcher:
         return order
 
     def _ended(self, order: Order) -> None:
-        self._held.pop(order.id, None)
+        self._held.discard(order.id)
         self.on_ended(order)
 
     def _put(self, order: Order) -> Order:
@@ -394,15 +396,6 @@ class Matcher:
         if order.tif is not TimeInForce.FOK:
             return False
         return self._state.market(order.symbol).fillable(order.side, order.price) < order.qty
-
-    def _hold(self, order: Order, until_ms: float | None) -> None:
-        self._held[order.id] = until_ms
-
-    def _is_held(self, order: Order, now_ms: float) -> bool:
-        if order.id not in self._held:
-            return False
-        until = self._held[order.id]
-        return until is None or now_ms < until
 
 
 def _ignore(subject: object) -> None:

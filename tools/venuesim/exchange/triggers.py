@@ -30,15 +30,15 @@ from tools.venuesim.exchange.model import (
 )
 from tools.venuesim.exchange.state import State
 
-FALLS_TO = {ConditionalType.STOP: Side.SELL, ConditionalType.STOP_LIMIT: Side.SELL}
-"""Stops that sell fire when the price falls to the trigger; take profits are the mirror image."""
+PLAIN_STOPS = (ConditionalType.STOP, ConditionalType.STOP_LIMIT)
+"""When they sell they fire on a fall to the trigger; take profits are the mirror image."""
 
 
 def is_met(row: Conditional | ConditionalRequest, price: Decimal) -> bool:
     """Whether a plain trigger is reached at this price (trailing stops: see ``follow``)."""
     if row.trigger_price is None:
         return False
-    stop = row.type in FALLS_TO
+    stop = row.type in PLAIN_STOPS
     falling = (row.side is Side.SELL) is stop
     return price <= row.trigger_price if falling else price >= row.trigger_price
 
@@ -114,20 +114,9 @@ class Triggers:
         """Fire whatever the symbol's prices have reached, oldest first."""
         for number in [row.id for row in self._state.conditionals.resting(symbol)]:
             row = self._state.conditionals.get(number)
-            if not row.status.is_resting:
-                continue
-            if row.good_till_ms is not None and self._state.time.now_ms() >= row.good_till_ms:
-                self._put(replace(row, status=ConditionalStatus.EXPIRED, reason=Expiry.GOOD_TILL_DATE))
-                continue
-            price = self._price(row)
-            if row.type is ConditionalType.TRAILING:
-                row = self._follow(row, price)
-                level = trailing_level(row)
-                met = level is not None and (price - level) * row.side.sign >= 0
-            else:
-                met = is_met(row, price)
-            if met:
-                self._fire(row)
+            if row.status.is_resting:
+                with self._state.batch():
+                    self._check_one(row)
 
     def position_changed(self, symbol: str) -> None:
         """Expire what belongs to a position that is gone."""
@@ -144,6 +133,20 @@ class Triggers:
         row = self._state.conditionals.get(order.conditional_id)
         if row.status is ConditionalStatus.TRIGGERED:
             self._put(replace(row, status=ConditionalStatus.FINISHED), order)
+
+    def _check_one(self, row: Conditional) -> None:
+        if row.good_till_ms is not None and self._state.time.now_ms() >= row.good_till_ms:
+            self._put(replace(row, status=ConditionalStatus.EXPIRED, reason=Expiry.GOOD_TILL_DATE))
+            return
+        price = self._price(row)
+        if row.type is ConditionalType.TRAILING:
+            row = self._follow(row, price)
+            level = trailing_level(row)
+            met = level is not None and (price - level) * row.side.sign >= 0
+        else:
+            met = is_met(row, price)
+        if met:
+            self._fire(row)
 
     def _check_unique(self, request: ConditionalRequest) -> None:
         state = self._state

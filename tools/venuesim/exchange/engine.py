@@ -1,0 +1,366 @@
+"""The exchange itself: one object that answers ``interface.Exchange`` and moves when it is told the time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from decimal import Decimal
+
+from tools.venuesim.exchange import margin
+from tools.venuesim.exchange.events import (
+    AccountChanged,
+    AccountReason,
+    LeverageChanged,
+    Listener,
+    MarginModeChanged,
+    MarketTick,
+    PositionModeChanged,
+)
+from tools.venuesim.exchange.liquidator import HOUR_MS, Liquidator
+from tools.venuesim.exchange.market import Market
+from tools.venuesim.exchange.matcher import Matcher
+from tools.venuesim.exchange.model import (
+    AmendRequest,
+    Balance,
+    Candle,
+    Conditional,
+    ConditionalRequest,
+    DayStats,
+    Depth,
+    Fill,
+    Funding,
+    FundingRecord,
+    Income,
+    Instrument,
+    MarginMode,
+    Order,
+    OrderRequest,
+    Position,
+    PositionMode,
+    PositionSide,
+    PositionView,
+    PublicTrade,
+    Quote,
+    Refusal,
+    Refused,
+    SymbolConfig,
+)
+from tools.venuesim.exchange.operator import Operator
+from tools.venuesim.exchange.state import EngineSettings, Gate, State, Time
+from tools.venuesim.exchange.triggers import Triggers
+
+FUNDING_RECORDS = 100
+
+
+class MatchingEngine:
+    """Implements ``interface.Exchange``. ``tick`` must be called at the market's pace, ``pay_funding`` hourly."""
+
+    def __init__(self, instruments: Sequence[Instrument], settings: EngineSettings, time: Time) -> None:
+        self._state = State(instruments, settings, time)
+        self._matcher = Matcher(self._state)
+        self._triggers = Triggers(self._state, self._matcher)
+        self._liquidator = Liquidator(self._state, self._matcher)
+        self._matcher.on_ended = self._triggers.child_ended
+        self._matcher.on_position_change = self._triggers.position_changed
+        self._watched: Counter[str] = Counter()
+        self.operator = Operator(self._state, self._matcher)
+        self.permissions = frozenset({"read", "trade"})
+
+    def connect(self, listener: Listener, gate: Gate) -> None:
+        """Say who hears the events and where faults reach in."""
+        self._state.listener = listener
+        self._state.gate = gate
+
+    # time
+
+    def tick(self) -> None:
+        """Catch up every symbol somebody has an interest in, and check margins."""
+        for symbol in self._active():
+            self._look(symbol)
+        self._liquidator.check()
+
+    def set_price(self, symbol: str, price: Decimal, mark: Decimal | None = None, hold_ms: float = 0) -> None:
+        """Move the market; everything it triggers has happened when this returns."""
+        market = self._look(symbol)
+        market.set_price(price, mark, self._state.time.market_ms(), hold_ms)
+        self._moved(symbol, market)
+        self._liquidator.check()
+
+    def pay_funding(self, hour_ms: int) -> None:
+        self._liquidator.pay_funding(hour_ms)
+
+    def liquidate(self, symbol: str) -> None:
+        for row in self._state.ledger.rows(symbol):
+            if row.qty:
+                self._liquidator.liquidate(row)
+
+    def deleverage(self, symbol: str, fraction: Decimal) -> None:
+        for row in self._state.ledger.rows(symbol):
+            if row.qty:
+                self._liquidator.deleverage(row, fraction)
+
+    def settle(self, symbol: str) -> None:
+        self._liquidator.settle(symbol)
+
+    # orders
+
+    def place(self, request: OrderRequest) -> Order:
+        self._look(request.symbol)
+        return self._matcher.place(request)
+
+    def amend(self, request: AmendRequest) -> Order:
+        self._look(request.symbol)
+        return self._matcher.amend(request)
+
+    def cancel(self, symbol: str, *, order_id: int | None = None, client_id: str | None = None) -> Order:
+        self._look(symbol)
+        return self._matcher.cancel(symbol, order_id, client_id)
+
+    def cancel_all(self, symbol: str | None = None) -> Sequence[Order]:
+        self._known(symbol)
+        return self._matcher.cancel_all(symbol)
+
+    def order(self, symbol: str, *, order_id: int | None = None, client_id: str | None = None) -> Order:
+        self._look(symbol)
+        return self._state.orders.find(symbol, order_id, client_id)
+
+    def open_orders(self, symbol: str | None = None) -> Sequence[Order]:
+        self._known(symbol)
+        return self._state.orders.open(symbol)
+
+    def orders(self, symbol: str | None = None) -> Sequence[Order]:
+        self._known(symbol)
+        return self._state.orders.all(symbol)
+
+    # conditional orders
+
+    def place_conditional(self, request: ConditionalRequest) -> Conditional:
+        self._look(request.symbol)
+        return self._triggers.place(request)
+
+    def cancel_conditional(
+        self, *, conditional_id: int | None = None, client_id: str | None = None, symbol: str | None = None
+    ) -> Conditional:
+        self._known(symbol)
+        return self._triggers.cancel(conditional_id, client_id, symbol)
+
+    def cancel_all_conditionals(self, symbol: str | None = None) -> Sequence[Conditional]:
+        self._known(symbol)
+        return self._triggers.cancel_all(symbol)
+
+    def conditional(
+        self, *, conditional_id: int | None = None, client_id: str | None = None, symbol: str | None = None
+    ) -> Conditional:
+        return self._state.conditionals.find(conditional_id, client_id, symbol)
+
+    def open_conditionals(self, symbol: str | None = None) -> Sequence[Conditional]:
+        self._known(symbol)
+        return self._state.conditionals.resting(symbol)
+
+    def conditionals(self, symbol: str | None = None) -> Sequence[Conditional]:
+        self._known(symbol)
+        return self._state.conditionals.all(symbol)
+
+    # account
+
+    def fills(self, symbol: str | None = None) -> Sequence[Fill]:
+        self._known(symbol)
+        return [fill for fill in self._state.fills if symbol is None or fill.symbol == symbol]
+
+    def income(self) -> Sequence[Income]:
+        return tuple(self._state.ledger.income)
+
+    def assets(self) -> Sequence[str]:
+        return self._state.ledger.assets()
+
+    def balance(self, asset: str) -> Balance:
+        self._look_at_all()
+        return margin.balance(self._state, asset)
+
+    def positions(self) -> Sequence[Position]:
+        return self._state.ledger.open()
+
+    def position(self, symbol: str, side: PositionSide) -> Position:
+        return self._state.position(symbol, side)
+
+    def position_view(self, symbol: str, side: PositionSide) -> PositionView:
+        self._look(symbol)
+        return margin.view(self._state, self._state.position(symbol, side))
+
+    def config(self, symbol: str) -> SymbolConfig:
+        instrument = self._state.instrument(symbol)
+        leverage = self._state.ledger.leverage(symbol, instrument)
+        return SymbolConfig(
+            symbol=symbol,
+            leverage=leverage,
+            margin_mode=self._state.ledger.margin_mode(symbol),
+            max_notional=instrument.position_cap(leverage),
+        )
+
+    @property
+    def position_mode(self) -> PositionMode:
+        return self._state.ledger.mode
+
+    def set_leverage(self, symbol: str, leverage: int) -> SymbolConfig:
+        state = self._state
+        instrument = state.instrument(symbol)
+        if not 1 <= leverage <= instrument.max_leverage:
+            raise Refused(Refusal.LEVERAGE_INVALID, f"1..{instrument.max_leverage}")
+        mark = self._look(symbol).mark
+        for row in state.ledger.rows(symbol):
+            if abs(row.qty) * mark > instrument.position_cap(leverage):
+                raise Refused(Refusal.LEVERAGE_TOO_HIGH_FOR_POSITION)
+            if row.qty and row.margin_mode is MarginMode.ISOLATED and leverage < row.leverage:
+                raise Refused(Refusal.LEVERAGE_REDUCTION_ISOLATED)
+        with state.batch():
+            state.ledger.set_leverage(symbol, leverage)
+            state.emit(LeverageChanged(symbol=symbol, leverage=leverage))
+        return self.config(symbol)
+
+    def set_margin_mode(self, symbol: str, mode: MarginMode) -> None:
+        state = self._state
+        state.instrument(symbol)
+        if state.ledger.margin_mode(symbol) is mode:
+            raise Refused(Refusal.MODE_UNCHANGED)
+        if state.orders.open(symbol) or state.conditionals.resting(symbol):
+            raise Refused(Refusal.MODE_HAS_ORDERS)
+        if any(row.qty for row in state.ledger.rows(symbol)):
+            raise Refused(Refusal.MODE_HAS_POSITION)
+        with state.batch():
+            state.ledger.set_margin_mode(symbol, mode)
+            state.emit(MarginModeChanged(symbol=symbol, mode=mode))
+
+    def set_position_mode(self, mode: PositionMode) -> None:
+        state = self._state
+        if state.ledger.mode is mode:
+            raise Refused(Refusal.MODE_UNCHANGED)
+        if state.orders.open() or state.conditionals.resting():
+            raise Refused(Refusal.MODE_HAS_ORDERS)
+        if state.ledger.open():
+            raise Refused(Refusal.MODE_HAS_POSITION)
+        with state.batch():
+            state.ledger.mode = mode
+            state.emit(PositionModeChanged(mode=mode))
+
+    def add_margin(self, symbol: str, side: PositionSide, amount: Decimal) -> None:
+        state = self._state
+        row = state.position(symbol, side)
+        if row.margin_mode is not MarginMode.ISOLATED or not row.qty:
+            raise Refused(Refusal.MARGIN_CHANGE_CROSS)
+        asset = state.instrument(symbol).settle
+        view = self.position_view(symbol, side)
+        spare = row.isolated_wallet + min(view.unrealized, Decimal(0)) - view.initial_margin
+        if amount > self.balance(asset).available or -amount > spare:
+            raise Refused(Refusal.MARGIN_CHANGE_EXCESSIVE)
+        with state.batch():
+            after = state.ledger.move_margin(row, amount, state.time.now_ms())
+            state.emit(
+                AccountChanged(
+                    reason=AccountReason.MARGIN_TRANSFER,
+                    balances=(margin.balance(state, asset),),
+                    positions=(after,),
+                    symbol=symbol,
+                )
+            )
+
+    # market
+
+    def instruments(self) -> Sequence[Instrument]:
+        return tuple(self._state.instruments.values())
+
+    def instrument(self, symbol: str) -> Instrument:
+        return self._state.instrument(symbol)
+
+    def quote(self, symbol: str) -> Quote:
+        return self._look(symbol).quote(self._state.time.now_ms())
+
+    def depth(self, symbol: str) -> Depth:
+        return self._look(symbol).depth(self._state.time.now_ms())
+
+    def trades(self, symbol: str) -> Sequence[PublicTrade]:
+        return self._look(symbol).trades()
+
+    def candles(self, symbol: str, interval_ms: int) -> Sequence[Candle]:
+        return self._look(symbol).candles(interval_ms, self._state.time.market_ms())
+
+    def day_stats(self, symbol: str) -> DayStats:
+        return self._look(symbol).day_stats(int(self._state.time.market_ms()))
+
+    def open_interest(self, symbol: str) -> Decimal:
+        return self._look(symbol).open_interest()
+
+    def funding(self, symbol: str) -> Funding:
+        instrument = self._state.instrument(symbol)
+        interval = instrument.funding_hours * HOUR_MS
+        now = self._state.time.now_ms()
+        return Funding(
+            rate=instrument.funding_rate,
+            next_ms=now - now % interval + interval,
+            interval_hours=instrument.funding_hours,
+        )
+
+    def funding_history(self, symbol: str | None = None) -> Sequence[FundingRecord]:
+        """The last records, oldest first: what was paid, and before the simulator's life what would have been."""
+        now = self._state.time.now_ms()
+        records = []
+        for instrument in self._state.instruments.values():
+            if symbol is not None and instrument.symbol != symbol:
+                continue
+            interval = instrument.funding_hours * HOUR_MS
+            mark = self._look(instrument.symbol).mark
+            newest = now - now % interval
+            records += [
+                FundingRecord(
+                    symbol=instrument.symbol,
+                    rate=instrument.funding_rate,
+                    mark=mark,
+                    time_ms=newest - number * interval,
+                )
+                for number in range(FUNDING_RECORDS if symbol is not None else 1)
+            ]
+        paid = {(row.symbol, row.time_ms): row for row in self._liquidator.funding_paid}
+        return sorted((paid.get((row.symbol, row.time_ms), row) for row in records), key=lambda row: row.time_ms)
+
+    def watch(self, symbol: str) -> None:
+        self._look(symbol)
+        self._watched[symbol] += 1
+
+    def unwatch(self, symbol: str) -> None:
+        self._watched[symbol] -= 1
+        if self._watched[symbol] <= 0:
+            del self._watched[symbol]
+
+    # inside
+
+    def _active(self) -> list[str]:
+        state = self._state
+        names = {
+            *self._watched,
+            *state.orders.symbols(),
+            *state.conditionals.symbols(),
+            *state.ledger.open_symbols(),
+        }
+        return sorted(names)
+
+    def _known(self, symbol: str | None) -> None:
+        if symbol is not None:
+            self._state.instrument(symbol)
+
+    def _look_at_all(self) -> None:
+        for symbol in self._active():
+            self._look(symbol)
+
+    def _look(self, symbol: str) -> Market:
+        """The symbol's market at this moment, whatever its move caused included."""
+        market = self._state.market(symbol)
+        if market.advance(self._state.time.market_ms()):
+            self._moved(symbol, market)
+        return market
+
+    def _moved(self, symbol: str, market: Market) -> None:
+        if symbol in self._watched:
+            with self._state.batch():
+                quote = market.quote(self._state.time.now_ms())
+                self._state.emit(MarketTick(quote=quote, trade=market.last_trade()))
+        self._triggers.check(symbol)
+        self._matcher.match_resting(symbol)
