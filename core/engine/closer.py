@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from functools import partial
 
 import structlog
 
 from core.clock import Clock
-from core.domain.ids import InstrumentId, Leg, client_order_id
+from core.domain.ids import InstrumentId, Leg, VenueName, client_order_id
 from core.domain.order import Order, OrderIntent, OrderType
 from core.domain.position import Position
 from core.engine.order_manager import OrderManager
@@ -27,9 +28,15 @@ class Closer:
     """Flattens positions at market. A second close of the same position joins the first one."""
 
     def __init__(
-        self, *, account: str, orders: OrderManager, risk: RiskGuard, clock: Clock, notifier: Notifier
+        self,
+        *,
+        accounts: Mapping[VenueName, str],
+        orders: OrderManager,
+        risk: RiskGuard,
+        clock: Clock,
+        notifier: Notifier,
     ) -> None:
-        self._account = account
+        self._accounts = accounts
         self._orders = orders
         self._risk = risk
         self._clock = clock
@@ -68,7 +75,7 @@ class Closer:
     async def _send(self, position: Position, leg: Leg) -> OrderIntent:
         attempt = next_attempt(self._orders.state.orders_of(position.id), leg)
         intent = OrderIntent(
-            client_order_id=client_order_id(self._account, position.id, leg, attempt),
+            client_order_id=client_order_id(self._accounts[position.instrument.venue], position.id, leg, attempt),
             instrument=position.instrument,
             leg=leg,
             attempt=attempt,

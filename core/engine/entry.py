@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
@@ -15,7 +15,6 @@ from core.domain.ids import Leg as LegName
 from core.domain.instrument import Instrument, LotRule
 from core.domain.money import HUNDRED, ZERO, Price, plain
 from core.domain.order import UNACKNOWLEDGED, Order, OrderIntent, OrderStatus, OrderType
-from core.domain.position import Position
 from core.domain.screening import Facts, ScreeningRules, screen
 from core.domain.signal import Side, Signal
 from core.domain.sizing import SizingRule, size
@@ -49,7 +48,7 @@ class EntryDesk:
     def __init__(
         self,
         *,
-        account: str,
+        accounts: Mapping[VenueName, str],
         instruments: Mapping[InstrumentId, Instrument],
         market: Mapping[VenueName, MarketData],
         leverage: LeverageKeeper,
@@ -60,7 +59,7 @@ class EntryDesk:
         rules: EntryRules,
         clock: Clock,
     ) -> None:
-        self._account = account
+        self._accounts = accounts
         self._instruments = instruments
         self._market = market
         self._leverage = leverage
@@ -85,9 +84,8 @@ class EntryDesk:
         quote = self._market[signal.instrument.venue].quote(signal.instrument.symbol)
         price = None if quote is None else _entry_price(signal.side, quote)
         denied = screen(signal, self._facts(signal, instrument, quote, price), self._rules.screening)
-        if denied is not None:
-            return denied
-        assert instrument is not None and price is not None, "screening refuses both"
+        if denied is not None or instrument is None or price is None:
+            return denied or Denied(reason=Reason.NO_PRICE, detail="no live price has been received")
         sized = size(instrument, price, self._rules.sizing, self._lot(instrument))
         if isinstance(sized, Denied):
             return sized
@@ -136,6 +134,11 @@ class EntryDesk:
         leg = self.leg_now(candidate.signal)
         self._note_execution(candidate, leg)
         return leg
+
+    def forget(self, signals: Iterable[Signal]) -> None:
+        """The wave of these signals has its report; what comes later is told by positions."""
+        for signal in signals:
+            self._entries.pop(signal.id, None)
 
     def leg_now(self, signal: Signal) -> Leg:
         """How this signal stands at this moment."""
@@ -189,7 +192,8 @@ class EntryDesk:
             price=price,
             price_age=None if quote is None else self._clock.monotonic() - quote.received,
             has_position=held,
-            has_pending_order=any(not o.intent.reduce_only for o in self._orders.state.live_orders(key)),
+            has_pending_order=self._risk.reserved(key)
+            or any(not order.intent.reduce_only for order in self._orders.state.live_orders(key)),
             leverage=self._leverage.confirmed(key),
             now_ms=self._clock.now_ms(),
         )
@@ -199,7 +203,9 @@ class EntryDesk:
 
     def _intent(self, candidate: Candidate, wave_id: str) -> OrderIntent:
         signal = candidate.signal
-        client_id = client_order_id(self._account, f"{signal.source}/{signal.id}", LegName.ENTRY, 0)
+        client_id = client_order_id(
+            self._accounts[signal.instrument.venue], f"{signal.source}/{signal.id}", LegName.ENTRY, 0
+        )
         stop = signal.parameters.stop_loss_percent
         return OrderIntent(
             client_order_id=client_id,

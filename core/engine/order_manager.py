@@ -50,8 +50,8 @@ class OrderManager:
         self._waiters: dict[InstrumentId, deque[asyncio.Future[None]]] = {}
         self._rejections: dict[ClientOrderId, Rejected] = {}
         self._tasks: asyncio.TaskGroup | None = None
-        self._unresolved: Callable[[Order, str], None] = lambda order, cause: None
-        self._broken: Callable[[str], None] = lambda reason: None
+        self._unresolved: Callable[[Order, str], None] = _nobody_resolves
+        self._broken: Callable[[str], None] = _nobody_halts
         self.counts: Counter[str] = Counter()
 
     @property
@@ -244,6 +244,10 @@ class OrderManager:
                 await self.take([answer])
         await self.drained()
 
+    def resolve(self, order: Order, cause: str) -> None:
+        """Have the fate of this order found out; asking twice changes nothing."""
+        self._unresolved(order, cause)
+
     def rejection(self, client_order_id: ClientOrderId) -> Rejected | None:
         """Why the venue refused this order, when it did so in its answer."""
         return self._rejections.get(client_order_id)
@@ -318,3 +322,11 @@ class OrderManager:
         if self._tasks is None:
             raise RuntimeError("the order manager is not running")
         self._tasks.create_task(work, name=name)
+
+
+def _nobody_resolves(order: Order, cause: str) -> None:
+    raise RuntimeError(f"no in-flight resolver is connected: {order.client_order_id} ({cause})")
+
+
+def _nobody_halts(reason: str) -> None:
+    raise RuntimeError(f"nobody can halt trading: {reason}")

@@ -16,7 +16,7 @@ import structlog
 
 from core.clock import Clock
 from core.domain.events import Event, OrderChanged, PositionChanged
-from core.domain.ids import ClientOrderId, InstrumentId, Leg, PositionId, client_order_id
+from core.domain.ids import ClientOrderId, InstrumentId, Leg, PositionId, VenueName, client_order_id
 from core.domain.instrument import Instrument
 from core.domain.money import Price, Quantity, plain
 from core.domain.order import UNACKNOWLEDGED, Order, OrderIntent, OrderStatus, OrderType, TriggerReference
@@ -58,7 +58,7 @@ class ProtectionManager:
     def __init__(
         self,
         *,
-        account: str,
+        accounts: Mapping[VenueName, str],
         orders: OrderManager,
         risk: RiskGuard,
         closer: Closer,
@@ -70,7 +70,7 @@ class ProtectionManager:
         clock: Clock,
         notifier: Notifier,
     ) -> None:
-        self._account = account
+        self._accounts = accounts
         self._orders = orders
         self._risk = risk
         self._closer = closer
@@ -177,7 +177,7 @@ class ProtectionManager:
     def _stop_intent(self, position: Position, stop: StopPlan) -> OrderIntent:
         attempt = next_attempt(self._orders.state.orders_of(position.id), Leg.STOP)
         return OrderIntent(
-            client_order_id=client_order_id(self._account, position.id, Leg.STOP, attempt),
+            client_order_id=client_order_id(self._accounts[position.instrument.venue], position.id, Leg.STOP, attempt),
             instrument=position.instrument,
             leg=Leg.STOP,
             attempt=attempt,

@@ -15,7 +15,7 @@ from core.clock import Clock
 from core.domain.events import Event, OrderChanged
 from core.domain.ids import Asset, ClientOrderId, InstrumentId, Leg, VenueName
 from core.domain.money import ZERO, Notional
-from core.domain.order import OrderIntent
+from core.domain.order import Order, OrderIntent
 from core.domain.risk import RiskLimits, RiskUsage, TradingState, check
 from core.domain.verdict import Denied, Reason
 from core.engine.ports import Journal, StateRecord
@@ -122,15 +122,26 @@ class RiskGuard:
             raise ValueError(f"{intent.client_order_id} is not reduce-only")
         return Approved(intent)
 
+    def reserved(self, instrument: InstrumentId) -> bool:
+        """Whether an entry in this instrument is approved and not over."""
+        return any(key == instrument for key, _ in self._reserved.values())
+
     def release(self, client_order_id: ClientOrderId) -> None:
         """The entry certainly did not happen, or its position now counts instead."""
         self._reserved.pop(client_order_id, None)
 
+    def hold(self, order: Order) -> None:
+        """Reserve for an entry found in the journal at start whose outcome is not known yet."""
+        price = order.intent.decision_price or order.intent.price
+        if price is not None:
+            self._reserved[order.client_order_id] = (order.instrument, Notional(order.intent.quantity * price))
+
     def on_events(self, events: Iterable[Event]) -> None:
         for event in events:
-            if isinstance(event, OrderChanged) and event.order.intent.leg is Leg.ENTRY:
-                if event.order.ended and not event.order.fills_missing:
-                    self.release(event.order.client_order_id)
+            if not isinstance(event, OrderChanged) or event.order.intent.leg is not Leg.ENTRY:
+                continue
+            if event.order.ended and not event.order.fills_missing:
+                self.release(event.order.client_order_id)
 
     # figures
 

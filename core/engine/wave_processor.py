@@ -8,15 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from decimal import Decimal
 
 import structlog
 
 from core.clock import Clock
-from core.domain.ids import InstrumentId, VenueName, WaveId
-from core.domain.order import TriggerReference
+from core.domain.ids import VenueName, WaveId
 from core.domain.signal import Signal
 from core.domain.verdict import Denied, Reason
 from core.domain.wave import Candidate, Leg, LegState, StageTimes, Wave, WaveReport, ranked
@@ -241,6 +238,7 @@ class WaveProcessor:
         self._books.note("wave", {"wave_id": run.wave.id, **states})
         log.info("wave.done", **states, ms=run.stages.protected)
         self._notifier.notify(Level.INFO, f"wave of {len(report.legs)}: " + _sentence(states))
+        self._desk.forget(run.wave.signals)
         for listener in self._listeners:
             listener(report)
 

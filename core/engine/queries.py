@@ -1,0 +1,139 @@
+"""Everything Telegram, tools and the status page may ask. Answers are frozen pictures, made when asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from core.clock import Clock
+from core.domain.ids import InstrumentId, VenueName
+from core.domain.order import TriggerReference
+from core.engine.inflight import InflightResolver
+from core.engine.order_manager import OrderManager
+from core.engine.ports import UserStream
+from core.engine.protection_manager import ProtectionManager
+from core.engine.reconciler import Reconciler
+from core.engine.risk_guard import RiskGuard
+from core.engine.wave_processor import WaveProcessor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VenueRow:
+    """`connected_s`, `reconciled_s`: seconds since; None = not connected, never."""
+
+    venue: VenueName
+    connected: bool
+    connected_s: float | None
+    reconnects: int
+    key_swaps: int
+    reconciled_s: float | None
+    off_because: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PositionRow:
+    """Prices in quote coin; `stop` None = not protected at this moment; `unprotected_ms` by the venue's stamps."""
+
+    instrument: InstrumentId
+    side: str
+    quantity: Decimal
+    entry_price: Decimal
+    mark: Decimal | None
+    unrealized: Decimal | None
+    stop: Decimal | None
+    unprotected_ms: int | None
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusReport:
+    build: str
+    uptime_s: float
+    trading_state: str
+    reason: str
+    venues: tuple[VenueRow, ...]
+    positions: tuple[PositionRow, ...]
+    balances: Mapping[str, Decimal]
+    waves: int
+    refusals: Mapping[str, int]
+    unresolved_orders: int
+
+
+class Queries:
+    def __init__(
+        self,
+        *,
+        build: str,
+        orders: OrderManager,
+        protection: ProtectionManager,
+        risk: RiskGuard,
+        waves: WaveProcessor,
+        inflight: InflightResolver,
+        reconciler: Reconciler,
+        streams: Mapping[VenueName, UserStream],
+        reference: Callable[[InstrumentId, TriggerReference], Decimal | None],
+        clock: Clock,
+    ) -> None:
+        self._build = build
+        self._orders = orders
+        self._protection = protection
+        self._risk = risk
+        self._waves = waves
+        self._inflight = inflight
+        self._reconciler = reconciler
+        self._streams = streams
+        self._reference = reference
+        self._clock = clock
+        self._started = clock.monotonic()
+
+    def status(self) -> StatusReport:
+        standing = self._risk.standing
+        balances = self._orders.state.balances().items()
+        return StatusReport(
+            build=self._build,
+            uptime_s=self._clock.monotonic() - self._started,
+            trading_state=standing.state.value,
+            reason=standing.reason,
+            venues=tuple(self._venue(venue) for venue in self._streams),
+            positions=self.positions(),
+            balances={f"{venue} {asset}": balance.wallet for (venue, asset), balance in balances if balance.wallet},
+            waves=len(self._waves.reports),
+            refusals=dict(self._waves.refusals),
+            unresolved_orders=len(self._inflight.unresolved),
+        )
+
+    def positions(self) -> tuple[PositionRow, ...]:
+        return tuple(self._position(position.instrument) for position in self._orders.state.positions())
+
+    def _venue(self, venue: VenueName) -> VenueRow:
+        stream, now = self._streams[venue], self._clock.now_ms()
+        reconciled = self._reconciler.last_ms.get(venue)
+        return VenueRow(
+            venue=venue,
+            connected=stream.live_since_ms is not None,
+            connected_s=None if stream.live_since_ms is None else (now - stream.live_since_ms) / 1000,
+            reconnects=stream.reconnect_count,
+            key_swaps=stream.stale_key_swap_count,
+            reconciled_s=None if reconciled is None else (now - reconciled) / 1000,
+            off_because=self._risk.venue_off_reason(venue),
+        )
+
+    def _position(self, instrument: InstrumentId) -> PositionRow:
+        position = self._orders.state.position(instrument)
+        if position is None:
+            raise KeyError(f"no open position in {instrument}")
+        mark = self._reference(instrument, TriggerReference.MARK_PRICE)
+        protection = self._protection.protection(position.id)
+        covered = protection is not None and self._protection.covered(instrument)
+        return PositionRow(
+            instrument=instrument,
+            side="long" if position.side.sign > 0 else "short",
+            quantity=position.quantity,
+            entry_price=position.entry_price,
+            mark=mark,
+            unrealized=None if mark is None else position.unrealized(mark),
+            stop=protection.trigger_price if covered and protection is not None else None,
+            unprotected_ms=None if protection is None else protection.unprotected_ms,
+            age_s=max(0, self._clock.now_ms() - position.opened_ms) / 1000,
+        )

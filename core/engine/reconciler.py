@@ -1,0 +1,202 @@
+"""Reconciler: at start, after every stream gap, periodically, and whenever a report cannot be true.
+
+One run per venue at a time. It takes the mass status, asks by id for every order that is not in it, fetches trades for
+positions that differ, and only when a second reading agrees books what remains as done elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+
+import structlog
+
+from core.clock import Clock
+from core.domain.events import Event, Inconsistent
+from core.domain.ids import ClientOrderId, InstrumentId, VenueName
+from core.domain.money import plain
+from core.domain.order import UNACKNOWLEDGED, Order
+from core.domain.position import Position
+from core.domain.reconciliation import (
+    Mismatch,
+    adopted,
+    closed_elsewhere,
+    missing_orders,
+    orphans,
+    position_mismatches,
+)
+from core.domain.reports import OrderStatusReport
+from core.engine.bookkeeping import Bookkeeper
+from core.engine.order_manager import OrderManager
+from core.engine.ports import Level, MassStatus, NotFound, Notifier, VenueClient
+from core.engine.prefetch import Prefetcher
+from core.engine.protection_manager import ProtectionManager
+from core.errors import VenueError
+
+log = structlog.get_logger(__name__)
+
+PERIOD_SECONDS = 45.0
+"""Below the 60 s after which a balance or position counts as stale."""
+SECOND_READING_SECONDS = 1.0
+"""Between two readings that must agree before something is booked as done elsewhere."""
+TRADES_LOOK_BACK_MS = 60_000
+ORPHAN_MIN_AGE_MS = 10_000
+
+
+class Reconciler:
+    def __init__(
+        self,
+        *,
+        clients: Mapping[VenueName, VenueClient],
+        orders: OrderManager,
+        protection: ProtectionManager,
+        prefetcher: Prefetcher,
+        books: Bookkeeper,
+        clock: Clock,
+        notifier: Notifier,
+    ) -> None:
+        self._clients = clients
+        self._orders = orders
+        self._protection = protection
+        self._prefetcher = prefetcher
+        self._books = books
+        self._clock = clock
+        self._notifier = notifier
+        self._locks = {venue: asyncio.Lock() for venue in clients}
+        self._asked = asyncio.Event()
+        self._due: set[VenueName] = set()
+        self._suspects: frozenset[ClientOrderId] = frozenset()
+        self.last_ms: dict[VenueName, int] = {}
+        self.discrepancies: Counter[str] = Counter()
+
+    async def run(self) -> None:
+        """Periodically, and at once for venues somebody asked for; a venue that does not answer is tried again."""
+        while True:
+            try:
+                async with asyncio.timeout(PERIOD_SECONDS):
+                    await self._asked.wait()
+            except TimeoutError:
+                self._due.update(self._clients)
+            self._asked.clear()
+            for venue in sorted(self._due):
+                self._due.discard(venue)
+                try:
+                    await self.reconcile(venue)
+                except VenueError as error:
+                    log.warning("reconcile.failed", venue=venue, error=str(error))
+
+    def ask(self, venue: VenueName) -> None:
+        """Reconcile this venue soon."""
+        self._due.add(venue)
+        self._asked.set()
+
+    def on_events(self, events: Sequence[Event]) -> None:
+        """Must-consumer: an impossible report makes its venue suspect."""
+        for event in events:
+            if isinstance(event, Inconsistent):
+                self.ask(event.instrument.venue)
+
+    async def reconcile(self, venue: VenueName) -> None:
+        """Make our picture the venue's. Raises VenueError; then nothing was concluded."""
+        async with self._locks[venue]:
+            client = self._clients[venue]
+            status = await client.mass_status()
+            await self._take(status)
+            await self._ask_for_missing(client, status)
+            mismatches = self._mismatches(venue, status)
+            if mismatches:
+                await self._settle(client, mismatches)
+            await self._sweep(venue, status)
+            self._guard_everything(venue)
+            self._prefetcher.confirmed(venue)
+            self.last_ms[venue] = self._clock.now_ms()
+            log.debug("reconcile.done", venue=venue, orders=len(status.orders), mismatches=len(mismatches))
+
+    async def _take(self, status: MassStatus) -> None:
+        await self._orders.take([*status.orders, *status.positions, *status.balances])
+        await self._orders.drained()
+
+    async def _ask_for_missing(self, client: VenueClient, status: MassStatus) -> None:
+        live = [order for order in self._orders.state.all_live_orders() if order.instrument.venue is client.name]
+        known = [o.client_order_id for o in live if o.status not in UNACKNOWLEDGED]
+        for order in missing_orders(live, status.orders, known):
+            answer = await client.query_order(order.intent)
+            if isinstance(answer, NotFound):
+                self._note("order_vanished", order.instrument, f"{order.client_order_id} is unknown to the venue")
+            else:
+                await self._orders.take([answer])
+        await self._orders.drained()
+        for order in live:
+            if order.status in UNACKNOWLEDGED or order.fills_missing:
+                self._orders.resolve(order, "found undecided by reconciliation")
+
+    def _mismatches(self, venue: VenueName, status: MassStatus) -> list[Mismatch]:
+        """Differences that nothing in flight can explain."""
+        found = position_mismatches(self._positions(venue), status.positions)
+        return [m for m in found if not self._busy(m.instrument)]
+
+    def _busy(self, instrument: InstrumentId) -> bool:
+        return any(o.status in UNACKNOWLEDGED or o.fills_missing for o in self._orders.state.live_orders(instrument))
+
+    async def _settle(self, client: VenueClient, mismatches: list[Mismatch]) -> None:
+        for mismatch in mismatches:
+            known = self._orders.state.position(mismatch.instrument)
+            since = self._clock.now_ms() if known is None else known.opened_ms
+            fills = await client.fills(mismatch.instrument, since - TRADES_LOOK_BACK_MS)
+            await self._orders.take(fills)
+        await self._orders.drained()
+        await asyncio.sleep(SECOND_READING_SECONDS)
+        second = await client.positions()
+        await self._orders.take(second)
+        await self._orders.drained()
+        first = {m.instrument: m.venue for m in mismatches}
+        for mismatch in position_mismatches(self._positions(client.name), second):
+            agreed = first.get(mismatch.instrument) == mismatch.venue
+            if agreed and not self._busy(mismatch.instrument):
+                self._book(mismatch)
+
+    def _book(self, mismatch: Mismatch) -> None:
+        known = self._orders.state.position(mismatch.instrument)
+        what = f"the venue holds {plain(mismatch.venue)}, the book {plain(mismatch.ours)}"
+        self._note("position", mismatch.instrument, what)
+        self._notifier.notify(Level.WARNING, f"{mismatch.instrument}: {what}; the venue's figure is taken over")
+        position = adopted(mismatch, self._books.default_stop_percent, known)
+        if known is not None and (position is None or position.id != known.id):
+            self._orders.put_position(closed_elsewhere(known, self._clock.now_ms()))
+        if position is not None:
+            self._orders.put_position(position)
+
+    async def _sweep(self, venue: VenueName, status: MassStatus) -> None:
+        """Cancel stops that protect nothing: seen in two runs, old enough, and the venue flat there both times."""
+        known: dict[ClientOrderId, Order] = {}
+        for report in status.orders:
+            if (order := self._orders.state.order(report.client_order_id)) is not None:
+                known[report.client_order_id] = order
+        flat_there = [r for r in status.orders if not _held(r, status)]
+        found = orphans(flat_there, known, self._positions(venue))
+        old = [r for r in found if status.requested_ms - r.venue_time_ms >= ORPHAN_MIN_AGE_MS]
+        for report in old:
+            order = known.get(report.client_order_id)
+            if report.client_order_id in self._suspects and order is not None:
+                self._note("orphan", report.instrument, f"{report.client_order_id} protects nothing; cancelled")
+                await self._orders.cancel(order)
+        self._suspects = frozenset(report.client_order_id for report in old)
+
+    def _guard_everything(self, venue: VenueName) -> None:
+        for position in self._orders.state.positions():
+            if position.instrument.venue is venue:
+                self._protection.guard(position.instrument)
+
+    def _positions(self, venue: VenueName) -> dict[InstrumentId, Position]:
+        return {p.instrument: p for p in self._orders.state.positions() if p.instrument.venue is venue}
+
+    def _note(self, kind: str, instrument: InstrumentId, what: str) -> None:
+        self.discrepancies[kind] += 1
+        log.warning("reconcile.discrepancy", kind=kind, instrument=str(instrument), what=what)
+        self._books.note("discrepancy", {"kind": kind, "instrument": str(instrument), "what": what})
+
+
+def _held(report: OrderStatusReport, status: MassStatus) -> bool:
+    return any(p.instrument == report.instrument and p.quantity != Decimal(0) for p in status.positions)
