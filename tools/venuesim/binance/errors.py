@@ -1,17 +1,21 @@
-"""Binance error answers: the code table with the venue's texts, and the mapping of neutral refusals onto it."""
+"""Binance error answers: the code table with the venue's texts, and how an answer is written."""
 
 from __future__ import annotations
 
 import json
 
-from tools.venuesim.exchange.model import Refusal, Refused
 from tools.venuesim.wire import Response
 
-# Codes are stable, texts are what clients match on by mistake: both are the venue's own (error-code page, live captures).
+# Codes are stable, texts are not, yet clients match on both: they are the venue's own (error page, live captures).
 TEXTS: dict[int, str] = {
     -1000: "An unknown error occurred while processing the request.",
+    -1001: "Internal error; unable to process your request. Please try again.",
     -1003: "Too many requests; current limit is {} requests per minute. "
     "Please use the websocket for live updates to avoid polling the API.",
+    -1006: "An unexpected response was received from the message bus. Execution status unknown.",
+    -1007: "Timeout waiting for response from backend server. Send status unknown; execution status unknown.",
+    -1008: "Request throttled by system-level protection. "
+    "Reduce-only/close-position orders are exempt. Please try again.",
     -1015: "Too many new orders; current limit is {} orders per {}.",
     -1016: "This service is no longer available.",
     -1021: "Timestamp for this request is outside of the recvWindow.",
@@ -62,6 +66,7 @@ TEXTS: dict[int, str] = {
     -4047: "Margin type cannot be changed if there exists open orders.",
     -4048: "Margin type cannot be changed if there exists position.",
     -4049: "Add margin only support for isolated position.",
+    -4050: "Cross balance insufficient.",
     -4051: "Isolated balance insufficient.",
     -4059: "No need to change position side.",
     -4060: "Invalid position side.",
@@ -75,6 +80,7 @@ TEXTS: dict[int, str] = {
     -4120: "Order type not supported for this endpoint. Please use the Algo Order API endpoints instead.",
     -4130: "An open stop or take profit order with GTE and closePosition in the direction is existing.",
     -4131: "The counterparty's best price does not meet the PERCENT_PRICE filter limit",
+    -4132: "Callback rate {} is not valid",
     -4135: "Invalid activation price",
     -4136: "Target strategy invalid for orderType {} with closePosition true",
     -4137: "Quantity must be zero with closePosition equals true",
@@ -88,6 +94,7 @@ TEXTS: dict[int, str] = {
     "The order will not be recorded in the order history",
     -5022: "Due to the order could not be executed as maker, the Post Only order will be rejected. "
     "The order will not be recorded in the order history",
+    -5000: "Path {}, Method {} is invalid",
     -5024: "Symbol is not in trading status. Order amendment is not permitted.",
     -5025: "Only limit order is supported.",
     -5026: "Exceed maximum modify order limit.",
@@ -96,7 +103,7 @@ TEXTS: dict[int, str] = {
     -5040: "Invalid goodTillDate.",
 }
 
-_STATUS = {-2014: 401, -2015: 401, -1003: 429, -1015: 429}
+_STATUS = {-2014: 401, -2015: 401, -1003: 429, -1015: 429, -1007: 408, -1008: 503, -5000: 404}
 
 
 class VenueError(Exception):
@@ -114,10 +121,10 @@ class VenueError(Exception):
 
     def response(self) -> Response:
         """The whole HTTP answer, without rate-limit headers."""
-        return json_response(self.body(), status=self.status)
+        return json_response(self.body(), status=self.status, code=self.code)
 
 
-def json_response(payload: object, status: int = 200) -> Response:
+def json_response(payload: object, *, status: int = 200, code: int | None = None) -> Response:
     """A compact JSON answer; `payload` holds only str, int, float, bool, None, lists and dicts (never Decimal)."""
     body = json.dumps(payload, separators=(",", ":")).encode()
-    return Response(status, {"content-type": "application/json"}, body)
+    return Response(status=status, headers={"content-type": "application/json"}, body=body, code=code)

@@ -19,6 +19,7 @@ PATIENCE = 20
 
 _FIXED: dict[tuple[str, str], int] = {
     ("POST", "/fapi/v1/order"): 0,
+    ("PUT", "/fapi/v1/order"): 0,
     ("POST", "/fapi/v1/algoOrder"): 0,
     ("POST", "/fapi/v1/batchOrders"): 5,
     ("GET", "/fapi/v1/allOrders"): 5,
@@ -105,6 +106,8 @@ class Limits:
     orders_minute: Window = field(default_factory=lambda: Window(MINUTE_MS, ORDERS_PER_MINUTE))
     orders_ten_seconds: Window = field(default_factory=lambda: Window(TEN_SECONDS_MS, ORDERS_PER_TEN_SECONDS))
     banned_until_ms: int = 0
+    refused_until_ms: int = 0
+    """Set from outside: everything before it is answered 429."""
     _ban_ms: int = FIRST_BAN_MS
     _ignored: int = 0
 
@@ -112,6 +115,8 @@ class Limits:
         """Books a request. 429 (-1003) beyond the pool; 418 while banned, which going on after 429 leads to."""
         if now_ms < self.banned_until_ms:
             raise self._banned()
+        if now_ms < self.refused_until_ms:
+            raise VenueError(-1003, self.weight.limit)
         before = self.weight.start_ms
         self.weight.roll(now_ms)
         if before != self.weight.start_ms:
@@ -154,7 +159,7 @@ class Limits:
 
     def retry_after_s(self, now_ms: int) -> int:
         """Whole seconds until requests are answered again."""
-        until = max(self.banned_until_ms, self.weight.start_ms + MINUTE_MS)
+        until = max(self.banned_until_ms, self.refused_until_ms, self.weight.start_ms + MINUTE_MS)
         return max(1, -(-(until - now_ms) // 1_000))
 
     def _banned(self) -> VenueError:

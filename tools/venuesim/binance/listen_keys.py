@@ -20,11 +20,12 @@ class ListenKeys:
 
     def create(self, now_ms: int) -> str:
         """The active key, extended, or a new one."""
-        if not self.active(now_ms):
-            self._key = "".join(self._random.choices(_ALPHABET, k=64))
-        self._expires_ms = now_ms + LIFETIME_MS
-        assert self._key is not None
-        return self._key
+        key = self._key if self._key is not None and self.active(now_ms) else self._make()
+        self._key, self._expires_ms = key, now_ms + LIFETIME_MS
+        return key
+
+    def _make(self) -> str:
+        return "".join(self._random.choices(_ALPHABET, k=64))
 
     def extend(self, now_ms: int) -> str:
         """Another 60 minutes; -1125 when no key is active."""

@@ -7,6 +7,10 @@ import hmac
 
 from tools.venuesim.binance.errors import VenueError
 
+# The simulator's one account; published, so that any client can be pointed at it.
+API_KEY = "sim"
+API_SECRET = "sim"  # noqa: S105 - not a secret
+
 DEFAULT_RECV_WINDOW_MS = 5_000
 MAX_RECV_WINDOW_MS = 60_000
 AHEAD_MS = 1_000

@@ -72,7 +72,7 @@ def parse_target(path: str, query: str) -> SocketTarget | None:
     """Reads every path form clients use; None for a path that is no socket of this venue."""
     parts = [unquote(part) for part in path.split("/") if part]
     if parts[:1] == ["ws-fapi"]:
-        return SocketTarget("api", False, (), (), None)
+        return SocketTarget("api", combined=False, names=(), listen_keys=(), events=None)
     route = "legacy"
     if parts and parts[0] in ("public", "market", "private"):
         route = parts.pop(0)

@@ -39,6 +39,17 @@ def exchange_info_head() -> dict[str, Any]:
 
 
 @cache
+def captured_symbols() -> frozenset[str]:
+    """The symbols that stand for real ones; every other one is generated."""
+    return frozenset(row["symbol"] for row in _load("binance_exchange_info.json")["symbols"])
+
+
+def named_count() -> int:
+    """How many generated symbols have a name of their own; the rest are numbered."""
+    return len(_load("binance_generated_symbols.json"))
+
+
+@cache
 def rows(count: int, seed: int) -> tuple[dict[str, Any], ...]:
     """`count` exchangeInfo rows: the captured symbols first, then generated ones. Deterministic by `seed`."""
     captured = _load("binance_exchange_info.json")["symbols"]

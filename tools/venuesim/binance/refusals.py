@@ -1,0 +1,97 @@
+"""How neutral refusals of the engine read in this venue's codes and texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tools.venuesim.binance.errors import TEXTS, VenueError
+from tools.venuesim.binance.formats import short, stripped
+from tools.venuesim.exchange.interface import Exchange
+from tools.venuesim.exchange.model import Refusal, Refused, SymbolStatus
+
+_CODES: dict[Refusal, tuple[int, tuple[object, ...]]] = {
+    Refusal.UNKNOWN_SYMBOL: (-1121, ()),
+    Refusal.UNKNOWN_ORDER: (-2011, ()),
+    Refusal.UNKNOWN_CONDITIONAL: (-2011, ()),
+    Refusal.CONDITIONAL_TRIGGERING: (-4117, ()),
+    Refusal.CLIENT_ID_INVALID: (-4015, ()),
+    Refusal.DUPLICATE_CLIENT_ID: (-4116, ()),
+    Refusal.QTY_MISSING: (-1102, ("quantity",)),
+    Refusal.QTY_NOT_POSITIVE: (-4003, ()),
+    Refusal.QTY_MIN: (-4004, ()),
+    Refusal.QTY_MAX: (-4005, ()),
+    Refusal.QTY_STEP: (-4023, ()),
+    Refusal.PRICE_MISSING: (-1102, ("price",)),
+    Refusal.PRICE_NOT_POSITIVE: (-4001, ()),
+    Refusal.PRICE_MIN: (-4013, ()),
+    Refusal.PRICE_MAX: (-4002, ()),
+    Refusal.PRICE_TICK: (-4014, ()),
+    Refusal.TRIGGER_PRICE_MISSING: (-1102, ("triggerPrice",)),
+    Refusal.TRIGGER_PRICE_MIN: (-4006, ()),
+    Refusal.TRIGGER_PRICE_MAX: (-4007, ()),
+    Refusal.TRIGGER_PRICE_TICK: (-4014, ()),
+    Refusal.MARKET_BOUND: (-4131, ()),
+    Refusal.ACTIVATION_PRICE: (-4135, ()),
+    Refusal.POSITION_SIDE_MISMATCH: (-4061, ()),
+    Refusal.REDUCE_ONLY_REJECTED: (-2022, ()),
+    Refusal.REDUCE_ONLY_IN_HEDGE: (-1106, ("reduceonly",)),
+    Refusal.CLOSE_POSITION_EXISTS: (-4130, ()),
+    Refusal.CLOSE_POSITION_WITH_QTY: (-4137, ()),
+    Refusal.CLOSE_POSITION_WITH_REDUCE_ONLY: (-4138, ()),
+    Refusal.CLOSE_POSITION_OPENS: (-4061, ()),
+    Refusal.WOULD_TRIGGER: (-2021, ()),
+    Refusal.POST_ONLY_WOULD_TAKE: (-5022, ()),
+    Refusal.FOK_NOT_FILLABLE: (-5021, ()),
+    Refusal.MAX_ORDERS: (-2025, ()),
+    Refusal.MAX_CONDITIONALS: (-4045, ()),
+    Refusal.INSUFFICIENT_MARGIN: (-2019, ()),
+    Refusal.MAX_POSITION_AT_LEVERAGE: (-2027, ()),
+    Refusal.LEVERAGE_TOO_HIGH_FOR_POSITION: (-2027, ()),
+    Refusal.LEVERAGE_REDUCTION_ISOLATED: (-4161, ()),
+    Refusal.MARGIN_CHANGE_CROSS: (-4049, ()),
+    Refusal.MARGIN_CHANGE_EXCESSIVE: (-4050, ()),
+    Refusal.NOTHING_TO_AMEND: (-5027, ()),
+    Refusal.AMEND_NOT_LIMIT: (-5025, ()),
+    Refusal.GOOD_TILL_DATE: (-5040, ()),
+    Refusal.LIQUIDATING: (-2023, ()),
+    Refusal.NO_PERMISSION: (-2015, ()),
+}
+
+
+def translate(
+    refused: Refused, exchange: Exchange, symbol: str | None, overrides: Mapping[Refusal, int] | None = None
+) -> VenueError:
+    """The venue's error for a refusal; `overrides` holds codes that depend on the endpoint (-2011 or -2013)."""
+    reason = refused.reason
+    if overrides and reason in overrides:
+        return VenueError(overrides[reason])
+    if reason is Refusal.INJECTED:
+        code = int(refused.code) if refused.code is not None else -1000
+        return VenueError(code, text=refused.detail or _plain_text(code))
+    if reason in _CODES:
+        code, details = _CODES[reason]
+        return VenueError(code, *details)
+    if symbol is not None:
+        return _priced(reason, exchange, symbol) or VenueError(-1000)
+    return VenueError(-1000)
+
+
+def _priced(reason: Refusal, exchange: Exchange, symbol: str) -> VenueError | None:
+    instrument = exchange.instrument(symbol)
+    mark = exchange.quote(symbol).mark
+    match reason:
+        case Refusal.PRICE_BAND_HIGH:
+            return VenueError(-4016, stripped((mark * instrument.band_up).quantize(instrument.tick)))
+        case Refusal.PRICE_BAND_LOW:
+            return VenueError(-4024, stripped((mark * instrument.band_down).quantize(instrument.tick)))
+        case Refusal.MIN_NOTIONAL:
+            return VenueError(-4164, short(instrument.min_notional))
+        case Refusal.SYMBOL_NOT_TRADING:
+            return VenueError(-4141 if instrument.status is SymbolStatus.CLOSED else -4140)
+        case _:
+            return None
+
+
+def _plain_text(code: int) -> str:
+    text = TEXTS.get(code, "")
+    return text if text and "{" not in text else "Rejected."
