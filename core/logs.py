@@ -89,7 +89,7 @@ class LogWriter:
         try:
             clean = self._redactor.mapping(event)
             line = json_line(clean)
-        except Exception as error:  # noqa: BLE001  # swallow: a value whose __str__ fails must not stop the log
+        except Exception as error:  # swallow: a value whose __str__ fails must not stop the log
             self.health.unrenderable += 1
             clean = {
                 "time": event["time"],
