@@ -46,7 +46,8 @@ class Bookkeeper:
         try:
             write.result()
         except JournalUnwritable as error:
-            log.error("journal.unwritable", records=len(records), error=str(error))
+            log.error("journal.unwritable", records=len(records), error=str(error))  # noqa: TRY400 - no news in a trace
+            self.soon(records)
 
     def soon(self, records: Sequence[Record]) -> None:
         """Written without waiting and without sync; the venue can tell these again."""

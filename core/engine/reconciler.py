@@ -7,7 +7,7 @@ positions that differ, and only when a second reading agrees books what remains 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
@@ -15,9 +15,9 @@ import structlog
 
 from core.clock import Clock
 from core.domain.events import Event, Inconsistent
-from core.domain.ids import ClientOrderId, InstrumentId, VenueName
+from core.domain.ids import ClientOrderId, InstrumentId, Leg, VenueName
 from core.domain.money import plain
-from core.domain.order import UNACKNOWLEDGED, Order
+from core.domain.order import UNACKNOWLEDGED, Order, OrderStatus
 from core.domain.position import Position
 from core.domain.reconciliation import (
     Mismatch,
@@ -64,7 +64,7 @@ class Reconciler:
         self._books = books
         self._clock = clock
         self._notifier = notifier
-        self._locks = {venue: asyncio.Lock() for venue in clients}
+        self._locks: defaultdict[VenueName, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._asked = asyncio.Event()
         self._due: set[VenueName] = set()
         self._suspects: frozenset[ClientOrderId] = frozenset()
@@ -125,6 +125,11 @@ class Reconciler:
             answer = await client.query_order(order.intent)
             if isinstance(answer, NotFound):
                 self._note("order_vanished", order.instrument, f"{order.client_order_id} is unknown to the venue")
+                if (
+                    order.intent.leg is Leg.STOP
+                ):  # two lists and a look-up agree; a second reduce-only stop harms nobody
+                    gone = self._orders.conclusion(order.intent, OrderStatus.CANCELED, "unknown to the venue")
+                    await self._orders.take([gone])
             else:
                 await self._orders.take([answer])
         await self._orders.drained()

@@ -1,0 +1,338 @@
+"""The object graph, built from settings. Nothing here connects, starts a task or touches a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import partial
+
+from core.build import build_id
+from core.clock import Clock
+from core.config import Settings, VenueSettings
+from core.domain.ids import Asset, InstrumentId, Symbol, VenueName
+from core.domain.instrument import Instrument
+from core.domain.money import Notional
+from core.domain.order import OrderType, TriggerReference
+from core.domain.risk import RiskLimits
+from core.domain.screening import ScreeningRules
+from core.domain.sizing import SizingRule
+from core.engine.bookkeeping import Bookkeeper
+from core.engine.closer import Closer
+from core.engine.entry import EntryDesk, EntryRules
+from core.engine.inflight import InflightResolver
+from core.engine.leverage import LeverageKeeper
+from core.engine.order_manager import OrderManager
+from core.engine.ports import (
+    AuditLog,
+    Journal,
+    MarketData,
+    Notifier,
+    SignalSource,
+    UserStream,
+    VenueClient,
+)
+from core.engine.prefetch import Prefetcher
+from core.engine.protection_manager import ProtectionManager
+from core.engine.queries import Queries
+from core.engine.reconciler import Reconciler
+from core.engine.risk_guard import RiskGuard
+from core.engine.state import State
+from core.engine.wave_processor import WaveProcessor, WaveRules
+from core.instance_lock import account_key
+from core.signals.parsing import SignalReader
+from core.signals.websocket_waves import PushedWaves
+from core.transport import Transport
+from core.venues import VenueAccess, connect_venue
+
+ENTRY_PRICE_MAX_AGE_SECONDS = 3.0
+REFERENCE_MAX_AGE_SECONDS = 10.0
+"""Beyond it a trigger reference is not used: the stop is sent and the venue judges (STP-04)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """Everything that runs, by name. `clients`, `streams` and `markets` lose the venues that pre-flight switches off."""
+
+    settings: Settings
+    clock: Clock
+    journal: Journal
+    audit: AuditLog
+    notifier: Notifier
+    clients: dict[VenueName, VenueClient]
+    streams: dict[VenueName, UserStream]
+    markets: dict[VenueName, MarketData]
+    instruments: dict[InstrumentId, Instrument]
+    quotes: dict[InstrumentId, Asset]
+    orders: OrderManager
+    risk: RiskGuard
+    closer: Closer
+    protection: ProtectionManager
+    inflight: InflightResolver
+    reconciler: Reconciler
+    leverage: LeverageKeeper
+    desk: EntryDesk
+    prefetcher: Prefetcher
+    books: Bookkeeper
+    queries: Callable[[WaveProcessor], Queries]
+
+    def waves(self, seen: frozenset[tuple[str, str]]) -> WaveProcessor:
+        """The wave processor, once the journal has told which signals were handled before."""
+        wave, risk = self.settings.wave, self.settings.risk
+        return WaveProcessor(
+            desk=self.desk,
+            prefetcher=self.prefetcher,
+            books=self.books,
+            rules=WaveRules(
+                max_trades=wave.max_trades_per_wave,
+                max_trades_total=wave.max_trades_per_wave_total,
+                max_positions=risk.max_positions,
+                timeout=wave.timeout_seconds,
+            ),
+            clock=self.clock,
+            notifier=self.notifier,
+            seen=seen,
+        )
+
+    def learn_instruments(self) -> None:
+        """Take over what the opened clients list."""
+        for venue, client in self.clients.items():
+            for symbol, instrument in client.instruments.items():
+                self.instruments[InstrumentId(venue, symbol)] = instrument
+                self.quotes[InstrumentId(venue, symbol)] = instrument.quote
+
+    def drop_venue(self, venue: VenueName) -> None:
+        for part in (self.clients, self.streams, self.markets):
+            part.pop(venue, None)
+
+    def signal_source(self, transport: Transport) -> SignalSource | None:
+        """The configured signal server, None when there is none."""
+        signals = self.settings.signals
+        if signals.ws_url is None:
+            return None
+        default = self.settings.trading.default_exchange
+        reader = SignalReader(
+            source="server",
+            ttl_ms=signals.ttl_seconds * 1000,
+            venues=tuple(self.clients),
+            default_venue=None if default is None else VenueName(default),
+            resolve=partial(_resolve, self.clients),
+        )
+        return PushedWaves(
+            url=signals.ws_url,
+            token="" if signals.ws_token is None else signals.ws_token.get_secret_value(),
+            socket=transport.socket,
+            reader=reader,
+            collect_seconds=self.settings.wave.collect_ms / 1000,
+            clock=self.clock,
+        )
+
+
+def accesses(settings: Settings) -> list[VenueAccess]:
+    """How to reach each configured venue."""
+    return [_access(VenueName(name), venue) for name, venue in settings.venues.items()]
+
+
+def account_keys(settings: Settings) -> list[str]:
+    """One key per configured account, for the instance locks."""
+    return [account_key(access.name, access.base_url or "", access.key) for access in accesses(settings)]
+
+
+def assemble(
+    settings: Settings,
+    *,
+    clock: Clock,
+    transport: Callable[[str], Transport],
+    journal: Journal,
+    audit: AuditLog,
+    notifier: Notifier,
+) -> Engine:
+    """Build everything. Raises ValueError for a venue without an adapter."""
+    clients: dict[VenueName, VenueClient] = {}
+    streams: dict[VenueName, UserStream] = {}
+    markets: dict[VenueName, MarketData] = {}
+    instruments: dict[InstrumentId, Instrument] = {}
+    quotes: dict[InstrumentId, Asset] = {}
+    names = {access.name: account_key(access.name, "", access.key) for access in accesses(settings)}
+    working_type = TriggerReference(settings.protection.working_type)
+    state = State()
+    books = Bookkeeper(
+        journal=journal, audit=audit, clock=clock, default_stop_percent=settings.protection.stop_loss_percent
+    )
+    orders = OrderManager(
+        clients=clients,
+        state=state,
+        books=books,
+        clock=clock,
+        journal_wait_seconds=settings.process.journal_wait_ms / 1000,
+    )
+    risk = RiskGuard(state=state, limits=_limits(settings), quotes=quotes, journal=journal, clock=clock)
+    closer = Closer(accounts=names, orders=orders, risk=risk, clock=clock, notifier=notifier)
+    reference = partial(_reference, markets, clock)
+    protection = ProtectionManager(
+        accounts=names,
+        orders=orders,
+        risk=risk,
+        closer=closer,
+        instruments=instruments,
+        reference=reference,
+        working_type=working_type,
+        deadline_seconds=settings.protection.protection_deadline_ms / 1000,
+        books=books,
+        clock=clock,
+        notifier=notifier,
+    )
+    inflight = InflightResolver(orders=orders, clients=clients, clock=clock, notifier=notifier)
+    prefetcher = Prefetcher(
+        clients=clients,
+        streams=streams,
+        orders=orders,
+        clock=clock,
+        timeout_seconds=settings.wave.prefetch_timeout_ms / 1000,
+    )
+    reconciler = Reconciler(
+        clients=clients,
+        orders=orders,
+        protection=protection,
+        prefetcher=prefetcher,
+        books=books,
+        clock=clock,
+        notifier=notifier,
+    )
+    for access in accesses(settings):
+        connection = connect_venue(
+            access,
+            clock=clock,
+            transport=transport(access.name),
+            sink=orders.take,
+            on_connected=partial(reconciler.reconcile, access.name),
+        )
+        clients[access.name] = connection.client
+        streams[access.name] = connection.user_stream
+        markets[access.name] = connection.market
+    leverage = LeverageKeeper(clients=clients, state=state, leverage=settings.sizing.leverage)
+    desk = EntryDesk(
+        accounts=names,
+        instruments=instruments,
+        market=markets,
+        leverage=leverage,
+        orders=orders,
+        risk=risk,
+        protection=protection,
+        books=books,
+        rules=_entry_rules(settings),
+        clock=clock,
+    )
+    orders.listen(risk.on_events)
+    orders.listen(protection.on_events)
+    orders.listen(reconciler.on_events)
+    orders.on_unresolved(inflight.watch)
+    orders.on_broken(risk.halt)
+
+    def queries(waves: WaveProcessor) -> Queries:
+        return Queries(
+            build=build_id(),
+            orders=orders,
+            protection=protection,
+            risk=risk,
+            waves=waves,
+            inflight=inflight,
+            reconciler=reconciler,
+            streams=streams,
+            reference=reference,
+            clock=clock,
+        )
+
+    return Engine(
+        settings=settings,
+        clock=clock,
+        journal=journal,
+        audit=audit,
+        notifier=notifier,
+        clients=clients,
+        streams=streams,
+        markets=markets,
+        instruments=instruments,
+        quotes=quotes,
+        orders=orders,
+        risk=risk,
+        closer=closer,
+        protection=protection,
+        inflight=inflight,
+        reconciler=reconciler,
+        leverage=leverage,
+        desk=desk,
+        prefetcher=prefetcher,
+        books=books,
+        queries=queries,
+    )
+
+
+def _access(name: VenueName, venue: VenueSettings) -> VenueAccess:
+    passphrase = getattr(venue, "passphrase", None)
+    return VenueAccess(
+        name=name,
+        key="" if venue.api_key is None else venue.api_key.get_secret_value(),
+        secret="" if venue.api_secret is None else venue.api_secret.get_secret_value(),
+        passphrase="" if passphrase is None else passphrase.get_secret_value(),
+        base_url=venue.url,
+        testnet=venue.testnet,
+    )
+
+
+def _limits(settings: Settings) -> RiskLimits:
+    return RiskLimits(
+        max_positions=settings.risk.max_positions,
+        max_exposure=Notional(settings.risk.max_exposure_usd),
+        reserve=Notional(settings.risk.minimum_active_balance_usd),
+        leverage=settings.sizing.leverage,
+    )
+
+
+def _entry_rules(settings: Settings) -> EntryRules:
+    sizing = SizingRule(
+        target=Notional(settings.sizing.position_size_usd),
+        minimum=Notional(settings.sizing.min_position_size_usdt),
+        tolerance_percent=settings.sizing.position_size_tolerance_percent,
+    )
+    screening = ScreeningRules(
+        quotes=frozenset(Asset(quote) for quote in settings.trading.quote_coins),
+        min_score=settings.signals.min_score,
+        allow_shorts=settings.trading.allow_shorts,
+        stoplist=frozenset(settings.signals.stoplist_symbols),
+        entry_max_age=ENTRY_PRICE_MAX_AGE_SECONDS,
+        leverage=settings.sizing.leverage,
+    )
+    return EntryRules(
+        type=OrderType(settings.entry.entry_order_type),
+        max_slippage_percent=settings.entry.entry_max_slippage_percent,
+        stop_loss_percent=settings.protection.stop_loss_percent,
+        sizing=sizing,
+        screening=screening,
+    )
+
+
+def _reference(
+    markets: dict[VenueName, MarketData], clock: Clock, instrument: InstrumentId, kind: TriggerReference
+) -> Decimal | None:
+    """The price that fires a stop, None when it is unknown or too old. For the contract price the side of the book that
+    fires first stands in for the last trade."""
+    market = markets.get(instrument.venue)
+    quote = None if market is None else market.quote(instrument.symbol)
+    if quote is None or clock.monotonic() - quote.received > REFERENCE_MAX_AGE_SECONDS:
+        return None
+    if kind is TriggerReference.MARK_PRICE:
+        return quote.mark
+    return None if quote.bid is None or quote.ask is None else (quote.bid + quote.ask) / 2
+
+
+def _resolve(clients: dict[VenueName, VenueClient], venue: VenueName, spelling: str) -> Symbol | None:
+    """`BTCUSDT`, `BTC/USDT` and `BTC/USDT:USDT` are the same swap; nothing but a listed swap is ever returned (VAL-04)."""
+    client = clients.get(venue)
+    if client is None:
+        return Symbol(spelling)  # the venue is missing, and that is the reason the signal will be refused with
+    for candidate in (spelling, f"{spelling}:{spelling.rpartition('/')[2]}"):
+        if candidate in client.instruments:
+            return Symbol(candidate)
+    wanted = spelling.upper()
+    return next((s for s, i in client.instruments.items() if i.venue_symbol == wanted), None)

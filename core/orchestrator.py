@@ -1,0 +1,399 @@
+"""Boots, supervises and stops the daemon, in one visible order (DESIGN §3.16). A crash start is the same start."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import Executor
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+import structlog
+
+from core.assembly import Engine, assemble
+from core.build import build_id
+from core.clock import Clock
+from core.config import Settings
+from core.domain.ids import Asset, VenueName
+from core.domain.order import UNACKNOWLEDGED, Order
+from core.domain.risk import TradingState
+from core.domain.wave import WaveReport
+from core.engine.ports import JournalState, Level, Notifier, SignalSource
+from core.engine.queries import Queries
+from core.engine.wave_processor import WaveProcessor
+from core.errors import JournalUnwritable, VenueError
+from core.preflight import Grade, Preflight, examine
+from core.status_line import status_line
+from core.storage.audit_log import AuditLog
+from core.storage.journal import SqliteJournal
+from core.transport import Transport
+
+log = structlog.get_logger(__name__)
+
+STREAMS_READY_SECONDS = 30.0
+MARKET_READY_SECONDS = 10.0
+PROTECTED_AT_START_SECONDS = 30.0
+KILL_FILE_CHECK_SECONDS = 1.0
+STEP_SECONDS = 2.0
+"""The most one closing step may take; with the settling time the whole stop stays below 10 s."""
+
+
+class ExitStatus(IntEnum):
+    """DESIGN §5."""
+
+    DONE = 0
+    FAILED = 1
+    CONFIGURATION = 2
+    PREFLIGHT_REFUSED = 3
+    OPERATOR_NEEDED = 4
+
+
+class Messenger(Notifier, Protocol):
+    """A notifier that has to be run (Telegram)."""
+
+    async def run(self, queries: Queries) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """What the surroundings provide: real ones in production, in-process ones in simulation."""
+
+    clock: Clock
+    transport: Callable[[str], Transport]
+    executor: Callable[[], Executor]
+    messenger: Messenger | None = None
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a run ended. `reports`: the waves of a `--once` run. `said`: the last line, for the operator."""
+
+    status: ExitStatus = ExitStatus.DONE
+    said: str = "stopped"
+    preflights: list[Preflight] = field(default_factory=list)
+    reports: list[WaveReport] = field(default_factory=list)
+
+
+class Orchestrator:
+    """One run of the daemon. `stop` may be set at any time, from a signal handler."""
+
+    def __init__(self, settings: Settings, host: Host) -> None:
+        self._settings = settings
+        self._host = host
+        self._clock = host.clock
+        self.stop = asyncio.Event()
+        self.outcome = Outcome()
+        self.queries: Queries | None = None
+        self.symbols: dict[str, str] = {}
+        """The venue's own name of each instrument, for tables and for asking the venue's record."""
+        self._source: SignalSource | None = None
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def check(self) -> Outcome:
+        """Pre-flight only."""
+        async with self._assembled() as (engine, _):
+            await self._preflight(engine)
+        return self.outcome
+
+    async def run(self, *, once: bool = False) -> Outcome:
+        """Until stopped; with `once` until the first wave is settled."""
+        async with self._assembled() as (engine, held):
+            if not await self._preflight(engine):
+                return self.outcome
+            async with asyncio.TaskGroup() as group:
+                try:
+                    waves = await self._boot(engine, held, group)
+                    await (self._one_wave(engine, waves) if once else self.stop.wait())
+                finally:
+                    await self._shut_down(engine)
+        return self.outcome
+
+    # start
+
+    @asynccontextmanager
+    async def _assembled(self) -> AsyncIterator[tuple[Engine, JournalState]]:
+        """Journal and audit open, the graph built; left in reverse order, each step bounded."""
+        process = self._settings.process
+        process.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        async with AsyncExitStack() as stack:
+            journal_worker, audit_worker = self._host.executor(), self._host.executor()
+            stack.callback(journal_worker.shutdown, wait=False)
+            stack.callback(audit_worker.shutdown, wait=False)
+            journal = SqliteJournal(process.data_dir / "journal.db", journal_worker, self._clock.now_ms)
+            audit = AuditLog(process.data_dir, audit_worker, self._clock.now_ms)
+            if (broken := await journal.open()) is not None:
+                log.error("journal.set_aside", moved_to=broken.name, meaning="the venues will tell what is open")
+            stack.push_async_callback(self._close_journal, journal)
+            tail = await audit.open()
+            stack.push_async_callback(self._bounded, "audit", audit.close)
+            log.info("audit.verified", records=tail.head.seq, cut_bytes=tail.cut_bytes, altered=tail.altered)
+            held = await journal.load()
+            engine = assemble(
+                self._settings,
+                clock=self._clock,
+                transport=self._host.transport,
+                journal=journal,
+                audit=audit,
+                notifier=self._host.messenger or LogNotifier(),
+            )
+            audit.record("start", {"build": build_id(), "venues": sorted(engine.clients)})
+            for client in engine.clients.values():
+                stack.push_async_callback(self._bounded, f"client {client.name}", client.close)
+            yield engine, held
+
+    async def _preflight(self, engine: Engine) -> bool:
+        quotes = [Asset(quote) for quote in self._settings.trading.quote_coins]
+        least = self._settings.risk.minimum_active_balance_usd
+        results = await asyncio.gather(*(examine(client, quotes, least) for client in engine.clients.values()))
+        self.outcome.preflights = list(results)
+        for result in results:
+            for check in result.checks:
+                say = log.info if check.grade is Grade.OK else log.warning
+                say("preflight", venue=check.venue, grade=check.grade.value, what=check.what)
+            if result.grade is Grade.OFF:
+                engine.drop_venue(result.venue)
+            elif result.account is not None:
+                engine.leverage.learn(result.venue, result.account.leverage)
+        if not engine.clients:
+            self.outcome.status = ExitStatus.PREFLIGHT_REFUSED
+            self.outcome.said = "no venue can be used; see the pre-flight lines above"
+            return False
+        engine.learn_instruments()
+        self.symbols = {str(i): instrument.venue_symbol for i, instrument in engine.instruments.items()}
+        return True
+
+    async def _boot(self, engine: Engine, held: JournalState, group: asyncio.TaskGroup) -> WaveProcessor:
+        self._restore(engine, held)
+        waves = engine.waves(held.seen_signals)
+        self.queries = engine.queries(waves)
+        start = self._starter(group)
+        start("orders", engine.orders.run())
+        start("inflight", engine.inflight.run())
+        start("protection", engine.protection.run())
+        for venue in engine.clients:
+            start(f"market/{venue}", engine.markets[venue].run())
+            start(f"user-stream/{venue}", engine.streams[venue].run())
+        if self._host.messenger is not None:
+            start("telegram", self._host.messenger.run(self.queries))
+        await self._until_live(engine)
+        start("reconciler", engine.reconciler.run())
+        await asyncio.gather(self._until_protected(engine), self._leverage(engine), self._until_priced(engine))
+        self._go(engine, held)
+        start("kill-file", self._watch_kill_file(engine))
+        start("status-line", self._status_lines())
+        start("waves", waves.run())
+        source = engine.signal_source(self._host.transport("signals"))
+        if source is not None:
+            start("signals", source.run(waves.handle))
+        self._source = source
+        gc.collect()
+        gc.freeze()  # what lives until the end need not be looked through again
+        return waves
+
+    def _restore(self, engine: Engine, held: JournalState) -> None:
+        engine.orders.restore(held.orders, held.positions)
+        for order in held.orders:
+            if not order.intent.reduce_only and not order.ended:
+                engine.risk.hold(order)
+        for venue in engine.clients:
+            mine = [p.instrument.symbol for p in held.positions if p.instrument.venue is venue]
+            engine.markets[venue].want(mine)
+        log.info(
+            "journal.restored",
+            positions=len(held.positions),
+            orders=len(held.orders),
+            unfinished_waves=len(held.unfinished_waves),
+            seen_signals=len(held.seen_signals),
+        )
+
+    async def _until_live(self, engine: Engine) -> None:
+        """Each stream signals ready only after its venue was reconciled; a venue that is late is off until then."""
+        waits = {v: asyncio.create_task(s.wait_live(), name=f"live/{v}") for v, s in engine.streams.items()}
+        try:
+            await self._or_stop(asyncio.wait(waits.values(), timeout=STREAMS_READY_SECONDS))
+            for venue, wait in waits.items():
+                if not wait.done():
+                    log.error("stream.not_live", venue=venue, waited_s=STREAMS_READY_SECONDS)
+        finally:
+            for wait in waits.values():
+                wait.cancel()
+            await asyncio.gather(*waits.values(), return_exceptions=True)
+
+    async def _until_protected(self, engine: Engine) -> None:
+        deadline = self._clock.monotonic() + PROTECTED_AT_START_SECONDS
+        while not (engine.protection.all_covered() and not _undecided(engine)):
+            if self._clock.monotonic() >= deadline or self.stop.is_set():
+                return
+            await asyncio.sleep(0.05)
+
+    async def _until_priced(self, engine: Engine) -> None:
+        deadline = self._clock.monotonic() + MARKET_READY_SECONDS
+        while self._clock.monotonic() < deadline and not self.stop.is_set():
+            if all(_priced(engine, venue) for venue in engine.clients):
+                return
+            await asyncio.sleep(0.02)
+        log.warning("market.not_priced", waited_s=MARKET_READY_SECONDS)
+
+    async def _leverage(self, engine: Engine) -> None:
+        wanted = {Asset(quote) for quote in self._settings.trading.quote_coins}
+        await engine.leverage.confirm_all(
+            i for i, instrument in engine.instruments.items() if instrument.quote in wanted and instrument.tradable
+        )
+
+    def _go(self, engine: Engine, held: JournalState) -> None:
+        """ACTIVE, unless an operator said otherwise before the restart or something is not right."""
+        risk = engine.risk
+        if (standing := risk.restore(held.values)) is not None:
+            risk.set_state(standing.state, reason=standing.reason, author=standing.author)
+        elif not self._settings.trading.trading_enabled:
+            risk.set_state(TradingState.REDUCING, reason="TRADING_ENABLED=false", author="configuration")
+        elif not engine.protection.all_covered():
+            risk.halt("a position stands without a stop after the start")
+            engine.notifier.notify(Level.CRITICAL, "a position stands without a stop after the start")
+        else:
+            risk.set_state(TradingState.ACTIVE, reason="every position is verified protected", author="breakwater")
+        log.info("ready", build=build_id(), venues=sorted(engine.clients), state=risk.standing.state.value)
+
+    # one wave
+
+    async def _one_wave(self, engine: Engine, waves: WaveProcessor) -> None:
+        if self._source is None:
+            self.outcome.said = "no signal source is configured (SIGNAL_WS_URL); nothing to wait for"
+            return
+        first: asyncio.Event = asyncio.Event()
+
+        def note(report: WaveReport) -> None:
+            self.outcome.reports.append(report)
+            first.set()
+
+        waves.on_report(note)
+        try:
+            async with asyncio.timeout(self._settings.process.once_wait_seconds):
+                await self._or_stop(first.wait())
+        except TimeoutError:
+            self.outcome.said = f"no signal within {self._settings.process.once_wait_seconds} s (ONCE_WAIT_SECONDS)"
+            return
+        if not self.outcome.reports:
+            return
+        if all(report.settled for report in self.outcome.reports):
+            self.outcome.said = "the wave is settled"
+        else:
+            self.outcome.status = ExitStatus.OPERATOR_NEEDED
+            self.outcome.said = "a leg of the wave is unknown or unprotected; run again to reconcile it"
+
+    # running
+
+    def _starter(self, group: asyncio.TaskGroup) -> Callable[[str, Coroutine[Any, Any, None]], None]:
+        def start(name: str, work: Coroutine[Any, Any, None]) -> None:
+            self._tasks[name] = group.create_task(work, name=name)
+
+        return start
+
+    async def _or_stop(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Wait for `work`, or until the daemon is told to stop."""
+        tasks = [asyncio.create_task(work, name="awaited"), asyncio.create_task(self.stop.wait(), name="stop-asked")]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _watch_kill_file(self, engine: Engine) -> None:
+        """HALTED while DATA_DIR/KILL exists (DESIGN §3.15)."""
+        path: Path = self._settings.process.data_dir / "KILL"
+        held = False
+        while True:
+            exists = path.exists()
+            if exists and not held:
+                engine.risk.set_state(TradingState.HALTED, reason="the KILL file exists", author="kill-file")
+            elif held and not exists and engine.risk.standing.author == "kill-file":
+                engine.risk.set_state(TradingState.ACTIVE, reason="the KILL file is gone", author="breakwater")
+            held = exists
+            await asyncio.sleep(KILL_FILE_CHECK_SECONDS)
+
+    async def _status_lines(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.process.status_line_interval_seconds)
+            if self.queries is not None:
+                log.info("status", line=status_line(self.queries.status()))
+
+    # stop
+
+    async def _shut_down(self, engine: Engine) -> None:
+        """In the stated order; what must not wait is bounded, stops stay on the venue."""
+        log.info("stopping")
+        if engine.risk.standing.state is TradingState.ACTIVE:
+            engine.risk.set_state(TradingState.REDUCING, reason="stopping", author="breakwater")
+        await self._settle(engine)
+        if self._settings.process.close_positions_on_shutdown:
+            await self._close_all(engine)
+        left = [p.instrument for p in engine.orders.state.positions() if not engine.protection.covered(p.instrument)]
+        if left and self.outcome.status is ExitStatus.DONE:
+            self.outcome.status = ExitStatus.OPERATOR_NEEDED
+            self.outcome.said = "without a confirmed stop: " + ", ".join(map(str, left)) + "; start again or close them"
+        await self._end("signals", "waves", "kill-file", "status-line", "reconciler")
+        await self._end(*(name for name in self._tasks if name.startswith("market/")))
+        await self._end(*(name for name in self._tasks if name.startswith("user-stream/")))
+        await self._end("telegram")
+        await self._end("protection", "inflight", "orders")
+        log.info("stopped", positions=len(engine.orders.state.positions()))
+
+    async def _settle(self, engine: Engine) -> None:
+        """Until nothing is in flight and everything has its stop, or the time for it is over (OPS-02)."""
+        deadline = self._clock.monotonic() + self._settings.process.shutdown_timeout_seconds
+        while _undecided(engine) or not engine.protection.all_covered():
+            if self._clock.monotonic() >= deadline or "orders" not in self._tasks or self._tasks["orders"].done():
+                break
+            await asyncio.sleep(0.02)
+
+    async def _close_all(self, engine: Engine) -> None:
+        positions = engine.orders.state.positions()
+        closes = (engine.closer.flatten(p.instrument, "CLOSE_POSITIONS_ON_SHUTDOWN") for p in positions)
+        await self._bounded("close positions", lambda: asyncio.gather(*closes), seconds=5.0)
+
+    async def _end(self, *names: str) -> None:
+        tasks = [task for name in names if (task := self._tasks.pop(name, None)) is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=STEP_SECONDS)
+
+    async def _bounded(self, what: str, close: Callable[[], Any], *, seconds: float = STEP_SECONDS) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await close()
+        except TimeoutError:
+            log.warning("stop.slow_step", what=what, seconds=seconds)
+        except VenueError as error:
+            log.warning("stop.step_failed", what=what, error=str(error))
+
+    async def _close_journal(self, journal: SqliteJournal) -> None:
+        try:
+            await self._bounded("journal", journal.close)
+        except JournalUnwritable as error:
+            self.outcome.status = ExitStatus.OPERATOR_NEEDED
+            self.outcome.said = str(error)
+            log.error("journal.not_closed", error=str(error))  # noqa: TRY400 - the sentence is the news
+
+
+class LogNotifier:
+    """Where no messenger is configured, notices are log lines."""
+
+    def notify(self, level: Level, text: str) -> None:
+        say = {Level.INFO: log.info, Level.WARNING: log.warning, Level.CRITICAL: log.critical}[level]
+        say("notice", text=text)
+
+
+def _undecided(engine: Engine) -> list[Order]:
+    live = engine.orders.state.all_live_orders()
+    return [order for order in live if order.status in UNACKNOWLEDGED or order.fills_missing]
+
+
+def _priced(engine: Engine, venue: VenueName) -> bool:
+    market, client = engine.markets[venue], engine.clients[venue]
+    return any(market.quote(symbol) is not None for symbol in client.instruments)

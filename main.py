@@ -1,0 +1,173 @@
+"""Breakwater. Arguments -> Settings -> Orchestrator -> exit status; the only place that names the Telegram bot."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+PROJECT_ROOT = Path(__file__).resolve().parent
+# `telegram/` is a source root without __init__.py: python-telegram-bot keeps its name, and `tgbot` is found in it.
+sys.path.insert(1, str(PROJECT_ROOT / "telegram"))
+
+from rich.console import Console  # noqa: E402 - after the path above
+
+from core.assembly import account_keys  # noqa: E402
+from core.build import build_id  # noqa: E402
+from core.clock import SystemClock  # noqa: E402
+from core.config import Settings, default_env_file, load_settings, show_config, venue_lines  # noqa: E402
+from core.dry_run import DryRun, dry_run  # noqa: E402
+from core.errors import BreakwaterError, ConfigError, StartRefused  # noqa: E402
+from core.instance_lock import instance_locks  # noqa: E402
+from core.logs import configure_logging  # noqa: E402
+from core.orchestrator import ExitStatus, Host, Messenger, Orchestrator, Outcome  # noqa: E402
+from core.summary import disagreements, show_preflight, show_waves  # noqa: E402
+from core.transport import AiohttpHttp, Transport, WebsocketsSocket  # noqa: E402
+
+
+def main() -> int:
+    """Run the daemon as the arguments say; the answer is the exit status of DESIGN §5."""
+    arguments = _arguments()
+    if os.name == "nt":
+        print("Breakwater runs on Linux, and on macOS for dry runs; Windows is not supported.", file=sys.stderr)
+        return ExitStatus.CONFIGURATION
+    to_trade = not (arguments.dry_run or arguments.show_config)
+    try:
+        settings = load_settings(os.environ, arguments.env_file or default_env_file(), to_trade=to_trade)
+    except ConfigError as error:
+        print(f"The configuration cannot be used:\n{error}", file=sys.stderr)
+        return ExitStatus.CONFIGURATION
+    if arguments.show_config:
+        print(show_config(settings, arguments.format))
+        return ExitStatus.DONE
+    with configure_logging(settings.process.log_dir, settings.process.log_level, secrets=settings.secret_values()):
+        return _run(settings, arguments)
+
+
+def _run(settings: Settings, arguments: argparse.Namespace) -> int:
+    console = Console()
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            run = _dry if arguments.dry_run else _live
+            outcome = runner.run(run(settings, arguments, console))
+    except StartRefused as error:
+        print(str(error), file=sys.stderr)
+        return ExitStatus.PREFLIGHT_REFUSED
+    except BreakwaterError as error:
+        print(f"stopped: {error}", file=sys.stderr)
+        return ExitStatus.FAILED
+    if arguments.once or outcome.status is not ExitStatus.DONE:
+        print(outcome.said, file=sys.stderr if outcome.status else sys.stdout)
+    return outcome.status
+
+
+async def _live(settings: Settings, arguments: argparse.Namespace, console: Console) -> Outcome:
+    outcome, _ = await _trade(settings, arguments, console, None)
+    return outcome
+
+
+async def _dry(settings: Settings, arguments: argparse.Namespace, console: Console) -> Outcome:
+    async with dry_run(settings) as dry:
+        outcome, symbols = await _trade(dry.settings, arguments, console, dry)
+        if arguments.once and not arguments.check and outcome.status is ExitStatus.DONE:
+            for difference in disagreements(outcome.reports, symbols, await dry.records()):
+                console.print(f"[red]the venue disagrees:[/] {difference}")
+                outcome.status, outcome.said = ExitStatus.FAILED, "the venue's own record differs from ours"
+        return outcome
+
+
+async def _trade(
+    settings: Settings, arguments: argparse.Namespace, console: Console, dry: DryRun | None
+) -> tuple[Outcome, dict[str, str]]:
+    with instance_locks(settings.process.data_dir, account_keys(settings)):
+        for line in venue_lines(settings):
+            console.print(line, highlight=False)
+        orchestrator = Orchestrator(settings, _host(settings))
+        forget = _stop_on_signals(orchestrator)
+        try:
+            if arguments.check:
+                outcome = await orchestrator.check()
+                show_preflight(console, outcome.preflights)
+            else:
+                outcome = await orchestrator.run(once=arguments.once)
+                records = None if dry is None else await dry.records()
+                show_waves(console, outcome.reports, orchestrator.symbols, records)
+        finally:
+            forget()
+        return outcome, orchestrator.symbols
+
+
+def _host(settings: Settings) -> Host:
+    def transport(name: str) -> Transport:
+        return Transport(http=AiohttpHttp(name), socket=lambda: WebsocketsSocket(name))
+
+    return Host(
+        clock=SystemClock(),
+        transport=transport,
+        executor=lambda: ThreadPoolExecutor(max_workers=1, thread_name_prefix="storage"),
+        messenger=_messenger(settings),
+    )
+
+
+def _messenger(settings: Settings) -> Messenger | None:
+    telegram = settings.telegram
+    if telegram.token is None or telegram.chat_id is None:
+        return None
+    from tgbot.bot import TelegramBot  # only where it is used: python-telegram-bot is slow to import
+
+    return TelegramBot(token=telegram.token.get_secret_value(), chat_id=telegram.chat_id, api_url=telegram.api_url)
+
+
+def _stop_on_signals(orchestrator: Orchestrator) -> Callable[[], None]:
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+
+    def ask() -> None:
+        if orchestrator.stop.is_set() and task is not None:
+            task.cancel()  # a second signal forces the exit; stops stay on the venue
+        orchestrator.stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ask)
+
+    def forget() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+    return forget
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where there is one (DESIGN §6)."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="main.py",
+        description="Trades waves of signals on crypto perpetual futures; every position has its stop at the venue.",
+        epilog="Exit status: 0 done, 1 failed, 2 configuration or usage, 3 pre-flight refused, 4 the operator is needed.",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="trade on local simulators instead of real venues")
+    parser.add_argument("--once", action="store_true", help="handle one wave, print it, leave positions and stops, end")
+    parser.add_argument("--check", action="store_true", help="pre-flight only: can each venue be traded?")
+    parser.add_argument(
+        "--show-config", action="store_true", help="print every setting with its source, secrets masked"
+    )
+    parser.add_argument("--format", choices=("table", "env", "json"), default="table", help="of --show-config")
+    parser.add_argument("--env-file", type=Path, metavar="PATH", help="read this file instead of .env")
+    parser.add_argument("--version", action="version", version=f"breakwater {build_id()}")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
