@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 PROJECT_ROOT = Path(__file__).resolve().parent
@@ -19,13 +20,13 @@ from rich.console import Console  # noqa: E402 - after the path above
 
 from core.assembly import account_keys  # noqa: E402
 from core.build import build_id  # noqa: E402
-from core.clock import SystemClock  # noqa: E402
+from core.clock import Clock, SystemClock  # noqa: E402
 from core.config import Settings, default_env_file, load_settings, show_config, venue_lines  # noqa: E402
 from core.dry_run import DryRun, dry_run  # noqa: E402
 from core.errors import BreakwaterError, ConfigError, StartRefused  # noqa: E402
 from core.instance_lock import instance_locks  # noqa: E402
 from core.logs import configure_logging  # noqa: E402
-from core.orchestrator import ExitStatus, Host, Messenger, Orchestrator, Outcome  # noqa: E402
+from core.orchestrator import ExitStatus, Host, MakeMessenger, Orchestrator, Outcome  # noqa: E402
 from core.summary import disagreements, show_preflight, show_waves  # noqa: E402
 from core.transport import AiohttpHttp, Transport, WebsocketsSocket  # noqa: E402
 
@@ -106,21 +107,25 @@ def _host(settings: Settings) -> Host:
     def transport(name: str) -> Transport:
         return Transport(http=AiohttpHttp(name), socket=lambda: WebsocketsSocket(name))
 
+    clock = SystemClock()
     return Host(
-        clock=SystemClock(),
+        clock=clock,
         transport=transport,
         executor=lambda: ThreadPoolExecutor(max_workers=1, thread_name_prefix="storage"),
-        messenger=_messenger(settings),
+        messenger=_messenger(settings, clock),
     )
 
 
-def _messenger(settings: Settings) -> Messenger | None:
+def _messenger(settings: Settings, clock: Clock) -> MakeMessenger | None:
     telegram = settings.telegram
     if telegram.token is None or telegram.chat_id is None:
         return None
-    from tgbot.bot import TelegramBot  # only where it is used: python-telegram-bot is slow to import
+    from tgbot.bot import TelegramAccount, TelegramBot  # only where it is used: the library is slow to import
 
-    return TelegramBot(token=telegram.token.get_secret_value(), chat_id=telegram.chat_id, api_url=telegram.api_url)
+    account = TelegramAccount(
+        token=telegram.token.get_secret_value(), chat_id=telegram.chat_id, api_url=telegram.api_url
+    )
+    return partial(TelegramBot, account=account, clock=clock)
 
 
 def _stop_on_signals(orchestrator: Orchestrator) -> Callable[[], None]:

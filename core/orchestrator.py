@@ -9,6 +9,7 @@ from concurrent.futures import Executor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,13 +23,14 @@ from core.domain.ids import Asset, VenueName
 from core.domain.order import UNACKNOWLEDGED, Order
 from core.domain.risk import TradingState
 from core.domain.wave import WaveReport
-from core.engine.ports import JournalState, Level, Notifier, SignalSource
+from core.engine.ports import AuditLog, JournalState, Level, Notifier, SignalSource, StateRecord
 from core.engine.queries import Queries
 from core.engine.wave_processor import WaveProcessor
 from core.errors import JournalUnwritable, VenueError
+from core.notices import Notices
 from core.preflight import Grade, Preflight, examine
 from core.status_line import status_line
-from core.storage.audit_log import AuditLog
+from core.storage.audit_log import AuditLog as ChainedAuditLog
 from core.storage.journal import SqliteJournal
 from core.transport import Transport
 
@@ -38,6 +40,9 @@ STREAMS_READY_SECONDS = 30.0
 MARKET_READY_SECONDS = 10.0
 PROTECTED_AT_START_SECONDS = 30.0
 KILL_FILE_CHECK_SECONDS = 1.0
+MESSENGER_SECONDS = 1.0
+"""For the last words before Telegram is left."""
+_TELEGRAM_KEY = "telegram_update"
 STEP_SECONDS = 2.0
 """The most one closing step may take; with the settling time the whole stop stays below 10 s."""
 
@@ -53,9 +58,18 @@ class ExitStatus(IntEnum):
 
 
 class Messenger(Notifier, Protocol):
-    """A notifier that has to be run (Telegram)."""
+    """A notifier that has to be run, and that answers questions (Telegram)."""
 
-    async def run(self, queries: Queries) -> None: ...
+    async def run(self) -> None: ...
+    async def drain(self, timeout_s: float) -> bool: ...
+
+
+class MakeMessenger(Protocol):
+    """`first_update` and `on_update` carry the newest handled command over a restart."""
+
+    def __call__(
+        self, *, queries: Queries, audit: AuditLog, first_update: int, on_update: Callable[[int], None]
+    ) -> Messenger: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +79,7 @@ class Host:
     clock: Clock
     transport: Callable[[str], Transport]
     executor: Callable[[], Executor]
-    messenger: Messenger | None = None
+    messenger: MakeMessenger | None = None
 
 
 @dataclass(slots=True)
@@ -91,6 +105,8 @@ class Orchestrator:
         self.symbols: dict[str, str] = {}
         """The venue's own name of each instrument, for tables and for asking the venue's record."""
         self._source: SignalSource | None = None
+        self._notices = Notices()
+        self._messenger: Messenger | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     async def check(self) -> Outcome:
@@ -124,7 +140,7 @@ class Orchestrator:
             stack.callback(journal_worker.shutdown, wait=False)
             stack.callback(audit_worker.shutdown, wait=False)
             journal = SqliteJournal(process.data_dir / "journal.db", journal_worker, self._clock.now_ms)
-            audit = AuditLog(process.data_dir, audit_worker, self._clock.now_ms)
+            audit = ChainedAuditLog(process.data_dir, audit_worker, self._clock.now_ms)
             if (broken := await journal.open()) is not None:
                 log.error("journal.set_aside", moved_to=broken.name, meaning="the venues will tell what is open")
             stack.push_async_callback(self._close_journal, journal)
@@ -138,7 +154,7 @@ class Orchestrator:
                 transport=self._host.transport,
                 journal=journal,
                 audit=audit,
-                notifier=self._host.messenger or LogNotifier(),
+                notifier=self._notices,
             )
             audit.record("start", {"build": build_id(), "venues": sorted(engine.clients)})
             for client in engine.clients.values():
@@ -178,7 +194,14 @@ class Orchestrator:
             start(f"market/{venue}", engine.markets[venue].run())
             start(f"user-stream/{venue}", engine.streams[venue].run())
         if self._host.messenger is not None:
-            start("telegram", self._host.messenger.run(self.queries))
+            self._messenger = self._host.messenger(
+                queries=self.queries,
+                audit=engine.audit,
+                first_update=int(held.values.get(_TELEGRAM_KEY, "0")),
+                on_update=partial(self._note_update, engine),
+            )
+            self._notices.attach(self._messenger)
+            start("telegram", self._messenger.run())
         await self._until_live(engine)
         start("reconciler", engine.reconciler.run())
         await asyncio.gather(self._until_protected(engine), self._leverage(engine), self._until_priced(engine))
@@ -316,6 +339,10 @@ class Orchestrator:
             held = exists
             await asyncio.sleep(KILL_FILE_CHECK_SECONDS)
 
+    def _note_update(self, engine: Engine, update: int) -> None:
+        record = StateRecord(key=_TELEGRAM_KEY, value=str(update), time_ms=self._clock.now_ms())
+        engine.journal.append_nowait([record])
+
     async def _status_lines(self) -> None:
         while True:
             await asyncio.sleep(self._settings.process.status_line_interval_seconds)
@@ -339,6 +366,8 @@ class Orchestrator:
         await self._end("signals", "waves", "kill-file", "status-line", "reconciler")
         await self._end(*(name for name in self._tasks if name.startswith("market/")))
         await self._end(*(name for name in self._tasks if name.startswith("user-stream/")))
+        if self._messenger is not None:
+            await self._messenger.drain(MESSENGER_SECONDS)
         await self._end("telegram")
         await self._end("protection", "inflight", "orders")
         log.info("stopped", positions=len(engine.orders.state.positions()))
@@ -379,14 +408,6 @@ class Orchestrator:
             self.outcome.status = ExitStatus.OPERATOR_NEEDED
             self.outcome.said = str(error)
             log.error("journal.not_closed", error=str(error))  # noqa: TRY400 - the sentence is the news
-
-
-class LogNotifier:
-    """Where no messenger is configured, notices are log lines."""
-
-    def notify(self, level: Level, text: str) -> None:
-        say = {Level.INFO: log.info, Level.WARNING: log.warning, Level.CRITICAL: log.critical}[level]
-        say("notice", text=text)
 
 
 def _undecided(engine: Engine) -> list[Order]:
