@@ -29,18 +29,18 @@ NOW = 28_000_000 * MINUTE_MS
         ("GET", "/fapi/v1/exchangeInfo", {}, 1),
     ],
 )
-def test_weights_are_those_of_the_venue(method, path, params, weight):
+def test_weights_are_those_of_the_venue(method: str, path: str, params: dict[str, str], weight: int) -> None:
     assert request_weight(method, path, Params(params)) == weight
 
 
-def test_weight_runs_over_the_calendar_minute_and_starts_anew():
+def test_weight_runs_over_the_calendar_minute_and_starts_anew() -> None:
     limits = Limits()
     limits.charge(NOW + 59_000, 2_000)
     assert limits.weight_headers(NOW + 59_500) == {"x-mbx-used-weight-1m": "2000"}
     assert limits.weight_headers(NOW + 60_000) == {"x-mbx-used-weight-1m": "0"}
 
 
-def test_going_on_after_429_ends_in_a_ban_that_grows():
+def test_going_on_after_429_ends_in_a_ban_that_grows() -> None:
     limits = Limits()
     limits.charge(NOW, 2_400)
     for _ in range(PATIENCE):
@@ -56,7 +56,7 @@ def test_going_on_after_429_ends_in_a_ban_that_grows():
     limits.charge(NOW + FIRST_BAN_MS, 1)
 
 
-def test_the_301st_order_in_ten_seconds_is_refused_and_not_counted():
+def test_the_301st_order_in_ten_seconds_is_refused_and_not_counted() -> None:
     limits = Limits()
     for _ in range(300):
         limits.charge_orders(NOW)

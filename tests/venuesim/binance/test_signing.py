@@ -14,7 +14,7 @@ PAYLOAD = (
 SIGNATURE = "3c661234138461fcc7a7d8746c6558c9842d4e10870d2ecbedf7777cad694af9"
 
 
-def test_published_vector_is_reproduced():
+def test_published_vector_is_reproduced() -> None:
     assert signing.signature(SECRET, PAYLOAD) == SIGNATURE
 
 
@@ -27,24 +27,24 @@ def test_published_vector_is_reproduced():
         (f"signature={SIGNATURE}", PAYLOAD),
     ],
 )
-def test_signature_is_found_wherever_it_stands(query, body):
+def test_signature_is_found_wherever_it_stands(query: str, body: str) -> None:
     signing.check_signature(SIGNATURE, SECRET, signing.without_signature(query, body))
 
 
-def test_query_and_body_are_signed_back_to_back():
+def test_query_and_body_are_signed_back_to_back() -> None:
     query, body = PAYLOAD.split("&quantity", 1)[0], "quantity" + PAYLOAD.split("&quantity", 1)[1]
     signed = signing.signature(SECRET, query + body)
     signing.check_signature(signed, SECRET, signing.without_signature(query, f"{body}&signature={signed}"))
 
 
-def test_a_changed_payload_is_refused():
+def test_a_changed_payload_is_refused() -> None:
     with pytest.raises(VenueError) as refused:
         signing.check_signature(SIGNATURE, SECRET, PAYLOAD + "0")
     assert refused.value.code == -1022
 
 
 @pytest.mark.parametrize(("key", "code"), [(None, -2014), ("", -2014), ("other", -2015)])
-def test_unknown_key_is_refused_with_status_401(key, code):
+def test_unknown_key_is_refused_with_status_401(key: str | None, code: int) -> None:
     with pytest.raises(VenueError) as refused:
         signing.check_key(key, "sim")
     assert (refused.value.code, refused.value.status) == (code, 401)
@@ -65,7 +65,9 @@ def test_unknown_key_is_refused_with_status_401(key, code):
         ("soon", None, -1102),
     ],
 )
-def test_time_window_is_open_ahead_and_closed_behind(timestamp, window, code):
+def test_time_window_is_open_ahead_and_closed_behind(
+    timestamp: int | str | None, window: str | None, code: int | None
+) -> None:
     sent = None if timestamp is None else str(timestamp)
     if code is None:
         signing.check_time(sent, window, 1_000_000)

@@ -30,7 +30,7 @@ KEY = "k" * 64
         ("/somewhere", "", None),
     ],
 )
-def test_path_forms_are_understood(path, query, target):
+def test_path_forms_are_understood(path: str, query: str, target: SocketTarget | None) -> None:
     assert parse_target(path, query) == target
 
 
@@ -46,17 +46,17 @@ def test_path_forms_are_understood(path, query, target):
         ("btcusdt@kline_1m", "market", "kline", "BTCUSDT", "1m"),
     ],
 )
-def test_stream_names_are_understood(name, route, kind, symbol, detail):
+def test_stream_names_are_understood(name: str, route: str, kind: str, symbol: str | None, detail: str | None) -> None:
     stream = parse_stream(name)
     assert stream is not None
     assert (stream.route, stream.kind, stream.symbol, stream.detail) == (route, kind, symbol, detail)
 
 
-def test_unknown_names_are_no_stream():
+def test_unknown_names_are_no_stream() -> None:
     assert parse_stream("btcusdt@nothing") is None
 
 
-def test_a_path_without_route_pushes_public_streams_only():
+def test_a_path_without_route_pushes_public_streams_only() -> None:
     assert pushes("legacy", "public")
     assert not pushes("legacy", "market")
     assert not pushes("public", "market")

@@ -155,9 +155,10 @@ class MarketEndpoints:
             raise VenueError(-1120)
         limit = params.limit(500, 1_500)
         start, end = params.time("startTime"), params.time("endTime")
+        bounded = start is not None or end is not None
         candles = [
             candle
-            for candle in self._exchange.candles(symbol, interval_ms)
+            for candle in self._exchange.candles(symbol, interval_ms, None if bounded else limit)
             if (start is None or candle.open_ms >= start) and (end is None or candle.open_ms <= end)
         ]
         kept = candles[:limit] if start is not None else candles[-limit:]

@@ -138,7 +138,7 @@ class MarketStreams:
         if length_ms is None:
             return
         symbol = tick.quote.symbol
-        candles = self._exchange.candles(symbol, length_ms)[-2:]
+        candles = self._exchange.candles(symbol, length_ms, 2)
         if len(candles) > 1 and 0 < subscription.candle_ms < candles[-1].open_ms:
             before = tick.trade.id - candles[-1].trades
             yield self._frames.kline(symbol, interval, candles[-2], before, now_ms)

@@ -69,19 +69,22 @@ class CandleSeries:
     def minutes(self) -> Sequence[Minute]:
         return self._minutes
 
-    def candles(self, interval_ms: int) -> list[Candle]:
-        """Oldest first, the last one open. ``interval_ms`` is a multiple of a minute."""
+    def candles(self, interval_ms: int, limit: int | None = None) -> list[Candle]:
+        """Oldest first, the last one open. ``interval_ms`` is a multiple of a minute; ``limit`` keeps the newest."""
         groups: list[list[Minute]] = []
         key = None
-        for minute in self._minutes:
+        # From the newest backwards: a stream asks for two candles many times a second.
+        for minute in reversed(self._minutes):
             start = minute.open_ms - minute.open_ms % interval_ms
             if start != key:
+                if len(groups) == limit:
+                    break
                 groups.append([])
                 key = start
             groups[-1].append(minute)
         return [
-            self._candle(group, interval_ms, closed=number < len(groups))
-            for number, group in enumerate(groups, start=1)
+            self._candle(group[::-1], interval_ms, closed=number > 0)
+            for number, group in reversed(list(enumerate(groups)))
         ]
 
     def _candle(self, minutes: list[Minute], interval_ms: int, *, closed: bool) -> Candle:

@@ -280,8 +280,8 @@ class MatchingEngine:
     def trades(self, symbol: str) -> Sequence[PublicTrade]:
         return self._look(symbol).trades()
 
-    def candles(self, symbol: str, interval_ms: int) -> Sequence[Candle]:
-        return self._look(symbol).candles(interval_ms, self._state.time.market_ms())
+    def candles(self, symbol: str, interval_ms: int, limit: int | None = None) -> Sequence[Candle]:
+        return self._look(symbol).candles(interval_ms, self._state.time.market_ms(), limit)
 
     def day_stats(self, symbol: str) -> DayStats:
         return self._look(symbol).day_stats(int(self._state.time.market_ms()))

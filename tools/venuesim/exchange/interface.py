@@ -122,8 +122,8 @@ class Exchange(Protocol):
     def trades(self, symbol: str) -> Sequence[PublicTrade]:
         """The newest public trades, oldest first."""
 
-    def candles(self, symbol: str, interval_ms: int) -> Sequence[Candle]:
-        """Oldest first; the last one is still open. Intervals are multiples of a minute."""
+    def candles(self, symbol: str, interval_ms: int, limit: int | None = None) -> Sequence[Candle]:
+        """Oldest first; the last one is still open. Intervals are multiples of a minute. ``limit`` keeps the newest."""
 
     def day_stats(self, symbol: str) -> DayStats: ...
 

@@ -175,9 +175,9 @@ class Market:
     def last_trade(self) -> PublicTrade:
         return self._trades[-1]
 
-    def candles(self, interval_ms: int, now_ms: float) -> list[Candle]:
+    def candles(self, interval_ms: int, now_ms: float, limit: int | None = None) -> list[Candle]:
         self._candles.roll(int(now_ms), self._last)
-        return self._candles.candles(interval_ms)
+        return self._candles.candles(interval_ms, limit)
 
     def day_stats(self, now_ms: int) -> DayStats:
         self._candles.roll(now_ms, self._last)
