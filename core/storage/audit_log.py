@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
+
+import structlog
 
 from core.storage.audit_files import AuditFiles, Tail, stamp
 from core.storage.outbox import Outbox
@@ -24,7 +25,7 @@ GAP: Final = "audit.gap"
 BAD_RECORD: Final = "audit.bad_record"
 TAIL_CUT: Final = "audit.tail_cut"
 
-_log = logging.getLogger(__name__)
+_log = structlog.get_logger(__name__)
 
 
 class _Record(NamedTuple):
@@ -124,11 +125,11 @@ class AuditLog:
             self._files.write_head()
         except OSError as error:
             if not self._failing:
-                _log.error("audit log cannot be written, records are kept: %s", error)
+                _log.error("audit.unwritable", error=str(error))
             self._failing = str(error)
             return False
         if self._failing:
-            _log.warning("audit log can be written again")
+            _log.warning("audit.writable_again")
             self._failing = ""
         return True
 

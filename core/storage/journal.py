@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -11,6 +10,8 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
+
+import structlog
 
 from core.engine.ports import JournalState, Record
 from core.errors import JournalUnwritable
@@ -24,7 +25,7 @@ RETRY_S: Final = 1.0
 CAPACITY: Final = 100_000
 """Groups kept while the disk refuses; about an hour of a busy day, some 100 MB."""
 
-_log = logging.getLogger(__name__)
+_log = structlog.get_logger(__name__)
 
 
 class _Group(NamedTuple):
@@ -152,25 +153,25 @@ class SqliteJournal:
         try:
             self._database.checkpoint_if_due()
         except sqlite3.Error as error:  # what was committed stays in the WAL, which only grows
-            _log.warning("journal checkpoint failed: %s", error)
+            _log.warning("journal.checkpoint_failed", error=str(error))
         return True
 
     def _settle(self, groups: Iterable[_Group], refused: Iterable[str]) -> None:
         self._commits += 1
         if self._failing:
-            _log.warning("journal can be written again")
+            _log.warning("journal.writable_again")
             self._failing = ""
         for group, why in zip(groups, refused, strict=True):
             if why:
                 self._set_aside += 1
-                _log.error("journal set a record aside: %s", why)
+                _log.error("journal.record_set_aside", reason=why)
             if group.waiter is not None:
                 _tell(group.waiter, JournalUnwritable(f"a record could not be stored: {why}") if why else None)
 
     def _refuse(self, groups: list[_Group], waiting: deque[_Group], error: Exception) -> None:
         """Waiters are told and their records dropped; everything else goes back to the head of the queue."""
         if not self._failing:
-            _log.error("journal cannot be written: %s", error)
+            _log.error("journal.unwritable", error=str(error))
         self._failing = str(error) or type(error).__name__
         kept = []
         for group in groups:

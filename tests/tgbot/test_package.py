@@ -1,0 +1,29 @@
+"""The import trap: a `telegram` that is not python-telegram-bot is refused in one sentence."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.parametrize("impostor", ["telegram/__init__.py", "telegram.py"])
+def test_another_telegram_is_refused_and_named(project_root: Path, tmp_path: Path, impostor: str) -> None:
+    (tmp_path / impostor).parent.mkdir(exist_ok=True)
+    (tmp_path / impostor).touch()
+    code = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(project_root / 'telegram')!r}]; import tgbot"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError: `telegram` is not python-telegram-bot")
+    assert str(tmp_path / impostor) in last
+
+
+def test_a_missing_library_is_told_and_not_our_own_folder_taken_for_it(project_root: Path) -> None:
+    code = f"""
+import sys
+sys.path = [{str(project_root)!r}, {str(project_root / "telegram")!r}] + [
+    path for path in sys.path if "site-packages" not in path]
+import tgbot
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "is not python-telegram-bot but the folder" in done.stderr.strip().splitlines()[-1]
