@@ -1,6 +1,7 @@
 """What must hold whatever a client does, the market does, and in whatever order."""
 
 from decimal import Decimal
+from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -33,7 +34,7 @@ steps = st.one_of(
 )
 
 
-def carry_out(desk: Desk, step: tuple[object, ...], position_side: PositionSide) -> None:
+def carry_out(desk: Desk, step: tuple[Any, ...], position_side: PositionSide) -> None:
     engine = desk.engine
     one_way = position_side is PositionSide.BOTH
     match step:
@@ -54,8 +55,8 @@ def carry_out(desk: Desk, step: tuple[object, ...], position_side: PositionSide)
         case ("price", symbol, price):
             desk.price(price, symbol=symbol)
         case ("amend", symbol, qty, price):
-            for order in engine.open_orders(symbol)[:1]:
-                engine.amend(AmendRequest(symbol=symbol, order_id=order.id, qty=qty, price=price))
+            for resting in engine.open_orders(symbol)[:1]:
+                engine.amend(AmendRequest(symbol=symbol, order_id=resting.id, qty=qty, price=price))
         case ("cancel", symbol):
             engine.cancel_all(symbol)
         case ("time", delta):
@@ -98,7 +99,7 @@ def check(desk: Desk) -> None:
     st.integers(0, 3).map(lambda power: d(10) ** (power + 1)),
 )
 def test_quantities_wallets_and_positions_add_up(
-    script: list[tuple[object, ...]], margin: MarginMode, position_side: PositionSide, balance: Decimal
+    script: list[tuple[Any, ...]], margin: MarginMode, position_side: PositionSide, balance: Decimal
 ) -> None:
     hedge = position_side is not PositionSide.BOTH
     desk = Desk(mode=PositionMode.HEDGE if hedge else PositionMode.ONE_WAY, balance=balance)
@@ -115,7 +116,7 @@ def test_quantities_wallets_and_positions_add_up(
 
 @settings(max_examples=10, deadline=None)
 @given(st.lists(steps, max_size=15), st.integers(0, 5))
-def test_the_same_seed_and_commands_give_the_same_events(script: list[tuple[object, ...]], seed: int) -> None:
+def test_the_same_seed_and_commands_give_the_same_events(script: list[tuple[Any, ...]], seed: int) -> None:
     desks = [Desk(seed=seed), Desk(seed=seed)]
     for desk in desks:
         for step in script:

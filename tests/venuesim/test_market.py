@@ -1,6 +1,8 @@
 """The public market: it looks like one, passes the entry filters, and does not depend on who looks."""
 
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,7 @@ from tools.venuesim.exchange.path import load_bars
 HOUR_MS = 60 * MINUTE_MS
 
 
-def a_market(seed: int = 1, **changes: object) -> Market:
+def a_market(seed: int = 1, **changes: Any) -> Market:
     return Market(an_instrument(**changes), MarketSettings(seed=seed, start_ms=START_MS))
 
 
@@ -72,9 +74,7 @@ def test_a_day_nobody_looked_is_caught_up_with_candles_for_every_minute() -> Non
     market = a_market()
     market.advance(START_MS + 25 * HOUR_MS)
     candles = market.candles(MINUTE_MS, START_MS + 25 * HOUR_MS)
-    assert all(
-        later.open_ms - earlier.open_ms == MINUTE_MS for earlier, later in zip(candles, candles[1:], strict=False)
-    )
+    assert all(later.open_ms - earlier.open_ms == MINUTE_MS for earlier, later in pairwise(candles))
     assert candles[-1].close_ms >= START_MS + 25 * HOUR_MS - MINUTE_MS
 
 
