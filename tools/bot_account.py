@@ -118,7 +118,7 @@ class BotAccount:
         _check_text(text, str(params.get("parse_mode") or ""), limit=MAX_TEXT if is_text else MAX_CAPTION)
         if is_text and not text.strip():
             raise ApiError(400, "Bad Request: message text is empty")
-        message = {**self._message(chat_id, None), "from": self.user(token)}
+        message: dict[str, Any] = {**self._message(chat_id, None), "from": self.user(token)}
         message["text" if is_text else "caption"] = text
         if method == "sendPhoto":
             message["photo"] = [{"file_id": "p", "file_unique_id": "p", "width": 1, "height": 1}]

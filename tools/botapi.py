@@ -73,7 +73,7 @@ class BotApi:
                 return answer
             result = await self._dispatch(token, method, params)
         except ApiError as error:
-            body = {"ok": False, "error_code": error.status, "description": error.description}
+            body: dict[str, Any] = {"ok": False, "error_code": error.status, "description": error.description}
             if error.parameters:
                 body["parameters"] = error.parameters
             return web.json_response(body, status=error.status)
@@ -160,11 +160,12 @@ class BotApi:
             which = request.query.get("id")
             self.account.faults = [fault for fault in self.account.faults if which not in {None, str(fault.id)}]
         elif request.method == "POST":
-            body = await request.json()
+            body: dict[str, Any] = await request.json()
             if unknown := sorted(body.keys() - _FAULT_KEYS):
                 return web.json_response({"error": f"unknown keys: {', '.join(unknown)}"}, status=400)
             try:
-                fault = Fault(**{**body, "kind": FaultKind(body.get("kind"))})
+                body["kind"] = FaultKind(str(body.get("kind")))
+                fault = Fault(**body)
             except ValueError as error:
                 return web.json_response({"error": str(error)}, status=400)
             return web.json_response({"id": self.account.add_fault(fault)})

@@ -257,4 +257,5 @@ def _line(number: int, text: str) -> Line:
             return Line(at_ms=at_ms, close=value)
         case "silence_ms" if type(value) is int:
             return Line(at_ms=at_ms, silence_ms=value)
-    raise ScriptError(f"line {number}: {action} is unknown or has a value of the wrong type")
+        case _:
+            raise ScriptError(f"line {number}: {action} is unknown or has a value of the wrong type")

@@ -99,9 +99,17 @@ class AuditLog:
         )
 
     async def close(self) -> None:
-        """Writes what is queued, syncs and closes. Takes as long as the disk takes: the caller sets the deadline."""
+        """Writes what is queued, syncs and closes. Takes as long as the disk takes: the caller sets the deadline.
+
+        A disk that refuses is only logged: stopping must not fail over the audit (JRN-06).
+        """
         await self._outbox.close()
-        await asyncio.wrap_future(self._executor.submit(self._files.close))
+        try:
+            await asyncio.wrap_future(self._executor.submit(self._files.close))
+        except OSError as error:
+            self._failing = str(error)
+        if self._failing:
+            _log.error("audit.not_closed", error=self._failing, records_lost=len(self._outbox))
 
     def _open(self) -> Tail:
         tail = self._files.open()

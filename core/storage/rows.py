@@ -48,14 +48,14 @@ class Statement:
     otherwise: Statement | None = None
 
 
-_INTENT_COLUMNS: Final = (
+_INTENT_COLUMNS: Final[tuple[str, ...]] = (
     "client_order_id", "venue", "symbol", "leg", "attempt", "signal_id", "position_id", "wave_id", "side", "type",
     "quantity", "reduce_only", "price", "trigger_price", "trigger_reference", "decision_price", "stop_loss_percent",
 )  # fmt: skip
-_STATUS_COLUMNS: Final = (
+_STATUS_COLUMNS: Final[tuple[str, ...]] = (
     "status", "ended", "venue_order_id", "filled", "cost", "reported_filled", "trade_ids", "venue_time_ms", "detail",
 )  # fmt: skip
-_POSITION_COLUMNS: Final = (
+_POSITION_COLUMNS: Final[tuple[str, ...]] = (
     "position_id", "venue", "symbol", "side", "quantity", "entry_quantity", "entry_cost", "stop_loss_percent",
     "opened_ms", "signal_id", "realized", "fees", "exit_quantity", "exit_cost", "closed_ms",
 )  # fmt: skip
@@ -158,7 +158,7 @@ def statement_of(record: Record) -> Statement:
 
 def order_of(row: Row) -> Order:
     """An order from a row of `WORKING_ORDERS` or `ORDERS_OF_OPEN_POSITIONS`."""
-    cells = dict(zip((*_INTENT_COLUMNS, *_STATUS_COLUMNS), row, strict=True))
+    cells: dict[str, Any] = dict(zip((*_INTENT_COLUMNS, *_STATUS_COLUMNS), row, strict=True))
     intent = OrderIntent(
         client_order_id=ClientOrderId(cells["client_order_id"]),
         instrument=_instrument(cells),
@@ -192,7 +192,7 @@ def order_of(row: Row) -> Order:
 
 def position_of(row: Row) -> Position:
     """A position from a row of `OPEN_POSITIONS`."""
-    cells = dict(zip(_POSITION_COLUMNS, row, strict=True))
+    cells: dict[str, Any] = dict(zip(_POSITION_COLUMNS, row, strict=True))
     return Position(
         id=PositionId(cells["position_id"]),
         instrument=_instrument(cells),

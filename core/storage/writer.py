@@ -56,7 +56,7 @@ def _fulfil(future: Future[Any], job: Callable[[], Any]) -> None:
         return
     try:
         result = job()
-    except BaseException as error:
+    except BaseException as error:  # swallow: handed to whoever waits, as every executor does
         future.set_exception(error)
     else:
         future.set_result(result)

@@ -243,3 +243,12 @@ async def test_closing_on_a_blocked_disk_can_be_given_up(tmp_path: Path, disk: _
     disk.open.set()
     thread.shutdown()
     assert check(tmp_path).clean
+
+
+async def test_closing_on_a_full_disk_does_not_raise(tmp_path: Path, disk: _Disk) -> None:
+    log = an_audit_log(tmp_path)
+    await log.open()
+    disk.full = True
+    log.record("n", {})
+    await log.close()
+    assert (log.statistics().backlog, bool(log.statistics().failing)) == (1, True)

@@ -1,0 +1,135 @@
+"""Records and journals for the tests of storage; every value differs from its default."""
+
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+
+from core.domain.ids import (
+    Asset,
+    ClientOrderId,
+    InstrumentId,
+    Leg,
+    PositionId,
+    SignalId,
+    Symbol,
+    TradeId,
+    VenueName,
+    VenueOrderId,
+)
+from core.domain.money import Price, Quantity
+from core.domain.order import Order, OrderIntent, OrderStatus, OrderType, TriggerReference
+from core.domain.position import Position
+from core.domain.reports import FillReport, Source
+from core.domain.signal import Side
+from core.engine.ports import (
+    SignalMark,
+)
+from core.storage.journal import SqliteJournal
+from core.storage.writer import InlineExecutor
+
+NOW = 1_789_000_000_000
+BTC = InstrumentId(VenueName.BINANCE, Symbol("BTC/USDT:USDT"))
+
+
+def an_intent(number: int = 1, **changes: object) -> OrderIntent:
+    intent = OrderIntent(
+        client_order_id=ClientOrderId(f"bw{number:030d}"),
+        instrument=BTC,
+        leg=Leg.ENTRY,
+        attempt=0,
+        signal_id=SignalId("s-1"),
+        position_id=PositionId("p-1"),
+        side=Side.BUY,
+        type=OrderType.LIMIT_IOC,
+        quantity=Quantity(Decimal("0.010")),
+        reduce_only=False,
+        price=Price(Decimal("60000.10")),
+        trigger_price=Price(Decimal("1E-7")),
+        trigger_reference=TriggerReference.CONTRACT_PRICE,
+        decision_price=Price(Decimal("60000.1")),
+        stop_loss_percent=Decimal("2.50"),
+        wave_id="w-1",
+    )
+    return replace(intent, **changes)  # type: ignore[arg-type]
+
+
+def an_order(number: int = 1, **changes: object) -> Order:
+    order = Order(
+        intent=an_intent(number),
+        status=OrderStatus.PARTIALLY_FILLED,
+        venue_order_id=VenueOrderId("283194212"),
+        filled=Quantity(Decimal("0.004")),
+        cost=Decimal("240.000400"),
+        reported_filled=Quantity(Decimal("0.006")),
+        trade_ids=frozenset({TradeId("2"), TradeId("10")}),
+        venue_time_ms=NOW,
+        detail="it's; DROP TABLE orders; -- \x00 ☃",
+    )
+    return replace(order, **changes)  # type: ignore[arg-type]
+
+
+def a_position(**changes: object) -> Position:
+    position = Position(
+        id=PositionId("p-1"),
+        instrument=BTC,
+        side=Side.SELL,
+        quantity=Quantity(Decimal("0.004")),
+        entry_quantity=Quantity(Decimal("0.010")),
+        entry_cost=Decimal("600.0010"),
+        stop_loss_percent=Decimal(2),
+        opened_ms=NOW,
+        signal_id=SignalId("s-1"),
+        realized=Decimal("-1.20"),
+        fees=Decimal("0.24"),
+        exit_quantity=Quantity(Decimal("0.006")),
+        exit_cost=Decimal("361.2"),
+    )
+    return replace(position, **changes)  # type: ignore[arg-type]
+
+
+def a_fill(trade: str = "t-1") -> FillReport:
+    return FillReport(
+        instrument=BTC,
+        client_order_id=ClientOrderId("bw1"),
+        venue_order_id=VenueOrderId("7"),
+        trade_id=TradeId(trade),
+        side=Side.BUY,
+        quantity=Quantity(Decimal("0.004")),
+        price=Price(Decimal("60000.1")),
+        fee=Decimal("0.096"),
+        fee_asset=Asset("USDT"),
+        realized=Decimal("0E-8"),
+        maker=True,
+        venue_time_ms=NOW,
+        source=Source.STREAM,
+    )
+
+
+def a_signal(**changes: object) -> SignalMark:
+    mark = SignalMark(
+        source="ws",
+        signal_id="s-1",
+        wave_id="w-1",
+        venue="binance",
+        symbol=BTC.symbol,
+        side="buy",
+        score="81.5",
+        code="max_exposure",
+        detail="exposure would be 1100",
+        time_ms=NOW,
+        values={"MAX_EXPOSURE_USD": "1000"},
+    )
+    return replace(mark, **changes)  # type: ignore[arg-type]
+
+
+async def a_journal(folder: Path, **kwargs: int) -> SqliteJournal:
+    opened = SqliteJournal(folder / "journal.db", InlineExecutor(), lambda: NOW, **kwargs)
+    await opened.open()
+    return opened
+
+
+def table(folder: Path, sql: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(folder / "journal.db")) as connection:
+        return list(connection.execute(sql))
