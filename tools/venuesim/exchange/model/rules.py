@@ -1,0 +1,104 @@
+"""What a venue fixes in advance: its instruments and its rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from tools.venuesim.exchange.model.terms import NO_EXTRAS, ZERO, SymbolStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bracket:
+    """One row of the leverage table; ``maintenance = notional * rate - cum``."""
+
+    leverage: int
+    floor: Decimal
+    cap: Decimal
+    rate: Decimal
+    cum: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instrument:
+    """A linear perpetual. ``symbol`` is the venue's own name."""
+
+    symbol: str
+    base: str
+    quote: str
+    settle: str
+    tick: Decimal
+    min_price: Decimal
+    max_price: Decimal
+    step: Decimal
+    min_qty: Decimal
+    max_qty: Decimal
+    market_step: Decimal
+    market_min_qty: Decimal
+    market_max_qty: Decimal
+    min_notional: Decimal
+    band_up: Decimal
+    """A buy price may be at most mark * band_up."""
+    band_down: Decimal
+    """A sell price must be at least mark * band_down."""
+    brackets: tuple[Bracket, ...]
+    reference: Decimal
+    """The price its market starts from."""
+    status: SymbolStatus = SymbolStatus.TRADING
+    contract_size: Decimal = Decimal(1)
+    market_bound: Decimal = Decimal("0.05")
+    """How far from the mark price a market order may start to take."""
+    maker_fee: Decimal = Decimal("0.0002")
+    taker_fee: Decimal = Decimal("0.0005")
+    liquidation_fee: Decimal = Decimal("0.0125")
+    funding_hours: int = 8
+    funding_rate: Decimal = Decimal("0.0001")
+    generated: bool = False
+    """True for invented instruments, which stand for no real one."""
+    extras: Mapping[str, str] = field(default_factory=lambda: NO_EXTRAS)
+
+    @property
+    def max_leverage(self) -> int:
+        return max(row.leverage for row in self.brackets)
+
+    def position_cap(self, leverage: int) -> Decimal:
+        """The largest position notional allowed at this leverage."""
+        return max((row.cap for row in self.brackets if row.leverage >= leverage), default=ZERO)
+
+    def bracket(self, notional: Decimal) -> Bracket:
+        """The row an absolute notional falls into (the last row beyond the table)."""
+        for row in self.brackets:
+            if notional < row.cap:
+                return row
+        return self.brackets[-1]
+
+    def maintenance(self, notional: Decimal) -> Decimal:
+        """Maintenance margin of an absolute notional."""
+        row = self.bracket(notional)
+        return notional * row.rate - row.cum
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Where venues differ in rules that the engine applies."""
+
+    client_ids_unique_forever: bool = False
+    """False: a client id may be used again once its order has ended (Binance)."""
+    max_orders_per_symbol: int = 200
+    max_conditionals: int = 200
+    """Per account over all symbols."""
+    one_close_position_per_direction: bool = True
+    refuse_met_trigger: bool = True
+    """A conditional order whose trigger is already met is refused at placement."""
+    refuse_unfillable: bool = True
+    """Post-only orders that would take and fill-or-kill orders that cannot fill are refused; False: they are
+    accepted and expire."""
+    child_keeps_client_id: bool = True
+    """The order born from a conditional order carries its client id."""
+    liquidation_client_id: str = "autoclose-{}"
+    adl_client_id: str = "adl_autoclose"
+    settlement_client_id: str = "settlement_autoclose-{}"
+    first_order_id: int = 8_000_000_001
+    first_conditional_id: int = 4_000_000_000_000_001
+    first_trade_id: int = 500_000_001
