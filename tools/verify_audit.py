@@ -41,6 +41,14 @@ class Result:
 
 def check(folder: Path) -> Result:
     """Follows the chain through all files in `folder`. Raises OSError when one cannot be read."""
+    while True:
+        before = rotated_files(folder)
+        result = _check_once(folder)
+        if result.clean or rotated_files(folder) == before:
+            return result  # else a running daemon has rotated under our eyes: what looked like a break may be none
+
+
+def _check_once(folder: Path) -> Result:
     head = read_head(folder)  # before the files: a running daemon may add records meanwhile, never take any away
     current = folder / LOG_NAME
     files = [*rotated_files(folder), current]

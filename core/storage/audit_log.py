@@ -70,6 +70,7 @@ class AuditLog:
         self._capacity = capacity
         self._written = self._dropped = self._dropped_recorded = self._bad = 0
         self._failing = ""
+        self._closed = False
 
     async def open(self) -> Tail:
         """Makes the end of the chain whole and records a cut as the first new record.
@@ -81,9 +82,9 @@ class AuditLog:
     def record(self, kind: str, data: Mapping[str, object]) -> None:
         """Queues one record. `data` must not change afterwards, holds no secret and no float.
 
-        Never raises and never waits; when the queue is full the record is dropped and counted.
+        Never raises and never waits; with the queue full or the log closed the record is dropped and counted.
         """
-        if len(self._outbox) >= self._capacity:
+        if self._closed or len(self._outbox) >= self._capacity:
             self._dropped += 1
         else:
             self._outbox.post(_Record(self._now_ms(), kind, data))
@@ -103,6 +104,7 @@ class AuditLog:
 
         A disk that refuses is only logged: stopping must not fail over the audit (JRN-06).
         """
+        self._closed = True
         await self._outbox.close()
         try:
             await asyncio.wrap_future(self._executor.submit(self._files.close))

@@ -245,6 +245,14 @@ async def test_closing_on_a_blocked_disk_can_be_given_up(tmp_path: Path, disk: _
     assert check(tmp_path).clean
 
 
+async def test_a_record_after_closing_is_counted_as_dropped(tmp_path: Path) -> None:
+    log = an_audit_log(tmp_path)
+    await log.open()
+    await log.close()
+    log.record("late", {})
+    assert (log.statistics().dropped, log.statistics().backlog) == (1, 0)
+
+
 async def test_closing_on_a_full_disk_does_not_raise(tmp_path: Path, disk: _Disk) -> None:
     log = an_audit_log(tmp_path)
     await log.open()
