@@ -221,6 +221,7 @@ def test_a_stream_is_cut_now_or_at_an_event() -> None:
     rig.order()
     assert second.texts == ["OrderNew"]
     assert second.closed_with == 1001
+    rig.pass_ms(0)
     assert not any(session.is_open for session in rig.facade.sessions)
 
 

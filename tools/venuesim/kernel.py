@@ -194,6 +194,9 @@ class Simulation:
         else:
             self.call_later(delay_ms, action)
 
+    def soon(self, action: Callable[[], None]) -> None:
+        self._timers.add(self._now, action)
+
     def fault(self, kind: str, occasion: Occasion) -> Fault | None:
         return self._faults.take(kind, occasion, self._now)
 

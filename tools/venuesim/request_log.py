@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from tools.venuesim.wire import RequestInfo
+
+KEPT = 100_000
+"""Lines held in memory; the file of ``--log`` has them all."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -43,11 +47,13 @@ class RequestLog:
     """Numbers requests from 1. ``write`` gets each finished line as JSON text, the open ones at ``finish``."""
 
     def __init__(self, write: Callable[[str], None] | None = None) -> None:
-        self._lines: list[Line] = []
+        self._lines: deque[Line] = deque(maxlen=KEPT)
+        self._count = 0
         self._write = write
 
     def open(self, now_ms: float, method: str, path: str, info: RequestInfo) -> Line:
-        line = Line(n=len(self._lines) + 1, received=now_ms, method=method, path=path, info=info)
+        self._count += 1
+        line = Line(n=self._count, received=now_ms, method=method, path=path, info=info)
         self._lines.append(line)
         return line
 
@@ -60,7 +66,7 @@ class RequestLog:
         self._end(line)
 
     def since(self, number: int) -> list[dict[str, object]]:
-        return [line.describe() for line in self._lines[max(0, number) :]]
+        return [line.describe() for line in self._lines if line.n > number]
 
     def finish(self) -> None:
         for line in self._lines:

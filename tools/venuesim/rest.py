@@ -42,6 +42,9 @@ class Floor(Protocol):
     def after(self, delay_ms: float, action: Callable[[], None]) -> None:
         """Later, or at once for 0."""
 
+    def soon(self, action: Callable[[], None]) -> None:
+        """At this same moment, but after what is going on now."""
+
     def fault(self, kind: str, occasion: Occasion) -> Fault | None: ...
 
 

@@ -75,6 +75,8 @@ class Socket:
     def send(
         self, payload: str | bytes, *, event: str, symbol: str | None = None, client_id: str | None = None
     ) -> None:
+        if not self.is_open:
+            return
         frame = _frame(payload)
         ids = (client_id,) if client_id is not None else ()
         occasion = Occasion(stream=self.path, event=event, symbol=symbol, client_ids=ids)
@@ -119,11 +121,11 @@ class Socket:
     # from the kernel
 
     def cut(self, code: int = ABNORMAL) -> None:
-        """End the connection now."""
+        """End the connection now. The façade, which may be in the middle of sending, hears of it right after."""
         if self.is_open:
             self._deliver(Frame(kind=FrameKind.CLOSE, close_code=code))
             self.is_open = False
-            self._end()
+            self._floor.soon(self._end)
 
     def stall(self) -> None:
         """Leave the connection open and dead: nothing passes in either direction any more."""

@@ -14,7 +14,7 @@ MODULES: Mapping[str, str] = {
 }
 
 
-class VenueMissing(LookupError):  # noqa: N818 - says what is the matter, like its siblings
+class VenueMissing(LookupError):
     """The simulator does not speak this venue's protocol."""
 
 

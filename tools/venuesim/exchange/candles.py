@@ -62,6 +62,8 @@ class CandleSeries:
         if not self._minutes:
             self._minutes.append(Minute(start, ticks, ticks, ticks, ticks))
         last = self._minutes[-1]
+        if start <= last.open_ms:
+            return
         first = max(last.open_ms + MINUTE_MS, start - MINUTE_MS * (KEPT - 1))
         for open_ms in range(first, start + 1, MINUTE_MS):
             self._minutes.append(Minute(open_ms, last.close, last.close, last.close, last.close))

@@ -66,7 +66,7 @@ class Refusal(StrEnum):
     """A fault refused it; ``Refused.code`` holds the venue's code."""
 
 
-class Refused(Exception):  # noqa: N818 - the standard term for what it is
+class Refused(Exception):
     """A command the exchange did not carry out. Nothing changed."""
 
     def __init__(self, reason: Refusal, detail: str = "", *, code: int | str | None = None) -> None:
