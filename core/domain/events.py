@@ -1,4 +1,4 @@
-"""What we concluded. Past tense, frozen, handed to the must-consumers in the same step and to the may-consumers later."""
+"""What we concluded. Past tense, frozen, handed to must-consumers in the same step and to may-consumers later."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ from core.domain.signal import Side
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """`side` BUY = long. `quantity` base units, unsigned, 0 once closed. `realized` is gross of `fees`, both in quote coin
-    when the venue charges fees there. Times are venue UTC ms. `stop_loss_percent` is of the fill price."""
+    """`side` BUY = long. `quantity` base units, unsigned, 0 once closed. `realized` is gross of `fees`, both in quote
+    coin when the venue charges fees there. Times are venue UTC ms. `stop_loss_percent` is of the fill price."""
 
     id: PositionId
     instrument: InstrumentId

@@ -31,11 +31,18 @@ class Flatten:
 
 
 def stop_price(position: Position, instrument: Instrument) -> Price:
-    """From the fill price, rounded towards it: never further away than asked (STP-02, STP-03)."""
-    distance = position.entry_price * position.stop_loss_percent / HUNDRED
+    """From the fill price, rounded towards it: never further away than asked (STP-02, STP-03).
+
+    Where the tick is coarser than the distance, rounding would reach the fill itself: then the next tick on the losing
+    side, which is the nearest level that can stand at all.
+    """
+    entry = position.entry_price
+    distance = entry * position.stop_loss_percent / HUNDRED
     if position.side is Side.BUY:
-        return instrument.round_price_up(position.entry_price - distance)
-    return instrument.round_price_down(position.entry_price + distance)
+        below = instrument.round_price_up(entry - distance)
+        return below if below < entry else Price(below - instrument.tick)
+    above = instrument.round_price_down(entry + distance)
+    return above if above > entry else Price(above + instrument.tick)
 
 
 def plan(position: Position, instrument: Instrument, reference: Decimal | None, attempt: int) -> StopPlan | Flatten:

@@ -1,0 +1,97 @@
+"""A position is its own fills and nothing else."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.domain.ids import Leg
+from core.domain.position import FillWithoutPosition, Position, open_or_add, reduce
+from core.domain.signal import Side
+from tests.builders import NOW_MS, a_fill, a_position, an_intent
+
+STOP = Decimal(2)
+trades = st.lists(st.tuples(st.integers(1, 50), st.integers(1, 1_000)), min_size=1, max_size=6)
+
+
+def opened(side: Side, entries: list[tuple[int, int]]) -> Position:
+    intent = an_intent(side=side, amount=sum(amount for amount, _ in entries))
+    position: Position | None = None
+    for number, (amount, at) in enumerate(entries):
+        fill = a_fill(intent, trade_id=f"e{number}", amount=amount, at=at, fee=1)
+        position = open_or_add(position, fill, intent, STOP)
+    assert position is not None
+    return position
+
+
+def close_fill(position: Position, amount: Decimal | int, at: int, venue_time_ms: int = NOW_MS) -> Position:
+    intent = an_intent(leg=Leg.CLOSE, side=position.side.opposite, amount=amount)
+    return reduce(position, a_fill(intent, at=at, fee=1, venue_time_ms=venue_time_ms))
+
+
+@given(st.sampled_from(Side), trades, st.data())
+def test_closing_fills_end_at_exactly_zero_and_the_result_is_what_the_fills_say(
+    side: Side, entries: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    position = opened(side, entries)
+    proceeds, closing_fills = Decimal(0), 0
+    while position.open:
+        amount = data.draw(st.integers(1, int(position.quantity)))
+        at = data.draw(st.integers(1, 1_000))
+        position = close_fill(position, amount, at)
+        proceeds += amount * at
+        closing_fills += 1
+    assert position.quantity == 0
+    assert position.closed_ms == NOW_MS
+    paid = sum(amount * at for amount, at in entries)
+    assert abs(position.realized - (proceeds - paid) * side.sign) < Decimal("1e-18")
+    assert position.fees == len(entries) + closing_fills
+
+
+@given(st.sampled_from(Side), trades, st.integers(1, 1_000))
+def test_the_entry_price_is_the_average_of_entry_fills_and_closing_never_rewrites_it(
+    side: Side, entries: list[tuple[int, int]], at: int
+) -> None:
+    position = opened(side, entries)
+    expected = Decimal(sum(a * p for a, p in entries)) / sum(a for a, _ in entries)
+    assert position.entry_price == expected
+    assert close_fill(position, 1, at).entry_price == expected
+
+
+def test_result_is_profit_for_a_long_that_rose_and_a_short_that_fell() -> None:
+    assert a_position(at=100).unrealized(Decimal(110)) == 10
+    assert a_position(at=100, side=Side.SELL).unrealized(Decimal(90)) == 10
+    assert a_position(at=100).profit_percent(Decimal(110)) == 10
+    assert a_position(at=100, side=Side.SELL).profit_percent(Decimal(110)) == -10
+
+
+def test_nothing_about_a_position_knows_leverage() -> None:
+    assert not [name for name in Position.__dataclass_fields__ if "leverage" in name or "margin" in name]
+
+
+def test_the_stop_distance_of_the_signal_travels_with_the_position() -> None:
+    intent = an_intent(stop_loss_percent="3.5")
+    assert open_or_add(None, a_fill(intent), intent, STOP).stop_loss_percent == Decimal("3.5")
+    plain_intent = an_intent(stop_loss_percent=None)
+    assert open_or_add(None, a_fill(plain_intent), plain_intent, STOP).stop_loss_percent == STOP
+
+
+@pytest.mark.parametrize("position", [None, a_position(amount=1), a_position(side=Side.SELL, amount=5)])
+def test_a_closing_fill_that_closes_nothing_we_know_changes_nothing(position: Position | None) -> None:
+    fill = a_fill(an_intent(leg=Leg.CLOSE, side=Side.SELL, amount=2))
+    with pytest.raises(FillWithoutPosition):
+        reduce(position, fill)
+
+
+def test_an_entry_fill_against_an_open_position_of_the_other_side_is_not_netted_away() -> None:
+    intent = an_intent(side=Side.SELL)
+    with pytest.raises(FillWithoutPosition):
+        open_or_add(a_position(side=Side.BUY), a_fill(intent), intent, STOP)
+
+
+def test_an_entry_after_a_close_is_a_new_position() -> None:
+    closed = close_fill(opened(Side.BUY, [(1, 100)]), 1, 110)
+    intent = an_intent("s2")
+    again = open_or_add(closed, a_fill(intent, at=50), intent, STOP)
+    assert (again.id, again.entry_price, again.realized) == (intent.position_id, 50, 0)

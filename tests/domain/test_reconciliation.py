@@ -1,0 +1,112 @@
+"""Two pictures compared: deterministic, idempotent, and nothing is concluded about what is foreign."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.domain.ids import InstrumentId, Leg, VenueName
+from core.domain.order import OrderStatus
+from core.domain.position import Position
+from core.domain.reconciliation import (
+    adopted,
+    closed_elsewhere,
+    missing_orders,
+    orphans,
+    position_mismatches,
+    signed,
+)
+from core.domain.reports import OrderStatusReport
+from core.domain.signal import Side
+from tests.builders import (
+    BTC,
+    ETH,
+    NOW_MS,
+    a_position,
+    a_position_report,
+    a_status,
+    an_instrument_id,
+    an_intent,
+    an_order,
+)
+
+NAMES = [BTC, ETH, an_instrument_id(venue=VenueName.BYBIT)]
+sizes = st.dictionaries(st.sampled_from(NAMES), st.integers(-3, 3))
+
+
+def ours_of(figures: dict[InstrumentId, int]) -> dict[InstrumentId, Position]:
+    return {
+        i: a_position(i, side=Side.BUY if n > 0 else Side.SELL, amount=abs(n), position_id=str(i))
+        for i, n in figures.items()
+        if n
+    }
+
+
+@given(sizes, sizes)
+def test_booking_every_mismatch_makes_the_pictures_equal_and_a_second_run_finds_nothing(
+    here: dict[InstrumentId, int], there: dict[InstrumentId, int]
+) -> None:
+    ours = ours_of(here)
+    told = [a_position_report(i, amount=n, at=100) for i, n in there.items()]
+    found = position_mismatches(ours, told)
+    assert {m.instrument for m in found} == {i for i in NAMES if here.get(i, 0) != there.get(i, 0)}
+    assert found == position_mismatches(ours, list(reversed(told)))
+    for mismatch in found:
+        position = adopted(mismatch, a_position().stop_loss_percent, ours.get(mismatch.instrument))
+        ours.pop(mismatch.instrument, None)
+        if position is not None:
+            ours[mismatch.instrument] = position
+    assert position_mismatches(ours, told) == []
+
+
+def test_adopting_twice_is_adopting_once() -> None:
+    (mismatch,) = position_mismatches({}, [a_position_report(amount=-2)])
+    first = adopted(mismatch, a_position().stop_loss_percent, None)
+    assert first == adopted(mismatch, a_position().stop_loss_percent, None)
+    assert first is not None
+    assert (first.side, first.quantity, first.entry_price) == (Side.SELL, 2, 100)
+
+
+def test_a_changed_size_keeps_the_entry_price_the_position_was_opened_at() -> None:
+    known = a_position(amount=3, at=100)
+    (mismatch,) = position_mismatches({BTC: known}, [a_position_report(amount=1, at=555)])
+    after = adopted(mismatch, known.stop_loss_percent, known)
+    assert after is not None
+    assert (after.id, after.quantity, after.entry_price) == (known.id, 1, 100)
+
+
+def test_a_position_of_the_other_side_is_a_different_position() -> None:
+    known = a_position(side=Side.BUY)
+    (mismatch,) = position_mismatches({BTC: known}, [a_position_report(amount=-1)])
+    after = adopted(mismatch, known.stop_loss_percent, known)
+    assert after is not None
+    assert (after.id != known.id, after.side) == (True, Side.SELL)
+
+
+def test_a_position_closed_elsewhere_gets_no_invented_price() -> None:
+    closed = closed_elsewhere(a_position(), NOW_MS + 5)
+    assert (closed.open, closed.realized, closed.exit_quantity, closed.closed_ms) == (False, 0, 0, NOW_MS + 5)
+    assert signed(closed) == 0 == signed(None)
+
+
+def test_only_listed_orders_count_as_seen_and_only_acknowledged_ones_are_asked_for() -> None:
+    first, second, third = (an_order(an_intent(key)) for key in ("a", "b", "c"))
+    acknowledged = [first.client_order_id, second.client_order_id]
+    missing = missing_orders([first, second, third], [a_status(first.intent)], acknowledged)
+    assert missing == [second]
+
+
+def resting_stop(key: str = "s1", **changes: object) -> OrderStatusReport:
+    return a_status(an_intent(key, leg=Leg.STOP, side=Side.SELL, trigger=98, **changes))  # type: ignore[arg-type]
+
+
+def test_a_resting_stop_without_a_position_is_an_orphan_and_beside_one_it_is_not() -> None:
+    stop = resting_stop()
+    assert orphans([stop], {}, {}) == [stop]
+    assert orphans([stop], {}, {BTC: a_position()}) == []
+
+
+def test_foreign_plain_and_ended_orders_are_never_orphans() -> None:
+    foreign = resting_stop(client_id="web_1234")
+    opening = resting_stop(reduce_only=False)
+    plain = a_status(an_intent(leg=Leg.CLOSE))
+    gone = a_status(an_intent(leg=Leg.STOP, trigger=98), OrderStatus.CANCELED)
+    assert orphans([foreign, opening, plain, gone], {}, {}) == []
