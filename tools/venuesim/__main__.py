@@ -7,8 +7,9 @@ import json
 import signal
 import ssl
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from tools.venuesim.arguments import Arguments, parse
 from tools.venuesim.exchange.model import Refused
@@ -23,13 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(argv)
     with ExitStack() as stack:
         try:
-            write = None
-            if arguments.log is not None:
-                file = stack.enter_context(arguments.log.open("a", encoding="utf-8", buffering=1))
-
-                def write(line: str) -> None:
-                    file.write(line + "\n")
-
+            write = None if arguments.log is None else stack.enter_context(_lines_to(arguments.log))
             tls = tls_context(*arguments.tls) if arguments.tls else None
             start_ms = wall_ms()
             simulation = Simulation(load(arguments.venue), arguments.settings, start_ms, write)
@@ -37,6 +32,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"venuesim: {error}", file=sys.stderr)
             return 2
         return asyncio.run(_serve(arguments, simulation, start_ms, tls))
+
+
+@contextmanager
+def _lines_to(path: Path) -> Iterator[Callable[[str], None]]:
+    with path.open("a", encoding="utf-8", buffering=1) as file:
+        yield lambda line: print(line, file=file)
 
 
 async def _serve(arguments: Arguments, simulation: Simulation, start_ms: float, tls: ssl.SSLContext | None) -> int:

@@ -38,12 +38,15 @@ class Floor(Protocol):
 
     def shell_ms(self) -> float:
         """The moment the shell stands at: when what is handed over now really leaves."""
+        ...
 
     def after(self, delay_ms: float, action: Callable[[], None]) -> None:
         """Later, or at once for 0."""
+        ...
 
     def soon(self, action: Callable[[], None]) -> None:
         """At this same moment, but after what is going on now."""
+        ...
 
     def fault(self, kind: str, occasion: Occasion) -> Fault | None: ...
 

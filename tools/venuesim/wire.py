@@ -92,9 +92,11 @@ class Outbox(Protocol):
         self, payload: str | bytes, *, event: str, symbol: str | None = None, client_id: str | None = None
     ) -> None:
         """Push one frame; the names are what faults can match."""
+        ...
 
     def reply(self, payload: str | bytes, *, code: int | str | None = None, status: int | None = None) -> None:
         """Answer the command being handled; closes its line in the request log."""
+        ...
 
     def ping(self, data: bytes = b"") -> None: ...
 
@@ -104,12 +106,15 @@ class Outbox(Protocol):
 class StreamSession(Protocol):
     def describe(self, text: str) -> RequestInfo | None:
         """None: not a command to be logged (a text heartbeat). Must not fail on garbage."""
+        ...
 
     def receive(self, text: str) -> None:
         """One frame from the client, at the moment it is matched."""
+        ...
 
     def closed(self) -> None:
         """The socket is gone; nothing can be sent any more."""
+        ...
 
 
 class Facade(Protocol):
@@ -121,18 +126,23 @@ class Facade(Protocol):
         self, path: str, query: str, headers: Mapping[str, str], outbox: Outbox
     ) -> StreamSession | Response:
         """A session, or the answer that refuses the handshake."""
+        ...
 
     def error(self, request: Request, *, status: int, code: int | str | None, message: str | None) -> Response:
         """An error in the venue's form, for injected faults; None = what is usual for that status."""
+        ...
 
     def unknown_outcome(self, request: Request) -> Response:
         """The venue's answer for "executed or not, we cannot tell"."""
+        ...
 
     def on_events(self, events: tuple[Event, ...]) -> None:
         """One batch of engine events, all of one moment."""
+        ...
 
     def inject(self, fault: Injected) -> bool:
         """Carry out a fault only the protocol can (an expired listen key); False: this façade has not got it."""
+        ...
 
 
 class Injected(Protocol):
@@ -169,16 +179,19 @@ class Host(Protocol):
 
     def now_ms(self) -> int:
         """Protocol time: what the venue's clock shows, injected skew included."""
+        ...
 
     def call_later(self, delay_ms: float, action: Callable[[], None]) -> Timer: ...
 
     def rng(self, name: str) -> Random:
         """A generator of its own for each name, fixed by the seed."""
+        ...
 
     def take_fault(
         self, kind: str, *, symbol: str | None = None, client_id: str | None = None, path: str | None = None
     ) -> Injected | None:
         """The fault of that kind that applies here, its hit counted; None = carry on."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

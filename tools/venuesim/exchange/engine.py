@@ -306,7 +306,7 @@ class MatchingEngine:
     def funding_history(self, symbol: str | None = None) -> Sequence[FundingRecord]:
         """The last records, oldest first: what was paid, and before the simulator's life what would have been."""
         now = self._state.time.now_ms()
-        records = []
+        records: list[FundingRecord] = []
         for instrument in self._state.instruments.values():
             if symbol is not None and instrument.symbol != symbol:
                 continue
@@ -323,7 +323,9 @@ class MatchingEngine:
                 for number in range(FUNDING_RECORDS if symbol is not None else 1)
             ]
         paid = {(row.symbol, row.time_ms): row for row in self._liquidator.funding_paid}
-        return sorted((paid.get((row.symbol, row.time_ms), row) for row in records), key=lambda row: row.time_ms)
+        keys = [(row.symbol, row.time_ms) for row in records]
+        told = [paid[key] if key in paid else row for key, row in zip(keys, records, strict=True)]
+        return sorted(told, key=lambda row: row.time_ms)
 
     def watch(self, symbol: str) -> None:
         self._look(symbol)

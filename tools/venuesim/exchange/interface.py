@@ -45,9 +45,11 @@ class Exchange(Protocol):
     # orders
     def place(self, request: OrderRequest) -> Order:
         """Check, accept and match; the answer is the order after matching."""
+        ...
 
     def amend(self, request: AmendRequest) -> Order:
         """Change price and quantity of a limit order; it may end filled or cancelled by it."""
+        ...
 
     def cancel(self, symbol: str, *, order_id: int | None = None, client_id: str | None = None) -> Order: ...
 
@@ -55,11 +57,13 @@ class Exchange(Protocol):
 
     def order(self, symbol: str, *, order_id: int | None = None, client_id: str | None = None) -> Order:
         """Open or ended; the newest where a client id was used again."""
+        ...
 
     def open_orders(self, symbol: str | None = None) -> Sequence[Order]: ...
 
     def orders(self, symbol: str | None = None) -> Sequence[Order]:
         """All of them, oldest first."""
+        ...
 
     # conditional orders
     def place_conditional(self, request: ConditionalRequest) -> Conditional: ...
@@ -78,6 +82,7 @@ class Exchange(Protocol):
 
     def conditionals(self, symbol: str | None = None) -> Sequence[Conditional]:
         """All of them, oldest first."""
+        ...
 
     # account
     def fills(self, symbol: str | None = None) -> Sequence[Fill]: ...
@@ -90,9 +95,11 @@ class Exchange(Protocol):
 
     def positions(self) -> Sequence[Position]:
         """Rows with a quantity other than 0."""
+        ...
 
     def position(self, symbol: str, side: PositionSide) -> Position:
         """A row as it stands, also when flat."""
+        ...
 
     def position_view(self, symbol: str, side: PositionSide) -> PositionView: ...
 
@@ -109,6 +116,7 @@ class Exchange(Protocol):
 
     def add_margin(self, symbol: str, side: PositionSide, amount: Decimal) -> None:
         """Move money between the cross wallet and an isolated position; negative takes out."""
+        ...
 
     # market
     def instruments(self) -> Sequence[Instrument]: ...
@@ -121,14 +129,17 @@ class Exchange(Protocol):
 
     def trades(self, symbol: str) -> Sequence[PublicTrade]:
         """The newest public trades, oldest first."""
+        ...
 
     def candles(self, symbol: str, interval_ms: int, limit: int | None = None) -> Sequence[Candle]:
         """Oldest first; the last one is still open. Intervals are multiples of a minute. ``limit`` keeps the newest."""
+        ...
 
     def day_stats(self, symbol: str) -> DayStats: ...
 
     def open_interest(self, symbol: str) -> Decimal:
         """In base units."""
+        ...
 
     def funding(self, symbol: str) -> Funding: ...
 
@@ -136,5 +147,6 @@ class Exchange(Protocol):
 
     def watch(self, symbol: str) -> None:
         """Ask for ``MarketTick`` of a symbol; counted, so each watch needs its unwatch."""
+        ...
 
     def unwatch(self, symbol: str) -> None: ...

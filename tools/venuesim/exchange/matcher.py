@@ -159,11 +159,12 @@ class Matcher:
         if order.good_till_ms is not None and state.time.now_ms() >= order.good_till_ms:
             self._expire(order, Expiry.GOOD_TILL_DATE)
             return
-        if order.price is None or order.id in self._held or not self._crosses(order):
+        price = order.price
+        if price is None or order.id in self._held or not self._crosses(order):
             return
         qty = self._fillable_qty(order, order.open_qty)
-        for level in state.market(order.symbol).take(order.side, qty, order.price):
-            order = self._fill(order, order.price, level.qty, maker=True)
+        for level in state.market(order.symbol).take(order.side, qty, price):
+            order = self._fill(order, price, level.qty, maker=True)
         self._after_fills(order)
 
     def _check(self, instrument: Instrument, request: OrderRequest, parentage: Parentage) -> None:

@@ -35,9 +35,11 @@ class Bar:
 class PricePath(Protocol):
     def advance(self, seconds: float) -> float:
         """Move on and answer the price there."""
+        ...
 
     def anchor(self, price: float) -> None:
         """Go on from this price."""
+        ...
 
 
 class SyntheticPath:

@@ -41,9 +41,11 @@ class Time(Protocol):
 
     def now_ms(self) -> int:
         """The venue's clock, for stamps."""
+        ...
 
     def market_ms(self) -> float:
         """Undisturbed time, for the price path."""
+        ...
 
     def call_later(self, delay_ms: float, action: Callable[[], None]) -> Timer: ...
 
