@@ -322,10 +322,11 @@ class MatchingEngine:
                 )
                 for number in range(FUNDING_RECORDS if symbol is not None else 1)
             ]
-        paid = {(row.symbol, row.time_ms): row for row in self._liquidator.funding_paid}
-        keys = [(row.symbol, row.time_ms) for row in records]
-        told = [paid[key] if key in paid else row for key, row in zip(keys, records, strict=True)]
-        return sorted(told, key=lambda row: row.time_ms)
+        rows = {(row.symbol, row.time_ms): row for row in records}
+        for row in self._liquidator.funding_paid:
+            if (row.symbol, row.time_ms) in rows:
+                rows[row.symbol, row.time_ms] = row
+        return sorted(rows.values(), key=lambda row: row.time_ms)
 
     def watch(self, symbol: str) -> None:
         self._look(symbol)
