@@ -160,7 +160,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="main.py",
         description="Trades waves of signals on crypto perpetual futures; every position has its stop at the venue.",
-        epilog="Exit status: 0 done, 1 failed, 2 configuration or usage, 3 pre-flight refused, 4 the operator is needed.",
+        epilog="Exit status: 0 done, 1 failed, 2 configuration or usage, 3 pre-flight refused, 4 operator needed.",
     )
     parser.add_argument("--dry-run", action="store_true", help="trade on local simulators instead of real venues")
     parser.add_argument("--once", action="store_true", help="handle one wave, print it, leave positions and stops, end")

@@ -19,6 +19,7 @@ from core.domain.screening import ScreeningRules
 from core.domain.sizing import SizingRule
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.closer import Closer
+from core.engine.commands import Commands
 from core.engine.entry import EntryDesk, EntryRules
 from core.engine.inflight import InflightResolver
 from core.engine.leverage import LeverageKeeper
@@ -52,7 +53,7 @@ REFERENCE_MAX_AGE_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """Everything that runs, by name. `clients`, `streams` and `markets` lose the venues that pre-flight switches off."""
+    """Everything that runs, by name. `clients`, `streams`, `markets` lose the venues that pre-flight switches off."""
 
     settings: Settings
     clock: Clock
@@ -74,6 +75,7 @@ class Engine:
     desk: EntryDesk
     prefetcher: Prefetcher
     books: Bookkeeper
+    commands: Commands
     queries: Callable[[WaveProcessor], Queries]
 
     def waves(self, seen: frozenset[tuple[str, str]]) -> WaveProcessor:
@@ -264,6 +266,7 @@ def assemble(
         desk=desk,
         prefetcher=prefetcher,
         books=books,
+        commands=Commands(orders=orders, closer=closer, clients=clients, instruments=instruments, books=books),
         queries=queries,
     )
 
@@ -327,7 +330,7 @@ def _reference(
 
 
 def _resolve(clients: dict[VenueName, VenueClient], venue: VenueName, spelling: str) -> Symbol | None:
-    """`BTCUSDT`, `BTC/USDT` and `BTC/USDT:USDT` are the same swap; nothing but a listed swap is ever returned (VAL-04)."""
+    """`BTCUSDT`, `BTC/USDT`, `BTC/USDT:USDT` are one swap; nothing but a listed swap is ever returned (VAL-04)."""
     client = clients.get(venue)
     if client is None:
         return Symbol(spelling)  # the venue is missing, and that is the reason the signal will be refused with

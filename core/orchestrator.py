@@ -29,7 +29,8 @@ from core.engine.wave_processor import WaveProcessor
 from core.errors import JournalUnwritable, VenueError
 from core.notices import Notices
 from core.preflight import Grade, Preflight, examine
-from core.status_line import status_line
+from core.status.control import ControlServer
+from core.status.line import status_line
 from core.storage.audit_log import AuditLog as ChainedAuditLog
 from core.storage.journal import SqliteJournal
 from core.transport import Transport
@@ -123,7 +124,7 @@ class Orchestrator:
             async with asyncio.TaskGroup() as group:
                 try:
                     waves = await self._boot(engine, held, group)
-                    await (self._one_wave(engine, waves) if once else self.stop.wait())
+                    await (self._one_wave(waves) if once else self.stop.wait())
                 finally:
                     await self._shut_down(engine)
         return self.outcome
@@ -206,6 +207,8 @@ class Orchestrator:
         start("reconciler", engine.reconciler.run())
         await asyncio.gather(self._until_protected(engine), self._leverage(engine), self._until_priced(engine))
         self._go(engine, held)
+        control = ControlServer(folder=self._settings.process.data_dir, queries=self.queries, commands=engine.commands)
+        start("control", control.run())
         start("kill-file", self._watch_kill_file(engine))
         start("status-line", self._status_lines())
         start("waves", waves.run())
@@ -283,7 +286,7 @@ class Orchestrator:
 
     # one wave
 
-    async def _one_wave(self, engine: Engine, waves: WaveProcessor) -> None:
+    async def _one_wave(self, waves: WaveProcessor) -> None:
         if self._source is None:
             self.outcome.said = "no signal source is configured (SIGNAL_WS_URL); nothing to wait for"
             return
@@ -331,7 +334,7 @@ class Orchestrator:
         path: Path = self._settings.process.data_dir / "KILL"
         held = False
         while True:
-            exists = path.exists()
+            exists = path.exists()  # noqa: ASYNC240 - one stat a second of a local file
             if exists and not held:
                 engine.risk.set_state(TradingState.HALTED, reason="the KILL file exists", author="kill-file")
             elif held and not exists and engine.risk.standing.author == "kill-file":
@@ -363,7 +366,7 @@ class Orchestrator:
         if left and self.outcome.status is ExitStatus.DONE:
             self.outcome.status = ExitStatus.OPERATOR_NEEDED
             self.outcome.said = "without a confirmed stop: " + ", ".join(map(str, left)) + "; start again or close them"
-        await self._end("signals", "waves", "kill-file", "status-line", "reconciler")
+        await self._end("signals", "waves", "control", "kill-file", "status-line", "reconciler")
         await self._end(*(name for name in self._tasks if name.startswith("market/")))
         await self._end(*(name for name in self._tasks if name.startswith("user-stream/")))
         if self._messenger is not None:

@@ -15,7 +15,7 @@ from core.dry_run import VenueRecord
 from core.preflight import Grade, Preflight
 
 AGREEMENT_MS = Decimal(5)
-"""Our figure is the difference of two venue stamps in whole ms, the venue's own has fractions and its own clock tick."""
+"""Ours is the difference of two venue stamps in whole ms, the venue's own has fractions and its own clock tick."""
 _COLOURS = {LegState.PROTECTED: "green", LegState.REFUSED: "yellow"}
 _GRADES = {Grade.OK: "green", Grade.WARN: "yellow", Grade.OFF: "red"}
 
@@ -23,7 +23,7 @@ _GRADES = {Grade.OK: "green", Grade.WARN: "yellow", Grade.OFF: "red"}
 def show_waves(
     console: Console, reports: Sequence[WaveReport], symbols: Mapping[str, str], records: Sequence[VenueRecord] | None
 ) -> None:
-    """One row per signal. `symbols` maps an instrument's text to the venue's own name; `records` None outside dry run."""
+    """One row per signal. `symbols`: the venue's own name of each instrument; `records` None outside dry run."""
     for report in reports:
         table = Table(title=f"Wave {report.wave_id}", title_justify="left", expand=False)
         for name in ("signal", "instrument", "side"):
@@ -54,7 +54,7 @@ def disagreements(
             record = _record_of(leg, symbols, records)
             found += [f"{leg.instrument}: {what}" for what in _differences(leg, record)]
     found += [
-        f"{r.venue}:{r.symbol}: the venue has seen {plain(r.uncovered_quantity)} without a stop for {plain(r.naked_now_ms)} ms"
+        f"{r.venue}:{r.symbol}: {plain(r.uncovered_quantity)} stand without a stop for {plain(r.naked_now_ms)} ms"
         for r in records
         if r.open and r.naked_now_ms > 0
     ]

@@ -1,4 +1,4 @@
-"""The one close pipeline (INV-1): reduce-only, marked before anything is awaited, repeated until the position is gone."""
+"""The one close pipeline (INV-1): reduce-only, marked before any await, repeated until the position is gone."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ class Closer:
                 log.warning("close.started", instrument=str(instrument), leg=leg.value, why=why)
             if tries == QUICK_ATTEMPTS + 1:
                 self._notifier.notify(Level.CRITICAL, f"{instrument}: cannot be closed, still trying ({why})")
-            if tries > QUICK_ATTEMPTS:
-                if await self._orders.wait(instrument, partial(self._flat, instrument), SLOW_RETRY_SECONDS):
-                    break
+            slow = tries > QUICK_ATTEMPTS
+            if slow and await self._orders.wait(instrument, partial(self._flat, instrument), SLOW_RETRY_SECONDS):
+                break
             order = self._working_close(position) or await self._send(position, leg)
             await self._orders.wait(instrument, partial(self._decided, order), ANSWER_SECONDS)
         log.info("close.done", instrument=str(instrument), tries=tries)

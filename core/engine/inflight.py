@@ -1,4 +1,4 @@
-"""Orders whose fate is unknown: the venue is asked, by client order id, until it answers. Nothing is ever sent again here."""
+"""Orders of unknown fate: the venue is asked, by client order id, until it answers. Nothing is sent again here."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What a wave needs to know of a venue before it decides: positions and balances, confirmed within a known time.
 
-A live stream plus a recent reconciliation already *is* that knowledge, at zero round trips; otherwise both are read once
-for the whole wave, concurrently, before any signal is judged.
+A live stream plus a recent reconciliation already *is* that knowledge, at zero round trips; otherwise both are read
+once for the whole wave, concurrently, before any signal is judged.
 """
 
 from __future__ import annotations

@@ -36,6 +36,10 @@ class StateView(Protocol):
         ...
 
     def positions(self) -> list[Position]: ...
+    def last_closed(self, instrument: InstrumentId) -> Position | None:
+        """The position of this instrument that was closed last since the start."""
+        ...
+
     def venue_position(self, instrument: InstrumentId) -> PositionReport | None:
         """What the venue said last, None when it never spoke of it."""
         ...
@@ -55,6 +59,7 @@ class State:
         self._by_position: dict[PositionId, dict[ClientOrderId, None]] = {}
         self._ended: OrderedDict[ClientOrderId, None] = OrderedDict()
         self._positions: dict[InstrumentId, Position] = {}
+        self._closed: dict[InstrumentId, Position] = {}
         self._venue_positions: dict[InstrumentId, PositionReport] = {}
         self._balances: dict[tuple[VenueName, Asset], Balance] = {}
 
@@ -81,6 +86,9 @@ class State:
 
     def positions(self) -> list[Position]:
         return list(self._positions.values())
+
+    def last_closed(self, instrument: InstrumentId) -> Position | None:
+        return self._closed.get(instrument)
 
     def venue_position(self, instrument: InstrumentId) -> PositionReport | None:
         return self._venue_positions.get(instrument)
@@ -123,6 +131,7 @@ class State:
             self._positions[position.instrument] = position
         else:
             self._positions.pop(position.instrument, None)
+            self._closed[position.instrument] = position
 
     def put_venue_position(self, report: PositionReport) -> None:
         known = self._venue_positions.get(report.instrument)

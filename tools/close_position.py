@@ -1,0 +1,275 @@
+"""Closes one position or all, at market and reduce-only, and says whether the venue is flat afterwards.
+
+While the daemon runs it does the closing, through its control socket; otherwise this program takes the daemon's lock
+and acts itself. Protective orders of what was closed are removed. Exit status: 0 flat, 1 something is still open,
+2 usage or configuration, 3 a venue could not be used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+if __package__ in {None, ""}:  # run by path: the project root is not on the path yet
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from rich.console import Console
+from rich.table import Table
+
+from core.assembly import accesses, account_keys
+from core.clock import Clock, SystemClock
+from core.config import Settings, default_env_file, load_settings
+from core.domain.ids import InstrumentId, Leg, PositionId, SignalId, VenueName, client_order_id
+from core.domain.money import ZERO, Quantity, plain
+from core.domain.order import Order, OrderIntent, OrderStatus, OrderType
+from core.domain.reports import OrderStatusReport, PositionReport
+from core.domain.signal import Side
+from core.engine.ports import Rejected, VenueClient
+from core.errors import AlreadyRunning, BreakwaterError, ConfigError, StartRefused, VenueError
+from core.instance_lock import instance_locks
+from core.logs import configure_logging
+from core.status.control import SOCKET_NAME
+from core.transport import AiohttpHttp, Transport, WebsocketsSocket
+from core.venues import VenueAccess, connect_venue
+
+FLAT, STILL_OPEN, USAGE, VENUE_FAILED = 0, 1, 2, 3
+ATTEMPTS = 3
+CONFIRM_SECONDS = 5.0
+CONFIRM_STEP = 0.2
+DAEMON_SECONDS = 60.0
+Row = dict[str, Any]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """See the module's text; `arguments` default to the command line."""
+    asked = _arguments(arguments)
+    try:
+        settings = load_settings(os.environ, asked.env_file or default_env_file())
+    except ConfigError as error:
+        print(f"The configuration cannot be used:\n{error}", file=sys.stderr)
+        return USAGE
+    try:
+        with configure_logging(None, "WARNING", secrets=settings.secret_values()):
+            rows = _close(settings, asked)
+    except (VenueError, StartRefused) as error:
+        print(str(error), file=sys.stderr)
+        return VENUE_FAILED
+    except BreakwaterError as error:
+        print(str(error), file=sys.stderr)
+        return STILL_OPEN
+    _show(rows, as_json=asked.json, what=asked.symbol)
+    return FLAT if all(row["flat"] and not row["left_orders"] for row in rows) else STILL_OPEN
+
+
+def _close(settings: Settings, asked: argparse.Namespace) -> list[Row]:
+    """Through the daemon when it holds the lock, else by ourselves while we hold it."""
+    try:
+        with instance_locks(settings.process.data_dir, account_keys(settings)):
+            return asyncio.run(_close_directly(settings, asked))
+    except AlreadyRunning:
+        path = settings.process.data_dir / SOCKET_NAME
+        if not path.exists():
+            raise
+        return _close_through_daemon(path, asked)
+
+
+def _close_through_daemon(path: Path, asked: argparse.Namespace) -> list[Row]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(DAEMON_SECONDS)
+        connection.connect(str(path))
+        with connection.makefile("rwb") as line:
+
+            def ask(request: dict[str, Any]) -> Any:
+                line.write(json.dumps(request).encode() + b"\n")
+                line.flush()
+                answer = json.loads(line.readline())
+                if not answer["ok"]:
+                    raise StartRefused(f"the daemon refused: {answer['error']}")
+                return answer["result"]
+
+            held = [f"{p['instrument'][0]} {p['instrument'][1]}" for p in ask({"command": "status"})["positions"]]
+            _confirm(asked, f"the daemon holds {', '.join(held) or 'nothing'}")
+            author = "close_position"
+            return list(ask({"command": "close", "symbol": asked.symbol, "venue": asked.venue, "author": author}))
+
+
+async def _close_directly(settings: Settings, asked: argparse.Namespace) -> list[Row]:
+    rows: list[Row] = []
+    clock = SystemClock()
+    for access in accesses(settings):
+        if asked.venue in (None, access.name):
+            rows += await _close_at(access, clock, asked)
+    return rows
+
+
+async def _close_at(access: VenueAccess, clock: Clock, asked: argparse.Namespace) -> list[Row]:
+    name = access.name
+    connection = connect_venue(
+        access,
+        clock=clock,
+        transport=Transport(http=AiohttpHttp(name), socket=lambda: WebsocketsSocket(name)),
+        sink=_nobody,
+        on_connected=_nothing,
+    )
+    client = connection.client
+    try:
+        await client.open()
+        positions = [p for p in await client.positions() if p.quantity != ZERO and _is(client, p, asked.symbol)]
+        if not positions:
+            return []
+        held = ", ".join(f"{plain(p.quantity)} {p.instrument.symbol}" for p in positions)
+        _confirm(asked, f"{name} holds {held}")
+        return [await _close_one(client, position, clock) for position in positions]
+    finally:
+        await client.close()
+
+
+async def _close_one(client: VenueClient, position: PositionReport, clock: Clock) -> Row:
+    instrument, held, detail = position.instrument, position.quantity, ""
+    for attempt in range(ATTEMPTS):
+        outcome = await client.submit(_intent(instrument, held, clock.now_ms(), attempt))
+        if isinstance(outcome, Rejected):
+            detail = f"{outcome.code} {outcome.detail}"
+        held = await _until_flat(client, instrument)
+        if held == ZERO:
+            break
+    left = await _remove_orders(client, instrument) if held == ZERO else 0
+    return {
+        "venue": instrument.venue.value,
+        "symbol": instrument.symbol,
+        "quantity": plain(abs(position.quantity)),
+        "flat": held == ZERO,
+        "left_orders": left,
+        "detail": "" if held == ZERO else detail or f"the venue still holds {plain(held)}",
+    }
+
+
+def _intent(instrument: InstrumentId, held: Quantity, now_ms: int, attempt: int) -> OrderIntent:
+    """Each attempt is a new order; every one is reduce-only, so that a late first one cannot turn the position."""
+    identity = f"close_position/{instrument}/{now_ms}"
+    return OrderIntent(
+        client_order_id=client_order_id("operator", identity, Leg.CLOSE, attempt),
+        instrument=instrument,
+        leg=Leg.CLOSE,
+        attempt=attempt,
+        signal_id=SignalId(""),
+        position_id=PositionId(identity),
+        side=Side.SELL if held > ZERO else Side.BUY,
+        type=OrderType.MARKET,
+        quantity=Quantity(abs(held)),
+        reduce_only=True,
+    )
+
+
+async def _held(client: VenueClient, instrument: InstrumentId) -> Quantity:
+    told = await client.positions()
+    return Quantity(sum((p.quantity for p in told if p.instrument == instrument), ZERO))
+
+
+async def _until_flat(client: VenueClient, instrument: InstrumentId) -> Quantity:
+    """The venue's own figure, asked until it is zero or the time is over."""
+    held = await _held(client, instrument)
+    for _ in range(int(CONFIRM_SECONDS / CONFIRM_STEP)):
+        if held == ZERO:
+            break
+        await asyncio.sleep(CONFIRM_STEP)
+        held = await _held(client, instrument)
+    return held
+
+
+async def _remove_orders(client: VenueClient, instrument: InstrumentId) -> int:
+    """Cancel what only closes and now has nothing to close; the number that is still there."""
+    status = await client.mass_status()
+    for report in _closing_orders(status.orders, instrument):
+        await client.cancel(_order(report))
+    status = await client.mass_status()
+    return len(_closing_orders(status.orders, instrument))
+
+
+def _closing_orders(orders: Sequence[OrderStatusReport], instrument: InstrumentId) -> list[OrderStatusReport]:
+    return [order for order in orders if order.instrument == instrument and order.reduce_only]
+
+
+def _order(report: OrderStatusReport) -> Order:
+    intent = OrderIntent(
+        client_order_id=report.client_order_id,
+        instrument=report.instrument,
+        leg=Leg.STOP,
+        attempt=0,
+        signal_id=SignalId(""),
+        position_id=PositionId(""),
+        side=report.side,
+        type=OrderType.STOP_MARKET if report.conditional else OrderType.LIMIT_IOC,
+        quantity=report.quantity,
+        reduce_only=True,
+        trigger_price=report.trigger_price,
+    )
+    return Order(intent=intent, status=OrderStatus.ACCEPTED, venue_order_id=report.venue_order_id)
+
+
+def _is(client: VenueClient, position: PositionReport, symbol: str | None) -> bool:
+    known = client.instruments.get(position.instrument.symbol)
+    unified = position.instrument.symbol
+    names = {unified, unified.partition(":")[0], known.venue_symbol if known else unified}
+    return symbol is None or symbol.upper() in names
+
+
+def _confirm(asked: argparse.Namespace, held: str) -> None:
+    """Raises StartRefused unless the operator agrees."""
+    if asked.yes:
+        return
+    what = asked.symbol or "all of it"
+    if not sys.stdin.isatty():
+        raise StartRefused(f"{held}; nobody is there to confirm closing {what}: add --yes")
+    print(f"{held}. Close {what} at market? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise StartRefused("nothing was closed")
+
+
+def _show(rows: list[Row], *, as_json: bool, what: str | None) -> None:
+    if as_json:
+        print(json.dumps(rows))
+        return
+    if not rows:
+        print(f"no open position in {what}" if what else "no open position")
+        return
+    table = Table()
+    for name in ("venue", "symbol", "quantity", "flat", "orders left", "detail"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        flat = "[green]flat[/]" if row["flat"] else "[red]STILL OPEN[/]"
+        table.add_row(row["venue"], row["symbol"], row["quantity"], flat, str(row["left_orders"]), row["detail"])
+    Console().print(table)
+
+
+async def _nobody(reports: Sequence[object]) -> None:
+    del reports
+
+
+async def _nothing() -> None:
+    return
+
+
+def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="close_position.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("symbol", nargs="?", metavar="SYMBOL", help="BTCUSDT, BTC/USDT or BTC/USDT:USDT")
+    what.add_argument("--all", action="store_true", help="every open position")
+    parser.add_argument("--venue", choices=[venue.value for venue in VenueName], help="only at this venue")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--json", action="store_true", help="print rows as JSON")
+    parser.add_argument("--env-file", type=Path, metavar="PATH", help="read this file instead of .env")
+    return parser.parse_args(given)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,127 @@
+"""Breakwater in a minute: a local signal server pushes one small wave, the real daemon trades it on a local venue.
+
+Runs `main.py --dry-run --once` against `tools/signal_server.py`, then checks the audit log of that run. Your own .env
+and environment are not used. Exit status: 0 all as it should be, else that of the step that failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+if __package__ in {None, ""}:  # run by path: the project root is not on the path yet
+    sys.path.insert(0, str(PROJECT_ROOT))
+
+from tools.verify_audit import check
+
+TOKEN = "demo"
+STEP_SECONDS = 90
+
+
+def main() -> int:
+    """See the module's text."""
+    asked = _arguments()
+    data = PROJECT_ROOT / "data" / "demo"
+    with tempfile.TemporaryDirectory(prefix="breakwater-demo-") as folder:
+        script = Path(folder) / "wave.jsonl"
+        script.write_text(json.dumps({"at_ms": 0, "signals": _wave()}) + "\n", encoding="utf-8")
+        _say("1. a signal server with one pushed wave of nine signals, and the daemon in dry run", asked)
+        with _signal_server(script) as url:
+            settings = Path(folder) / "demo.env"
+            settings.write_text(_settings(url, data), encoding="utf-8")
+            settings.chmod(0o600)
+            status = _daemon(settings)
+    if status:
+        print(f"the daemon ended with exit status {status}; its log is in logs/breakwater.log", file=sys.stderr)
+        return status
+    run = max((data / "dry-run").iterdir())
+    result = check(run)
+    _say("\n2. the audit log of this run", asked)
+    print(f"{result.sentence()}\n{run.relative_to(PROJECT_ROOT)}/audit.log")
+    return 0 if result.clean else 1
+
+
+def _wave() -> list[dict[str, Any]]:
+    """Five that will trade, and one of each common kind of refusal."""
+    old = (datetime.now(UTC) - timedelta(minutes=20)).isoformat(timespec="seconds")
+    good = [
+        ("BTCUSDT", "LONG", 92), ("ETHUSDT", "SHORT", 88), ("SOLUSDT", "LONG", 85),
+        ("XRPUSDT", "SHORT", 81), ("DOGEUSDT", "LONG", 77),
+    ]  # fmt: skip
+    wave = [_signal(f"demo-{pair.lower()}", pair, direction, score) for pair, direction, score in good]
+    wave.append(_signal("demo-sixth", "ADAUSDT", "LONG", 60))
+    wave.append(_signal("demo-late", "TRXUSDT", "LONG", 90) | {"timestamp": old})
+    wave.append(_signal("demo-unknown", "NOSUCHUSDT", "LONG", 90))
+    wave.append({"id": "demo-sideless", "pair_symbol": "DOTUSDT", "total_score": 90, "timestamp": "$now"})
+    return wave
+
+
+def _signal(identity: str, pair: str, direction: str, score: int) -> dict[str, Any]:
+    return {"id": identity, "pair_symbol": pair, "direction": direction, "total_score": score, "timestamp": "$now"}
+
+
+def _settings(url: str, data: Path) -> str:
+    lines = {
+        "SIGNAL_WS_URL": url,
+        "SIGNAL_WS_TOKEN": TOKEN,
+        "DATA_DIR": str(data),
+        "MAX_POSITIONS": "6",
+        "LEVERAGE": "5",
+        "ONCE_WAIT_SECONDS": "30",
+    }
+    return "".join(f"{name}={value}\n" for name, value in lines.items())
+
+
+def _daemon(settings: Path) -> int:
+    command = [sys.executable, "main.py", "--dry-run", "--once", "--env-file", str(settings)]
+    return subprocess.run(
+        command, cwd=PROJECT_ROOT, env=_bare_environment(), check=False, timeout=STEP_SECONDS
+    ).returncode
+
+
+@contextmanager
+def _signal_server(script: Path) -> Iterator[str]:
+    command = [sys.executable, "-m", "tools.signal_server", "--script", str(script), "--form", "pushed"]
+    process = subprocess.Popen(
+        [*command, "--token", TOKEN], cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True, env=_bare_environment()
+    )
+    try:
+        line = process.stdout.readline() if process.stdout is not None else ""
+        yield str(json.loads(line)["url"])
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=10)
+
+
+def _bare_environment() -> dict[str, str]:
+    """What programs need to run and to print, and none of the daemon's settings."""
+    kept = {"PATH", "HOME", "LANG", "LC_ALL", "TERM", "COLUMNS", "TMPDIR", "NO_COLOR", "SYSTEMROOT", "XDG_STATE_HOME"}
+    return {name: value for name, value in os.environ.items() if name in kept}
+
+
+def _say(text: str, asked: argparse.Namespace) -> None:
+    if not asked.quiet:
+        print(text, flush=True)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="demo.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quiet", action="store_true", help="only the table and the audit verdict")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
