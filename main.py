@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from core.errors import BreakwaterError, ConfigError, StartRefused  # noqa: E402
 from core.instance_lock import instance_locks  # noqa: E402
 from core.logs import configure_logging  # noqa: E402
 from core.orchestrator import ExitStatus, Host, MakeMessenger, Orchestrator, Outcome  # noqa: E402
+from core.storage.writer import WriterThread  # noqa: E402
 from core.summary import disagreements, show_preflight, show_waves  # noqa: E402
 from core.transport import AiohttpHttp, Transport, WebsocketsSocket  # noqa: E402
 
@@ -111,7 +111,7 @@ def _host(settings: Settings) -> Host:
     return Host(
         clock=clock,
         transport=transport,
-        executor=lambda: ThreadPoolExecutor(max_workers=1, thread_name_prefix="storage"),
+        executor=lambda: WriterThread("storage"),
         messenger=_messenger(settings, clock),
     )
 

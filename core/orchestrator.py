@@ -26,7 +26,7 @@ from core.domain.wave import WaveReport
 from core.engine.ports import AuditLog, JournalState, Level, Notifier, SignalSource, StateRecord
 from core.engine.queries import Queries
 from core.engine.wave_processor import WaveProcessor
-from core.errors import JournalUnwritable, VenueError
+from core.errors import JournalUnwritable, StartRefused, VenueError
 from core.notices import Notices
 from core.preflight import Grade, Preflight, examine
 from core.status.control import ControlServer
@@ -145,7 +145,10 @@ class Orchestrator:
             if (broken := await journal.open()) is not None:
                 log.error("journal.set_aside", moved_to=broken.name, meaning="the venues will tell what is open")
             stack.push_async_callback(self._close_journal, journal)
-            tail = await audit.open()
+            try:
+                tail = await audit.open()
+            except OSError as error:
+                raise StartRefused(f"the audit log cannot be written: {error}") from error
             stack.push_async_callback(self._bounded, "audit", audit.close)
             log.info("audit.verified", records=tail.head.seq, cut_bytes=tail.cut_bytes, altered=tail.altered)
             held = await journal.load()

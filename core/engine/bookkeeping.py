@@ -31,7 +31,10 @@ class Bookkeeper:
         self.default_stop_percent = default_stop_percent
 
     async def durable(self, records: Sequence[Record], wait_seconds: float | None) -> None:
-        """Synced to disk when this returns, or `wait_seconds` passed (the write then goes on). Raises JournalUnwritable."""
+        """Synced to disk when this returns, or `wait_seconds` passed; the write then goes on, failure or not.
+
+        Raises JournalUnwritable, only without a `wait_seconds`: then nothing of `records` is or will be stored.
+        """
         if not records:
             return
         write = asyncio.ensure_future(self._journal.append(records))
@@ -40,7 +43,7 @@ class Bookkeeper:
             return
         done, _ = await asyncio.wait([write], timeout=wait_seconds)
         if not done:
-            write.add_done_callback(_note_late_failure)
+            write.cancel()  # giving up the wait leaves the records queued: they are stored when that is possible
             log.warning("journal.slow", waited_ms=round(wait_seconds * 1000), records=len(records))
             return
         try:
@@ -124,8 +127,3 @@ def _intent_facts(intent: OrderIntent) -> dict[str, Any]:
         "reduce_only": intent.reduce_only,
         "trigger_price": None if intent.trigger_price is None else plain(intent.trigger_price),
     }
-
-
-def _note_late_failure(write: asyncio.Future[None]) -> None:
-    if not write.cancelled() and (error := write.exception()) is not None:
-        log.error("journal.unwritable", error=str(error))

@@ -95,7 +95,7 @@ class VenueClient(Protocol):
     async def close(self) -> None: ...
     async def submit(self, intent: OrderIntent) -> Outcome: ...
     async def cancel(self, order: Order) -> Outcome:
-        """Cancel a resting order, conditional or plain. "Unknown order" is Rejected: look it up (it may have filled)."""
+        """Cancel a resting order, conditional or plain. "Unknown order" is Rejected: look it up, it may have filled."""
         ...
 
     async def query_order(self, intent: OrderIntent) -> OrderStatusReport | NotFound:
@@ -265,8 +265,9 @@ Record = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalState:
-    """What a start needs. `orders` are those not ended, plus every order of an open position; `positions` the open ones;
-    `seen_signals` the (source, id) pairs of the last 7 days; `unfinished_waves` the ids without `finished_ms`."""
+    """What a start needs. `orders` are those not ended, plus every order of an open position; `positions` the
+    open ones; `seen_signals` the (source, id) pairs of the last 7 days; `unfinished_waves`
+    the ids without `finished_ms`."""
 
     orders: tuple[Order, ...]
     positions: tuple[Position, ...]

@@ -1,0 +1,1 @@
+"""Binance USD-M futures: facts, payloads, orders. Protocol state of autumn 2026."""

@@ -1,0 +1,311 @@
+"""VenueClient for Binance USD-M: ccxt's implicit endpoints with our own parameters, unified calls for markets only."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import structlog
+
+from core.clock import Clock
+from core.domain.ids import InstrumentId, Symbol, VenueName, VenueOrderId
+from core.domain.instrument import Instrument
+from core.domain.money import ZERO, Quantity
+from core.domain.order import Order, OrderIntent, OrderStatus, OrderType
+from core.domain.reports import BalanceReport, FillReport, OrderStatusReport, PositionReport, Report, Source
+from core.engine.ports import AccountSettings, MassStatus, NotFound, Outcome
+from core.errors import MalformedPayload, Refused, StartRefused, VenueError
+from core.venues.binance import facts
+from core.venues.binance.instruments import instruments_of
+from core.venues.binance.orders import Command, Store, cancellation, placement
+from core.venues.binance.parse import (
+    algo_report,
+    balance_reports,
+    order_report,
+    position_report,
+    shaped,
+    trade_report,
+)
+from core.venues.binance.payloads import (
+    AccountConfigRow,
+    AccountRow,
+    AlgoRow,
+    BracketRow,
+    LeverageRow,
+    OrderRow,
+    PositionRow,
+    ServerTime,
+    SymbolConfigRow,
+    TradeRow,
+)
+from core.venues.client import CommandPolicy, ReadPolicy, VenueClock
+from core.venues.symbols import SymbolTable
+
+_T = TypeVar("_T")
+
+log = structlog.get_logger(__name__)
+
+_PAGE = 1000
+_CLOCK_SAMPLES = 3
+
+
+class BinanceClient:
+    """`ccxt` is a `PortedExchange` of ccxt's binanceusdm. One per account."""
+
+    name = VenueName.BINANCE
+
+    def __init__(self, ccxt: Any, symbols: SymbolTable, clock: Clock, venue_clock: VenueClock) -> None:
+        self._ccxt, self._symbols = ccxt, symbols
+        self._clock, self._venue_clock = clock, venue_clock
+        self._hedge_mode = False
+        self._reads = ReadPolicy(facts.ERRORS, self.measure_clock)
+        self._commands = CommandPolicy(
+            facts.ERRORS,
+            clock,
+            self.measure_clock,
+            would_trigger=facts.WOULD_TRIGGER,
+            nothing_to_reduce=facts.NOTHING_TO_REDUCE,
+        )
+
+    @property
+    def instruments(self) -> Mapping[Symbol, Instrument]:
+        return self._symbols.instruments
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Clock first, because everything signed depends on it; then the rest at once, which also warms the pool."""
+        await self.measure_clock()
+        try:
+            settings, _ = await asyncio.gather(self._account_config(), self.load_instruments())
+        except Refused as error:
+            if facts.ERRORS.is_auth(error):
+                raise StartRefused(
+                    f"binance refuses the API key (code {error.code}: {error.what}); "
+                    "check BINANCE_API_KEY, its secret, its futures permission and its address list"
+                ) from error
+            raise
+        self._hedge_mode = settings.dualSidePosition
+
+    async def close(self) -> None:
+        await self._ccxt.seam.http.close()
+
+    async def measure_clock(self) -> None:
+        """Sets the venue clock's offset from the quickest of a few samples (NET-01). Raises VenueError."""
+        best: tuple[float, int] | None = None
+        for _ in range(_CLOCK_SAMPLES):
+            started, started_ms = self._clock.monotonic(), self._clock.now_ms()
+            answer = shaped(await self._ccxt.fapiPublicGetTime(), ServerTime, "binance time")
+            took = self._clock.monotonic() - started
+            offset_ms = answer.serverTime - started_ms - round(took * 500)
+            if best is None or took < best[0]:
+                best = (took, offset_ms)
+        assert best is not None  # noqa: S101 - there is at least one sample
+        self._venue_clock.offset_ms = best[1]
+
+    async def load_instruments(self) -> None:
+        """Market rules and leverage brackets, replaced as a whole. Raises VenueError."""
+        markets, brackets = await asyncio.gather(
+            self._reads.run(lambda: self._ccxt.load_markets(reload=True)),
+            self._read(self._ccxt.fapiPrivateGetLeverageBracket, {}, list[BracketRow]),
+        )
+        leverage = {row.symbol: max((b.initialLeverage for b in row.brackets), default=1) for row in brackets}
+        usable, unusable = instruments_of(markets.values(), leverage)
+        if not usable:
+            raise MalformedPayload("binance exchangeInfo", "no linear perpetual in it")
+        if unusable:
+            log.warning(
+                "venue.markets_unusable", venue=self.name, count=len(unusable), first=next(iter(unusable.items()))
+            )
+        self._symbols.replace(usable)
+
+    async def warm(self, connections: int) -> None:
+        """Opens up to that many pooled connections with the cheapest request there is; failures do not matter here."""
+        await asyncio.gather(*(self._ccxt.fapiPublicGetTime() for _ in range(connections)), return_exceptions=True)
+
+    # --- commands ---------------------------------------------------------------------------------------------------
+
+    async def submit(self, intent: OrderIntent) -> Outcome:
+        command = placement(intent, self._symbols.venue_symbol(intent.instrument.symbol), hedge_mode=self._hedge_mode)
+
+        async def send() -> tuple[Report, ...]:
+            if command.store is Store.CONDITIONAL:
+                row = shaped(
+                    await self._ccxt.fapiPrivatePostAlgoOrder(dict(command.params)), AlgoRow, "binance algoOrder"
+                )
+                return (algo_report(row, intent.instrument, Source.REST),)
+            return await self._plain(self._ccxt.fapiPrivatePostOrder, command, intent)
+
+        return await self._commands.run(send, protective=intent.reduce_only)
+
+    async def cancel(self, order: Order) -> Outcome:
+        intent = order.intent
+        command = cancellation(order, self._symbols.venue_symbol(intent.instrument.symbol))
+
+        async def send() -> tuple[Report, ...]:
+            if command.store is Store.CONDITIONAL:
+                await self._ccxt.fapiPrivateDeleteAlgoOrder(dict(command.params))
+                return (self._canceled(order),)
+            return await self._plain(self._ccxt.fapiPrivateDeleteOrder, command, intent)
+
+        return await self._commands.run(send, protective=True)
+
+    async def set_leverage(self, symbol: Symbol, leverage: int) -> None:
+        params = {"symbol": self._symbols.venue_symbol(symbol), "leverage": str(leverage)}
+        answer = await self._read(self._ccxt.fapiPrivatePostLeverage, params, LeverageRow)
+        if answer.leverage != leverage:
+            raise Refused(self.name, f"{symbol}: asked for leverage {leverage}, the venue set {answer.leverage}")
+
+    async def _plain(
+        self, call: Callable[[Any], Awaitable[Any]], command: Command, intent: OrderIntent
+    ) -> tuple[Report, ...]:
+        row = shaped(await call(dict(command.params)), OrderRow, "binance order")
+        return (order_report(row, intent.instrument, Source.REST),)
+
+    def _canceled(self, order: Order) -> OrderStatusReport:
+        """The answer to cancelling an algo order is a bare "success"; what was cancelled we know ourselves."""
+        intent = order.intent
+        return OrderStatusReport(
+            instrument=intent.instrument,
+            client_order_id=intent.client_order_id,
+            venue_order_id=order.venue_order_id or VenueOrderId(""),
+            status=OrderStatus.CANCELED,
+            side=intent.side,
+            quantity=intent.quantity,
+            filled=Quantity(ZERO),
+            average_price=None,
+            trigger_price=intent.trigger_price,
+            reduce_only=intent.reduce_only,
+            conditional=True,
+            venue_time_ms=self._venue_clock.now_ms(),
+            source=Source.REST,
+        )
+
+    # --- look-ups ---------------------------------------------------------------------------------------------------
+
+    async def query_order(self, intent: OrderIntent) -> OrderStatusReport | NotFound:
+        if intent.type is not OrderType.STOP_MARKET:
+            return await self._plain_order(intent) or NotFound.NOT_FOUND
+        return await self._conditional_order(intent) or NotFound.NOT_FOUND
+
+    async def fills(self, instrument: InstrumentId, since_ms: int) -> Sequence[FillReport]:
+        """Windows of a week; within one the venue gives the oldest first, so a full page goes on by trade id."""
+        symbol = self._symbols.venue_symbol(instrument.symbol)
+        found: dict[int, TradeRow] = {}
+        start, now = since_ms, self._venue_clock.now_ms()
+        while start <= now:
+            end = start + facts.ORDER_HISTORY_MS - 1
+            page = await self._trades({"symbol": symbol, "startTime": str(start), "endTime": str(end)})
+            found |= {row.id: row for row in page}
+            if len(page) == _PAGE:
+                # By id there is no window: this reaches the newest trade.
+                while len(page) == _PAGE:
+                    page = await self._trades({"symbol": symbol, "fromId": str(page[-1].id + 1)})
+                    found |= {row.id: row for row in page}
+                break
+            start = end + 1
+        return [trade_report(row, instrument, Source.REST) for _, row in sorted(found.items())]
+
+    async def positions(self) -> Sequence[PositionReport]:
+        """Symbols without a position or an open order are missing from the venue's answer."""
+        rows = await self._read(self._ccxt.fapiPrivateV3GetPositionRisk, {}, list[PositionRow])
+        return [
+            position_report(row, instrument, Source.REST)
+            for row in rows
+            if (instrument := self._symbols.unified(row.symbol)) is not None
+        ]
+
+    async def balances(self) -> Sequence[BalanceReport]:
+        account = await self._read(self._ccxt.fapiPrivateV3GetAccount, {}, AccountRow)
+        return balance_reports(account, Source.REST)
+
+    async def mass_status(self) -> MassStatus:
+        """Four requests at once; one that fails raises for all (INV-5)."""
+        requested_ms = self._clock.now_ms()
+        plain, algo, positions, balances = await asyncio.gather(
+            self._read(self._ccxt.fapiPrivateGetOpenOrders, {}, list[OrderRow]),
+            self._read(self._ccxt.fapiPrivateGetOpenAlgoOrders, {}, list[AlgoRow]),
+            self.positions(),
+            self.balances(),
+        )
+        orders = [
+            *(
+                order_report(row, i, Source.REST)
+                for row in plain
+                if (i := self._symbols.unified(row.symbol)) is not None
+            ),
+            *(algo_report(row, i, Source.REST) for row in algo if (i := self._symbols.unified(row.symbol)) is not None),
+        ]
+        return MassStatus(
+            venue=self.name,
+            requested_ms=requested_ms,
+            orders=tuple(orders),
+            positions=tuple(positions),
+            balances=tuple(balances),
+        )
+
+    async def account_settings(self) -> AccountSettings:
+        """Two requests: accountConfig has position mode, rights and asset mode, symbolConfig the leverages."""
+        account, symbols = await asyncio.gather(
+            self._account_config(), self._read(self._ccxt.fapiPrivateGetSymbolConfig, {}, list[SymbolConfigRow])
+        )
+        self._hedge_mode = account.dualSidePosition
+        return AccountSettings(
+            hedge_mode=account.dualSidePosition,
+            can_trade=account.canTrade,
+            multi_assets=account.multiAssetsMargin,
+            leverage={
+                instrument.symbol: row.leverage
+                for row in symbols
+                if (instrument := self._symbols.unified(row.symbol)) is not None
+            },
+        )
+
+    async def _account_config(self) -> AccountConfigRow:
+        return await self._read(self._ccxt.fapiPrivateGetAccountConfig, {}, AccountConfigRow)
+
+    async def _trades(self, params: dict[str, str]) -> list[TradeRow]:
+        return await self._read(self._ccxt.fapiPrivateGetUserTrades, params | {"limit": str(_PAGE)}, list[TradeRow])
+
+    async def _plain_order(self, intent: OrderIntent) -> OrderStatusReport | None:
+        params = {
+            "symbol": self._symbols.venue_symbol(intent.instrument.symbol),
+            "origClientOrderId": str(intent.client_order_id),
+        }
+        row = await self._found(self._ccxt.fapiPrivateGetOrder, params, OrderRow)
+        return None if row is None else order_report(row, intent.instrument, Source.REST)
+
+    async def _conditional_order(self, intent: OrderIntent) -> OrderStatusReport | None:
+        """Resting, fired (then the child speaks), or ended. The venue's look-up of one algo order misses live ones, so
+        only its yes counts."""
+        symbol = self._symbols.venue_symbol(intent.instrument.symbol)
+        mine = {"clientAlgoId": str(intent.client_order_id)}
+        resting, child = await asyncio.gather(
+            self._read(self._ccxt.fapiPrivateGetOpenAlgoOrders, {"symbol": symbol}, list[AlgoRow]),
+            self._plain_order(intent),
+        )
+        if child is not None:
+            return child
+        for row in resting:
+            if row.clientAlgoId == intent.client_order_id:
+                return algo_report(row, intent.instrument, Source.REST)
+        history, single = await asyncio.gather(
+            self._read(self._ccxt.fapiPrivateGetAllAlgoOrders, {"symbol": symbol, "limit": str(_PAGE)}, list[AlgoRow]),
+            self._found(self._ccxt.fapiPrivateGetAlgoOrder, mine, AlgoRow),
+        )
+        for row in (*history, *((single,) if single is not None else ())):
+            if row.clientAlgoId == intent.client_order_id:
+                return algo_report(row, intent.instrument, Source.REST)
+        return None
+
+    async def _found(self, call: Callable[[Any], Awaitable[Any]], params: dict[str, str], shape: type[_T]) -> _T | None:
+        try:
+            return await self._read(call, params, shape)
+        except VenueError as error:
+            if error.code != facts.NO_SUCH_ORDER:
+                raise
+            return None
+
+    async def _read(self, call: Callable[[Any], Awaitable[Any]], params: dict[str, str], shape: type[_T]) -> _T:
+        return shaped(await self._reads.run(lambda: call(dict(params))), shape, "binance")

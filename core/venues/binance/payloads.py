@@ -1,0 +1,214 @@
+"""Shapes of Binance's payloads, REST rows and stream events, as far as we read them. Unknown fields are tolerated.
+
+Numbers stay text until a report is made. Names are the venue's; single letters get a name here.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct, field
+
+
+class OrderRow(Struct, frozen=True, gc=False):
+    """POST, GET and DELETE /order, GET /openOrders. POST answers have no avgPrice."""
+
+    orderId: int  # noqa: N815
+    symbol: str
+    status: str
+    clientOrderId: str  # noqa: N815
+    origQty: str  # noqa: N815
+    executedQty: str  # noqa: N815
+    side: str
+    positionSide: str = "BOTH"  # noqa: N815
+    reduceOnly: bool = False  # noqa: N815
+    closePosition: bool = False  # noqa: N815
+    stopPrice: str | None = None  # noqa: N815
+    avgPrice: str | None = None  # noqa: N815
+    updateTime: int = 0  # noqa: N815
+
+
+class AlgoRow(Struct, frozen=True, gc=False):
+    """POST /algoOrder, GET /openAlgoOrders, GET /allAlgoOrders: three shapes of one thing."""
+
+    algoId: int  # noqa: N815
+    clientAlgoId: str  # noqa: N815
+    symbol: str
+    side: str
+    algoStatus: str  # noqa: N815
+    quantity: str | None = None
+    positionSide: str = "BOTH"  # noqa: N815
+    triggerPrice: str | None = None  # noqa: N815
+    reduceOnly: bool = False  # noqa: N815
+    closePosition: bool = False  # noqa: N815
+    actualOrderId: str | None = None  # noqa: N815
+    updateTime: int = 0  # noqa: N815
+
+
+class TradeRow(Struct, frozen=True, gc=False):
+    """GET /userTrades. `commission` is positive when paid."""
+
+    symbol: str
+    id: int
+    orderId: int  # noqa: N815
+    side: str
+    price: str
+    qty: str
+    realizedPnl: str  # noqa: N815
+    commission: str
+    commissionAsset: str  # noqa: N815
+    time: int
+    maker: bool
+
+
+class PositionRow(Struct, frozen=True, gc=False):
+    """GET /fapi/v3/positionRisk: only symbols with a position or an open order."""
+
+    symbol: str
+    positionAmt: str  # noqa: N815
+    entryPrice: str  # noqa: N815
+    markPrice: str  # noqa: N815
+    positionSide: str = "BOTH"  # noqa: N815
+    updateTime: int = 0  # noqa: N815
+
+
+class AssetRow(Struct, frozen=True, gc=False):
+    asset: str
+    walletBalance: str  # noqa: N815
+    availableBalance: str  # noqa: N815
+    updateTime: int = 0  # noqa: N815
+
+
+class AccountRow(Struct, frozen=True):
+    """GET /fapi/v3/account."""
+
+    assets: list[AssetRow]
+
+
+class AccountConfigRow(Struct, frozen=True, gc=False):
+    dualSidePosition: bool  # noqa: N815
+    canTrade: bool  # noqa: N815
+    multiAssetsMargin: bool  # noqa: N815
+
+
+class SymbolConfigRow(Struct, frozen=True, gc=False):
+    symbol: str
+    leverage: int
+
+
+class LeverageRow(Struct, frozen=True, gc=False):
+    symbol: str
+    leverage: int
+
+
+class Bracket(Struct, frozen=True, gc=False):
+    initialLeverage: int  # noqa: N815
+
+
+class BracketRow(Struct, frozen=True):
+    symbol: str
+    brackets: list[Bracket]
+
+
+class ServerTime(Struct, frozen=True, gc=False):
+    serverTime: int  # noqa: N815
+
+
+class ListenKey(Struct, frozen=True, gc=False):
+    listenKey: str  # noqa: N815
+
+
+# --- user data stream -----------------------------------------------------------------------------------------------
+
+
+class OrderUpdate(Struct, frozen=True, gc=False):
+    symbol: str = field(name="s")
+    client_id: str = field(name="c")
+    side: str = field(name="S")
+    quantity: str = field(name="q")
+    average: str = field(name="ap")
+    execution: str = field(name="x")
+    status: str = field(name="X")
+    order_id: int = field(name="i")
+    last_quantity: str = field(name="l")
+    filled: str = field(name="z")
+    last_price: str = field(name="L")
+    trade_id: int = field(name="t", default=0)
+    stop_price: str | None = field(name="sp", default=None)
+    fee: str | None = field(name="n", default=None)
+    fee_asset: str | None = field(name="N", default=None)
+    realized: str | None = field(name="rp", default=None)
+    maker: bool = field(name="m", default=False)
+    reduce_only: bool = field(name="R", default=False)
+    close_position: bool = field(name="cp", default=False)
+    position_side: str = field(name="ps", default="BOTH")
+    expiry_reason: str | None = field(name="er", default=None)
+
+
+class OrderTradeUpdate(Struct, frozen=True, gc=False):
+    time: int = field(name="T")
+    order: OrderUpdate = field(name="o")
+
+
+class AlgoUpdate(Struct, frozen=True, gc=False):
+    client_id: str = field(name="caid")
+    algo_id: int = field(name="aid")
+    symbol: str = field(name="s")
+    side: str = field(name="S")
+    status: str = field(name="X")
+    quantity: str | None = field(name="q", default=None)
+    trigger_price: str | None = field(name="tp", default=None)
+    child_id: str | None = field(name="ai", default=None)
+    reduce_only: bool = field(name="R", default=False)
+    close_position: bool = field(name="cp", default=False)
+    position_side: str = field(name="ps", default="BOTH")
+    reason: str | None = field(name="rm", default=None)
+
+
+class AlgoEvent(Struct, frozen=True, gc=False):
+    time: int = field(name="T")
+    order: AlgoUpdate = field(name="o")
+
+
+class BalanceUpdate(Struct, frozen=True, gc=False):
+    asset: str = field(name="a")
+    wallet: str = field(name="wb")
+
+
+class PositionUpdate(Struct, frozen=True, gc=False):
+    symbol: str = field(name="s")
+    amount: str = field(name="pa")
+    entry_price: str = field(name="ep")
+    position_side: str = field(name="ps", default="BOTH")
+
+
+class AccountUpdate(Struct, frozen=True):
+    balances: list[BalanceUpdate] = field(name="B", default_factory=list)
+    positions: list[PositionUpdate] = field(name="P", default_factory=list)
+
+
+class AccountEvent(Struct, frozen=True):
+    time: int = field(name="T")
+    account: AccountUpdate = field(name="a")
+
+
+class EventName(Struct, frozen=True, gc=False):
+    """Enough of any event to know what it is."""
+
+    name: str = field(name="e")
+
+
+# --- market streams -------------------------------------------------------------------------------------------------
+
+
+class BookTicker(Struct, frozen=True, gc=False):
+    symbol: str = field(name="s")
+    bid: str = field(name="b")
+    ask: str = field(name="a")
+    time: int = field(name="T")
+
+
+class MarkPrice(Struct, frozen=True, gc=False):
+    symbol: str = field(name="s")
+    price: str = field(name="p")
+    time: int = field(name="E")
+    market: int = field(name="st", default=1)
+    """1 = USD-M, 2 = COIN-M; the arrays hold both."""

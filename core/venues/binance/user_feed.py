@@ -1,0 +1,96 @@
+"""Binance's private stream: the listen key and the events (UDS-03, UDS-13)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import structlog
+
+from core.domain.ids import VenueName
+from core.domain.reports import Report
+from core.errors import MalformedPayload, Refused
+from core.venues.binance import facts
+from core.venues.binance.parse import account_event, algo_event, order_event, shaped
+from core.venues.binance.payloads import AccountEvent, AlgoEvent, EventName, ListenKey, OrderTradeUpdate
+from core.venues.symbols import SymbolTable
+from core.venues.user_stream import KeyExpiredError
+
+log = structlog.get_logger(__name__)
+
+_NAME = msgspec.json.Decoder(EventName)
+_ORDER = msgspec.json.Decoder(OrderTradeUpdate)
+_ALGO = msgspec.json.Decoder(AlgoEvent)
+_ACCOUNT = msgspec.json.Decoder(AccountEvent)
+
+_SILENT = frozenset({"TRADE_LITE"})
+"""Known and of no use to us: an early notice without totals, its trade is told again in full."""
+_WORTH_A_LINE = frozenset({"MARGIN_CALL", "ACCOUNT_CONFIG_UPDATE", "CONDITIONAL_ORDER_TRIGGER_REJECT"})
+
+
+class UserFrames:
+    """Bytes -> reports. The event's name stands first in every frame seen, so it is read without parsing the rest."""
+
+    def __init__(self, symbols: SymbolTable) -> None:
+        self._symbols = symbols
+        self._decoders: dict[bytes, Callable[[bytes], Sequence[Report] | None]] = {
+            b"ORDER_TRADE_UPDATE": lambda frame: order_event(_ORDER.decode(frame), self._symbols),
+            b"ACCOUNT_UPDATE": lambda frame: account_event(_ACCOUNT.decode(frame), self._symbols),
+            b"ALGO_UPDATE": lambda frame: algo_event(_ALGO.decode(frame), self._symbols),
+            b"listenKeyExpiredError": _expired,
+        }
+
+    def decode(self, frame: bytes) -> Sequence[Report] | None:
+        """Reports in order; None for an event we do not know. Raises MalformedPayload, KeyExpiredError."""
+        try:
+            name = _name(frame)
+            decoder = self._decoders.get(name)
+            return decoder(frame) if decoder is not None else self._other(name.decode())
+        except msgspec.DecodeError as error:
+            raise MalformedPayload("binance user stream", str(error)) from None
+
+    def _other(self, name: str) -> Sequence[Report] | None:
+        if name in _WORTH_A_LINE:
+            log.warning("stream.notice", venue=VenueName.BINANCE, event=name)
+            return ()
+        if name in _SILENT:
+            return ()
+        log.info("stream.unknown_event", venue=VenueName.BINANCE, name=name[:40])
+        return None
+
+
+def _name(frame: bytes) -> bytes:
+    if frame.startswith(b'{"e":"'):
+        return frame[6 : frame.index(b'"', 6)] if b'"' in frame[6:64] else b""
+    return _NAME.decode(frame).name.encode()
+
+
+def _expired(_frame: bytes) -> Sequence[Report]:
+    raise KeyExpiredError
+
+
+class BinanceUserFeed:
+    """Implements user_stream.PrivateFeed; `ccxt` is a `PortedExchange`."""
+
+    venue = VenueName.BINANCE
+    keep_alive_seconds = facts.LISTEN_KEY_SECONDS
+    connection_seconds = facts.CONNECTION_SECONDS
+
+    def __init__(self, ccxt: Any, stream_root: str, symbols: SymbolTable) -> None:
+        self._ccxt, self._stream_root = ccxt, stream_root
+        self.decode = UserFrames(symbols).decode
+
+    async def url(self) -> str:
+        """POST gives the key that is alive, or a new one, and extends it by an hour either way."""
+        key = shaped(await self._ccxt.fapiPrivatePostListenKey(), ListenKey, "binance listenKey").listenKey
+        # The routed path: on the old unrouted one a key connects and stays silent for ever.
+        return f"{self._stream_root}/private/ws?listenKey={key}"
+
+    async def keep_alive(self) -> None:
+        try:
+            await self._ccxt.fapiPrivatePutListenKey()
+        except Refused as error:
+            if error.code == facts.NO_SUCH_LISTEN_KEY:
+                raise KeyExpiredError from error
+            raise

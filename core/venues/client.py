@@ -1,0 +1,228 @@
+"""What every ccxt-backed venue client shares: ccxt over our transport and throttle, and the outcome policy of commands.
+
+`PortedExchange` stands in front of a ccxt class: ccxt builds and signs requests, everything else (connection, throttle,
+clock, reading and judging the answer) is ours. `CommandPolicy` turns what a command met into Accepted, Rejected or
+Unknown; `ReadPolicy` repeats reads that met a passing trouble.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+import stamina
+
+from core.engine.ports import Accepted, Outcome, Rejected, Unknown
+from core.errors import Ambiguous, MalformedPayload, RateLimited, Refused, Unreachable, VenueError
+
+if TYPE_CHECKING:
+    from core.clock import Clock
+    from core.domain.reports import Report
+    from core.transport import Http, HttpResponse
+    from core.venues.errors import ErrorTable
+    from core.venues.request_budget import Charge, RequestBudget
+
+_T = TypeVar("_T")
+
+_JSON = msgspec.json.Decoder(float_hook=Decimal)
+PROTECTIVE_RESENDS = (0.1, 0.4, 1.0)
+"""Pauses in seconds before a closing or protecting order is sent again, with the same id, after the venue was certainly
+not reached or certainly did nothing. Entries are not: their moment has passed."""
+LONGEST_PAUSE_SECONDS = 12.0
+"""A protecting order waits this long for a rate limit to pass before it is given back as not sent."""
+
+
+class VenueClock:
+    """The venue's time as far as we know it: the host clock plus the measured offset."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.offset_ms = 0
+
+    def now_ms(self) -> int:
+        return self._clock.now_ms() + self.offset_ms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seam:
+    """Everything a ported exchange needs instead of ccxt's own session, throttle and clock."""
+
+    http: Http
+    budget: RequestBudget
+    clock: VenueClock
+    errors: ErrorTable
+    charge_of: Callable[[str, str, Mapping[str, object], float], Charge]
+    """(method, path, params, ccxt's cost) -> what the request costs."""
+
+    def payload(self, answer: HttpResponse) -> Any:
+        """The decoded body of a success; raises VenueError for everything else."""
+        try:
+            data = _JSON.decode(answer.body)
+        except msgspec.DecodeError:
+            text = answer.body[:400].decode("utf-8", "replace")
+            raise self._error(answer, "", text) from None
+        if answer.status < 400 and not _is_error(data):
+            return data
+        row = data if isinstance(data, dict) else {}
+        code = row.get("code")
+        raise self._error(answer, "" if code is None else str(code), str(row.get("msg", "")))
+
+    def _error(self, answer: HttpResponse, code: str, text: str) -> VenueError:
+        error = self.errors.error(
+            answer.status,
+            code,
+            text,
+            venue_ms=self.clock.now_ms(),
+            offset_ms=self.clock.offset_ms,
+            headers=answer.headers,
+        )
+        if isinstance(error, RateLimited):
+            self.budget.block_until(error.retry_at_ms)
+        return error
+
+
+def _is_error(data: object) -> bool:
+    """Some errors come with HTTP 200; a success may carry `code` too (200, as number or text)."""
+    if not isinstance(data, dict):
+        return False
+    code = data.get("code")
+    return isinstance(code, int) and not isinstance(code, bool) and code < 0
+
+
+class PortedExchange:
+    """Mixin in front of a ccxt class. `request` is the one method through which ccxt sends anything."""
+
+    seam: Seam
+
+    if TYPE_CHECKING:
+
+        def sign(self, path: str, api: Any, method: str, params: dict[str, Any]) -> dict[str, Any]: ...
+        def calculate_rate_limiter_cost(
+            self, api: Any, method: str, path: str, params: dict[str, Any], config: dict[str, Any]
+        ) -> float: ...
+
+    def milliseconds(self) -> int:
+        """ccxt stamps and signs with this: the venue's clock, not the host's (NET-01)."""
+        return self.seam.clock.now_ms()
+
+    async def request(
+        self,
+        path: str,
+        api: Any = "public",
+        method: str = "GET",
+        params: dict[str, Any] | None = None,
+        config: dict[str, Any] | None = None,
+    ) -> Any:
+        """Throttle, sign, send, judge. Signed last, so that waiting does not age the time stamp. Raises VenueError."""
+        seam, params = self.seam, params or {}
+        ccxt_cost = self.calculate_rate_limiter_cost(api, method, path, params, config or {})
+        ticket = await seam.budget.acquire(seam.charge_of(method, path, params, ccxt_cost))
+        headers: Mapping[str, str] | None = None
+        try:
+            signed = self.sign(path, api, method, params)
+            body = signed["body"]
+            answer = await seam.http.request(
+                signed["method"], signed["url"], signed["headers"] or {}, body.encode() if body else None
+            )
+            headers = answer.headers
+        finally:
+            seam.budget.settle(ticket, headers)
+        return seam.payload(answer)
+
+
+class CommandPolicy:
+    """Runs one command to its outcome (DESIGN §3.1). `resync` measures the venue's clock anew."""
+
+    def __init__(
+        self,
+        errors: ErrorTable,
+        clock: Clock,
+        resync: Callable[[], Awaitable[None]],
+        *,
+        would_trigger: frozenset[str],
+        nothing_to_reduce: frozenset[str],
+    ) -> None:
+        self._errors, self._clock, self._resync = errors, clock, resync
+        self._would_trigger, self._nothing_to_reduce = would_trigger, nothing_to_reduce
+
+    async def run(self, send: Callable[[], Awaitable[tuple[Report, ...]]], *, protective: bool) -> Outcome:
+        """`send` always sends the same id; it is called again only after the venue certainly did not execute it."""
+        pauses = iter(PROTECTIVE_RESENDS if protective else ())
+        may_resync = True
+        while True:
+            try:
+                return Accepted(reports=await send())
+            except (Ambiguous, MalformedPayload) as error:
+                return Unknown(cause=str(error))
+            except Refused as error:
+                if self._errors.is_done(error):
+                    return Accepted(reports=())
+                if not (may_resync and self._errors.is_clock(error) and await self._resynced()):
+                    return self._rejected(error)
+                may_resync = False
+            except (Unreachable, RateLimited) as error:
+                pause = self._pause(error, next(pauses, None))
+                if pause is None:
+                    return self._rejected(error)
+                await asyncio.sleep(pause)
+
+    def _pause(self, error: VenueError, pause: float | None) -> float | None:
+        if pause is None or not isinstance(error, RateLimited):
+            return pause
+        pause = max(pause, (error.retry_at_ms - self._clock.now_ms()) / 1000)
+        return pause if pause <= LONGEST_PAUSE_SECONDS else None
+
+    async def _resynced(self) -> bool:
+        try:
+            await self._resync()
+        except VenueError:
+            return False  # the command's own refusal is the better thing to report
+        return True
+
+    def _rejected(self, error: VenueError) -> Rejected:
+        return Rejected(
+            code=error.code,
+            detail=error.what,
+            would_trigger=error.code in self._would_trigger,
+            nothing_to_reduce=error.code in self._nothing_to_reduce,
+        )
+
+
+class ReadPolicy:
+    """Repeats a read that met a passing trouble; what it raises in the end is never Ambiguous: a read does nothing."""
+
+    def __init__(
+        self, errors: ErrorTable, resync: Callable[[], Awaitable[None]], *, attempts: int = 3, first_pause: float = 0.25
+    ) -> None:
+        """`first_pause` in seconds, doubling. `attempts=1` switches repeating off."""
+        self._errors, self._resync = errors, resync
+        self._attempts, self._first_pause = attempts, first_pause
+
+    async def run(self, read: Callable[[], Awaitable[_T]]) -> _T:
+        try:
+            # No jitter: one daemon per account repeats few reads, and a simulation must repeat them alike.
+            async for attempt in stamina.retry_context(
+                on=_is_passing, attempts=self._attempts, timeout=None, wait_initial=self._first_pause, wait_jitter=0
+            ):
+                with attempt:
+                    return await self._in_time(read)
+        except Ambiguous as error:
+            raise Unreachable(error.venue, error.what, code=error.code, status=error.status) from error
+        raise AssertionError("a retry context ends by returning or raising")
+
+    async def _in_time(self, read: Callable[[], Awaitable[_T]]) -> _T:
+        try:
+            return await read()
+        except Refused as error:
+            if not self._errors.is_clock(error):
+                raise
+        await self._resync()
+        return await read()
+
+
+def _is_passing(error: Exception) -> bool:
+    return isinstance(error, Unreachable | Ambiguous)
