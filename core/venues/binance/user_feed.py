@@ -38,7 +38,7 @@ class UserFrames:
             b"ORDER_TRADE_UPDATE": lambda frame: order_event(_ORDER.decode(frame), self._symbols),
             b"ACCOUNT_UPDATE": lambda frame: account_event(_ACCOUNT.decode(frame), self._symbols),
             b"ALGO_UPDATE": lambda frame: algo_event(_ALGO.decode(frame), self._symbols),
-            b"listenKeyExpiredError": _expired,
+            b"listenKeyExpired": _expired,
         }
 
     def decode(self, frame: bytes) -> Sequence[Report] | None:
@@ -52,7 +52,7 @@ class UserFrames:
 
     def _other(self, name: str) -> Sequence[Report] | None:
         if name in _WORTH_A_LINE:
-            log.warning("stream.notice", venue=VenueName.BINANCE, event=name)
+            log.warning("stream.notice", venue=VenueName.BINANCE, name=name)
             return ()
         if name in _SILENT:
             return ()

@@ -1,0 +1,104 @@
+"""Binance's public streams: the marks of all symbols on one channel, the touch of every wanted symbol on its own.
+
+The two classes of streams have routes of their own; on the wrong one they are acknowledged and silent (§1.1).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import TypeVar
+
+import msgspec
+
+from core.domain.ids import Symbol
+from core.domain.money import Price, decimal_of
+from core.errors import MalformedPayload
+from core.venues.binance.payloads import BookTicker, MarkPrice
+from core.venues.market_stream import Tick
+from core.venues.symbols import SymbolTable
+
+_T = TypeVar("_T")
+_MARKS = msgspec.json.Decoder(list[MarkPrice])
+_TOUCH = msgspec.json.Decoder(BookTicker)
+_USD_M = 1
+
+
+class MarkRoute:
+    """`!markPrice@arr@1s`: every symbol once a second."""
+
+    name = "marks"
+    batch = 1
+
+    def __init__(self, stream_root: str, symbols: SymbolTable) -> None:
+        self.url = f"{stream_root}/market/ws"
+        self._symbols = symbols
+
+    def channels(self, symbols: Iterable[Symbol]) -> Sequence[str]:
+        del symbols
+        return ("!markPrice@arr@1s",)
+
+    def subscription(self, channels: Sequence[str], number: int) -> str:
+        return _subscribe(channels, number)
+
+    def decode(self, frame: bytes) -> Sequence[Tick] | None:
+        if not frame.startswith(b"["):
+            return None
+        ticks = []
+        for row in _decode(_MARKS, frame):
+            known = self._symbols.unified(row.symbol) if row.market == _USD_M else None
+            if known is not None:
+                mark = _price(row.price, "p")
+                ticks.append(Tick(symbol=known.symbol, mark=mark, bid=None, ask=None, venue_time_ms=row.time))
+        return ticks
+
+
+class TouchRoute:
+    """`<symbol>@bookTicker` in real time, for wanted symbols."""
+
+    name = "touch"
+    batch = 100
+
+    def __init__(self, stream_root: str, symbols: SymbolTable) -> None:
+        self.url = f"{stream_root}/public/ws"
+        self._symbols = symbols
+
+    def channels(self, symbols: Iterable[Symbol]) -> Sequence[str]:
+        listed = self._symbols.instruments
+        return [f"{self._symbols.venue_symbol(s).lower()}@bookTicker" for s in symbols if s in listed]
+
+    def subscription(self, channels: Sequence[str], number: int) -> str:
+        return _subscribe(channels, number)
+
+    def decode(self, frame: bytes) -> Sequence[Tick] | None:
+        if not frame.startswith(b'{"e":"bookTicker"'):
+            return None
+        row = _decode(_TOUCH, frame)
+        known = self._symbols.unified(row.symbol)
+        if known is None:
+            return None
+        bid, ask = _price(row.bid, "b"), _price(row.ask, "a")
+        return (Tick(symbol=known.symbol, mark=None, bid=bid, ask=ask, venue_time_ms=row.time),)
+
+
+def _subscribe(channels: Sequence[str], number: int) -> str:
+    return json.dumps({"method": "SUBSCRIBE", "params": list(channels), "id": number})
+
+
+def _decode(decoder: msgspec.json.Decoder[_T], frame: bytes) -> _T:
+    try:
+        return decoder.decode(frame)
+    except msgspec.DecodeError as error:
+        raise MalformedPayload("binance market stream", str(error)) from None
+
+
+def _price(text: str, field: str) -> Price | None:
+    """None for zero: one side of the book is empty, or there is no mark yet."""
+    try:
+        value = decimal_of(text, field)
+    except ValueError as error:
+        raise MalformedPayload("binance market stream", str(error)) from None
+    if value < Decimal(0):
+        raise MalformedPayload("binance market stream", f"{field} is negative")
+    return Price(value) if value else None

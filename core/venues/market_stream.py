@@ -1,0 +1,182 @@
+"""Public streams of one venue: a desired set of channels, re-established after every reconnect, confirmed by data.
+
+Several routes (sockets) per venue, each under one supervisor. Quotes are kept per symbol, with the time they came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+from core.domain.ids import Symbol, VenueName
+from core.domain.money import Price
+from core.engine.ports import Quote
+from core.errors import MalformedPayload, VenueError
+from core.venues.reconnecting import Backoff, watch
+
+if TYPE_CHECKING:
+    from core.clock import Clock
+    from core.transport import Socket
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """What one frame says of one symbol; None = it does not speak of that. `venue_time_ms` UTC."""
+
+    symbol: Symbol
+    mark: Price | None
+    bid: Price | None
+    ask: Price | None
+    venue_time_ms: int
+
+
+class PublicRoute(Protocol):
+    """One socket's worth of public data, as far as it differs from venue to venue."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def url(self) -> str: ...
+
+    def channels(self, symbols: Iterable[Symbol]) -> Sequence[str]:
+        """What has to be subscribed for these symbols; symbols the venue does not list are left out."""
+        ...
+
+    def subscription(self, channels: Sequence[str], number: int) -> str:
+        """The frame that subscribes at most `batch` channels."""
+        ...
+
+    @property
+    def batch(self) -> int: ...
+
+    def decode(self, frame: bytes) -> Sequence[Tick] | None:
+        """None for a frame that is not data. Raises MalformedPayload."""
+        ...
+
+
+class MarketStream:
+    """Implements ports.MarketData."""
+
+    def __init__(
+        self,
+        venue: VenueName,
+        routes: Sequence[PublicRoute],
+        open_socket: Callable[[], Socket],
+        clock: Clock,
+        *,
+        backoff: Callable[[], Backoff] = Backoff,
+    ) -> None:
+        self._venue, self._open_socket, self._clock = venue, open_socket, clock
+        self._routes = [_RouteState(route=route, backoff=backoff()) for route in routes]
+        self._quotes: dict[Symbol, Quote] = {}
+        self._wanted: dict[Symbol, None] = {}
+        self.counts: Counter[str] = Counter()
+
+    def quote(self, symbol: Symbol) -> Quote | None:
+        return self._quotes.get(symbol)
+
+    def want(self, symbols: Sequence[Symbol]) -> None:
+        self._wanted.update(dict.fromkeys(symbols))
+        for state in self._routes:
+            state.changed.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for state in self._routes:
+                tasks.create_task(self._supervise(state), name=f"market/{self._venue}/{state.route.name}")
+
+    async def _supervise(self, state: _RouteState) -> None:
+        while True:
+            started = self._clock.monotonic()
+            why = await self._connection(state)
+            pause = state.backoff.connection_ended(self._clock.monotonic() - started)
+            self.counts["disconnects"] += 1
+            log.info("market.down", venue=self._venue, route=state.route.name, why=why, again_in=round(pause, 2))
+            await asyncio.sleep(pause)
+
+    async def _connection(self, state: _RouteState) -> str:
+        """One connection from open to end; returns why it ended."""
+        socket = self._open_socket()
+        name = f"market/{self._venue}/{state.route.name}"
+        try:
+            await socket.open(state.route.url)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._read(socket, state), name=f"{name}/reader")
+                tasks.create_task(self._subscribe(socket, state), name=f"{name}/subscriptions")
+                tasks.create_task(watch(socket, name), name=f"{name}/watchdog")
+        except VenueError as error:
+            return error.what
+        except ExceptionGroup as group:
+            return _reason(group)
+        finally:
+            await socket.close()
+        raise AssertionError("a connection ends only by an exception")
+
+    async def _read(self, socket: Socket, state: _RouteState) -> None:
+        decode = state.route.decode
+        while True:
+            frame = await socket.receive()
+            try:
+                ticks = decode(frame)
+            except MalformedPayload as error:
+                self.counts["malformed"] += 1
+                log.warning("market.malformed", venue=self._venue, what=error.what, size=len(frame))
+                continue
+            for tick in ticks or ():
+                self._put(tick)
+
+    def _put(self, tick: Tick) -> None:
+        now = self._clock.monotonic()
+        known = self._quotes.get(tick.symbol)
+        if known is None:
+            self._quotes[tick.symbol] = Quote(
+                mark=tick.mark, bid=tick.bid, ask=tick.ask, venue_time_ms=tick.venue_time_ms, received=now
+            )
+        elif tick.venue_time_ms >= known.venue_time_ms:
+            self._quotes[tick.symbol] = replace(
+                known,
+                mark=tick.mark or known.mark,
+                bid=tick.bid or known.bid,
+                ask=tick.ask or known.ask,
+                venue_time_ms=tick.venue_time_ms,
+                received=now,
+            )
+
+    async def _subscribe(self, socket: Socket, state: _RouteState) -> None:
+        """Keep this connection's subscriptions equal to the desired set (INV-10)."""
+        subscribed: set[str] = set()
+        number = 0
+        while True:
+            state.changed.clear()
+            missing = [c for c in state.route.channels(self._wanted) if c not in subscribed]
+            for start in range(0, len(missing), state.route.batch):
+                batch = missing[start : start + state.route.batch]
+                number += 1
+                await socket.send(state.route.subscription(batch, number))
+                subscribed.update(batch)
+            await state.changed.wait()
+
+
+@dataclass(slots=True)
+class _RouteState:
+    route: PublicRoute
+    backoff: Backoff
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+def _reason(group: ExceptionGroup[Exception]) -> str:
+    """Why the connection ended; whatever is not a way connections end is raised."""
+    expected, unexpected = group.split(VenueError)
+    if unexpected is not None:
+        raise unexpected
+    error = None if expected is None else expected.exceptions[0]
+    return error.what if isinstance(error, VenueError) else str(error)
