@@ -45,6 +45,7 @@ class Reason(StrEnum):
     REJECTED = "rejected_by_venue"
     NOT_FILLED = "not_filled"
     WAVE_TIMEOUT = "wave_timeout"
+    INTERNAL_ERROR = "internal_error"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from functools import partial
 import structlog
 
 from core.clock import Clock
-from core.domain.ids import ClientOrderId, InstrumentId, PositionId, VenueName, client_order_id
+from core.domain.ids import ClientOrderId, InstrumentId, PositionId, SignalId, VenueName, client_order_id
 from core.domain.ids import Leg as LegName
 from core.domain.instrument import Instrument, LotRule
 from core.domain.money import HUNDRED, ZERO, Price, plain
@@ -29,6 +29,8 @@ from core.engine.risk_guard import Approved, RiskGuard
 
 log = structlog.get_logger(__name__)
 
+_Key = tuple[str, SignalId]
+"""Signal ids are unique within their source only."""
 FOREVER = 3_600.0
 """Longer than any wave: the wave's own time-out ends these waits."""
 
@@ -69,8 +71,8 @@ class EntryDesk:
         self._books = books
         self._rules = rules
         self._clock = clock
-        self._approved: dict[str, Approved[OrderIntent]] = {}
-        self._entries: dict[str, ClientOrderId] = {}
+        self._approved: dict[_Key, Approved[OrderIntent]] = {}
+        self._entries: dict[_Key, ClientOrderId] = {}
 
     def open_positions(self, venues: Iterable[VenueName]) -> int:
         wanted = set(venues)
@@ -106,16 +108,18 @@ class EntryDesk:
             if bad:
                 return Denied(reason=reason, detail="changed while the wave was being decided")
         intent = self._intent(candidate, wave_id)
+        if self._orders.state.order(intent.client_order_id) is not None:
+            return Denied(reason=Reason.ALREADY_SEEN, detail="this signal has an order already")
         answer = self._risk.approve_entry(intent, candidate.size.notional)
         if isinstance(answer, Denied):
             return answer
-        self._approved[signal.id] = answer
-        self._entries[signal.id] = intent.client_order_id
+        self._approved[_key(signal)] = answer
+        self._entries[_key(signal)] = intent.client_order_id
         return None
 
     async def send(self, candidates: Iterable[Candidate]) -> None:
         """Journal all in one commit, then send. Raises JournalUnwritable; then nothing was sent and nothing is held."""
-        approved = [self._approved.pop(candidate.signal.id) for candidate in candidates]
+        approved = [self._approved.pop(_key(candidate.signal)) for candidate in candidates]
         try:
             await self._orders.submit(approved)
         except BaseException:
@@ -138,7 +142,7 @@ class EntryDesk:
     def forget(self, signals: Iterable[Signal]) -> None:
         """The wave of these signals has its report; what comes later is told by positions."""
         for signal in signals:
-            self._entries.pop(signal.id, None)
+            self._entries.pop(_key(signal), None)
 
     def leg_now(self, signal: Signal) -> Leg:
         """How this signal stands at this moment."""
@@ -180,7 +184,7 @@ class EntryDesk:
         return self.leg_now(signal).state in (LegState.PROTECTED, LegState.FLATTENED, LegState.REFUSED)
 
     def _order(self, signal: Signal) -> Order | None:
-        client_id = self._entries.get(signal.id)
+        client_id = self._entries.get(_key(signal))
         return None if client_id is None else self._orders.state.order(client_id)
 
     def _facts(self, signal: Signal, instrument: Instrument | None, quote: Quote | None, price: Price | None) -> Facts:
@@ -250,6 +254,10 @@ class EntryDesk:
         }
         record = ExecutionRecord(client_order_id=order.client_order_id, values=values, time_ms=self._clock.now_ms())
         self._books.soon([record])
+
+
+def _key(signal: Signal) -> _Key:
+    return signal.source, signal.id
 
 
 def _entry_price(side: Side, quote: Quote) -> Price | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import structlog
 
 from core.clock import Clock
 from core.domain.ids import ClientOrderId, InstrumentId, VenueName
 from core.domain.order import UNACKNOWLEDGED, Order, OrderIntent, OrderStatus
+from core.domain.reports import FillReport
 from core.engine.order_manager import OrderManager
 from core.engine.ports import Level, NotFound, Notifier, VenueClient
 from core.errors import VenueError
@@ -55,7 +56,7 @@ class InflightResolver:
         self._tasks.create_task(self._resolve(order.intent), name=f"inflight/{order.client_order_id}")
 
     async def _resolve(self, intent: OrderIntent) -> None:
-        started = self._clock.monotonic()
+        started, started_ms = self._clock.monotonic(), self._clock.now_ms()
         not_found = questions = 0
         try:
             while True:
@@ -68,11 +69,10 @@ class InflightResolver:
                     self._notifier.notify(Level.CRITICAL, text)
                 try:
                     not_found += await self._ask(intent)
+                    if not_found >= 2 and self._clock.monotonic() - started >= CONSISTENCY_SECONDS:
+                        await self._conclude_absent(intent, started_ms)
                 except VenueError as error:
                     log.warning("inflight.no_answer", client_order_id=intent.client_order_id, error=str(error))
-                    continue
-                if not_found >= 2 and self._clock.monotonic() - started >= CONSISTENCY_SECONDS:
-                    await self._conclude_absent(intent)
         finally:
             self._watched.discard(intent.client_order_id)
 
@@ -93,18 +93,29 @@ class InflightResolver:
             await self._fetch_fills(client, intent.instrument, order.venue_time_ms)
         return 0
 
-    async def _fetch_fills(self, client: VenueClient, instrument: InstrumentId, around_ms: int) -> None:
+    async def _fetch_fills(self, client: VenueClient, instrument: InstrumentId, around_ms: int) -> Sequence[FillReport]:
         fills = await client.fills(instrument, around_ms - FILLS_LOOK_BACK_MS)
         await self._orders.take(fills)
         await self._orders.drained()
+        return fills
 
-    async def _conclude_absent(self, intent: OrderIntent) -> None:
-        """Only when trades agree: client ids are unique among open orders only, so a closed one can hide (ORD-03)."""
-        now = self._clock.now_ms()
-        await self._fetch_fills(self._clients[intent.instrument.venue], intent.instrument, now)
+    async def _conclude_absent(self, intent: OrderIntent, sent_ms: int) -> None:
+        """Only when trades agree: client ids are unique among open orders only, so a closed one can hide (ORD-03).
+
+        `sent_ms`: UTC ms near the sending. A venue may tell trades without client ids; one since then on this side that
+        belongs to no order we know may be this order's, so nothing is concluded.
+        """
+        fills = await self._fetch_fills(self._clients[intent.instrument.venue], intent.instrument, sent_ms)
         order = self._orders.state.order(intent.client_order_id)
-        if order is not None and order.status in UNACKNOWLEDGED:
-            log.warning("inflight.absent", client_order_id=intent.client_order_id)
-            await self._orders.take(
-                [self._orders.conclusion(intent, OrderStatus.ABSENT, "the venue has no such order")]
-            )
+        if order is None or order.status not in UNACKNOWLEDGED:
+            return
+        if any(fill.side is intent.side and self._nobodys(fill) for fill in fills):
+            log.warning("inflight.trade_of_nobody", client_order_id=intent.client_order_id)
+            return
+        log.warning("inflight.absent", client_order_id=intent.client_order_id)
+        await self._orders.take([self._orders.conclusion(intent, OrderStatus.ABSENT, "the venue has no such order")])
+
+    def _nobodys(self, fill: FillReport) -> bool:
+        state = self._orders.state
+        by_client_id = bool(fill.client_order_id) and state.order(fill.client_order_id) is not None
+        return not by_client_id and state.order_by_venue_id(fill.instrument, fill.venue_order_id) is None

@@ -14,6 +14,9 @@ from core.errors import VenueError
 
 log = structlog.get_logger(__name__)
 
+ANSWER_SECONDS = 3.0
+"""One symbol's silence may cost its own signal, never the wave it came with (SIG-05)."""
+
 
 class LeverageKeeper:
     def __init__(self, *, clients: Mapping[VenueName, VenueClient], state: StateView, leverage: int) -> None:
@@ -40,9 +43,11 @@ class LeverageKeeper:
             if self._at_venue.get(instrument) == self._leverage:
                 return
             try:
-                await self._clients[instrument.venue].set_leverage(instrument.symbol, self._leverage)
-            except VenueError as error:
-                log.warning("leverage.not_set", instrument=str(instrument), wanted=self._leverage, error=str(error))
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    await self._clients[instrument.venue].set_leverage(instrument.symbol, self._leverage)
+            except (VenueError, TimeoutError) as error:
+                why = str(error) or f"no answer within {ANSWER_SECONDS:g} s"
+                log.warning("leverage.not_set", instrument=str(instrument), wanted=self._leverage, error=why)
                 return
             self._at_venue[instrument] = self._leverage
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import structlog
 
@@ -12,14 +12,22 @@ from core.clock import Clock
 from core.domain.events import Event, Inconsistent, OrderChanged, PositionChanged
 from core.domain.ids import ClientOrderId, InstrumentId, Leg, VenueName, is_ours
 from core.domain.money import ZERO, Quantity
-from core.domain.order import IllegalReport, Order, OrderIntent, OrderStatus, apply_fill, apply_status
+from core.domain.order import (
+    UNACKNOWLEDGED,
+    IllegalReport,
+    Order,
+    OrderIntent,
+    OrderStatus,
+    apply_fill,
+    apply_status,
+)
 from core.domain.position import FillWithoutPosition, Position, open_or_add, reduce
 from core.domain.reports import BalanceReport, FillReport, OrderStatusReport, PositionReport, Report, Source
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.ports import Accepted, IntentRecord, Outcome, Rejected, Unknown, VenueClient
 from core.engine.risk_guard import Approved
-from core.engine.state import State, StateView
-from core.errors import JournalUnwritable, VenueError
+from core.engine.state import REMEMBERED_ENDED_ORDERS, State, StateView
+from core.errors import VenueError
 
 log = structlog.get_logger(__name__)
 
@@ -101,19 +109,24 @@ class OrderManager:
     def apply(self, reports: Sequence[Report]) -> None:
         """Apply reports that belong together in one step: state, journal, must-listeners, waiters."""
         events: list[Event] = []
-        for report in reports:
-            match report:
-                case FillReport():
-                    self._on_fill(report, events)
-                case OrderStatusReport():
-                    self._on_status(report, events)
-                case PositionReport():
-                    self._state.put_venue_position(report)
-                case BalanceReport():
-                    now = self._clock.monotonic()
-                    self._state.put_balance(report.venue, report.asset, report.wallet, report.available, now)
-        if events:
-            self._publish(events)
+        try:
+            for report in reports:
+                self._apply_one(report, events)
+        finally:  # a report that breaks must not hide the fill before it: its stop hangs on the event
+            if events:
+                self._publish(events)
+
+    def _apply_one(self, report: Report, events: list[Event]) -> None:
+        match report:
+            case FillReport():
+                self._on_fill(report, events)
+            case OrderStatusReport():
+                self._on_status(report, events)
+            case PositionReport():
+                self._state.put_venue_position(report)
+            case BalanceReport():
+                now = self._clock.monotonic()
+                self._state.put_balance(report.venue, report.asset, report.wallet, report.available, now)
 
     def _on_status(self, report: OrderStatusReport, events: list[Event]) -> None:
         order = self._state.order(report.client_order_id)
@@ -206,23 +219,32 @@ class OrderManager:
         most the configured time and go out whatever the journal does (INV-2, JRN-09). Submitting an id that is
         already known sends nothing.
         """
-        intents = [a.value for a in approved if self._state.order(a.value.client_order_id) is None]
+        if self._tasks is None:
+            raise RuntimeError("the order manager is not running")
+        new = {a.value.client_order_id: a.value for a in approved if self._state.order(a.value.client_order_id) is None}
+        reducing = [intent for intent in new.values() if intent.reduce_only]
+        entries = [intent for intent in new.values() if not intent.reduce_only]
+        if reducing:  # first: an entry that cannot be journaled must not hold them back
+            await self._dispatch(self._tasks, reducing, self._journal_wait)
+        if entries:
+            await self._dispatch(self._tasks, entries, None)
+
+    async def _dispatch(
+        self, tasks: asyncio.TaskGroup, intents: Sequence[OrderIntent], journal_wait: float | None
+    ) -> None:
         for intent in intents:
             self._state.put_order(Order(intent=intent))
-        entries = [intent for intent in intents if not intent.reduce_only]
         now = self._clock.now_ms()
         try:
-            wait = None if entries else self._journal_wait
-            await self._books.durable([IntentRecord(intent=intent, time_ms=now) for intent in intents], wait)
-        except JournalUnwritable:
-            for intent in entries:
+            await self._books.durable([IntentRecord(intent=intent, time_ms=now) for intent in intents], journal_wait)
+        except BaseException:  # not durable, or cancelled while waiting: certainly not sent, so it never was an order
+            for intent in intents:
                 self._state.drop_order(intent.client_order_id)
-            if entries:
-                raise
+            raise
         for intent in intents:
             self._books.sent(intent)
             self._mark_in_flight(intent)
-            self._spawn(self._send(intent), f"order-manager/submit/{intent.client_order_id}")
+            tasks.create_task(self._send(intent), name=f"order-manager/submit/{intent.client_order_id}")
 
     async def cancel(self, order: Order) -> None:
         """Cancel one of our orders; the state follows the venue's word, not this call (STP-07).
@@ -286,8 +308,10 @@ class OrderManager:
         match outcome:
             case Accepted(reports=reports):
                 await self.take(reports)
+                await self.drained()
+                self._ask_if_untold(intent)
             case Rejected():
-                self._rejections[intent.client_order_id] = outcome
+                self._remember_rejection(intent, outcome)
                 log.warning(
                     "orders.rejected", client_order_id=intent.client_order_id, code=outcome.code, why=outcome.detail
                 )
@@ -297,6 +321,20 @@ class OrderManager:
                 log.warning("orders.outcome_unknown", client_order_id=intent.client_order_id, cause=cause)
                 if (order := self._state.order(intent.client_order_id)) is not None:
                     self._unresolved(order, cause)
+
+    def _ask_if_untold(self, intent: OrderIntent) -> None:
+        """An answer without a status is no status: find it out, never conclude from it (ORD-05)."""
+        order = self._state.order(intent.client_order_id)
+        if order is not None and order.status in UNACKNOWLEDGED:
+            self._unresolved(order, "the venue took it without telling its state")
+
+    def _remember_rejection(self, intent: OrderIntent, rejection: Rejected) -> None:
+        self._rejections[intent.client_order_id] = rejection
+        if len(self._rejections) > REMEMBERED_ENDED_ORDERS:
+            self._rejections.pop(next(iter(self._rejections)))
+        if rejection.nothing_to_reduce:  # our position may be a ghost: only a reading of the venue can tell (ORD-08)
+            what = f"{intent.client_order_id}: the venue has nothing to reduce"
+            self._publish([self._inconsistent(intent.instrument, what)])
 
     def conclusion(self, intent: OrderIntent, status: OrderStatus, detail: str) -> OrderStatusReport:
         """A status the venue expressed by refusing or by not knowing an order, as a report like any other."""
@@ -317,11 +355,6 @@ class OrderManager:
             source=Source.REST,
             detail=detail,
         )
-
-    def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
-        if self._tasks is None:
-            raise RuntimeError("the order manager is not running")
-        self._tasks.create_task(work, name=name)
 
 
 def _nobody_resolves(order: Order, cause: str) -> None:

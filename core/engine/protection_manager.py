@@ -84,6 +84,7 @@ class ProtectionManager:
         self._guards: dict[InstrumentId, asyncio.Task[None]] = {}
         self._naked: dict[InstrumentId, _Naked] = {}
         self._protections: dict[PositionId, Protection] = {}
+        self._cancelling: set[ClientOrderId] = set()
         self._tasks: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
@@ -134,22 +135,19 @@ class ProtectionManager:
             self._naked[position.instrument] = _Naked(since, self._clock.monotonic() + self._deadline)
 
     async def _guard(self, instrument: InstrumentId) -> None:
-        """Until the sentence is true. A cancel is tried once per run; the reconciler starts another run."""
-        tried: set[ClientOrderId] = set()
+        """Until the sentence is true; what is left over is cancelled then."""
         while True:
             position = self._orders.state.position(instrument)
             if position is None:
-                if not await self._cancel(self._resting(instrument), tried):
-                    return
-                continue
+                self._cancel(self._resting(instrument))
+                return
             stops = self._stops(position)
             if (fired := _with_status(stops, OrderStatus.TRIGGERED, OrderStatus.PARTIALLY_FILLED)) is not None:
                 await self._watch_fired(position, fired)
             elif (exact := _exact(stops, position)) is not None:
                 self._record(position, exact)
-                others = [stop for stop in stops if stop is not exact and stop.status is OrderStatus.ACCEPTED]
-                if not await self._cancel(others, tried):
-                    return
+                self._cancel([stop for stop in stops if stop is not exact and stop.status is OrderStatus.ACCEPTED])
+                return
             elif (sent := _on_its_way(stops, position)) is not None:
                 await self._await_answer(position, sent)
             else:
@@ -259,13 +257,21 @@ class ProtectionManager:
         self._books.note("protected", facts)
         self._orders.wake(position.instrument)
 
-    async def _cancel(self, stops: list[Order], tried: set[ClientOrderId]) -> bool:
-        """Cancel what was not tried yet; False when there was nothing to do."""
-        due = [stop for stop in stops if stop.client_order_id not in tried]
-        for stop in due:
-            tried.add(stop.client_order_id)
+    def _cancel(self, stops: Sequence[Order]) -> None:
+        """In tasks of their own: a cancel without an answer must not keep the guardian from the next fill.
+
+        One that fails is tried again when something changes here, or by the reconciler.
+        """
+        for stop in stops:
+            if self._tasks is not None and stop.client_order_id not in self._cancelling:
+                self._cancelling.add(stop.client_order_id)
+                self._tasks.create_task(self._cancel_one(stop), name=f"protection/cancel/{stop.client_order_id}")
+
+    async def _cancel_one(self, stop: Order) -> None:
+        try:
             await self._orders.cancel(stop)
-        return bool(due)
+        finally:
+            self._cancelling.discard(stop.client_order_id)
 
     def _resting(self, instrument: InstrumentId) -> list[Order]:
         """Stops that outlived their position; after a close nothing of ours may stay on the book (STP-16)."""

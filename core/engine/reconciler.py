@@ -67,7 +67,7 @@ class Reconciler:
         self._locks: defaultdict[VenueName, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._asked = asyncio.Event()
         self._due: set[VenueName] = set()
-        self._suspects: frozenset[ClientOrderId] = frozenset()
+        self._suspects: dict[VenueName, frozenset[ClientOrderId]] = {}
         self.last_ms: dict[VenueName, int] = {}
         self.discrepancies: Counter[str] = Counter()
 
@@ -184,10 +184,10 @@ class Reconciler:
         old = [r for r in found if status.requested_ms - r.venue_time_ms >= ORPHAN_MIN_AGE_MS]
         for report in old:
             order = known.get(report.client_order_id)
-            if report.client_order_id in self._suspects and order is not None:
+            if report.client_order_id in self._suspects.get(venue, ()) and order is not None:
                 self._note("orphan", report.instrument, f"{report.client_order_id} protects nothing; cancelled")
                 await self._orders.cancel(order)
-        self._suspects = frozenset(report.client_order_id for report in old)
+        self._suspects[venue] = frozenset(report.client_order_id for report in old)
 
     def _guard_everything(self, venue: VenueName) -> None:
         for position in self._orders.state.positions():

@@ -131,7 +131,7 @@ class RiskGuard:
         self._reserved.pop(client_order_id, None)
 
     def hold(self, order: Order) -> None:
-        """Reserve for an entry found in the journal at start whose outcome is not known yet."""
+        """Reserve for an entry that nobody approved in this run: from the journal, or believed absent too early."""
         price = order.intent.decision_price or order.intent.price
         if price is not None:
             self._reserved[order.client_order_id] = (order.instrument, Notional(order.intent.quantity * price))
@@ -142,6 +142,8 @@ class RiskGuard:
                 continue
             if event.order.ended and not event.order.fills_missing:
                 self.release(event.order.client_order_id)
+            elif event.order.client_order_id not in self._reserved:
+                self.hold(event.order)  # it was believed absent, and the venue has it after all
 
     # figures
 

@@ -140,7 +140,11 @@ class WaveProcessor:
         """By the signal's own venue and by nothing else (SIG-04)."""
         if (denied := refused[signal.instrument.venue]) is not None:
             return denied
-        return await self._desk.validate(signal)
+        try:
+            return await self._desk.validate(signal)
+        except Exception as error:  # swallow: one signal we cannot judge must not cost the others of its wave (SIG-10)
+            log.exception("wave.signal_failed", signal_id=signal.id)
+            return Denied(reason=Reason.INTERNAL_ERROR, detail=f"it could not be judged: {error!r}")
 
     # executing
 
@@ -238,9 +242,14 @@ class WaveProcessor:
         self._books.note("wave", {"wave_id": run.wave.id, **states})
         log.info("wave.done", **states, ms=run.stages.protected)
         self._notifier.notify(Level.INFO, f"wave of {len(report.legs)}: " + _sentence(states))
-        self._desk.forget(run.wave.signals)
+        self._desk.forget(
+            leg.signal for leg in report.legs if not _is_repeat(leg)
+        )  # a repeat's entry is another wave's
         for listener in self._listeners:
-            listener(report)
+            try:
+                listener(report)
+            except Exception:  # swallow: statistics of a finished wave must not end the waves after it (SIG-10)
+                log.exception("wave.listener_failed", listener=repr(listener))
 
     def _signal_mark(self, wave: Wave, signal: Signal, denied: Denied | None = None) -> SignalMark:
         return SignalMark(
