@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -23,25 +24,28 @@ _GRADES = {Grade.OK: "green", Grade.WARN: "yellow", Grade.OFF: "red"}
 def show_waves(
     console: Console, reports: Sequence[WaveReport], symbols: Mapping[str, str], records: Sequence[VenueRecord] | None
 ) -> None:
-    """One row per signal. `symbols`: the venue's own name of each instrument; `records` None outside dry run."""
+    """One row per signal, every refusal in words below. `symbols`: the venue's own name of each instrument; `records`
+    None outside dry run."""
     for report in reports:
-        table = Table(title=f"Wave {report.wave_id}", title_justify="left", expand=False)
-        for name in ("signal", "instrument", "side"):
+        table = Table(title=f"Wave {report.wave_id}", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for name in ("signal", "instrument"):
             table.add_column(name, overflow="fold")
-        table.add_column("verdict")
-        for name in ("filled", "fill price", "stop", "unprotected ms"):
-            table.add_column(name, justify="right")
-        if records is not None:
-            table.add_column("venue's record ms", justify="right")
-        table.add_column("why", overflow="fold")
+        for name in ("side", "verdict"):
+            table.add_column(name, no_wrap=True)
+        for name in ("filled", "at", "stop", "naked ms"):
+            table.add_column(name, justify="right", no_wrap=True)
+        several = len({leg.instrument.venue for leg in report.legs}) > 1
         for leg in report.legs:
-            table.add_row(*_row(leg, symbols, records))
+            name = symbols.get(str(leg.instrument), leg.instrument.symbol)
+            table.add_row(*_row(leg, f"{leg.instrument.venue}:{name}" if several else name, records, symbols))
         for unusable in report.unusable:
-            blanks = [""] * (5 if records is not None else 4)
-            verdict = "[yellow]refused[/]"
-            table.add_row(unusable.id, unusable.symbol, "", verdict, *blanks, f"{unusable.code}: {unusable.detail}")
+            table.add_row(unusable.id, unusable.symbol, "", f"[yellow]{unusable.code}[/]")
         console.print(table)
-        console.print(_stages(report))
+        if records is not None:
+            console.print("naked ms: longest time without a stop, by our own record / by the venue's\n", style="dim")
+        for line in _refusals(report):
+            console.print(line, highlight=False)
+        console.print(_stages(report), highlight=False)
 
 
 def disagreements(
@@ -71,23 +75,29 @@ def show_preflight(console: Console, results: Sequence[Preflight]) -> None:
     console.print(table)
 
 
-def _row(leg: Leg, symbols: Mapping[str, str], records: Sequence[VenueRecord] | None) -> list[str]:
-    colour = _COLOURS.get(leg.state, "red")
+def _row(leg: Leg, instrument: str, records: Sequence[VenueRecord] | None, symbols: Mapping[str, str]) -> list[str]:
+    verdict = leg.state.value if leg.denied is None else leg.denied.reason.value
     row = [
         leg.signal.id,
-        str(leg.instrument),
+        instrument,
         "long" if leg.signal.side is Side.BUY else "short",
-        f"[{colour}]{leg.state}[/]",
+        f"[{_COLOURS.get(leg.state, 'red')}]{verdict}[/]",
         _number(leg.quantity),
         _number(leg.fill_price),
         _number(leg.stop_price),
-        "" if leg.unprotected_ms is None else str(leg.unprotected_ms),
     ]
-    if records is not None:
-        record = _record_of(leg, symbols, records) if leg.denied is None else None
-        row.append("" if record is None else plain(round(record.max_unprotected_ms, 1)))
-    row.append("" if leg.denied is None else str(leg.denied))
-    return row
+    naked = "" if leg.unprotected_ms is None else str(leg.unprotected_ms)
+    record = _record_of(leg, symbols, records or ()) if leg.denied is None else None
+    return [*row, naked if record is None else f"{naked} / {plain(round(record.max_unprotected_ms, 1))}"]
+
+
+def _refusals(report: WaveReport) -> list[str]:
+    lines = []
+    for leg in report.legs:
+        if leg.denied is not None:
+            values = ", ".join(f"{name}={value}" for name, value in leg.denied.values.items())
+            lines.append(f"{leg.signal.id}: {leg.denied.detail}" + (f" ({values})" if values else ""))
+    return [*lines, *(f"{unusable.id}: {unusable.detail}" for unusable in report.unusable)]
 
 
 def _record_of(leg: Leg, symbols: Mapping[str, str], records: Sequence[VenueRecord]) -> VenueRecord | None:
@@ -119,7 +129,7 @@ def _stages(report: WaveReport) -> str:
         "protected": stages.protected,
     }
     told = ", ".join(f"{name} {value:g}" for name, value in named.items() if value is not None)
-    return f"milliseconds since the first signal: {told}"
+    return f"\nmilliseconds since the first signal: {told}"
 
 
 def _number(value: Decimal | None) -> str:

@@ -59,11 +59,11 @@ def _wave() -> list[dict[str, Any]]:
         ("BTCUSDT", "LONG", 92), ("ETHUSDT", "SHORT", 88), ("SOLUSDT", "LONG", 85),
         ("XRPUSDT", "SHORT", 81), ("DOGEUSDT", "LONG", 77),
     ]  # fmt: skip
-    wave = [_signal(f"demo-{pair.lower()}", pair, direction, score) for pair, direction, score in good]
-    wave.append(_signal("demo-sixth", "ADAUSDT", "LONG", 60))
-    wave.append(_signal("demo-late", "TRXUSDT", "LONG", 90) | {"timestamp": old})
-    wave.append(_signal("demo-unknown", "NOSUCHUSDT", "LONG", 90))
-    wave.append({"id": "demo-sideless", "pair_symbol": "DOTUSDT", "total_score": 90, "timestamp": "$now"})
+    wave = [_signal(f"s{score}-{pair[:3].lower()}", pair, direction, score) for pair, direction, score in good]
+    wave.append(_signal("s60-ada", "ADAUSDT", "LONG", 60))
+    wave.append(_signal("late", "TRXUSDT", "LONG", 90) | {"timestamp": old})
+    wave.append(_signal("unknown", "NOSUCHUSDT", "LONG", 90))
+    wave.append({"id": "sideless", "pair_symbol": "DOTUSDT", "total_score": 90, "timestamp": "$now"})
     return wave
 
 

@@ -52,10 +52,9 @@ class InflightResolver:
         if self._tasks is None or order.client_order_id in self._watched:
             return
         self._watched.add(order.client_order_id)
-        log.info("inflight.watching", client_order_id=order.client_order_id, cause=cause)
-        self._tasks.create_task(self._resolve(order.intent), name=f"inflight/{order.client_order_id}")
+        self._tasks.create_task(self._resolve(order.intent, cause), name=f"inflight/{order.client_order_id}")
 
-    async def _resolve(self, intent: OrderIntent) -> None:
+    async def _resolve(self, intent: OrderIntent, cause: str) -> None:
         started, started_ms = self._clock.monotonic(), self._clock.now_ms()
         not_found = questions = 0
         try:
@@ -64,6 +63,7 @@ class InflightResolver:
                 if await self._orders.wait(intent.instrument, lambda: self._settled(intent), pause):
                     return
                 questions += 1
+                log.info("inflight.asking", client_order_id=intent.client_order_id, cause=cause, question=questions)
                 if questions == ALARM_AFTER_QUESTIONS:
                     text = f"{intent.instrument}: the outcome of {intent.leg} {intent.client_order_id} is still unknown"
                     self._notifier.notify(Level.CRITICAL, text)

@@ -9,6 +9,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 
 import structlog
 
@@ -90,8 +91,8 @@ class WaveProcessor:
                 denied = Denied(reason=Reason.ALREADY_SEEN, detail="this signal was handled before")
                 legs[index] = Leg(signal=signal, state=LegState.REFUSED, denied=denied)
             self._seen.add(key)
-        first = min((s.id for s in batch.signals), default="empty")
-        wave_id = WaveId(f"{batch.source}/{batch.received_ms}/{first}")
+        first = min((s.id for s in batch.signals), default="")
+        wave_id = WaveId(f"{batch.source}-{batch.received_ms}-{sha256(first.encode()).hexdigest()[:4]}")
         wave = Wave(
             id=wave_id,
             source=batch.source,

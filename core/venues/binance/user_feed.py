@@ -24,9 +24,10 @@ _ORDER = msgspec.json.Decoder(OrderTradeUpdate)
 _ALGO = msgspec.json.Decoder(AlgoEvent)
 _ACCOUNT = msgspec.json.Decoder(AccountEvent)
 
-_SILENT = frozenset({"TRADE_LITE"})
-"""Known and of no use to us: an early notice without totals, its trade is told again in full."""
-_WORTH_A_LINE = frozenset({"MARGIN_CALL", "ACCOUNT_CONFIG_UPDATE", "CONDITIONAL_ORDER_TRIGGER_REJECT"})
+_SILENT = frozenset({"TRADE_LITE", "ACCOUNT_CONFIG_UPDATE"})
+"""Known and of no use to us: an early notice without totals, whose trade is told again in full; and the echo of leverage
+changes, which are acknowledged on REST."""
+_WORTH_A_LINE = frozenset({"MARGIN_CALL", "CONDITIONAL_ORDER_TRIGGER_REJECT"})
 
 
 class UserFrames:
