@@ -28,7 +28,7 @@ def show_waves(
     None outside dry run."""
     for report in reports:
         table = Table(title=f"Wave {report.wave_id}", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        for name in ("signal", "instrument"):
+        for name in ("signal", "symbol"):
             table.add_column(name, overflow="fold")
         for name in ("side", "verdict"):
             table.add_column(name, no_wrap=True)

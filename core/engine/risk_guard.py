@@ -81,7 +81,8 @@ class RiskGuard:
         if state is self._standing.state and reason == self._standing.reason:
             return
         self._standing = Standing(state=state, reason=reason, author=author)
-        say = log.info if state is TradingState.ACTIVE else log.warning
+        expected = state is TradingState.ACTIVE or (author == "breakwater" and state is TradingState.REDUCING)
+        say = log.info if expected else log.warning
         say("risk.trading_state", state=state.value, reason=reason, author=author)
         value = json.dumps({"state": state.value, "reason": reason, "author": author})
         self._journal.append_nowait([StateRecord(key=_STATE_KEY, value=value, time_ms=self._clock.now_ms())])
