@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -241,16 +241,12 @@ class Orchestrator:
 
     async def _until_live(self, engine: Engine) -> None:
         """Each stream signals ready only after its venue was reconciled; a venue that is late is off until then."""
-        waits = {v: asyncio.create_task(s.wait_live(), name=f"live/{v}") for v, s in engine.streams.items()}
         try:
-            await self._or_stop(asyncio.wait(waits.values(), timeout=STREAMS_READY_SECONDS))
-            for venue, wait in waits.items():
-                if not wait.done():
-                    log.error("stream.not_live", venue=venue, waited_s=STREAMS_READY_SECONDS)
-        finally:
-            for wait in waits.values():
-                wait.cancel()
-            await asyncio.gather(*waits.values(), return_exceptions=True)
+            async with asyncio.timeout(STREAMS_READY_SECONDS):
+                await self._or_stop(asyncio.gather(*(stream.wait_live() for stream in engine.streams.values())))
+        except TimeoutError:
+            late = sorted(venue for venue, stream in engine.streams.items() if stream.live_since_ms is None)
+            log.error("stream.not_live", venues=late, waited_s=STREAMS_READY_SECONDS)  # noqa: TRY400 - no news in a trace
 
     async def _until_protected(self, engine: Engine) -> None:
         deadline = self._clock.monotonic() + PROTECTED_AT_START_SECONDS
@@ -322,15 +318,20 @@ class Orchestrator:
 
         return start
 
-    async def _or_stop(self, work: Coroutine[Any, Any, Any]) -> None:
+    async def _or_stop(self, work: Awaitable[Any]) -> None:
         """Wait for `work`, or until the daemon is told to stop."""
-        tasks = [asyncio.create_task(work, name="awaited"), asyncio.create_task(self.stop.wait(), name="stop-asked")]
-        try:
+
+        async def wait() -> None:
+            await work
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(wait(), name="awaited"), group.create_task(self._asked(), name="stop-asked")]
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _asked(self) -> None:
+        await self.stop.wait()
 
     async def _watch_kill_file(self, engine: Engine) -> None:
         """HALTED while DATA_DIR/KILL exists (DESIGN §3.15)."""

@@ -37,18 +37,14 @@ class Bookkeeper:
         """
         if not records:
             return
-        write = asyncio.ensure_future(self._journal.append(records))
-        if wait_seconds is None:
-            await write
-            return
-        done, _ = await asyncio.wait([write], timeout=wait_seconds)
-        if not done:
-            write.cancel()  # giving up the wait leaves the records queued: they are stored when that is possible
-            log.warning("journal.slow", waited_ms=round(wait_seconds * 1000), records=len(records))
-            return
         try:
-            write.result()
+            async with asyncio.timeout(wait_seconds):
+                await self._journal.append(records)
+        except TimeoutError:  # giving up the wait leaves the records queued: they are stored when that is possible
+            log.warning("journal.slow", waited_ms=round((wait_seconds or 0) * 1000), records=len(records))
         except JournalUnwritable as error:
+            if wait_seconds is None:
+                raise
             log.error("journal.unwritable", records=len(records), error=str(error))  # noqa: TRY400 - no news in a trace
             self.soon(records)
 

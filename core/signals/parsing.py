@@ -1,4 +1,4 @@
-"""One signal of the outside world -> `Signal`, or `Unusable` with the reason. Nothing missing is ever defaulted (SIG-09)."""
+"""A signal of the outside world -> `Signal`, or `Unusable` with the reason. Nothing missing is ever defaulted (SIG-09)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _EPOCH_MS_FROM = 100_000_000_000
 """An epoch below this is in seconds (it would be the year 1973 in ms)."""
 
 
-class _Unusable(Exception):  # noqa: N818 - control flow inside this module
+class _Unusable(Exception):
     def __init__(self, reason: Reason, detail: str) -> None:
         self.reason, self.detail = reason, detail
         super().__init__(detail)
@@ -95,7 +95,7 @@ class SignalReader:
             return self.default_venue
         if len(self.venues) == 1:
             return self.venues[0]
-        _refuse(Reason.VENUE_MISSING, "it names no venue, and several are configured (DEFAULT_EXCHANGE)")
+        raise _Unusable(Reason.VENUE_MISSING, "it names no venue, and several are configured (DEFAULT_EXCHANGE)")
 
     def _unusable(self, raw: Mapping[str, Any], reason: Reason, detail: str) -> Unusable:
         return Unusable(

@@ -1,7 +1,7 @@
 """The pushed form of the signal server: log in, one snapshot, then `signal` frames; a wave is what arrives together.
 
-Liveness is judged by a watchdog beside the reader, never inside it (SIG-12): the server's heartbeat comes every 30 s, and
-90 s without any frame end the connection. In this form the client sends no WebSocket pings.
+Liveness is judged by a watchdog around the reader, never inside it (SIG-12): the server's heartbeat comes every 30 s,
+and 90 s without any frame end the connection. In this form the client sends no WebSocket pings.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class PushedWaves:
                 await self._session()
                 failures = 0
             except LoginRefused as error:
-                log.error("signals.login_refused", error=str(error), retry_s=REFUSED_SECONDS)
+                log.error("signals.login_refused", error=str(error), retry_s=REFUSED_SECONDS)  # noqa: TRY400 - no news in a trace
                 await asyncio.sleep(REFUSED_SECONDS)
                 continue
             except (BreakwaterError, TimeoutError) as error:

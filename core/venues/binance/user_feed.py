@@ -25,8 +25,8 @@ _ALGO = msgspec.json.Decoder(AlgoEvent)
 _ACCOUNT = msgspec.json.Decoder(AccountEvent)
 
 _SILENT = frozenset({"TRADE_LITE", "ACCOUNT_CONFIG_UPDATE"})
-"""Known and of no use to us: an early notice without totals, whose trade is told again in full; and the echo of leverage
-changes, which are acknowledged on REST."""
+"""Known and of no use to us: an early notice without totals, whose trade is told again in full; and the echo of
+leverage changes, which are acknowledged on REST."""
 _WORTH_A_LINE = frozenset({"MARGIN_CALL", "CONDITIONAL_ORDER_TRIGGER_REJECT"})
 
 

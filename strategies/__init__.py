@@ -1,0 +1,1 @@
+"""Strategies: signals from candles. They see `core.domain` only."""
