@@ -70,6 +70,8 @@ class Closer:
                 break
             order = self._working_close(position) or await self._send(position, leg)
             await self._orders.wait(instrument, partial(self._decided, order), ANSWER_SECONDS)
+            if self._found_nothing(order):  # the venue is being read again; until then a repeat could only be refused
+                await self._orders.wait(instrument, partial(self._flat, instrument), ANSWER_SECONDS)
         log.info("close.done", instrument=str(instrument), tries=tries)
 
     async def _send(self, position: Position, leg: Leg) -> OrderIntent:
@@ -95,6 +97,10 @@ class Closer:
             if order.intent.leg in (Leg.FLATTEN, Leg.CLOSE) and not order.ended:
                 return order.intent
         return None
+
+    def _found_nothing(self, intent: OrderIntent) -> bool:
+        rejection = self._orders.rejection(intent.client_order_id)
+        return rejection is not None and rejection.nothing_to_reduce
 
     def _decided(self, intent: OrderIntent) -> bool:
         order = self._orders.state.order(intent.client_order_id)

@@ -102,7 +102,9 @@ class OrderManager:
                 self.apply(reports)
             except Exception as error:  # swallow: a report we cannot handle must not stop the ones behind it (UDS-02)
                 log.exception("orders.report_failed", reports=len(reports))
+                self.counts["failed_reports"] += 1
                 self._broken(f"a venue report could not be applied: {error!r}")
+                self._publish([self._inconsistent(i, f"a report failed: {error!r}") for i in _instruments(reports)])
             finally:
                 self._queue.task_done()
 
@@ -355,6 +357,11 @@ class OrderManager:
             source=Source.REST,
             detail=detail,
         )
+
+
+def _instruments(reports: Sequence[Report]) -> list[InstrumentId]:
+    """Those that reports speak of, each once, in order."""
+    return list(dict.fromkeys(r.instrument for r in reports if not isinstance(r, BalanceReport)))
 
 
 def _nobody_resolves(order: Order, cause: str) -> None:

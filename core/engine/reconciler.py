@@ -39,6 +39,8 @@ log = structlog.get_logger(__name__)
 
 PERIOD_SECONDS = 45.0
 """Below the 60 s after which a balance or position counts as stale."""
+PAUSE_SECONDS = 5.0
+"""After a run: what reconciliation cannot put right asks for it again at once, and must not hammer the venue."""
 SECOND_READING_SECONDS = 1.0
 """Between two readings that must agree before something is booked as done elsewhere."""
 TRADES_LOOK_BACK_MS = 60_000
@@ -86,6 +88,7 @@ class Reconciler:
                     await self.reconcile(venue)
                 except VenueError as error:
                     log.warning("reconcile.failed", venue=venue, error=str(error))
+            await asyncio.sleep(PAUSE_SECONDS)
 
     def ask(self, venue: VenueName) -> None:
         """Reconcile this venue soon."""

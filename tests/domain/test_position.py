@@ -30,6 +30,7 @@ def close_fill(position: Position, amount: Decimal | int, at: int, venue_time_ms
     return reduce(position, a_fill(intent, at=at, fee=1, venue_time_ms=venue_time_ms))
 
 
+@pytest.mark.failure("POS-12")
 @given(st.sampled_from(Side), trades, st.data())
 def test_closing_fills_end_at_exactly_zero_and_the_result_is_what_the_fills_say(
     side: Side, entries: list[tuple[int, int]], data: st.DataObject

@@ -15,6 +15,7 @@ ticks = st.integers(-1, 8).map(lambda places: Decimal(1).scaleb(-places))
 percents = st.decimals(min_value=Decimal("0.01"), max_value=50, places=2)
 
 
+@pytest.mark.failure("STP-03")
 @given(sides, ticks, percents, st.integers(3, 10**7), st.integers(0, 9))
 def test_a_stop_is_on_the_losing_side_of_the_fill_and_on_the_tick(
     side: Side, tick: Decimal, percent: Decimal, ticks_high: int, tenths: int

@@ -1,0 +1,95 @@
+"""One close at a time for a position, repeated until it is gone, and never a second order beside a living one."""
+
+import asyncio
+from itertools import pairwise
+
+from core.domain.ids import Leg
+from core.domain.order import OrderIntent
+from core.engine.ports import Outcome, Rejected
+from tests.builders import BTC, an_intent
+from tests.engine.bench import Bench, a_bench
+
+
+async def opened(bench: Bench) -> None:
+    await bench.enter(an_intent())
+    await bench.settle()
+
+
+async def test_two_closes_at_once_send_one_order_and_both_end_flat() -> None:
+    async with a_bench(latency=0.2) as bench:
+        await opened(bench)
+        await bench.settle(1)
+        await asyncio.gather(bench.closer.flatten(BTC, "first"), bench.closer.flatten(BTC, "second"))
+        assert len(bench.venue.only(Leg.FLATTEN)) == 1
+        assert bench.state.position(BTC) is None
+
+
+async def test_closing_is_marked_before_anything_is_awaited() -> None:
+    async with a_bench() as bench:
+        await opened(bench)
+        close = asyncio.ensure_future(bench.closer.flatten(BTC, "test"))
+        await asyncio.sleep(0)
+        assert bench.closer.closing(BTC)
+        await close
+        assert not bench.closer.closing(BTC)
+
+
+async def test_closing_what_is_not_open_sends_nothing() -> None:
+    async with a_bench() as bench:
+        await bench.closer.flatten(BTC, "test")
+        assert bench.venue.sent == []
+
+
+async def test_a_refused_close_is_sent_again_under_the_next_id() -> None:
+    async with a_bench() as bench:
+        await opened(bench)
+        bench.venue.script(Leg.FLATTEN, bench.venue.reject())
+        await bench.closer.flatten(BTC, "test")
+        first, second = bench.venue.only(Leg.FLATTEN)
+        assert (first.attempt, second.attempt) == (0, 1)
+        assert first.client_order_id != second.client_order_id
+        assert [first.reduce_only, second.reduce_only] == [True, True]
+
+
+async def test_people_are_called_when_two_attempts_fail_and_it_goes_on_slowly() -> None:
+    async with a_bench() as bench:
+        await opened(bench)
+        bench.venue.script(Leg.FLATTEN, *[bench.venue.reject()] * 4)
+        await bench.closer.flatten(BTC, "test")
+        times = bench.venue.sent_at[-3:]
+        assert [round(b - a, 1) for a, b in pairwise(times)] == [5.0, 5.0]
+        assert len(bench.notifier.critical()) == 1
+        assert bench.state.position(BTC) is None
+
+
+async def test_a_position_the_venue_no_longer_has_is_read_again_and_booked_closed_without_a_loop() -> None:
+    async with a_bench() as bench:
+        await opened(bench)
+        bench.venue.positions_held.clear()  # closed by somebody else, and nobody told us
+
+        async def nothing(intent: OrderIntent) -> Outcome:
+            return Rejected(code="-2022", detail="reduce only rejected", nothing_to_reduce=True)
+
+        bench.venue.always(Leg.FLATTEN, nothing)
+        async with asyncio.timeout(10):
+            await bench.closer.flatten(BTC, "test")
+        assert bench.state.position(BTC) is None
+        assert len(bench.venue.only(Leg.FLATTEN)) == 1
+        assert bench.reconciler.discrepancies["position"] == 1
+
+
+async def test_a_partial_close_is_followed_by_a_close_of_the_rest() -> None:
+    async with a_bench() as bench:
+        await bench.enter(an_intent(amount=3))
+        await bench.settle()
+
+        async def half(intent: OrderIntent) -> Outcome:
+            order = bench.venue._register(intent, bench.order(an_intent(amount=3)).status)
+            await bench.venue.trade(order, intent.quantity - 1)
+            await bench.venue.end(order, type(order.status).EXPIRED)
+            return await bench.venue.lose_request(intent)
+
+        bench.venue.script(Leg.FLATTEN, half)
+        await bench.closer.flatten(BTC, "test")
+        assert [order.quantity for order in bench.venue.only(Leg.FLATTEN)] == [3, 1]
+        assert not bench.venue.positions_held[BTC]

@@ -1,0 +1,162 @@
+"""An unknown outcome is resolved by asking, at growing intervals, and by nothing else."""
+
+from decimal import Decimal
+from itertools import pairwise
+
+import pytest
+
+from core.domain.ids import Leg, VenueName
+from core.domain.order import OrderIntent, OrderStatus
+from core.engine.ports import Outcome, Unknown
+from core.errors import Unreachable
+from tests.builders import BTC, a_fill, an_intent
+from tests.engine.bench import Bench, a_bench
+
+S = OrderStatus
+DOWN = Unreachable(VenueName.BINANCE, "no route")
+
+
+async def send_unknown(bench: Bench, *, executed: bool) -> OrderIntent:
+    intent = an_intent()
+    bench.venue.tells = False
+    bench.venue.script(Leg.ENTRY, bench.venue.lose_answer if executed else bench.venue.lose_request)
+    await bench.enter(intent)
+    return intent
+
+
+async def test_an_executed_order_whose_answer_was_lost_is_found_and_its_trades_are_fetched() -> None:
+    async with a_bench() as bench:
+        intent = await send_unknown(bench, executed=True)
+        await bench.settle(1)
+        assert bench.order(intent).status is S.FILLED
+        assert bench.position().quantity == 1
+        assert bench.inflight.unresolved == set()
+        assert bench.venue.only(Leg.ENTRY) == [intent]
+
+
+async def test_the_stream_answers_before_any_question_is_asked() -> None:
+    async with a_bench() as bench:
+        bench.venue.script(Leg.ENTRY, bench.venue.lose_answer)
+        await bench.enter(an_intent())
+        await bench.settle(5)
+        assert bench.venue.asked == []
+        assert bench.position().quantity == 1
+
+
+async def test_an_order_that_never_arrived_is_absent_only_after_the_consistency_delay() -> None:
+    async with a_bench() as bench:
+        intent = await send_unknown(bench, executed=False)
+        await bench.settle(4.9)
+        assert bench.order(intent).status is S.IN_FLIGHT
+        assert bench.risk.reserved(BTC)
+        assert len(bench.venue.asked) >= 2
+        await bench.settle(5)
+        assert bench.order(intent).status is S.ABSENT
+        assert not bench.risk.reserved(BTC)
+        assert "fills" in bench.venue.reads
+
+
+async def test_questions_come_at_growing_intervals_and_nothing_is_ever_sent_again() -> None:
+    async with a_bench() as bench:
+        intent = await send_unknown(bench, executed=False)
+        bench.venue.error = DOWN
+        await bench.settle(120)
+        times = [at for at, _ in bench.venue.asked]
+        gaps = [round(b - a, 3) for a, b in pairwise(times)]
+        assert gaps == sorted(gaps)
+        assert gaps[-1] == 10
+        assert bench.order(intent).status is S.IN_FLIGHT
+        assert bench.venue.sent == [intent]
+        assert len(bench.notifier.critical()) == 1
+
+
+async def test_a_venue_that_fails_while_trades_are_compared_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The look-up of trades failing once used to end the resolver, and the daemon with it."""
+    async with a_bench() as bench:
+        intent = await send_unknown(bench, executed=False)
+        failures = [DOWN]
+        fills = bench.venue.fills
+
+        async def fail_once(*args):  # type: ignore[no-untyped-def]
+            if failures:
+                raise failures.pop()
+            return await fills(*args)
+
+        monkeypatch.setattr(bench.venue, "fills", fail_once)
+        await bench.settle(30)
+        assert failures == []
+        assert bench.order(intent).status is S.ABSENT
+
+
+async def test_an_order_is_not_absent_while_a_trade_of_nobody_could_be_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with a_bench() as bench:
+        intent = await send_unknown(bench, executed=True)
+        await bench.settle()
+        hidden = bench.venue.orders.pop(intent.client_order_id)  # ended ids may be forgotten by the venue
+
+        async def trades(*_: object):  # type: ignore[no-untyped-def]
+            return [a_fill(intent, client_id="", venue_order_id=hidden.venue_order_id)]
+
+        monkeypatch.setattr(bench.venue, "fills", trades)
+        await bench.settle(60)
+        assert bench.order(intent).status is S.IN_FLIGHT
+        assert bench.risk.reserved(BTC)
+
+
+async def test_a_venue_that_finds_the_order_late_revives_it_and_its_reservation() -> None:
+    async with a_bench() as bench:
+        intent = await send_unknown(bench, executed=False)
+        await bench.settle(10)
+        assert not bench.risk.reserved(BTC)
+        bench.venue.tells = True
+        order = bench.venue._register(intent, S.ACCEPTED)
+        await bench.venue.end(order, S.ACCEPTED)
+        await bench.settle()
+        assert bench.risk.reserved(BTC)
+        await bench.venue.trade(order, Decimal(1))
+        await bench.settle()
+        assert bench.position().quantity == 1
+        assert not bench.risk.reserved(BTC)
+        assert len(bench.venue.working_stops()) == 1
+
+
+async def test_watching_twice_is_watching_once() -> None:
+    async with a_bench() as bench:
+        intent = await send_unknown(bench, executed=False)
+        await bench.settle(0.1)
+        bench.inflight.watch(bench.order(intent), "again")
+        await bench.settle(0.3)
+        assert len(bench.venue.asked) == 1
+
+
+@pytest.mark.parametrize("executed", [True, False])
+@pytest.mark.parametrize("leg", [Leg.ENTRY, Leg.STOP])
+async def test_no_lost_answer_ends_in_a_second_order_or_a_naked_position(leg: Leg, executed: bool) -> None:
+    async with a_bench(latency=0.1) as bench:
+        lost = bench.venue.lose_answer if executed else bench.venue.lose_request
+        bench.venue.script(leg, lost)
+        await bench.enter(an_intent())
+        await bench.settle(60)
+        assert len(bench.venue.only(Leg.ENTRY)) == 1
+        held = bench.venue.positions_held.get(BTC, Decimal(0))
+        protected = [stop for stop in bench.venue.working_stops() if stop.intent.quantity == held]
+        assert len(protected) == (1 if held else 0)
+        assert len(bench.venue.working_stops()) == len(protected)
+
+
+async def test_an_unknown_close_is_waited_for_and_not_sent_twice() -> None:
+    async with a_bench() as bench:
+        await bench.enter(an_intent())
+        await bench.settle()
+
+        async def late(intent: OrderIntent) -> Outcome:
+            await bench.venue.execute(intent)
+            return Unknown(cause="time-out")
+
+        bench.venue.tells = False
+        bench.venue.script(Leg.FLATTEN, late)
+        await bench.closer.flatten(BTC, "test")
+        assert len(bench.venue.only(Leg.FLATTEN)) == 1
+        assert bench.state.position(BTC) is None

@@ -1,0 +1,250 @@
+"""The venue is the truth, but only what it says twice; what it does not say proves nothing."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from core.domain.ids import Leg, VenueName
+from core.domain.order import OrderStatus
+from core.domain.signal import Side
+from core.errors import Unreachable, VenueError
+from tests.builders import (
+    BTC,
+    NOW_MS,
+    a_mass_status,
+    a_position_report,
+    a_status,
+    an_instrument,
+    an_instrument_id,
+    an_intent,
+)
+from tests.engine.bench import BINANCE, Bench, a_bench
+from tests.fakes.scripted_venue import Resting
+
+S = OrderStatus
+TWIN = an_instrument_id(venue=VenueName.BYBIT)
+
+
+async def opened(bench: Bench) -> None:
+    await bench.enter(an_intent())
+    await bench.settle()
+
+
+async def leftover_stop(bench: Bench) -> Resting:
+    """A stop of ours that rests beside no position, although its cancel was asked for once."""
+    await opened(bench)
+    (stop,) = bench.venue.working_stops()
+    bench.venue.cancel_answers.append(await bench.venue.reject("-2011")(stop.intent))
+    await bench.closer.flatten(BTC, "test")
+    await bench.settle()
+    bench.venue.cancelled.clear()
+    assert bench.venue.working_stops() == [stop]
+    return stop
+
+
+async def test_a_picture_that_agrees_changes_and_sends_nothing() -> None:
+    async with a_bench() as bench:
+        await opened(bench)
+        sent, orders, position = list(bench.venue.sent), bench.state.all_live_orders(), bench.position()
+        for _ in range(3):
+            await bench.reconciler.reconcile(BINANCE)
+            await bench.settle(1)
+        assert (bench.venue.sent, bench.state.all_live_orders(), bench.position()) == (sent, orders, position)
+        assert bench.reconciler.discrepancies == {}
+
+
+async def test_a_read_that_fails_concludes_nothing() -> None:
+    async with a_bench() as bench:
+        await opened(bench)
+        bench.venue.error = Unreachable(BINANCE, "no route")
+        with pytest.raises(VenueError):
+            await bench.reconciler.reconcile(BINANCE)
+        assert bench.protection.covered(BTC)
+        assert bench.venue.cancelled == []
+        assert BINANCE not in bench.reconciler.last_ms
+
+
+async def test_one_empty_answer_deletes_nothing() -> None:
+    async with a_bench() as bench:
+        await opened(bench)
+        before = bench.position()
+        bench.venue.mass_statuses.append(a_mass_status())
+        await bench.reconciler.reconcile(BINANCE)
+        await bench.settle()
+        assert bench.position() is before
+        assert bench.protection.covered(BTC)
+        assert bench.venue.cancelled == []
+        assert len(bench.venue.sent) == 2
+
+
+async def test_a_position_gone_in_two_readings_is_booked_closed_without_an_invented_price() -> None:
+    async with a_bench() as bench:
+        await opened(bench)
+        bench.venue.positions_held.clear()
+        await bench.reconciler.reconcile(BINANCE)
+        await bench.settle()
+        assert bench.state.position(BTC) is None
+        assert bench.reconciler.discrepancies == {"position": 1}
+        assert bench.venue.working_stops() == []  # its stop went with it
+        assert bench.venue.only(Leg.FLATTEN) == []
+
+
+async def test_a_position_somebody_else_opened_is_taken_over_and_protected() -> None:
+    async with a_bench() as bench:
+        bench.venue.positions_held[BTC] = Decimal(-2)
+        await bench.reconciler.reconcile(BINANCE)
+        await bench.settle()
+        assert (bench.position().side, bench.position().quantity) == (Side.SELL, 2)
+        (stop,) = bench.venue.working_stops()
+        assert (stop.intent.side, stop.intent.quantity, stop.intent.trigger_price) == (Side.BUY, 2, 102)
+
+
+async def test_two_readings_that_differ_change_nothing() -> None:
+    async with a_bench() as bench:
+        bench.venue.mass_statuses.append(a_mass_status(positions=(a_position_report(amount=5),)))
+        bench.venue.positions_held[BTC] = Decimal(3)
+        await bench.reconciler.reconcile(BINANCE)
+        assert bench.state.position(BTC) is None
+
+
+async def test_a_position_that_grew_elsewhere_gets_a_stop_of_its_new_size() -> None:
+    async with a_bench() as bench:
+        await opened(bench)
+        bench.venue.positions_held[BTC] = Decimal(4)
+        await bench.reconciler.reconcile(BINANCE)
+        await bench.settle()
+        (stop,) = bench.venue.working_stops()
+        assert stop.intent.quantity == bench.position().quantity == 4
+
+
+async def test_trades_missed_in_a_gap_explain_a_difference_and_are_booked_once() -> None:
+    async with a_bench() as bench:
+        await opened(bench)
+        (stop,) = bench.venue.working_stops()
+        bench.venue.tells = False
+        bench.venue.price = Decimal(98)
+        await bench.venue.fire(stop)
+        await bench.reconciler.reconcile(BINANCE)
+        await bench.settle(2)
+        assert bench.state.position(BTC) is None
+        closed = bench.state.last_closed(BTC)
+        assert closed is not None
+        assert closed.realized == -2
+        assert "position" not in bench.reconciler.discrepancies
+
+
+async def test_a_stop_the_venue_lost_is_replaced() -> None:
+    async with a_bench() as bench:
+        await opened(bench)
+        (stop,) = bench.venue.working_stops()
+        del bench.venue.orders[stop.intent.client_order_id]
+        await bench.reconciler.reconcile(BINANCE)
+        await bench.settle()
+        assert len(bench.venue.working_stops()) == 1
+        assert bench.protection.covered(BTC)
+
+
+async def test_a_stop_missing_from_the_list_but_known_by_its_id_stays() -> None:
+    async with a_bench() as bench:
+        await opened(bench)
+        held = (a_position_report(),)
+        bench.venue.mass_statuses.append(a_mass_status(positions=held))
+        await bench.reconciler.reconcile(BINANCE)
+        await bench.settle()
+        assert len(bench.sent_stops()) == 1
+        assert bench.protection.covered(BTC)
+
+
+@pytest.mark.failure("STP-15")
+async def test_an_orphan_is_cancelled_only_in_the_second_run_that_sees_it() -> None:
+    async with a_bench() as bench:
+        stop = await leftover_stop(bench)
+        await bench.reconciler.reconcile(BINANCE)
+        assert bench.venue.cancelled == []
+        await bench.reconciler.reconcile(BINANCE)
+        assert bench.venue.cancelled == [stop.intent.client_order_id]
+        assert bench.reconciler.discrepancies["orphan"] == 1
+
+
+@pytest.mark.failure("STP-15")
+async def test_a_young_orphan_and_one_whose_symbol_is_held_there_are_left_alone() -> None:
+    async with a_bench() as bench:
+        stop = await leftover_stop(bench)
+        report = bench.venue._status(stop)
+        young = replace(report, venue_time_ms=NOW_MS - 9_999)
+        old = replace(report, venue_time_ms=NOW_MS - 10_001)
+        held = a_position_report(amount=-1)
+        for orders, positions in (((young,), ()), ((young,), ()), ((old,), (held,)), ((old,), (held,))):
+            bench.venue.mass_statuses.append(a_mass_status(orders=orders, positions=positions))
+            await bench.reconciler.reconcile(BINANCE)
+        assert bench.venue.cancelled == []
+
+
+@pytest.mark.failure("STP-15")
+@pytest.mark.parametrize("side", list(Side))
+async def test_an_empty_or_failed_read_deletes_no_stop_long_or_short(side: Side) -> None:
+    async with a_bench() as bench:
+        await bench.enter(an_intent(side=side))
+        await bench.settle()
+        for _ in range(3):
+            resting = tuple(bench.venue._status(stop) for stop in bench.venue.working_stops())
+            bench.venue.mass_statuses.append(a_mass_status(orders=resting, requested_ms=NOW_MS + 60_000))
+            await bench.reconciler.reconcile(BINANCE)
+            bench.venue.error = Unreachable(BINANCE, "no route")
+            with pytest.raises(VenueError):
+                await bench.reconciler.reconcile(BINANCE)
+            bench.venue.error = None
+        assert bench.venue.cancelled == []
+        assert bench.protection.covered(BTC)
+
+
+async def test_an_orphan_on_one_venue_is_remembered_while_another_venue_is_reconciled() -> None:
+    async with a_bench(instruments=[an_instrument(BTC), an_instrument(TWIN)]) as bench:
+        stop = await leftover_stop(bench)
+        await bench.reconciler.reconcile(BINANCE)
+        await bench.reconciler.reconcile(VenueName.BYBIT)
+        await bench.reconciler.reconcile(BINANCE)
+        assert bench.venue.cancelled == [stop.intent.client_order_id]
+
+
+async def test_foreign_orders_are_never_cancelled() -> None:
+    async with a_bench() as bench:
+        foreign = a_status(an_intent(leg=Leg.STOP, client_id="web_1", trigger=90), venue_time_ms=NOW_MS - 100_000)
+        for _ in range(3):
+            bench.venue.mass_statuses.append(a_mass_status(orders=(foreign,)))
+            await bench.reconciler.reconcile(BINANCE)
+        assert bench.venue.cancelled == []
+
+
+async def test_orders_in_flight_explain_a_difference_for_as_long_as_they_are_unresolved() -> None:
+    async with a_bench() as bench:
+        bench.venue.tells = False
+        bench.venue.script(Leg.ENTRY, bench.venue.lose_answer)
+        await bench.enter(an_intent())
+        await bench.settle(0.1)
+        await bench.reconciler.reconcile(BINANCE)
+        await bench.settle(2)
+        assert bench.position().id == an_intent().position_id
+        assert "position" not in bench.reconciler.discrepancies
+
+
+async def test_it_runs_by_itself_every_45_seconds_and_at_once_when_asked() -> None:
+    async with a_bench() as bench:
+        await bench.settle(46)
+        assert bench.venue.reads.count("mass_status") == 1
+        await bench.settle(10)
+        bench.reconciler.ask(BINANCE)
+        await bench.settle(0.1)
+        assert bench.venue.reads.count("mass_status") == 2
+
+
+async def test_what_cannot_be_put_right_does_not_hammer_the_venue() -> None:
+    async with a_bench() as bench:
+        await opened(bench)
+        impossible = a_status(an_intent(), S.REJECTED)
+        for _ in range(100):
+            bench.venue.mass_statuses.append(a_mass_status(orders=(impossible,), positions=(a_position_report(),)))
+        bench.reconciler.ask(BINANCE)
+        await bench.settle(60)
+        assert bench.venue.reads.count("mass_status") <= 13
