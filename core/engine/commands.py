@@ -83,7 +83,7 @@ class Commands:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._closer.flatten(instrument, f"ordered by {author}", leg=Leg.CLOSE)
         except TimeoutError:
-            detail = f"not closed within {CLOSE_SECONDS:g} s; the daemon goes on trying"
+            detail = f"not closed within {CLOSE_SECONDS:g} s; its stop still stands, order the close again"
         await self._orders.wait(instrument, lambda: not self._orders.state.live_orders(instrument), LEFTOVER_SECONDS)
         flat, told = await self._ask(instrument)
         closed = self._orders.state.last_closed(instrument)

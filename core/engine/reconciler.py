@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
+from dataclasses import replace
 
 import structlog
 
 from core.clock import Clock
 from core.domain.events import Event, Inconsistent
 from core.domain.ids import ClientOrderId, InstrumentId, Leg, VenueName
-from core.domain.money import plain
+from core.domain.money import ZERO, Quantity, plain
 from core.domain.order import UNACKNOWLEDGED, Order, OrderStatus
 from core.domain.position import Position
 from core.domain.reconciliation import (
@@ -70,6 +70,7 @@ class Reconciler:
         self._asked = asyncio.Event()
         self._due: set[VenueName] = set()
         self._suspects: dict[VenueName, frozenset[ClientOrderId]] = {}
+        self._unlisted: dict[VenueName, frozenset[InstrumentId]] = {}
         self.last_ms: dict[VenueName, int] = {}
         self.discrepancies: Counter[str] = Counter()
 
@@ -111,6 +112,7 @@ class Reconciler:
             mismatches = self._mismatches(venue, status)
             if mismatches:
                 await self._settle(client, mismatches)
+            await self._forget_unlisted(venue, status)
             await self._sweep(venue, status)
             self._guard_everything(venue)
             self._prefetcher.confirmed(venue)
@@ -176,6 +178,26 @@ class Reconciler:
         if position is not None:
             self._orders.put_position(position)
 
+    async def _forget_unlisted(self, venue: VenueName, status: MassStatus) -> None:
+        """A venue lists no flat symbols, so a close missed in a gap would block its symbol for ever.
+
+        What neither we nor two runs in a row know of any more is flat.
+        """
+        state = self._orders.state
+        listed = {report.instrument for report in status.positions}
+        gone = {
+            report.instrument: report
+            for report in state.venue_positions()
+            if report.instrument.venue is venue
+            and report.quantity != ZERO
+            and report.instrument not in listed
+            and state.position(report.instrument) is None
+        }
+        agreed = [i for i in gone if i in self._unlisted.get(venue, ())]
+        self._unlisted[venue] = frozenset(gone)
+        await self._orders.take([replace(gone[i], quantity=Quantity(ZERO), entry_price=None) for i in agreed])
+        await self._orders.drained()
+
     async def _sweep(self, venue: VenueName, status: MassStatus) -> None:
         """Cancel stops that protect nothing: seen in two runs, old enough, and the venue flat there both times."""
         known: dict[ClientOrderId, Order] = {}
@@ -207,4 +229,4 @@ class Reconciler:
 
 
 def _held(report: OrderStatusReport, status: MassStatus) -> bool:
-    return any(p.instrument == report.instrument and p.quantity != Decimal(0) for p in status.positions)
+    return any(p.instrument == report.instrument and p.quantity != ZERO for p in status.positions)

@@ -1,4 +1,4 @@
-"""A signal of the outside world -> `Signal`, or `Unusable` with the reason. Nothing missing is ever defaulted (SIG-09)."""
+"""A signal of the outside world -> `Signal`, or `Unusable` with the reason. Nothing missing is defaulted (SIG-09)."""
 
 from __future__ import annotations
 

@@ -208,6 +208,20 @@ async def test_an_orphan_on_one_venue_is_remembered_while_another_venue_is_recon
         assert bench.venue.cancelled == [stop.intent.client_order_id]
 
 
+async def test_a_symbol_whose_close_was_missed_is_free_again_after_two_runs() -> None:
+    """The venue lists no flat symbols: without this the symbol stayed a duplicate position for ever."""
+    async with a_bench() as bench:
+        bench.orders.apply([a_position_report()])  # somebody's position, told by the stream; its end was lost in a gap
+        await bench.reconciler.reconcile(BINANCE)
+        told = bench.state.venue_position(BTC)
+        assert told is not None
+        assert told.quantity == 1
+        await bench.reconciler.reconcile(BINANCE)
+        told = bench.state.venue_position(BTC)
+        assert told is not None
+        assert told.quantity == 0
+
+
 async def test_foreign_orders_are_never_cancelled() -> None:
     async with a_bench() as bench:
         foreign = a_status(an_intent(leg=Leg.STOP, client_id="web_1", trigger=90), venue_time_ms=NOW_MS - 100_000)
