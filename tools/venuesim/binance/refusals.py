@@ -31,6 +31,7 @@ _CODES: dict[Refusal, tuple[int, tuple[object, ...]]] = {
     Refusal.TRIGGER_PRICE_MAX: (-4007, ()),
     Refusal.TRIGGER_PRICE_TICK: (-4014, ()),
     Refusal.MARKET_BOUND: (-4131, ()),
+    Refusal.CALLBACK_RATE: (-4132, ("sent",)),
     Refusal.ACTIVATION_PRICE: (-4135, ()),
     Refusal.POSITION_SIDE_MISMATCH: (-4061, ()),
     Refusal.REDUCE_ONLY_REJECTED: (-2022, ()),

@@ -9,7 +9,7 @@ from tools.venuesim.binance.errors import VenueError
 
 # The simulator's one account; published, so that any client can be pointed at it.
 API_KEY = "sim"
-API_SECRET = "sim"  # noqa: S105 - not a secret
+API_SECRET = "sim"
 
 DEFAULT_RECV_WINDOW_MS = 5_000
 MAX_RECV_WINDOW_MS = 60_000
