@@ -71,7 +71,8 @@ class MarketEndpoints:
             "/dapi/v1/exchangeInfo": self._empty_info,
         }
         table: Routes = {("GET", path): Route(call, Lane.MARKET) for path, call in calls.items()}
-        table["GET", "/sapi/v1/margin/allPairs"] = Route(lambda _: [], Lane.MARKET, Security.KEY)
+        for path in ("/sapi/v1/margin/allPairs", "/sapi/v1/margin/isolated/allPairs"):
+            table["GET", path] = Route(lambda _: [], Lane.MARKET, Security.KEY)
         return table
 
     def exchange_info(self, _: Params) -> object:
