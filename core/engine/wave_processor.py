@@ -243,9 +243,8 @@ class WaveProcessor:
         self._books.note("wave", {"wave_id": run.wave.id, **states})
         log.info("wave.done", **states, ms=run.stages.protected)
         self._notifier.notify(Level.INFO, f"wave of {len(report.legs)}: " + _sentence(states))
-        self._desk.forget(
-            leg.signal for leg in report.legs if not _is_repeat(leg)
-        )  # a repeat's entry is another wave's
+        # A repeated signal's entry belongs to the wave that brought it first.
+        self._desk.forget(leg.signal for leg in report.legs if not _is_repeat(leg))
         for listener in self._listeners:
             try:
                 listener(report)

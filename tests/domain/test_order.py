@@ -193,5 +193,12 @@ def test_average_price_is_weighted_by_quantity() -> None:
     assert order.average_price == 103
 
 
+def test_a_smaller_sum_told_later_takes_no_fill_back() -> None:
+    order = an_order(an_intent(amount=5), status=S.PARTIALLY_FILLED, reported_filled=3)
+    told = apply_status(order, a_status(order.intent, S.CANCELED, filled=1))
+    assert isinstance(told, Order)
+    assert (told.status, told.reported_filled) == (S.CANCELED, 3)
+
+
 def test_ended_is_what_can_hold_no_reservation() -> None:
     assert {S.FILLED, S.CANCELED, S.EXPIRED, S.REJECTED, S.ABSENT} == ENDED

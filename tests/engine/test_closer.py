@@ -93,3 +93,17 @@ async def test_a_partial_close_is_followed_by_a_close_of_the_rest() -> None:
         await bench.closer.flatten(BTC, "test")
         assert [order.quantity for order in bench.venue.only(Leg.FLATTEN)] == [3, 1]
         assert not bench.venue.positions_held[BTC]
+
+
+async def test_a_close_that_takes_long_is_waited_for_and_no_second_one_is_sent_beside_it() -> None:
+    async with a_bench() as bench:
+        await opened(bench)
+
+        async def slow(intent: OrderIntent) -> Outcome:
+            await bench.settle(20)
+            return await bench.venue.behave(intent)
+
+        bench.venue.script(Leg.FLATTEN, slow)
+        await bench.closer.flatten(BTC, "test")
+        assert len(bench.venue.only(Leg.FLATTEN)) == 1
+        assert bench.state.position(BTC) is None

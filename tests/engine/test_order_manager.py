@@ -15,7 +15,7 @@ from core.domain.signal import Side
 from core.engine.order_manager import OrderManager
 from core.engine.ports import Accepted, Outcome
 from core.engine.risk_guard import Approved
-from core.errors import JournalUnwritable
+from core.errors import JournalUnwritable, Unreachable
 from tests.builders import BTC, ETH, a_fill, a_position, a_position_report, a_status, an_intent, notional
 from tests.engine.bench import Bench, a_bench
 
@@ -269,6 +269,7 @@ async def test_a_report_that_breaks_does_not_hide_the_one_before_it(monkeypatch:
 
         monkeypatch.setattr(bench.state, "put_venue_position", explode)
         bench.venue.positions_held[BTC] = Decimal(1)
+        bench.venue.error = Unreachable(BTC.venue, "no route")  # so that no reading of the venue can make up for it
         await bench.orders.take([a_fill(intent), a_position_report()])
         await bench.settle()
         assert bench.risk.standing.state is TradingState.HALTED
@@ -314,3 +315,14 @@ async def test_nothing_can_be_submitted_before_the_order_manager_runs() -> None:
         idle = OrderManager(clients={}, state=bench.state, books=bench.orders._books, clock=bench.clock)
         with pytest.raises(RuntimeError, match="not running"):
             await idle.submit([bench.risk.approve_reducing(a_close())])
+
+
+async def test_reasons_of_rejections_are_kept_for_a_bounded_number_of_orders(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.engine.order_manager.REMEMBERED_ENDED_ORDERS", 3)
+    async with a_bench() as bench:
+        bench.venue.always(Leg.ENTRY, bench.venue.reject())
+        for key in "abcde":
+            await bench.enter(an_intent(key))
+            await bench.settle()
+        kept = [key for key in "abcde" if bench.orders.rejection(an_intent(key).client_order_id)]
+        assert kept == ["c", "d", "e"]
