@@ -1,7 +1,7 @@
 """Client order ids: valid on every venue, recomputable, distinct."""
 
 import re
-from itertools import islice, product
+from itertools import product
 
 import pytest
 
@@ -11,6 +11,7 @@ from tests.builders import an_instrument_id
 ANY_VENUE = re.compile(r"[A-Za-z0-9]{1,32}")
 
 
+@pytest.mark.failure("ORD-04")
 @pytest.mark.parametrize("signal", ["1", "ü\x00\x1f", "x" * 10_000, ""])
 def test_an_id_fits_every_venue_whatever_it_is_made_of(signal: str) -> None:
     made = client_order_id("account", signal, Leg.ENTRY, 0)
@@ -20,6 +21,7 @@ def test_an_id_fits_every_venue_whatever_it_is_made_of(signal: str) -> None:
     assert is_ours(made)
 
 
+@pytest.mark.failure("ORD-04")
 def test_the_same_intent_has_the_same_id_on_every_host_and_after_a_restart() -> None:
     # The text is fixed here: were it ever to change, a restart could not find the orders of the version before.
     assert client_order_id("binance/a", "s1", Leg.ENTRY, 0) == "bwradij75xsc6cgqrjjyoqswbxoiznb4"
@@ -36,9 +38,10 @@ def test_parts_cannot_run_into_each_other() -> None:
     assert client_order_id("ab", "c", Leg.ENTRY, 0) != client_order_id("a", "bc", Leg.ENTRY, 0)
 
 
-def test_a_hundred_thousand_different_intents_have_different_ids() -> None:
-    many = islice(product(("a", "b"), range(12_500), Leg), 100_000)
-    assert len({client_order_id(account, str(signal), leg, 0) for account, signal, leg in many}) == 100_000
+@pytest.mark.failure("ORD-04")
+def test_a_million_different_intents_have_different_ids() -> None:
+    many = product(("a", "b"), range(125_000), Leg)
+    assert len({client_order_id(account, str(signal), leg, 0) for account, signal, leg in many}) == 1_000_000
 
 
 @pytest.mark.parametrize("foreign", ["", "bw", "web_" + "a" * 28, "x" * 32, ID_PREFIX + "-" * 30, ID_PREFIX + "a" * 31])
