@@ -157,6 +157,9 @@ class Simulation:
     def call_later(self, delay_ms: float, action: Callable[[], None]) -> Timed:
         return self._timers.add(self._now + max(0.0, delay_ms), action)
 
+    def behind_ms(self) -> float:
+        return max(0.0, self._target - self._now)
+
     def rng(self, name: str) -> Random:
         return Random(f"{self.seed}/{name}")
 

@@ -183,6 +183,10 @@ class Host(Protocol):
 
     def call_later(self, delay_ms: float, action: Callable[[], None]) -> Timer: ...
 
+    def behind_ms(self) -> float:
+        """How far this moment lies behind the shell's clock: large while a jump of the clock is being carried out."""
+        ...
+
     def rng(self, name: str) -> Random:
         """A generator of its own for each name, fixed by the seed."""
         ...

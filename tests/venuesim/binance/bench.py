@@ -102,6 +102,9 @@ class Bench:
     def call_later(self, delay_ms: float, action: Callable[[], None]) -> Timed:
         return self.timers.add(self.clock_ms + delay_ms, action)
 
+    def behind_ms(self) -> float:
+        return 0.0
+
     def rng(self, name: str) -> Random:
         return Random(name)
 

@@ -32,6 +32,7 @@ TEXTS: dict[int, str] = {
     -1125: "This listenKey does not exist.",
     -1127: "More than {} hours between startTime and endTime.",
     -1130: "Data sent for parameter '{}' is not valid.",
+    -2010: "New order rejected.",
     -2011: "Unknown order sent.",
     -2013: "Order does not exist.",
     -2014: "API-key format invalid.",

@@ -16,6 +16,7 @@ from tools.venuesim.exchange.model import Depth
 from tools.venuesim.wire import Host
 
 SECOND_MS = 1_000
+LONG_JUMP_MS = 60_000
 # Kinds that speak when the market moves; the others speak every so many seconds.
 _WITH_MARKET = frozenset({"bookTicker", "trade", "aggTrade", "kline", "depth", "partialDepth"})
 _MARK_SECONDS = {"1s": 1, "3s": 3, None: 3}
@@ -102,7 +103,11 @@ class MarketStreams:
             self._wait_for_second()
 
     def _wait_for_second(self) -> None:
-        self._host.call_later(SECOND_MS - self._host.now_ms() % SECOND_MS, self._on_second)
+        behind_ms = self._host.behind_ms()
+        # Frames of the seconds a long jump of the clock skips would be old news by the thousand.
+        skipped_ms = int(behind_ms) if behind_ms > LONG_JUMP_MS else 0
+        delay_ms = skipped_ms + SECOND_MS - (self._host.now_ms() + skipped_ms) % SECOND_MS
+        self._host.call_later(delay_ms, self._on_second)
 
     def _on_second(self) -> None:
         by_clock = [subscription for subscription in self._by_name.values() if subscription.by_clock_s is not None]

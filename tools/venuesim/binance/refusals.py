@@ -58,6 +58,9 @@ _CODES: dict[Refusal, tuple[int, tuple[object, ...]]] = {
     Refusal.NO_PERMISSION: (-2015, ()),
 }
 
+_PRICED_CODES = {-4016: Refusal.PRICE_BAND_HIGH, -4024: Refusal.PRICE_BAND_LOW, -4164: Refusal.MIN_NOTIONAL}
+_REFUSED = -2010
+
 
 def translate(
     refused: Refused, exchange: Exchange, symbol: str | None, overrides: Mapping[Refusal, int] | None = None
@@ -67,8 +70,7 @@ def translate(
     if overrides and reason in overrides:
         return VenueError(overrides[reason])
     if reason is Refusal.INJECTED:
-        code = int(refused.code) if refused.code is not None else -1000
-        return VenueError(code, text=refused.detail or _plain_text(code))
+        return _injected(refused.code, exchange, symbol)
     if reason in _CODES:
         code, details = _CODES[reason]
         return VenueError(code, *details)
@@ -93,6 +95,11 @@ def _priced(reason: Refusal, exchange: Exchange, symbol: str) -> VenueError | No
             return None
 
 
-def _plain_text(code: int) -> str:
-    text = TEXTS.get(code, "")
-    return text if text and "{" not in text else "Rejected."
+def _injected(sent: int | str | None, exchange: Exchange, symbol: str | None) -> VenueError:
+    """A prescribed code with the venue's text. Without one -2010: a refusal that leaves nothing unknown."""
+    code = int(sent) if sent is not None and str(sent).lstrip("-").isdecimal() else _REFUSED
+    priced = _PRICED_CODES.get(code)
+    if priced is not None and symbol is not None and (error := _priced(priced, exchange, symbol)) is not None:
+        return error
+    text = TEXTS.get(code, TEXTS[_REFUSED])
+    return VenueError(code, text=text if "{" not in text else text.replace("{}", "?"))

@@ -56,6 +56,7 @@ _FAILED = frozenset({ConditionalStatus.REJECTED, ConditionalStatus.EXPIRED})
 _REASON_TEXT: dict[Refusal | Expiry, str] = {
     Refusal.REDUCE_ONLY_REJECTED: "Reduce Only reject",
     Refusal.INSUFFICIENT_MARGIN: "Margin is insufficient",
+    Refusal.INJECTED: "Unknown error",
 }
 _ENTRY_UNIT = Decimal("1E-11")
 
