@@ -49,12 +49,15 @@ class Endpoints(Protocol):
 
     def call(self, method: str, path: str, params: Params) -> object:
         """Runs an endpoint; raises `VenueError`."""
+        ...
 
     def lane_of(self, method: str, path: str) -> Lane:
         """What an endpoint is for."""
+        ...
 
     def check_key(self, key: str | None) -> None:
         """Raises -2014 or -2015."""
+        ...
 
 
 class ApiSocket:
