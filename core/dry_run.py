@@ -75,7 +75,6 @@ async def dry_run(settings: Settings) -> AsyncIterator[DryRun]:
             changes[f"{prefix}_API_KEY"] = "sim" if used else None
             changes[f"{prefix}_API_SECRET"] = "sim" if used else None
             changes[f"{prefix}_URL"] = urls.get(venue)
-            changes[f"{prefix}_WS_URL"] = None
             changes[f"{prefix}_TESTNET"] = None
         changes["OKX_PASSPHRASE"] = "sim" if "okx" in urls else None
         changes["PREFLIGHT_PROBE_ORDERS"] = "true"

@@ -38,7 +38,12 @@ class SizingSettings(Frozen):
     ] = 1
     margin_mode: Annotated[
         Annotated[Literal["keep", "isolated", "cross"], lower],
-        Setting("MARGIN_MODE", "margin mode; keep = as the account has it", "`keep`, `isolated` or `cross`"),
+        Setting(
+            "MARGIN_MODE",
+            "margin mode; keep = as the account has it",
+            "`keep`, `isolated` or `cross`",
+            effective=False,
+        ),
     ] = "keep"
 
 
@@ -144,6 +149,14 @@ class ProtectionSettings(Frozen):
             "100 to 60000",
         ),
     ] = 3000
+    external_positions: Annotated[
+        Annotated[Literal["ignore", "protect", "manage"], lower],
+        Setting(
+            "EXTERNAL_POSITIONS",
+            "positions opened elsewhere: leave them alone, give them a stop, or treat them like our own",
+            "`ignore`, `protect` or `manage`",
+        ),
+    ] = "protect"
 
 
 class TrailingSettings(Frozen):

@@ -71,7 +71,12 @@ class SignalSettings(Frozen):
     max_spread_percent: Annotated[
         Percent,
         Field(ge=0, le=100),
-        Setting("MAX_SPREAD_PERCENT", "largest spread at entry, percent of the mid price", "0 (off) to 100"),
+        Setting(
+            "MAX_SPREAD_PERCENT",
+            "largest spread at entry, percent of the mid price",
+            "0 (off) to 100",
+            effective=False,
+        ),
     ] = Decimal("0.5")
     stoplist_symbols: Annotated[
         Annotated[tuple[str, ...], BeforeValidator(parse_symbols)],

@@ -12,7 +12,6 @@ from core.settings.values import (
     Switch,
     is_loopback,
     parse_http_base,
-    parse_socket_base,
     parse_upper,
     parse_venues,
 )
@@ -41,15 +40,6 @@ class VenueSettings(Frozen):
             "https://host[:port]; http:// on loopback only",
         ),
     ] = None
-    ws_url: Annotated[
-        Annotated[str, BeforeValidator(parse_socket_base)] | None,
-        Setting(
-            "WS_URL",
-            "WebSocket address where it does not follow from the REST address",
-            "wss://host[:port]; ws:// on loopback only",
-        ),
-    ] = None
-
     @property
     def configured(self) -> bool:
         return self.api_key is not None
