@@ -41,4 +41,8 @@ class VirtualClock:
         return asyncio.get_running_loop().time()
 
     def now_ms(self) -> int:
-        return NOW_MS + round((self.monotonic() - 1_000.0) * 1_000)
+        return round(self.exact_ms())
+
+    def exact_ms(self) -> float:
+        """UTC with fractions of a millisecond."""
+        return NOW_MS + (self.monotonic() - 1_000.0) * 1_000

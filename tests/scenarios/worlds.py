@@ -1,0 +1,318 @@
+"""Both sides of the transport seam: a world has a venue, a signal server, a clock, and daemons that live in it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import AsyncExitStack, asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Self
+
+from core.clock import Clock, SystemClock
+from core.config import Settings, load_settings
+from core.domain.wave import WaveReport
+from core.engine.queries import StatusReport
+from core.orchestrator import ExitStatus, Host, Orchestrator, Outcome
+from core.storage.writer import InlineExecutor, WriterThread
+from core.transport import AiohttpHttp, Transport, WebsocketsSocket
+from tests.fakes.sim_transport import Line, SimulatedFeed, SimulatedVenue, Watch
+from tests.fakes.virtual_loop import VirtualClock
+from tools.signal_feed import Form, SignalFeed, parse_script
+from tools.signal_server import serving
+from tools.venuesim.kernel import Simulation, SimulationSettings
+from tools.venuesim.server import Driver, Server, wall_ms
+from tools.venuesim.venues import load
+
+PAIRS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "DOGEUSDT", "ADAUSDT")
+_READY = "status-line"
+"""The last of the daemon's tasks to start before signals are taken."""
+
+
+def a_signal(pair: str = "BTCUSDT", *, direction: str = "LONG", score: int = 80, **fields: Any) -> dict[str, Any]:
+    named = {"id": f"{pair.lower()}-{score}", "pair_symbol": pair, "direction": direction, "total_score": score}
+    return named | {"timestamp": "$now"} | fields
+
+
+def a_wave(pairs: Iterable[str] = PAIRS, *, at_ms: int = 4_000) -> dict[str, Any]:
+    """Longs and shorts in turn, best score first."""
+    sides = ("LONG", "SHORT")
+    signals = [a_signal(pair, direction=sides[i % 2], score=90 - i) for i, pair in enumerate(pairs)]
+    return {"at_ms": at_ms, "signals": signals}
+
+
+class Daemon:
+    """One process's worth of daemon: booted, asked, stopped or killed."""
+
+    def __init__(self, settings: Settings, host: Host, line: Line | None) -> None:
+        self.orchestrator = Orchestrator(settings, host)
+        self.data_dir = settings.process.data_dir
+        self._line = line
+        self._task: asyncio.Task[Outcome] | None = None
+
+    def begin(self) -> None:
+        """Start it without waiting for anything."""
+        self._task = asyncio.create_task(self.orchestrator.run(), name="daemon")
+
+    async def ready(self) -> None:
+        async with asyncio.timeout(60):
+            while _READY not in self.orchestrator._tasks:
+                assert self._task is not None
+                if self._task.done():
+                    raise AssertionError(f"the daemon ended: {await self._task}")
+                await asyncio.sleep(0.01)
+
+    @property
+    def status(self) -> StatusReport:
+        assert self.orchestrator.queries is not None
+        return self.orchestrator.queries.status()
+
+    @property
+    def waves(self) -> list[WaveReport]:
+        """Finished ones, oldest first."""
+        assert self.orchestrator.queries is not None
+        return list(self.orchestrator.queries._waves.reports)
+
+    async def wave(self, number: int = 1, seconds: float = 90.0) -> WaveReport:
+        """The report of the so-manyth wave since this start."""
+        async with asyncio.timeout(seconds):
+            while len(self.waves) < number:
+                await asyncio.sleep(0.01)
+        return self.waves[number - 1]
+
+    async def stop(self) -> Outcome:
+        """As SIGTERM does."""
+        assert self._task is not None
+        self.orchestrator.stop.set()
+        return await self._task
+
+    async def kill(self) -> Path:
+        """As SIGKILL does: the venue hears nothing more, and what was on disk at this moment is all there is.
+
+        The answer is a copy of the data folder to start again from.
+        """
+        return await self.bury(self.strike())
+
+    def strike(self) -> Path:
+        """The moment of the kill; may be called from inside the daemon's own steps. `bury` what is left."""
+        assert self._line is not None
+        self._line.cut()
+        return Path(shutil.copytree(self.data_dir, f"{self.data_dir}-left", ignore=_sockets))
+
+    async def bury(self, left: Path) -> Path:
+        assert self._task is not None
+        while not self._task.done():
+            self._task.cancel()
+            await asyncio.wait([self._task], timeout=0.5)
+        return left
+
+
+class World(ABC):
+    """`ask` and `tell` go to the venue's control interface."""
+
+    clock: Clock
+    url: str
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._daemons: list[Daemon] = []
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    @abstractmethod
+    async def ask(self, name: str) -> Any: ...
+
+    @abstractmethod
+    async def tell(self, name: str, **body: Any) -> Any: ...
+
+    @abstractmethod
+    async def play(self, *lines: Mapping[str, Any]) -> None:
+        """A signal server with this script, counting from now."""
+
+    @abstractmethod
+    def _host(self, watch: Watch) -> tuple[Host, Line | None]: ...
+
+    @property
+    @abstractmethod
+    def _signals_url(self) -> str | None: ...
+
+    # the venue's own word
+
+    async def fault(self, kind: str, *, match: Mapping[str, str] | None = None, **keys: Any) -> int:
+        return int((await self.tell("fault", kind=kind, match=dict(match or {}), **keys))["id"])
+
+    async def held(self) -> dict[str, Decimal]:
+        """Signed quantity by venue symbol."""
+        rows = (await self.ask("state"))["positions"]
+        return {r["symbol"]: Decimal(r["qty"]) * (1 if r["side"] == "long" else -1) for r in rows}
+
+    async def resting_stops(self) -> dict[str, list[Decimal]]:
+        """Quantities of resting stops by venue symbol."""
+        stops: dict[str, list[Decimal]] = {}
+        for order in (await self.ask("state"))["orders"]:
+            assert order["type"] == "stop"
+            assert order["reduce_only"], order
+            stops.setdefault(order["symbol"], []).append(Decimal(order["qty"]))
+        return stops
+
+    async def sent(self, *lanes: str) -> list[dict[str, Any]]:
+        """Requests of these lanes, e.g. order, stop, cancel."""
+        return [row for row in await self.ask("requests?since=0") if row["lane"] in lanes and row["method"] != "GET"]
+
+    async def longest_naked_ms(self) -> float:
+        return max((row["max_unprotected_ms"] for row in await self.ask("protection")), default=0.0)
+
+    async def everything_holds(self) -> None:
+        """What must be true whenever things have calmed down: the promise of the program, by the venue's own record."""
+        posts = Counter(row["client_id"] for row in await self.sent("order", "stop") if row["method"] == "POST")
+        assert not {key: n for key, n in posts.items() if n > 1}, "an order was sent twice"
+        state = await self.ask("state?all=1")
+        entered = Counter(o["symbol"] for o in state["orders"] if _opened(o))
+        assert not {key: n for key, n in entered.items() if n > 1}, "a symbol was entered twice"
+        stops = await self.resting_stops()
+        held = {symbol: [abs(quantity)] for symbol, quantity in (await self.held()).items()}
+        assert stops == held, "every position has one stop of its own quantity, and there is no other stop"
+        naked = [row for row in await self.ask("protection") if row["naked_now_ms"]]
+        assert not naked
+
+    # daemons
+
+    def settings(self, data: Path | None = None, **env: object) -> Settings:
+        given = {
+            "BINANCE_URL": self.url,
+            "BINANCE_API_KEY": "sim",
+            "BINANCE_API_SECRET": "sim",
+            "DATA_DIR": data or self._folder / f"data-{len(self._daemons)}",
+            "LOG_DIR": self._folder / "logs",
+            "MAX_POSITIONS": 20,
+            "MAX_TRADES_PER_WAVE": 20,
+            "MAX_EXPOSURE_USD": 10_000,
+            "LEVERAGE": 20,
+            **({"SIGNAL_WS_URL": self._signals_url, "SIGNAL_WS_TOKEN": "t"} if self._signals_url else {}),
+            **env,
+        }
+        return load_settings({name: str(value) for name, value in given.items()}, None)
+
+    def daemon(self, data: Path | None = None, *, watch: Watch = lambda *_: None, **env: object) -> Daemon:
+        """Not begun yet; `data` is the data folder of an earlier one."""
+        settings = self.settings(data, **env)
+        daemon = Daemon(settings, *self._host(watch))
+        self._daemons.append(daemon)
+        return daemon
+
+    @asynccontextmanager
+    async def running(self, data: Path | None = None, **env: object) -> AsyncIterator[Daemon]:
+        """A ready daemon; stopped on leaving, unless the test stopped or killed it, and it must then say DONE."""
+        daemon = self.daemon(data, **env)
+        daemon.begin()
+        try:
+            await daemon.ready()
+            yield daemon
+        except BaseException:
+            await daemon.bury(daemon.data_dir)
+            raise
+        assert daemon._task is not None
+        if not daemon._task.done():
+            outcome = await daemon.stop()
+            assert outcome.status is ExitStatus.DONE, outcome
+
+    async def until(self, condition: Callable[[], Awaitable[bool]], seconds: float = 60.0) -> None:
+        async with asyncio.timeout(seconds):
+            while not await condition():
+                await asyncio.sleep(0.02)
+
+
+class SimulatedWorld(World):
+    """In process on the jumping loop: one seed, no socket, storage inline."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        super().__init__(folder)
+        self.clock = VirtualClock()
+        self.venue = SimulatedVenue(**settings)
+        self.url = self.venue.url
+        self._feed: SimulatedFeed | None = None
+        self._stack.callback(self.venue.stop)
+
+    async def ask(self, name: str) -> Any:
+        return await self.venue.ask(name)
+
+    async def tell(self, name: str, **body: Any) -> Any:
+        return await self.venue.tell(name, **body)
+
+    async def play(self, *lines: Mapping[str, Any]) -> None:
+        self._feed = SimulatedFeed(lines, token="t")
+
+    @property
+    def _signals_url(self) -> str | None:
+        return None if self._feed is None else "ws://127.0.0.1:1"
+
+    def _host(self, watch: Watch) -> tuple[Host, Line | None]:
+        line, feed = Line(self.venue, watch), self._feed
+
+        def transport(name: str) -> Transport:
+            if name == "signals" and feed is not None:
+                return feed.transport()
+            return line.transport()
+
+        executor: Callable[[], Executor] = InlineExecutor
+        return Host(clock=self.clock, transport=transport, executor=executor), line
+
+
+class LoopbackWorld(World):
+    """Real sockets, real time, real threads; the simulator's and the signal server's loops are ours."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        super().__init__(folder)
+        self.clock = SystemClock()
+        self._settings = SimulationSettings(**settings)
+        self._signals: str | None = None
+        self._http = AiohttpHttp("control")
+
+    async def __aenter__(self) -> Self:
+        start = wall_ms()
+        server = Server(Driver(Simulation(load("binance"), self._settings, start), start))
+        self.url = f"http://127.0.0.1:{await server.start(0)}"
+        self._stack.push_async_callback(server.stop)
+        self._stack.push_async_callback(self._http.close)
+        return self
+
+    async def ask(self, name: str) -> Any:
+        return json.loads((await self._http.request("GET", f"{self.url}/_sim/{name}", {})).body)
+
+    async def tell(self, name: str, **body: Any) -> Any:
+        answer = await self._http.request("POST", f"{self.url}/_sim/{name}", {}, json.dumps(body).encode())
+        assert answer.status == 200, answer.body
+        return json.loads(answer.body)
+
+    async def play(self, *lines: Mapping[str, Any]) -> None:
+        script = parse_script("\n".join(json.dumps(line) for line in lines))
+        feed = SignalFeed(script, Form.PUSHED, token="t")
+        self._signals = await self._stack.enter_async_context(serving(feed))
+
+    @property
+    def _signals_url(self) -> str | None:
+        return self._signals
+
+    def _host(self, watch: Watch) -> tuple[Host, Line | None]:
+        def transport(name: str) -> Transport:
+            return Transport(http=AiohttpHttp(name), socket=lambda: WebsocketsSocket(name))
+
+        return Host(clock=self.clock, transport=transport, executor=lambda: WriterThread("storage")), None
+
+
+def _opened(order: Mapping[str, Any]) -> bool:
+    return not order["reduce_only"] and order["type"] == "market" and Decimal(order["filled"]) > 0
+
+
+def _sockets(_folder: str, names: Sequence[str]) -> list[str]:
+    return [name for name in names if name.endswith(".sock")]
