@@ -355,6 +355,25 @@ def no_secret_is_committed(project: Project) -> Iterator[Finding]:
                 yield Finding(name, number, "no_secret_is_committed", "remove it and revoke it (or mark: not-a-secret)")
 
 
+HISTORY = "git log --all -p -U0 --no-color --no-textconv --no-ext-diff --format=commit:%h"
+
+
+def history_holds_no_secret(project: Project) -> Iterator[Finding]:
+    """What was committed once can be read for ever: the scan covers every commit there is here (SEC-01)."""
+    if not (project.root / ".git").exists():
+        return
+    command = [*HISTORY.split(), "--", ".", ":!requirements*.txt", ":!*.json"]
+    done = subprocess.run(command, cwd=project.root, capture_output=True, check=False, timeout=120)
+    commit = name = ""
+    for line in done.stdout.decode("utf-8", "replace").splitlines():
+        if line.startswith("commit:"):
+            commit = line.removeprefix("commit:")
+        elif line.startswith("+++ "):
+            name = line.removeprefix("+++ ").removeprefix("b/")
+        elif line.startswith("+") and SECRETS.search(line) and "not-a-secret" not in line:
+            yield Finding(name, 0, "history_holds_no_secret", f"commit {commit} holds a credential; revoke it")
+
+
 def modules_import(project: Project) -> Iterator[Finding]:
     """The configuration and the venue client can be imported at all."""
     for module in ("core.config", "core.venues.client"):
@@ -381,6 +400,7 @@ RULES: tuple[Rule, ...] = (
     domain_has_no_floats,
     usdc_is_not_coin_margined,
     no_secret_is_committed,
+    history_holds_no_secret,
     modules_import,
 )
 

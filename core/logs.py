@@ -198,6 +198,14 @@ def _describe(error: BaseException, event: Event) -> None:
     event["exception"] = "".join(traceback.format_exception(error))
 
 
+def _with_context(_logger: Any, _method: str, event: Event) -> Event:
+    """Add what is bound, by name: structlog's own merging follows the variables' hashes, another order every run."""
+    bound = structlog.contextvars.get_contextvars()
+    for name in sorted(bound):
+        event.setdefault(name, bound[name])
+    return event
+
+
 def _with_exception(_logger: Any, _method: str, event: Event) -> Event:
     info = event.pop("exc_info", None)
     error = info if isinstance(info, BaseException) else info[1] if isinstance(info, tuple) else None
@@ -247,7 +255,7 @@ def configure_logging(
     before_root = root.level
     before = {name: logging.getLogger(name).level for name in NOISY_LIBRARIES}
     structlog.configure(
-        processors=[structlog.contextvars.merge_contextvars, _stamper(now_ms), _with_exception, _as_argument],
+        processors=[_with_context, _stamper(now_ms), _with_exception, _as_argument],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=lambda *_names: _Queued(writer),
         cache_logger_on_first_use=False,  # a module's logger must follow the next configuration, as in tests

@@ -28,7 +28,7 @@ def test_one_record_is_a_readable_line_and_a_json_line_with_its_context(tmp_path
         structlog.contextvars.bind_contextvars(wave="w1", client_order_id="abc")
         structlog.get_logger().info("risk.denied", code="MAX_EXPOSURE", limit=Decimal("1000.50"))
     line = "2023-11-14T22:13:20.123+00:00 info     risk.denied"
-    assert console.getvalue() == f"{line} code=MAX_EXPOSURE limit=1000.50 wave=w1 client_order_id=abc\n"
+    assert console.getvalue() == f"{line} code=MAX_EXPOSURE limit=1000.50 client_order_id=abc wave=w1\n"
     assert records(tmp_path) == [
         {
             "time": "2023-11-14T22:13:20.123+00:00",

@@ -1,6 +1,7 @@
 """Each project rule lets a tidy project pass and names the file and line that breaks it."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -200,18 +201,37 @@ def test_saying_that_the_coin_margined_api_is_not_ours_is_fine(tmp_path: Path) -
     assert broken("usdc_is_not_coin_margined", tmp_path, {"core/a.py": '"""We never use dapi here."""'}) == []
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "-----BEGIN " + "EC PRIVATE KEY-----",
-        "12345678:" + "AAbbCCddEEffGGhhIIjjKKllMMnnOOppQQr",
-        "BINANCE_API_SECRET=" + "a1B2" * 16,
-        'api_key: "' + "a1B2" * 16 + '"',
-    ],
-)
+CREDENTIALS = [
+    "-----BEGIN " + "EC PRIVATE KEY-----",
+    "12345678:" + "AAbbCCddEEffGGhhIIjjKKllMMnnOOppQQr",
+    "BINANCE_API_SECRET=" + "a1B2" * 16,
+    'api_key: "' + "a1B2" * 16 + '"',
+]
+
+
+@pytest.mark.failure("SEC-01")
+@pytest.mark.parametrize("text", CREDENTIALS)
 def test_what_looks_like_a_real_credential_is_named(tmp_path: Path, text: str) -> None:
     files = {"docs/a.md": f"x\n{text}\n", ".env.example": "BINANCE_API_SECRET=\n"}
     assert broken("no_secret_is_committed", tmp_path, files) == ["docs/a.md:2"]
+
+
+def git(folder: Path, *arguments: str) -> None:
+    who = ["-c", "user.name=test", "-c", "user.email=test@localhost", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.mark.failure("SEC-01")
+@pytest.mark.parametrize("text", CREDENTIALS)
+def test_a_credential_that_was_committed_once_is_named_with_its_commit(tmp_path: Path, text: str) -> None:
+    project(tmp_path, {"docs/a.md": text})
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-q", "-m", "Add a note")
+    (tmp_path / "docs" / "a.md").write_text("nothing")
+    git(tmp_path, "commit", "-q", "-a", "-m", "Take it back")
+    assert broken("no_secret_is_committed", tmp_path, {}) == []
+    assert broken("history_holds_no_secret", tmp_path, {}) == ["docs/a.md:0"]
 
 
 def test_a_module_that_cannot_be_imported_is_named_with_the_reason(tmp_path: Path) -> None:

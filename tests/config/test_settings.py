@@ -1,5 +1,6 @@
 """One configuration, checked as a whole: everything wrong is told at once, and nothing is used until it is right."""
 
+import json
 from decimal import Decimal
 from pathlib import Path
 
@@ -86,6 +87,7 @@ def test_quotes_spaces_line_ends_and_marks_do_not_break_a_number(tmp_path: Path,
     assert load_settings(KEYS, env_file(tmp_path, mark + text + "\n")).risk.max_positions == 5
 
 
+@pytest.mark.failure("CFG-02")
 @pytest.mark.parametrize("prefix", ["BINANCE_", "BYBIT_", "OKX_", "SIGNAL_", "WAVE_", "TRAILING_", "AGED_"])
 def test_an_unknown_name_with_our_prefix_in_the_environment_is_refused(prefix: str) -> None:
     assert any(
@@ -101,6 +103,7 @@ def test_a_near_miss_is_told_the_right_name() -> None:
     assert "did you mean BINANCE_API_KEY?" in problems({**KEYS, "BINANCE_APIKEY": "k"})[0]
 
 
+@pytest.mark.failure("CFG-02")
 def test_the_environment_wins_over_the_file_and_the_file_over_the_default(tmp_path: Path) -> None:
     settings = load_settings({**KEYS, "LEVERAGE": "3"}, env_file(tmp_path, "LEVERAGE=2\nMAX_POSITIONS=7\n"))
     assert (settings.sizing.leverage, settings.risk.max_positions, settings.wave.collect_ms) == (3, 7, 50)
@@ -109,6 +112,28 @@ def test_the_environment_wins_over_the_file_and_the_file_over_the_default(tmp_pa
     assert "WAVE_COLLECT_MS" not in settings.sources
 
 
+@pytest.mark.failure("CFG-02")
+def test_an_unknown_name_in_the_file_is_refused_with_its_line(tmp_path: Path) -> None:
+    found = problems(KEYS, env_file(tmp_path, "LEVERAGE=2\nlog_level=DEBUG\nMAX_POSITION=1\n"))
+    assert len(found) == 2
+    assert found[0].startswith("log_level (.env line 2): is not a setting")
+    assert "(.env line 3): is not a setting; did you mean MAX_POSITIONS?" in found[1]
+
+
+@pytest.mark.failure("CFG-02")
+def test_every_resolved_value_is_printed_with_its_origin(tmp_path: Path) -> None:
+    settings = load_settings({**KEYS, "LEVERAGE": "3"}, env_file(tmp_path, "\nMAX_POSITIONS=7\n"))
+    rows = json.loads(show_config(settings, "json"))
+    assert set(rows) == {entry.env for entry in entries(Settings)}
+    assert (rows["LEVERAGE"]["value"], rows["LEVERAGE"]["source"]) == ("3", "environment")
+    assert (rows["MAX_POSITIONS"]["value"], rows["MAX_POSITIONS"]["source"]) == ("7", ".env line 2")
+    assert (rows["WAVE_COLLECT_MS"]["value"], rows["WAVE_COLLECT_MS"]["source"]) == ("50", "default")
+    assert rows["BINANCE_API_SECRET"]["value"] == "***"
+    table = show_config(settings)
+    assert all(name in table for name in rows)
+
+
+@pytest.mark.failure("CFG-05")
 def test_an_empty_value_is_none_and_hides_nothing(tmp_path: Path) -> None:
     settings = load_settings({**KEYS, "LEVERAGE": ""}, env_file(tmp_path, "LEVERAGE=2\nMAX_POSITIONS=\n"))
     assert (settings.sizing.leverage, settings.risk.max_positions) == (2, 3)
@@ -159,6 +184,7 @@ def test_a_missing_env_file_that_was_named_is_a_problem(tmp_path: Path) -> None:
     assert "cannot be read" in problems(KEYS, tmp_path / "nowhere")[0]
 
 
+@pytest.mark.failure("CFG-05")
 @pytest.mark.parametrize(
     ("names", "said"),
     [
