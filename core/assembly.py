@@ -36,7 +36,7 @@ from core.engine.ports import (
 from core.engine.prefetch import Prefetcher
 from core.engine.protection_manager import ProtectionManager
 from core.engine.queries import Queries
-from core.engine.reconciler import Reconciler
+from core.engine.reconciler import ExternalPositions, Reconciler
 from core.engine.risk_guard import RiskGuard
 from core.engine.state import State
 from core.engine.wave_processor import WaveProcessor, WaveRules
@@ -200,6 +200,7 @@ def assemble(
         books=books,
         clock=clock,
         notifier=notifier,
+        external=ExternalPositions(settings.protection.external_positions),
     )
     for access in accesses(settings):
         connection = connect_venue(

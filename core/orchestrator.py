@@ -366,7 +366,7 @@ class Orchestrator:
         await self._settle(engine)
         if self._settings.process.close_positions_on_shutdown:
             await self._close_all(engine)
-        left = [p.instrument for p in engine.orders.state.positions() if not engine.protection.covered(p.instrument)]
+        left = [p.key for p in engine.orders.state.positions() if not engine.protection.covered(p.key)]
         if left and self.outcome.status is ExitStatus.DONE:
             self.outcome.status = ExitStatus.OPERATOR_NEEDED
             self.outcome.said = "without a confirmed stop: " + ", ".join(map(str, left)) + "; start again or close them"
@@ -389,7 +389,7 @@ class Orchestrator:
 
     async def _close_all(self, engine: Engine) -> None:
         positions = engine.orders.state.positions()
-        closes = (engine.closer.flatten(p.instrument, "CLOSE_POSITIONS_ON_SHUTDOWN") for p in positions)
+        closes = (engine.closer.flatten(p.key, "CLOSE_POSITIONS_ON_SHUTDOWN") for p in positions)
         await self._bounded("close positions", lambda: asyncio.gather(*closes), seconds=5.0)
 
     async def _end(self, *names: str) -> None:

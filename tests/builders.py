@@ -20,7 +20,7 @@ from core.domain.ids import (
 from core.domain.instrument import Instrument, LotRule
 from core.domain.money import ZERO, Notional, Price, Quantity
 from core.domain.order import Order, OrderIntent, OrderStatus, OrderType
-from core.domain.position import Position
+from core.domain.position import Position, PositionKey
 from core.domain.reports import (
     BalanceReport,
     FillReport,
@@ -40,6 +40,7 @@ NOW_MS = 1_790_000_000_000
 ACCOUNT = "binance/test"
 USDT = Asset("USDT")
 BTC = InstrumentId(VenueName.BINANCE, Symbol("BTC/USDT:USDT"))
+BTC_LONG, BTC_SHORT = PositionKey(BTC, Side.BUY), PositionKey(BTC, Side.SELL)
 ETH = InstrumentId(VenueName.BINANCE, Symbol("ETH/USDT:USDT"))
 
 Number = Decimal | int | str
@@ -280,12 +281,13 @@ def a_position_report(
     *,
     amount: Number = 1,
     at: Number | None = 100,
+    position_side: PositionSide = PositionSide.BOTH,
     venue_time_ms: int = NOW_MS,
     source: Source = Source.RECONCILIATION,
 ) -> PositionReport:
     return PositionReport(
         instrument=instrument,
-        position_side=PositionSide.BOTH,
+        position_side=position_side,
         quantity=quantity(amount),
         entry_price=None if at is None else price(at),
         mark_price=None,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.domain.ids import ClientOrderId, InstrumentId
-from core.domain.money import Price, Quantity
+from core.domain.ids import InstrumentId
 from core.domain.order import Order
 from core.domain.position import Position
 
@@ -34,17 +33,6 @@ class PositionChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PositionProtected:
-    """The venue confirmed a stop for the whole quantity; milliseconds are between the venue's own stamps."""
-
-    instrument: InstrumentId
-    stop: ClientOrderId
-    trigger_price: Price
-    quantity: Quantity
-    unprotected_ms: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Inconsistent:
     """Something told cannot be true beside what is known: reconcile this venue."""
 
@@ -52,4 +40,4 @@ class Inconsistent:
     what: str
 
 
-Event = OrderChanged | PositionChanged | PositionProtected | Inconsistent
+Event = OrderChanged | PositionChanged | Inconsistent

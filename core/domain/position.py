@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import NamedTuple
 
 from core.domain.ids import InstrumentId, PositionId, SignalId
 from core.domain.money import HUNDRED, ZERO, Price, Quantity
 from core.domain.order import OrderIntent
 from core.domain.reports import FillReport
 from core.domain.signal import Side
+
+
+class PositionKey(NamedTuple):
+    """What a venue keeps apart: one position per instrument and direction. In one-way mode an instrument has one of the
+    two at most, in hedge mode it may have both."""
+
+    instrument: InstrumentId
+    side: Side
+
+    def __str__(self) -> str:
+        return f"{self.instrument} {'long' if self.side is Side.BUY else 'short'}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +43,10 @@ class Position:
     exit_quantity: Quantity = Quantity(ZERO)
     exit_cost: Decimal = ZERO
     closed_ms: int | None = None
+
+    @property
+    def key(self) -> PositionKey:
+        return PositionKey(self.instrument, self.side)
 
     @property
     def entry_price(self) -> Price:
@@ -58,7 +74,7 @@ class FillWithoutPosition(ValueError):
 
 
 def open_or_add(position: Position | None, fill: FillReport, intent: OrderIntent, default_stop: Decimal) -> Position:
-    """The position after a fill of its entry order."""
+    """The position after a fill of its entry order; `position` is the one of the same direction, or None."""
     if position is None or not position.open:
         return Position(
             id=intent.position_id,
@@ -72,8 +88,6 @@ def open_or_add(position: Position | None, fill: FillReport, intent: OrderIntent
             signal_id=intent.signal_id,
             fees=fill.fee,
         )
-    if position.side is not intent.side:
-        raise FillWithoutPosition(f"{fill.instrument}: an entry fill {fill.side} met a {position.side} position")
     return replace(
         position,
         quantity=Quantity(position.quantity + fill.quantity),

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from core.domain.instrument import Instrument
 from core.domain.money import HUNDRED, Price, Quantity, plain
+from core.domain.order import TriggerReference
 from core.domain.position import Position
 from core.domain.signal import Side
 
@@ -45,12 +46,21 @@ def stop_price(position: Position, instrument: Instrument) -> Price:
     return above if above > entry else Price(above + instrument.tick)
 
 
+def trigger_of(attempt: int, configured: TriggerReference) -> TriggerReference:
+    """The ladder's last stop asks for the other trigger: a venue may refuse one of the two."""
+    if attempt < MAX_STOP_ATTEMPTS - 1:
+        return configured
+    marks = configured is TriggerReference.MARK_PRICE
+    return TriggerReference.CONTRACT_PRICE if marks else TriggerReference.MARK_PRICE
+
+
 def plan(position: Position, instrument: Instrument, reference: Decimal | None, attempt: int) -> StopPlan | Flatten:
     """The stop for attempt `attempt` (0 first), or the order to flatten.
 
-    `reference` is the price that fires the stop (mark unless configured), None when it is not known: then the level is
-    sent as it is and the venue is the judge. A level already crossed is never moved away from the market: the initial
-    stop comes from the fill or not at all (STP-05, STP-06, INV-6).
+    `reference` is the price that fires this stop (`trigger_of`), None when it is not known: then the level is sent as
+    it is and the venue is the judge. A level already crossed is never moved away from the market: the initial stop
+    comes from the fill or not at all (STP-05, INV-6). After a refusal a level that is not crossed keeps 2 + attempt
+    ticks of distance to the reference (STP-06).
     """
     if attempt >= MAX_STOP_ATTEMPTS:
         return Flatten(why=f"the venue refused {attempt} stops")
@@ -59,7 +69,16 @@ def plan(position: Position, instrument: Instrument, reference: Decimal | None, 
         return Flatten(why=f"the stop level {plain(level)} is not a price")
     if reference is not None and crossed(position.side, level, reference):
         return Flatten(why=f"the price {plain(Decimal(reference))} is already through the stop {plain(level)}")
+    if reference is not None and attempt > 0:
+        level = _kept_away(position.side, level, reference, instrument, 2 + attempt)
     return StopPlan(side=position.side.opposite, quantity=position.quantity, trigger_price=level)
+
+
+def _kept_away(side: Side, level: Price, reference: Decimal, instrument: Instrument, ticks: int) -> Price:
+    room = instrument.tick * ticks
+    if side is Side.BUY:
+        return min(level, instrument.round_price_down(reference - room))
+    return max(level, instrument.round_price_up(reference + room))
 
 
 def crossed(side: Side, level: Decimal, reference: Decimal) -> bool:

@@ -14,23 +14,32 @@ from core.domain.ids import ClientOrderId, InstrumentId, PositionId, client_orde
 from core.domain.ids import Leg as LegName
 from core.domain.money import ZERO, Quantity
 from core.domain.order import Order, OrderStatus
-from core.domain.position import Position
-from core.domain.reports import OrderStatusReport, PositionReport
+from core.domain.position import Position, PositionKey
+from core.domain.reports import OrderStatusReport, PositionReport, PositionSide
 from core.domain.signal import Side
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mismatch:
-    """A position that is not the same here and there. Quantities signed, base units, negative = short."""
+    """A position that is not the same here and there. Quantities unsigned, base units; the key has the direction."""
 
-    instrument: InstrumentId
-    ours: Decimal
-    venue: Decimal
+    key: PositionKey
+    ours: Quantity
+    venue: Quantity
     report: PositionReport | None
 
+    @property
+    def instrument(self) -> InstrumentId:
+        return self.key.instrument
 
-def signed(position: Position | None) -> Decimal:
-    return ZERO if position is None else position.quantity * position.side.sign
+
+def key_of(report: PositionReport) -> PositionKey | None:
+    """The position a row speaks of; None for the row of a flat one-way instrument, which has no direction."""
+    if report.position_side is PositionSide.BOTH:
+        if report.quantity == ZERO:
+            return None
+        return PositionKey(report.instrument, Side.BUY if report.quantity > ZERO else Side.SELL)
+    return PositionKey(report.instrument, Side.BUY if report.position_side is PositionSide.LONG else Side.SELL)
 
 
 def missing_orders(
@@ -42,34 +51,33 @@ def missing_orders(
     return [order for order in ours if order.client_order_id not in listed and order.client_order_id in asked]
 
 
-def position_mismatches(ours: Mapping[InstrumentId, Position], told: Iterable[PositionReport]) -> list[Mismatch]:
-    """Every instrument on which the two pictures differ, in a stable order."""
-    venue: dict[InstrumentId, Decimal] = {}
-    reports: dict[InstrumentId, PositionReport] = {}
-    for report in told:
-        venue[report.instrument] = venue.get(report.instrument, ZERO) + report.quantity
-        if report.quantity != ZERO:
-            reports[report.instrument] = report
+def position_mismatches(ours: Iterable[Position], told: Iterable[PositionReport]) -> list[Mismatch]:
+    """Every position on which the two pictures differ, in a stable order. A turned position is two of them."""
+    here = {position.key: position.quantity for position in ours}
+    reports = {key: report for report in told if (key := key_of(report)) is not None and report.quantity != ZERO}
     differing = []
-    for instrument in sorted(set(ours) | set(venue)):
-        here, there = signed(ours.get(instrument)), venue.get(instrument, ZERO)
-        if here != there:
-            report_or_none = reports.get(instrument)
-            differing.append(Mismatch(instrument=instrument, ours=here, venue=there, report=report_or_none))
+    for key in sorted({*here, *reports}):
+        report = reports.get(key)
+        there = Quantity(ZERO if report is None else abs(report.quantity))
+        if here.get(key, ZERO) != there:
+            mismatch = Mismatch(key=key, ours=here.get(key, Quantity(ZERO)), venue=there, report=report)
+            differing.append(mismatch)
     return differing
 
 
 def orphans(
-    told: Iterable[OrderStatusReport], ours: Mapping[ClientOrderId, Order], positions: Mapping[InstrumentId, Position]
+    told: Iterable[OrderStatusReport], ours: Mapping[ClientOrderId, Order], positions: Iterable[Position]
 ) -> list[OrderStatusReport]:
-    """Resting reduce-only orders with our prefix that protect nothing: their instrument has no position.
+    """Resting reduce-only orders with our prefix that protect nothing: nothing is open in their direction.
 
-    Foreign orders never qualify, nor do orders that state knows as working for an open position.
+    Foreign orders never qualify, nor do orders that state knows as something else than a stop.
     """
+    held = {position.key for position in positions}
     found = []
     for report in told:
         resting = report.conditional and report.status is OrderStatus.ACCEPTED and report.reduce_only
-        if resting and is_ours(report.client_order_id) and report.instrument not in positions:
+        protects = PositionKey(report.instrument, report.side.opposite)
+        if resting and is_ours(report.client_order_id) and protects not in held:
             known = ours.get(report.client_order_id)
             if known is None or known.intent.leg is LegName.STOP:
                 found.append(report)
@@ -81,21 +89,19 @@ def adopted(mismatch: Mismatch, stop_loss_percent: Decimal, known: Position | No
 
     Its id is a pure function of the facts, so adopting twice is adopting once (REC-03).
     """
-    report = mismatch.report
-    if mismatch.venue == ZERO or report is None:
+    report, quantity = mismatch.report, mismatch.venue
+    if quantity == ZERO or report is None:
         return None
-    side = Side.BUY if mismatch.venue > ZERO else Side.SELL
-    quantity = Quantity(abs(mismatch.venue))
-    if known is not None and known.side is side:
+    if known is not None:
         cost = quantity * known.entry_price
         return replace(known, quantity=quantity, entry_quantity=quantity, entry_cost=cost)
     if report.entry_price is None:
         return None
-    facts = f"{mismatch.instrument}|{side}|{report.entry_price}"
+    facts = f"{mismatch.instrument}|{mismatch.key.side}|{report.entry_price}"
     return Position(
         id=PositionId(client_order_id("external", facts, LegName.ENTRY, 0)),
         instrument=mismatch.instrument,
-        side=side,
+        side=mismatch.key.side,
         quantity=quantity,
         entry_quantity=quantity,
         entry_cost=quantity * report.entry_price,

@@ -9,9 +9,9 @@ from functools import partial
 import structlog
 
 from core.clock import Clock
-from core.domain.ids import InstrumentId, Leg, VenueName, client_order_id
+from core.domain.ids import Leg, VenueName, client_order_id
 from core.domain.order import Order, OrderIntent, OrderType
-from core.domain.position import Position
+from core.domain.position import Position, PositionKey
 from core.engine.order_manager import OrderManager
 from core.engine.ports import Level, Notifier
 from core.engine.risk_guard import RiskGuard
@@ -41,38 +41,38 @@ class Closer:
         self._risk = risk
         self._clock = clock
         self._notifier = notifier
-        self._closing: dict[InstrumentId, asyncio.Event] = {}
+        self._closing: dict[PositionKey, asyncio.Event] = {}
 
-    def closing(self, instrument: InstrumentId) -> bool:
-        return instrument in self._closing
+    def closing(self, key: PositionKey) -> bool:
+        return key in self._closing
 
-    async def flatten(self, instrument: InstrumentId, why: str, *, leg: Leg = Leg.FLATTEN) -> None:
-        """Return when no position is left on `instrument`, by our fills or by reconciliation."""
-        if (running := self._closing.get(instrument)) is not None:
+    async def flatten(self, key: PositionKey, why: str, *, leg: Leg = Leg.FLATTEN) -> None:
+        """Return when nothing is left of the position, by our fills or by reconciliation."""
+        if (running := self._closing.get(key)) is not None:
             await running.wait()
             return
-        self._closing[instrument] = asyncio.Event()
+        self._closing[key] = asyncio.Event()
         try:
-            await self._until_flat(instrument, why, leg)
+            await self._until_flat(key, why, leg)
         finally:
-            self._closing.pop(instrument).set()
+            self._closing.pop(key).set()
 
-    async def _until_flat(self, instrument: InstrumentId, why: str, leg: Leg) -> None:
+    async def _until_flat(self, key: PositionKey, why: str, leg: Leg) -> None:
         tries = 0
-        while (position := self._orders.state.position(instrument)) is not None:
+        while (position := self._orders.state.position(key)) is not None:
             tries += 1
             if tries == 1:
-                log.warning("close.started", instrument=str(instrument), leg=leg.value, why=why)
+                log.warning("close.started", position=str(key), leg=leg.value, why=why)
             if tries == QUICK_ATTEMPTS + 1:
-                self._notifier.notify(Level.CRITICAL, f"{instrument}: cannot be closed, still trying ({why})")
+                self._notifier.notify(Level.CRITICAL, f"{key}: cannot be closed, still trying ({why})")
             slow = tries > QUICK_ATTEMPTS
-            if slow and await self._orders.wait(instrument, partial(self._flat, instrument), SLOW_RETRY_SECONDS):
+            if slow and await self._orders.wait(key.instrument, partial(self._flat, key), SLOW_RETRY_SECONDS):
                 break
             order = self._working_close(position) or await self._send(position, leg)
-            await self._orders.wait(instrument, partial(self._decided, order), ANSWER_SECONDS)
+            await self._orders.wait(key.instrument, partial(self._decided, order, key), ANSWER_SECONDS)
             if self._found_nothing(order):  # the venue is being read again; until then a repeat could only be refused
-                await self._orders.wait(instrument, partial(self._flat, instrument), ANSWER_SECONDS)
-        log.info("close.done", instrument=str(instrument), tries=tries)
+                await self._orders.wait(key.instrument, partial(self._flat, key), ANSWER_SECONDS)
+        log.info("close.done", position=str(key), tries=tries)
 
     async def _send(self, position: Position, leg: Leg) -> OrderIntent:
         attempt = next_attempt(self._orders.state.orders_of(position.id), leg)
@@ -102,12 +102,12 @@ class Closer:
         rejection = self._orders.rejection(intent.client_order_id)
         return rejection is not None and rejection.nothing_to_reduce
 
-    def _decided(self, intent: OrderIntent) -> bool:
+    def _decided(self, intent: OrderIntent, key: PositionKey) -> bool:
         order = self._orders.state.order(intent.client_order_id)
-        return self._flat(intent.instrument) or order is None or (order.ended and not order.fills_missing)
+        return self._flat(key) or order is None or (order.ended and not order.fills_missing)
 
-    def _flat(self, instrument: InstrumentId) -> bool:
-        return self._orders.state.position(instrument) is None
+    def _flat(self, key: PositionKey) -> bool:
+        return self._orders.state.position(key) is None
 
 
 def next_attempt(orders: list[Order], leg: Leg) -> int:

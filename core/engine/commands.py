@@ -12,7 +12,9 @@ import structlog
 from core.domain.ids import InstrumentId, Leg, VenueName
 from core.domain.instrument import Instrument
 from core.domain.money import ZERO, plain
-from core.domain.position import Position
+from core.domain.order import Order
+from core.domain.position import Position, PositionKey
+from core.domain.reconciliation import key_of
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.closer import Closer
 from core.engine.order_manager import OrderManager
@@ -81,27 +83,30 @@ class Commands:
         detail = ""
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
-                await self._closer.flatten(instrument, f"ordered by {author}", leg=Leg.CLOSE)
+                await self._closer.flatten(position.key, f"ordered by {author}", leg=Leg.CLOSE)
         except TimeoutError:
             detail = f"not closed within {CLOSE_SECONDS:g} s; its stop still stands, order the close again"
-        await self._orders.wait(instrument, lambda: not self._orders.state.live_orders(instrument), LEFTOVER_SECONDS)
-        flat, told = await self._ask(instrument)
-        closed = self._orders.state.last_closed(instrument)
+        await self._orders.wait(instrument, lambda: not self._left(position), LEFTOVER_SECONDS)
+        flat, told = await self._ask(position.key)
+        closed = self._orders.state.last_closed(position.key)
         return Closed(
             instrument=instrument,
             quantity=position.quantity,
             flat=flat,
             realized=closed.realized - closed.fees if closed is not None and closed.id == position.id else ZERO,
-            left=len(self._orders.state.live_orders(instrument)),
+            left=len(self._left(position)),
             detail=detail or told,
         )
 
-    async def _ask(self, instrument: InstrumentId) -> tuple[bool, str]:
+    def _left(self, position: Position) -> list[Order]:
+        return [order for order in self._orders.state.orders_of(position.id) if not order.ended]
+
+    async def _ask(self, key: PositionKey) -> tuple[bool, str]:
         try:
-            told = await self._clients[instrument.venue].positions()
+            told = await self._clients[key.instrument.venue].positions()
         except VenueError as error:
             return False, f"the venue could not be asked whether it is flat: {error}"
-        held = sum((abs(p.quantity) for p in told if p.instrument == instrument), ZERO)
+        held = sum((abs(report.quantity) for report in told if key_of(report) == key), ZERO)
         return held == ZERO, "" if held == ZERO else f"the venue still holds {plain(held)}"
 
     def _is(self, instrument: InstrumentId, symbol: str | None, venue: VenueName | None) -> bool:

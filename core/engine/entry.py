@@ -13,8 +13,9 @@ from core.clock import Clock
 from core.domain.ids import ClientOrderId, InstrumentId, PositionId, SignalId, VenueName, client_order_id
 from core.domain.ids import Leg as LegName
 from core.domain.instrument import Instrument, LotRule
-from core.domain.money import HUNDRED, ZERO, Price, plain
+from core.domain.money import HUNDRED, Price, plain
 from core.domain.order import UNACKNOWLEDGED, Order, OrderIntent, OrderStatus, OrderType
+from core.domain.position import PositionKey
 from core.domain.screening import Facts, ScreeningRules, screen
 from core.domain.signal import Side, Signal
 from core.domain.sizing import SizingRule, size
@@ -168,12 +169,12 @@ class EntryDesk:
         protection = self._protection.protection(order.intent.position_id)
         if protection is not None:
             leg = replace(leg, stop_price=protection.trigger_price, unprotected_ms=protection.unprotected_ms)
-        position = self._orders.state.position(order.instrument)
+        position = self._orders.state.position(PositionKey(order.instrument, order.intent.side))
         if not order.ended or order.fills_missing:
             return leg
         if position is None or position.id != order.intent.position_id:
             return replace(leg, state=LegState.FLATTENED)
-        covered = self._protection.covered(order.instrument) and protection is not None
+        covered = self._protection.covered(position.key) and protection is not None
         return replace(leg, state=LegState.PROTECTED if covered else LegState.UNPROTECTED)
 
     def _entry_decided(self, signal: Signal) -> bool:
@@ -189,8 +190,7 @@ class EntryDesk:
 
     def _facts(self, signal: Signal, instrument: Instrument | None, quote: Quote | None, price: Price | None) -> Facts:
         key = signal.instrument
-        at_venue = self._orders.state.venue_position(key)
-        held = self._orders.state.position(key) is not None or (at_venue is not None and at_venue.quantity != ZERO)
+        held = bool(self._orders.state.positions_on(key)) or self._orders.state.venue_holds(key)
         return Facts(
             instrument=instrument,
             price=price,

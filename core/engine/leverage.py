@@ -37,7 +37,7 @@ class LeverageKeeper:
 
     async def confirm(self, instrument: InstrumentId) -> None:
         """Set it where it differs and no position is open; on refusal the old figure stays and the entry is denied."""
-        if self._at_venue.get(instrument) == self._leverage or self._state.position(instrument) is not None:
+        if self._at_venue.get(instrument) == self._leverage or self._state.positions_on(instrument):
             return
         async with self._setting.setdefault(instrument, asyncio.Lock()):
             if self._at_venue.get(instrument) == self._leverage:

@@ -21,7 +21,7 @@ from core.domain.order import (
     apply_fill,
     apply_status,
 )
-from core.domain.position import FillWithoutPosition, Position, open_or_add, reduce
+from core.domain.position import FillWithoutPosition, Position, PositionKey, open_or_add, reduce
 from core.domain.reports import BalanceReport, FillReport, OrderStatusReport, PositionReport, Report, Source
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.ports import Accepted, IntentRecord, Outcome, Rejected, Unknown, VenueClient
@@ -156,9 +156,10 @@ class OrderManager:
             return
         self._put(order, changed, events)
         self._books.fill(fill, order)
-        known = self._state.position(fill.instrument)
+        opens = order.intent.leg is Leg.ENTRY
+        known = self._state.position(PositionKey(fill.instrument, fill.side if opens else fill.side.opposite))
         try:
-            if order.intent.leg is Leg.ENTRY:
+            if opens:
                 position = open_or_add(known, fill, order.intent, self._books.default_stop_percent)
             else:
                 position = reduce(known, fill)

@@ -20,8 +20,8 @@ from core.domain.ids import ClientOrderId, InstrumentId, Leg, PositionId, VenueN
 from core.domain.instrument import Instrument
 from core.domain.money import Price, Quantity, plain
 from core.domain.order import UNACKNOWLEDGED, Order, OrderIntent, OrderStatus, OrderType, TriggerReference
-from core.domain.position import Position
-from core.domain.protection import Flatten, StopPlan, plan
+from core.domain.position import Position, PositionKey
+from core.domain.protection import Flatten, StopPlan, plan, trigger_of
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.closer import Closer, next_attempt
 from core.engine.order_manager import OrderManager
@@ -81,8 +81,8 @@ class ProtectionManager:
         self._books = books
         self._clock = clock
         self._notifier = notifier
-        self._guards: dict[InstrumentId, asyncio.Task[None]] = {}
-        self._naked: dict[InstrumentId, _Naked] = {}
+        self._guards: dict[PositionKey, asyncio.Task[None]] = {}
+        self._naked: dict[PositionKey, _Naked] = {}
         self._protections: dict[PositionId, Protection] = {}
         self._cancelling: set[ClientOrderId] = set()
         self._tasks: asyncio.TaskGroup | None = None
@@ -92,54 +92,54 @@ class ProtectionManager:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             for position in self._orders.state.positions():
-                if not self.covered(position.instrument):
+                if not self.covered(position.key):
                     now = self._clock.now_ms()  # how long it stood naked before this start is not known
-                    self._naked[position.instrument] = _Naked(now, self._clock.monotonic() + self._deadline)
-                self.guard(position.instrument)
+                    self._naked[position.key] = _Naked(now, self._clock.monotonic() + self._deadline)
+                self.guard(position.key)
             await asyncio.Event().wait()
 
     def protection(self, position_id: PositionId) -> Protection | None:
         """Also of positions closed since the start."""
         return self._protections.get(position_id)
 
-    def covered(self, instrument: InstrumentId) -> bool:
+    def covered(self, key: PositionKey) -> bool:
         """Whether the open position has a confirmed stop of its own quantity (True when there is no position)."""
-        position = self._orders.state.position(instrument)
+        position = self._orders.state.position(key)
         return position is None or _exact(self._stops(position), position) is not None
 
     def all_covered(self) -> bool:
-        return all(self.covered(position.instrument) for position in self._orders.state.positions())
+        return all(self.covered(position.key) for position in self._orders.state.positions())
 
     def on_events(self, events: Sequence[Event]) -> None:
         """Must-consumer: every change of a position or of a stop wakes the guardian."""
         for event in events:
             if isinstance(event, PositionChanged):
                 self._note_size(event.position)
-                self.guard(event.position.instrument)
+                self.guard(event.position.key)
             elif isinstance(event, OrderChanged) and event.order.intent.leg is Leg.STOP:
-                self.guard(event.order.instrument)
+                self.guard(PositionKey(event.order.instrument, event.order.intent.side.opposite))
 
-    def guard(self, instrument: InstrumentId) -> None:
-        """Make sure a guardian is looking at this instrument."""
-        running = self._guards.get(instrument)
+    def guard(self, key: PositionKey) -> None:
+        """Make sure a guardian is looking at this position."""
+        running = self._guards.get(key)
         if self._tasks is not None and (running is None or running.done()):
-            self._guards[instrument] = self._tasks.create_task(self._guard(instrument), name=f"protection/{instrument}")
+            self._guards[key] = self._tasks.create_task(self._guard(key), name=f"protection/{key}")
 
     def _note_size(self, position: Position) -> None:
         if not position.open:
-            self._naked.pop(position.instrument, None)
-        elif not self.covered(position.instrument) and position.instrument not in self._naked:
+            self._naked.pop(position.key, None)
+        elif not self.covered(position.key) and position.key not in self._naked:
             since = position.opened_ms
             if position.id in self._protections:  # grew or shrank after it had been protected once
                 since = max((o.venue_time_ms for o in self._orders.state.orders_of(position.id)), default=since)
-            self._naked[position.instrument] = _Naked(since, self._clock.monotonic() + self._deadline)
+            self._naked[position.key] = _Naked(since, self._clock.monotonic() + self._deadline)
 
-    async def _guard(self, instrument: InstrumentId) -> None:
+    async def _guard(self, key: PositionKey) -> None:
         """Until the sentence is true; what is left over is cancelled then."""
         while True:
-            position = self._orders.state.position(instrument)
+            position = self._orders.state.position(key)
             if position is None:
-                self._cancel(self._resting(instrument))
+                self._cancel(self._resting(key))
                 return
             stops = self._stops(position)
             if (fired := _with_status(stops, OrderStatus.TRIGGERED, OrderStatus.PARTIALLY_FILLED)) is not None:
@@ -161,18 +161,15 @@ class ProtectionManager:
         self._note_size(position)
         instrument = self._instruments[position.instrument]
         refused = self._refusals(position)
-        reference = self._reference(position.instrument, self._working_type)
-        if any(stop.would_trigger for stop in refused):
-            decision: StopPlan | Flatten = Flatten(why="the venue says the stop level is already crossed")
-        else:
-            decision = plan(position, instrument, reference, len(refused))
+        trigger = trigger_of(refused, self._working_type)
+        decision = plan(position, instrument, self._reference(position.instrument, trigger), refused)
         if isinstance(decision, Flatten):
             await self._flatten(position, decision.why)
             return
-        intent = self._stop_intent(position, decision)
+        intent = self._stop_intent(position, decision, trigger)
         await self._orders.submit([self._risk.approve_reducing(intent)])
 
-    def _stop_intent(self, position: Position, stop: StopPlan) -> OrderIntent:
+    def _stop_intent(self, position: Position, stop: StopPlan, trigger: TriggerReference) -> OrderIntent:
         attempt = next_attempt(self._orders.state.orders_of(position.id), Leg.STOP)
         return OrderIntent(
             client_order_id=client_order_id(self._accounts[position.instrument.venue], position.id, Leg.STOP, attempt),
@@ -186,25 +183,24 @@ class ProtectionManager:
             quantity=stop.quantity,
             reduce_only=True,
             trigger_price=stop.trigger_price,
-            trigger_reference=self._working_type,
+            trigger_reference=trigger,
         )
 
-    def _refusals(self, position: Position) -> list[_Refusal]:
-        """Stops of this position the venue refused since the last one it confirmed, oldest first."""
-        refusals: list[_Refusal] = []
+    def _refusals(self, position: Position) -> int:
+        """How many stops of this position the venue refused since the last one it confirmed."""
+        refusals = 0
         for order in self._orders.state.orders_of(position.id):
             if order.intent.leg is not Leg.STOP:
                 continue
             if order.status is OrderStatus.REJECTED:
-                rejection = self._orders.rejection(order.client_order_id)
-                refusals.append(_Refusal(would_trigger=rejection is not None and rejection.would_trigger))
+                refusals += 1
             elif order.status not in UNACKNOWLEDGED and order.status is not OrderStatus.ABSENT:
-                refusals.clear()
+                refusals = 0
         return refusals
 
     async def _await_answer(self, position: Position, stop: Order) -> None:
         """A stop is on its way. When the deadline passes first the position goes, whatever became of the stop."""
-        naked = self._naked.get(position.instrument)
+        naked = self._naked.get(position.key)
         left = self._deadline if naked is None else naked.deadline - self._clock.monotonic()
 
         def decided() -> bool:
@@ -223,16 +219,16 @@ class ProtectionManager:
             await self._flatten(position, "the stop fired and did not fill")
 
     def _moved_on(self, seen: Position) -> bool:
-        return self._orders.state.position(seen.instrument) is not seen
+        return self._orders.state.position(seen.key) is not seen
 
     async def _flatten(self, position: Position, why: str) -> None:
-        self._notifier.notify(Level.CRITICAL, f"{position.instrument}: closing at market, {why}")
+        self._notifier.notify(Level.CRITICAL, f"{position.key}: closing at market, {why}")
         self._books.note("flatten", {"instrument": str(position.instrument), "position_id": position.id, "why": why})
-        await self._closer.flatten(position.instrument, why)
+        await self._closer.flatten(position.key, why)
 
     def _record(self, position: Position, stop: Order) -> None:
         known = self._protections.get(position.id)
-        naked = self._naked.pop(position.instrument, None)
+        naked = self._naked.pop(position.key, None)
         if known is not None and known.stop == stop.client_order_id and naked is None:
             return
         longest = known.unprotected_ms or 0 if known else 0
@@ -273,15 +269,11 @@ class ProtectionManager:
         finally:
             self._cancelling.discard(stop.client_order_id)
 
-    def _resting(self, instrument: InstrumentId) -> list[Order]:
+    def _resting(self, key: PositionKey) -> list[Order]:
         """Stops that outlived their position; after a close nothing of ours may stay on the book (STP-16)."""
-        live = self._orders.state.live_orders(instrument)
-        return [order for order in live if order.intent.leg is Leg.STOP and order.status is OrderStatus.ACCEPTED]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Refusal:
-    would_trigger: bool
+        live = self._orders.state.live_orders(key.instrument)
+        stops = [order for order in live if order.intent.leg is Leg.STOP and order.status is OrderStatus.ACCEPTED]
+        return [order for order in stops if order.intent.side is key.side.opposite]
 
 
 def _exact(stops: list[Order], position: Position) -> Order | None:

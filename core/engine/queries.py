@@ -9,6 +9,7 @@ from decimal import Decimal
 from core.clock import Clock
 from core.domain.ids import InstrumentId, VenueName
 from core.domain.order import TriggerReference
+from core.domain.position import Position
 from core.engine.inflight import InflightResolver
 from core.engine.order_manager import OrderManager
 from core.engine.ports import UserStream
@@ -104,7 +105,7 @@ class Queries:
         )
 
     def positions(self) -> tuple[PositionRow, ...]:
-        return tuple(self._position(position.instrument) for position in self._orders.state.positions())
+        return tuple(self._position(position) for position in self._orders.state.positions())
 
     def _venue(self, venue: VenueName) -> VenueRow:
         stream, now = self._streams[venue], self._clock.now_ms()
@@ -119,13 +120,11 @@ class Queries:
             off_because=self._risk.venue_off_reason(venue),
         )
 
-    def _position(self, instrument: InstrumentId) -> PositionRow:
-        position = self._orders.state.position(instrument)
-        if position is None:
-            raise KeyError(f"no open position in {instrument}")
+    def _position(self, position: Position) -> PositionRow:
+        instrument = position.instrument
         mark = self._reference(instrument, TriggerReference.MARK_PRICE)
         protection = self._protection.protection(position.id)
-        covered = protection is not None and self._protection.covered(instrument)
+        covered = protection is not None and self._protection.covered(position.key)
         return PositionRow(
             instrument=instrument,
             side="long" if position.side.sign > 0 else "short",

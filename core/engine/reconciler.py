@@ -10,6 +10,7 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from enum import StrEnum
 
 import structlog
 
@@ -18,7 +19,7 @@ from core.domain.events import Event, Inconsistent
 from core.domain.ids import ClientOrderId, InstrumentId, Leg, VenueName
 from core.domain.money import ZERO, Quantity, plain
 from core.domain.order import UNACKNOWLEDGED, Order, OrderStatus
-from core.domain.position import Position
+from core.domain.position import Position, PositionKey
 from core.domain.reconciliation import (
     Mismatch,
     adopted,
@@ -47,6 +48,15 @@ TRADES_LOOK_BACK_MS = 60_000
 ORPHAN_MIN_AGE_MS = 10_000
 
 
+class ExternalPositions(StrEnum):
+    """What becomes of positions opened elsewhere. PROTECT and MANAGE both take them over with a stop; MANAGE also lets
+    exit rules act on them."""
+
+    IGNORE = "ignore"
+    PROTECT = "protect"
+    MANAGE = "manage"
+
+
 class Reconciler:
     def __init__(
         self,
@@ -58,6 +68,7 @@ class Reconciler:
         books: Bookkeeper,
         clock: Clock,
         notifier: Notifier,
+        external: ExternalPositions = ExternalPositions.PROTECT,
     ) -> None:
         self._clients = clients
         self._orders = orders
@@ -66,6 +77,8 @@ class Reconciler:
         self._books = books
         self._clock = clock
         self._notifier = notifier
+        self._external = external
+        self._left_alone: dict[PositionKey, Quantity] = {}
         self._locks: defaultdict[VenueName, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._asked = asyncio.Event()
         self._due: set[VenueName] = set()
@@ -130,9 +143,7 @@ class Reconciler:
             answer = await client.query_order(order.intent)
             if isinstance(answer, NotFound):
                 self._note("order_vanished", order.instrument, f"{order.client_order_id} is unknown to the venue")
-                if (
-                    order.intent.leg is Leg.STOP
-                ):  # two lists and a look-up agree; a second reduce-only stop harms nobody
+                if order.intent.leg is Leg.STOP:  # two lists and a look-up agree; a second stop harms nobody
                     gone = self._orders.conclusion(order.intent, OrderStatus.CANCELED, "unknown to the venue")
                     await self._orders.take([gone])
             else:
@@ -152,7 +163,7 @@ class Reconciler:
 
     async def _settle(self, client: VenueClient, mismatches: list[Mismatch]) -> None:
         for mismatch in mismatches:
-            known = self._orders.state.position(mismatch.instrument)
+            known = self._orders.state.position(mismatch.key)
             since = self._clock.now_ms() if known is None else known.opened_ms
             fills = await client.fills(mismatch.instrument, since - TRADES_LOOK_BACK_MS)
             await self._orders.take(fills)
@@ -161,22 +172,33 @@ class Reconciler:
         second = await client.positions()
         await self._orders.take(second)
         await self._orders.drained()
-        first = {m.instrument: m.venue for m in mismatches}
+        first = {m.key: m.venue for m in mismatches}
         for mismatch in position_mismatches(self._positions(client.name), second):
-            agreed = first.get(mismatch.instrument) == mismatch.venue
+            agreed = first.get(mismatch.key) == mismatch.venue
             if agreed and not self._busy(mismatch.instrument):
                 self._book(mismatch)
 
     def _book(self, mismatch: Mismatch) -> None:
-        known = self._orders.state.position(mismatch.instrument)
-        what = f"the venue holds {plain(mismatch.venue)}, the book {plain(mismatch.ours)}"
-        self._note("position", mismatch.instrument, what)
-        self._notifier.notify(Level.WARNING, f"{mismatch.instrument}: {what}; the venue's figure is taken over")
+        known = self._orders.state.position(mismatch.key)
         position = adopted(mismatch, self._books.default_stop_percent, known)
-        if known is not None and (position is None or position.id != known.id):
+        if known is None and self._external is ExternalPositions.IGNORE:
+            self._leave_alone(mismatch)
+            return
+        what = f"the venue holds {plain(mismatch.venue)}, the book {plain(mismatch.ours)}"
+        self._note("position", mismatch.instrument, f"{mismatch.key}: {what}")
+        self._notifier.notify(Level.WARNING, f"{mismatch.key}: {what}; the venue's figure is taken over")
+        if known is not None and position is None:
             self._orders.put_position(closed_elsewhere(known, self._clock.now_ms()))
         if position is not None:
             self._orders.put_position(position)
+
+    def _leave_alone(self, mismatch: Mismatch) -> None:
+        """Opened elsewhere, and the policy is to keep our hands off: said once, never half adopted (REC-06)."""
+        if self._left_alone.get(mismatch.key) != mismatch.venue:
+            self._left_alone[mismatch.key] = mismatch.venue
+            self._note("external", mismatch.instrument, f"{mismatch.key} {plain(mismatch.venue)} was opened elsewhere")
+            text = f"{mismatch.key} {plain(mismatch.venue)} was opened elsewhere and is left alone (EXTERNAL_POSITIONS)"
+            self._notifier.notify(Level.WARNING, text)
 
     async def _forget_unlisted(self, venue: VenueName, status: MassStatus) -> None:
         """A venue lists no flat symbols, so a close missed in a gap would block its symbol for ever.
@@ -185,17 +207,17 @@ class Reconciler:
         """
         state = self._orders.state
         listed = {report.instrument for report in status.positions}
-        gone = {
-            report.instrument: report
+        gone = [
+            report
             for report in state.venue_positions()
             if report.instrument.venue is venue
             and report.quantity != ZERO
             and report.instrument not in listed
-            and state.position(report.instrument) is None
-        }
-        agreed = [i for i in gone if i in self._unlisted.get(venue, ())]
-        self._unlisted[venue] = frozenset(gone)
-        await self._orders.take([replace(gone[i], quantity=Quantity(ZERO), entry_price=None) for i in agreed])
+            and not state.positions_on(report.instrument)
+        ]
+        agreed = [report for report in gone if report.instrument in self._unlisted.get(venue, ())]
+        self._unlisted[venue] = frozenset(report.instrument for report in gone)
+        await self._orders.take([replace(report, quantity=Quantity(ZERO), entry_price=None) for report in agreed])
         await self._orders.drained()
 
     async def _sweep(self, venue: VenueName, status: MassStatus) -> None:
@@ -217,10 +239,10 @@ class Reconciler:
     def _guard_everything(self, venue: VenueName) -> None:
         for position in self._orders.state.positions():
             if position.instrument.venue is venue:
-                self._protection.guard(position.instrument)
+                self._protection.guard(position.key)
 
-    def _positions(self, venue: VenueName) -> dict[InstrumentId, Position]:
-        return {p.instrument: p for p in self._orders.state.positions() if p.instrument.venue is venue}
+    def _positions(self, venue: VenueName) -> list[Position]:
+        return [position for position in self._orders.state.positions() if position.instrument.venue is venue]
 
     def _note(self, kind: str, instrument: InstrumentId, what: str) -> None:
         self.discrepancies[kind] += 1

@@ -155,7 +155,9 @@ class RiskGuard:
         An instrument counts once: by the larger of its reservation and its position, so that a filling order is
         neither forgotten nor counted twice.
         """
-        exposure: dict[InstrumentId, Decimal] = {p.instrument: p.notional for p in self._state.positions()}
+        exposure: dict[InstrumentId, Decimal] = {}
+        for position in self._state.positions():
+            exposure[position.instrument] = exposure.get(position.instrument, ZERO) + position.notional
         for instrument, notional in self._reserved.values():
             exposure[instrument] = max(notional, exposure.get(instrument, ZERO))
         used = sum((n for i, n in exposure.items() if i.venue is venue and self._quotes.get(i) == asset), ZERO)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Protocol
 
 from core.domain.ids import Asset, ClientOrderId, InstrumentId, PositionId, VenueName, VenueOrderId
+from core.domain.money import ZERO
 from core.domain.order import ENDED, Order
-from core.domain.position import Position
-from core.domain.reports import PositionReport
+from core.domain.position import Position, PositionKey
+from core.domain.reports import PositionReport, PositionSide
+from core.domain.signal import Side
 from core.engine.ports import Balance
 
 REMEMBERED_ENDED_ORDERS = 2_000
@@ -31,20 +33,27 @@ class StateView(Protocol):
         """Every order of an open position, ended ones too, oldest first."""
         ...
 
-    def position(self, instrument: InstrumentId) -> Position | None:
+    def position(self, key: PositionKey) -> Position | None:
         """The open position, or None."""
         ...
 
+    def positions_on(self, instrument: InstrumentId) -> list[Position]:
+        """None or one; two only in hedge mode."""
+        ...
+
     def positions(self) -> list[Position]: ...
-    def last_closed(self, instrument: InstrumentId) -> Position | None:
-        """The position of this instrument that was closed last since the start."""
+    def last_closed(self, key: PositionKey) -> Position | None:
+        """The position of this instrument and direction that was closed last since the start."""
         ...
 
-    def venue_position(self, instrument: InstrumentId) -> PositionReport | None:
-        """What the venue said last, None when it never spoke of it."""
+    def venue_holds(self, instrument: InstrumentId) -> bool:
+        """Whether the venue's last word was that something is open there."""
         ...
 
-    def venue_positions(self) -> Iterator[PositionReport]: ...
+    def venue_positions(self) -> list[PositionReport]:
+        """The venue's last word on each position it ever spoke of."""
+        ...
+
     def balance(self, venue: VenueName, asset: Asset) -> Balance | None: ...
     def balances(self) -> Mapping[tuple[VenueName, Asset], Balance]: ...
 
@@ -59,9 +68,9 @@ class State:
         self._venue_ids: dict[ClientOrderId, set[VenueOrderId]] = {}
         self._by_position: dict[PositionId, dict[ClientOrderId, None]] = {}
         self._ended: OrderedDict[ClientOrderId, None] = OrderedDict()
-        self._positions: dict[InstrumentId, Position] = {}
-        self._closed: dict[InstrumentId, Position] = {}
-        self._venue_positions: dict[InstrumentId, PositionReport] = {}
+        self._positions: dict[PositionKey, Position] = {}
+        self._closed: dict[PositionKey, Position] = {}
+        self._venue_positions: dict[tuple[InstrumentId, PositionSide], PositionReport] = {}
         self._balances: dict[tuple[VenueName, Asset], Balance] = {}
 
     # reading
@@ -82,20 +91,25 @@ class State:
     def orders_of(self, position_id: PositionId) -> list[Order]:
         return [self._orders[client_order_id] for client_order_id in self._by_position.get(position_id, ())]
 
-    def position(self, instrument: InstrumentId) -> Position | None:
-        return self._positions.get(instrument)
+    def position(self, key: PositionKey) -> Position | None:
+        return self._positions.get(key)
+
+    def positions_on(self, instrument: InstrumentId) -> list[Position]:
+        both = (self._positions.get(PositionKey(instrument, side)) for side in Side)
+        return [position for position in both if position is not None]
 
     def positions(self) -> list[Position]:
         return list(self._positions.values())
 
-    def last_closed(self, instrument: InstrumentId) -> Position | None:
-        return self._closed.get(instrument)
+    def last_closed(self, key: PositionKey) -> Position | None:
+        return self._closed.get(key)
 
-    def venue_position(self, instrument: InstrumentId) -> PositionReport | None:
-        return self._venue_positions.get(instrument)
+    def venue_holds(self, instrument: InstrumentId) -> bool:
+        rows = (self._venue_positions.get((instrument, side)) for side in PositionSide)
+        return any(row is not None and row.quantity != ZERO for row in rows)
 
-    def venue_positions(self) -> Iterator[PositionReport]:
-        return iter(list(self._venue_positions.values()))
+    def venue_positions(self) -> list[PositionReport]:
+        return list(self._venue_positions.values())
 
     def balance(self, venue: VenueName, asset: Asset) -> Balance | None:
         return self._balances.get((venue, asset))
@@ -129,15 +143,16 @@ class State:
 
     def put_position(self, position: Position) -> None:
         if position.open:
-            self._positions[position.instrument] = position
+            self._positions[position.key] = position
         else:
-            self._positions.pop(position.instrument, None)
-            self._closed[position.instrument] = position
+            self._positions.pop(position.key, None)
+            self._closed[position.key] = position
 
     def put_venue_position(self, report: PositionReport) -> None:
-        known = self._venue_positions.get(report.instrument)
+        key = (report.instrument, report.position_side)
+        known = self._venue_positions.get(key)
         if known is None or report.venue_time_ms >= known.venue_time_ms:
-            self._venue_positions[report.instrument] = report
+            self._venue_positions[key] = report
 
     def put_balance(
         self, venue: VenueName, asset: Asset, wallet: Decimal, available: Decimal | None, now: float
@@ -149,8 +164,8 @@ class State:
     def _forget_oldest(self) -> None:
         while len(self._ended) > REMEMBERED_ENDED_ORDERS:
             oldest = next(iter(self._ended))
-            position = self._positions.get(self._orders[oldest].instrument)
-            if position is not None and position.id == self._orders[oldest].intent.position_id:
+            order = self._orders[oldest]
+            if any(position.id == order.intent.position_id for position in self.positions_on(order.instrument)):
                 self._ended.move_to_end(oldest)
                 return
             self._forget(oldest)

@@ -40,6 +40,7 @@ class VenueSettings(Frozen):
             "https://host[:port]; http:// on loopback only",
         ),
     ] = None
+
     @property
     def configured(self) -> bool:
         return self.api_key is not None

@@ -93,10 +93,10 @@ def _judge(folder: Path, url: str) -> list[str]:
     )
     wrong += [f"{symbol} was entered {n} times" for symbol, n in entries.items() if n > 1]
     held = {p["symbol"]: _signed(p["side"], p["qty"]) for p in state["positions"]}
-    stops = Counter({symbol: Decimal(0) for symbol in held})
+    stops = dict.fromkeys(held, Decimal(0))
     for order in resting:
         if order["type"] == "stop":
-            stops[order["symbol"]] += Decimal(order["qty"])
+            stops[order["symbol"]] = stops.get(order["symbol"], Decimal(0)) + Decimal(order["qty"])
     for symbol, quantity in stops.items():
         if quantity != abs(held.get(symbol, Decimal(0))):
             wrong.append(f"{symbol}: stops for {quantity}, position {held.get(symbol, 0)}")

@@ -85,12 +85,6 @@ def test_a_closing_fill_that_closes_nothing_we_know_changes_nothing(position: Po
         reduce(position, fill)
 
 
-def test_an_entry_fill_against_an_open_position_of_the_other_side_is_not_netted_away() -> None:
-    intent = an_intent(side=Side.SELL)
-    with pytest.raises(FillWithoutPosition):
-        open_or_add(a_position(side=Side.BUY), a_fill(intent), intent, STOP)
-
-
 def test_an_entry_after_a_close_is_a_new_position() -> None:
     closed = close_fill(opened(Side.BUY, [(1, 100)]), 1, 110)
     intent = an_intent("s2")

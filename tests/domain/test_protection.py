@@ -3,10 +3,11 @@
 from decimal import Decimal
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
-from core.domain.protection import MAX_STOP_ATTEMPTS, Flatten, StopPlan, crossed, plan, stop_price
+from core.domain.order import TriggerReference
+from core.domain.protection import MAX_STOP_ATTEMPTS, Flatten, StopPlan, crossed, plan, stop_price, trigger_of
 from core.domain.signal import Side
 from tests.builders import a_position, an_instrument
 
@@ -55,11 +56,23 @@ def test_an_unknown_reference_leaves_the_judgement_to_the_venue() -> None:
     assert isinstance(plan(a_position(), an_instrument(), None, 0), StopPlan)
 
 
-@given(st.integers(0, MAX_STOP_ATTEMPTS - 1), st.integers(99, 200))
-def test_every_attempt_asks_for_the_same_level(attempt: int, reference: int) -> None:
-    assume(reference > 98)
-    first = plan(a_position(), an_instrument(), Decimal(reference), 0)
-    assert plan(a_position(), an_instrument(), Decimal(reference), attempt) == first
+@given(sides, st.integers(1, MAX_STOP_ATTEMPTS - 1), st.decimals("98.1", "101.9", places=3))
+def test_after_a_refusal_the_level_keeps_its_distance_and_never_comes_nearer(
+    side: Side, attempt: int, reference: Decimal
+) -> None:
+    position, instrument = a_position(side=side), an_instrument()
+    first, later = (plan(position, instrument, reference, n) for n in (0, attempt))
+    assert isinstance(first, StopPlan)
+    assert isinstance(later, StopPlan)
+    assert later.trigger_price % instrument.tick == 0
+    assert (reference - later.trigger_price) * side.sign >= instrument.tick * (2 + attempt)
+    assert (first.trigger_price - later.trigger_price) * side.sign >= 0
+
+
+def test_only_the_last_rung_asks_for_the_other_trigger() -> None:
+    mark, contract = TriggerReference.MARK_PRICE, TriggerReference.CONTRACT_PRICE
+    assert [trigger_of(attempt, mark) for attempt in range(MAX_STOP_ATTEMPTS)] == [mark, mark, contract]
+    assert [trigger_of(attempt, contract) for attempt in range(MAX_STOP_ATTEMPTS)] == [contract, contract, mark]
 
 
 def test_after_the_last_attempt_the_position_goes() -> None:

@@ -5,16 +5,15 @@ from hypothesis import strategies as st
 
 from core.domain.ids import InstrumentId, Leg, VenueName
 from core.domain.order import OrderStatus
-from core.domain.position import Position
+from core.domain.position import Position, PositionKey
 from core.domain.reconciliation import (
     adopted,
     closed_elsewhere,
     missing_orders,
     orphans,
     position_mismatches,
-    signed,
 )
-from core.domain.reports import OrderStatusReport
+from core.domain.reports import OrderStatusReport, PositionSide
 from core.domain.signal import Side
 from tests.builders import (
     BTC,
@@ -32,12 +31,13 @@ NAMES = [BTC, ETH, an_instrument_id(venue=VenueName.BYBIT)]
 sizes = st.dictionaries(st.sampled_from(NAMES), st.integers(-3, 3))
 
 
-def ours_of(figures: dict[InstrumentId, int]) -> dict[InstrumentId, Position]:
-    return {
-        i: a_position(i, side=Side.BUY if n > 0 else Side.SELL, amount=abs(n), position_id=str(i))
+def ours_of(figures: dict[InstrumentId, int]) -> dict[PositionKey, Position]:
+    positions = (
+        a_position(i, side=Side.BUY if n > 0 else Side.SELL, amount=abs(n), position_id=str(i))
         for i, n in figures.items()
         if n
-    }
+    )
+    return {position.key: position for position in positions}
 
 
 @given(sizes, sizes)
@@ -46,19 +46,31 @@ def test_booking_every_mismatch_makes_the_pictures_equal_and_a_second_run_finds_
 ) -> None:
     ours = ours_of(here)
     told = [a_position_report(i, amount=n, at=100) for i, n in there.items()]
-    found = position_mismatches(ours, told)
+    found = position_mismatches(ours.values(), told)
     assert {m.instrument for m in found} == {i for i in NAMES if here.get(i, 0) != there.get(i, 0)}
-    assert found == position_mismatches(ours, list(reversed(told)))
+    assert found == position_mismatches(ours.values(), list(reversed(told)))
     for mismatch in found:
-        position = adopted(mismatch, a_position().stop_loss_percent, ours.get(mismatch.instrument))
-        ours.pop(mismatch.instrument, None)
+        position = adopted(mismatch, a_position().stop_loss_percent, ours.get(mismatch.key))
+        ours.pop(mismatch.key, None)
         if position is not None:
-            ours[mismatch.instrument] = position
-    assert position_mismatches(ours, told) == []
+            ours[position.key] = position
+    assert position_mismatches(ours.values(), told) == []
+
+
+def test_both_sides_of_a_hedged_symbol_are_positions_of_their_own() -> None:
+    told = [
+        a_position_report(amount=2, position_side=PositionSide.LONG),
+        a_position_report(amount=-3, position_side=PositionSide.SHORT),
+    ]
+    known = a_position(side=Side.BUY, amount=2)
+    (mismatch,) = position_mismatches([known], told)
+    assert (mismatch.key.side, mismatch.ours, mismatch.venue) == (Side.SELL, 0, 3)
+    stop = resting_stop()
+    assert orphans([stop], {}, [a_position(side=Side.SELL)]) == [stop], "a short does not need a long's stop"
 
 
 def test_adopting_twice_is_adopting_once() -> None:
-    (mismatch,) = position_mismatches({}, [a_position_report(amount=-2)])
+    (mismatch,) = position_mismatches([], [a_position_report(amount=-2)])
     first = adopted(mismatch, a_position().stop_loss_percent, None)
     assert first == adopted(mismatch, a_position().stop_loss_percent, None)
     assert first is not None
@@ -67,7 +79,7 @@ def test_adopting_twice_is_adopting_once() -> None:
 
 def test_a_changed_size_keeps_the_entry_price_the_position_was_opened_at() -> None:
     known = a_position(amount=3, at=100)
-    (mismatch,) = position_mismatches({BTC: known}, [a_position_report(amount=1, at=555)])
+    (mismatch,) = position_mismatches([known], [a_position_report(amount=1, at=555)])
     after = adopted(mismatch, known.stop_loss_percent, known)
     assert after is not None
     assert (after.id, after.quantity, after.entry_price) == (known.id, 1, 100)
@@ -75,8 +87,9 @@ def test_a_changed_size_keeps_the_entry_price_the_position_was_opened_at() -> No
 
 def test_a_position_of_the_other_side_is_a_different_position() -> None:
     known = a_position(side=Side.BUY)
-    (mismatch,) = position_mismatches({BTC: known}, [a_position_report(amount=-1)])
-    after = adopted(mismatch, known.stop_loss_percent, known)
+    gone, turned = position_mismatches([known], [a_position_report(amount=-1)])
+    assert (gone.key, gone.venue, adopted(gone, known.stop_loss_percent, known)) == (known.key, 0, None)
+    after = adopted(turned, known.stop_loss_percent, None)
     assert after is not None
     assert (after.id != known.id, after.side) == (True, Side.SELL)
 
@@ -84,7 +97,6 @@ def test_a_position_of_the_other_side_is_a_different_position() -> None:
 def test_a_position_closed_elsewhere_gets_no_invented_price() -> None:
     closed = closed_elsewhere(a_position(), NOW_MS + 5)
     assert (closed.open, closed.realized, closed.exit_quantity, closed.closed_ms) == (False, 0, 0, NOW_MS + 5)
-    assert signed(closed) == 0 == signed(None)
 
 
 def test_only_listed_orders_count_as_seen_and_only_acknowledged_ones_are_asked_for() -> None:
@@ -100,8 +112,8 @@ def resting_stop(key: str = "s1", **changes: object) -> OrderStatusReport:
 
 def test_a_resting_stop_without_a_position_is_an_orphan_and_beside_one_it_is_not() -> None:
     stop = resting_stop()
-    assert orphans([stop], {}, {}) == [stop]
-    assert orphans([stop], {}, {BTC: a_position()}) == []
+    assert orphans([stop], {}, []) == [stop]
+    assert orphans([stop], {}, [a_position()]) == []
 
 
 def test_foreign_plain_and_ended_orders_are_never_orphans() -> None:
@@ -109,4 +121,4 @@ def test_foreign_plain_and_ended_orders_are_never_orphans() -> None:
     opening = resting_stop(reduce_only=False)
     plain = a_status(an_intent(leg=Leg.CLOSE))
     gone = a_status(an_intent(leg=Leg.STOP, trigger=98), OrderStatus.CANCELED)
-    assert orphans([foreign, opening, plain, gone], {}, {}) == []
+    assert orphans([foreign, opening, plain, gone], {}, []) == []

@@ -111,8 +111,7 @@ class Bench:
         return order
 
     def position(self, instrument: InstrumentId = BTC) -> Position:
-        position = self.state.position(instrument)
-        assert position is not None
+        (position,) = self.state.positions_on(instrument)
         return position
 
     def sent_stops(self) -> list[OrderIntent]:

@@ -6,7 +6,7 @@ from itertools import pairwise
 from core.domain.ids import Leg
 from core.domain.order import OrderIntent
 from core.engine.ports import Outcome, Rejected
-from tests.builders import BTC, an_intent
+from tests.builders import BTC, BTC_LONG, an_intent
 from tests.engine.bench import Bench, a_bench
 
 
@@ -19,24 +19,24 @@ async def test_two_closes_at_once_send_one_order_and_both_end_flat() -> None:
     async with a_bench(latency=0.2) as bench:
         await opened(bench)
         await bench.settle(1)
-        await asyncio.gather(bench.closer.flatten(BTC, "first"), bench.closer.flatten(BTC, "second"))
+        await asyncio.gather(bench.closer.flatten(BTC_LONG, "first"), bench.closer.flatten(BTC_LONG, "second"))
         assert len(bench.venue.only(Leg.FLATTEN)) == 1
-        assert bench.state.position(BTC) is None
+        assert bench.state.position(BTC_LONG) is None
 
 
 async def test_closing_is_marked_before_anything_is_awaited() -> None:
     async with a_bench() as bench:
         await opened(bench)
-        close = asyncio.ensure_future(bench.closer.flatten(BTC, "test"))
+        close = asyncio.ensure_future(bench.closer.flatten(BTC_LONG, "test"))
         await asyncio.sleep(0)
-        assert bench.closer.closing(BTC)
+        assert bench.closer.closing(BTC_LONG)
         await close
-        assert not bench.closer.closing(BTC)
+        assert not bench.closer.closing(BTC_LONG)
 
 
 async def test_closing_what_is_not_open_sends_nothing() -> None:
     async with a_bench() as bench:
-        await bench.closer.flatten(BTC, "test")
+        await bench.closer.flatten(BTC_LONG, "test")
         assert bench.venue.sent == []
 
 
@@ -44,7 +44,7 @@ async def test_a_refused_close_is_sent_again_under_the_next_id() -> None:
     async with a_bench() as bench:
         await opened(bench)
         bench.venue.script(Leg.FLATTEN, bench.venue.reject())
-        await bench.closer.flatten(BTC, "test")
+        await bench.closer.flatten(BTC_LONG, "test")
         first, second = bench.venue.only(Leg.FLATTEN)
         assert (first.attempt, second.attempt) == (0, 1)
         assert first.client_order_id != second.client_order_id
@@ -55,11 +55,11 @@ async def test_people_are_called_when_two_attempts_fail_and_it_goes_on_slowly() 
     async with a_bench() as bench:
         await opened(bench)
         bench.venue.script(Leg.FLATTEN, *[bench.venue.reject()] * 4)
-        await bench.closer.flatten(BTC, "test")
+        await bench.closer.flatten(BTC_LONG, "test")
         times = bench.venue.sent_at[-3:]
         assert [round(b - a, 1) for a, b in pairwise(times)] == [5.0, 5.0]
         assert len(bench.notifier.critical()) == 1
-        assert bench.state.position(BTC) is None
+        assert bench.state.position(BTC_LONG) is None
 
 
 async def test_a_position_the_venue_no_longer_has_is_read_again_and_booked_closed_without_a_loop() -> None:
@@ -72,8 +72,8 @@ async def test_a_position_the_venue_no_longer_has_is_read_again_and_booked_close
 
         bench.venue.always(Leg.FLATTEN, nothing)
         async with asyncio.timeout(10):
-            await bench.closer.flatten(BTC, "test")
-        assert bench.state.position(BTC) is None
+            await bench.closer.flatten(BTC_LONG, "test")
+        assert bench.state.position(BTC_LONG) is None
         assert len(bench.venue.only(Leg.FLATTEN)) == 1
         assert bench.reconciler.discrepancies["position"] == 1
 
@@ -90,7 +90,7 @@ async def test_a_partial_close_is_followed_by_a_close_of_the_rest() -> None:
             return await bench.venue.lose_request(intent)
 
         bench.venue.script(Leg.FLATTEN, half)
-        await bench.closer.flatten(BTC, "test")
+        await bench.closer.flatten(BTC_LONG, "test")
         assert [order.quantity for order in bench.venue.only(Leg.FLATTEN)] == [3, 1]
         assert not bench.venue.positions_held[BTC]
 
@@ -104,6 +104,6 @@ async def test_a_close_that_takes_long_is_waited_for_and_no_second_one_is_sent_b
             return await bench.venue.behave(intent)
 
         bench.venue.script(Leg.FLATTEN, slow)
-        await bench.closer.flatten(BTC, "test")
+        await bench.closer.flatten(BTC_LONG, "test")
         assert len(bench.venue.only(Leg.FLATTEN)) == 1
-        assert bench.state.position(BTC) is None
+        assert bench.state.position(BTC_LONG) is None

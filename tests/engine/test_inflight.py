@@ -9,7 +9,7 @@ from core.domain.ids import Leg, VenueName
 from core.domain.order import OrderIntent, OrderStatus
 from core.engine.ports import Outcome, Unknown
 from core.errors import Unreachable
-from tests.builders import BTC, a_fill, an_intent
+from tests.builders import BTC, BTC_LONG, a_fill, an_intent
 from tests.engine.bench import Bench, a_bench
 
 S = OrderStatus
@@ -157,6 +157,6 @@ async def test_an_unknown_close_is_waited_for_and_not_sent_twice() -> None:
 
         bench.venue.tells = False
         bench.venue.script(Leg.FLATTEN, late)
-        await bench.closer.flatten(BTC, "test")
+        await bench.closer.flatten(BTC_LONG, "test")
         assert len(bench.venue.only(Leg.FLATTEN)) == 1
-        assert bench.state.position(BTC) is None
+        assert bench.state.position(BTC_LONG) is None

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.domain.ids import Leg
-from core.domain.order import OrderIntent, OrderStatus
+from core.domain.order import OrderIntent, OrderStatus, TriggerReference
 from core.domain.signal import Side
 from core.engine.ports import Outcome
-from tests.builders import BTC, a_position, an_intent
+from tests.builders import BTC, BTC_LONG, a_position, an_intent
 from tests.engine.bench import DEADLINE_SECONDS, Bench, a_bench
 from tests.fakes.virtual_loop import VirtualLoop
 
@@ -19,7 +19,7 @@ S = OrderStatus
 
 
 def flat(bench: Bench) -> bool:
-    return bench.state.position(BTC) is None and not bench.venue.positions_held.get(BTC)
+    return bench.state.position(BTC_LONG) is None and not bench.venue.positions_held.get(BTC)
 
 
 @pytest.mark.parametrize(("side", "level"), [(Side.BUY, 98), (Side.SELL, 102)])
@@ -29,7 +29,7 @@ async def test_a_fill_is_followed_by_a_reduce_only_stop_on_the_losing_side(side:
         await bench.settle()
         (stop,) = bench.sent_stops()
         assert (stop.side, stop.trigger_price, stop.quantity, stop.reduce_only) == (side.opposite, level, 1, True)
-        assert bench.protection.covered(BTC)
+        assert bench.protection.covered(BTC_LONG)
         protection = bench.protection.protection(bench.position().id)
         assert protection is not None
         assert protection.stop == stop.client_order_id
@@ -87,7 +87,7 @@ async def test_a_cancel_without_an_answer_does_not_keep_the_next_fill_from_its_s
         monkeypatch.setattr(bench.venue, "cancel", slow)
         await bench.enter(an_intent(amount=3))
         await bench.settle(4)
-        assert bench.protection.covered(BTC)
+        assert bench.protection.covered(BTC_LONG)
         assert bench.position().quantity == 3
 
 
@@ -110,12 +110,41 @@ async def test_a_rejection_is_tried_again_with_a_new_id_at_the_same_level() -> N
         stops = bench.sent_stops()
         assert len({stop.client_order_id for stop in stops}) == 3
         assert {stop.trigger_price for stop in stops} == {98}
-        assert bench.protection.covered(BTC)
+        assert bench.protection.covered(BTC_LONG)
 
 
-async def test_a_level_the_venue_calls_crossed_flattens_at_once() -> None:
+@pytest.mark.failure("STP-06")
+@pytest.mark.parametrize(
+    ("mark", "expected"), [("100", ["98", "98", "98"]), ("98.1", ["98", "97.8", "97.7"])], ids=["far", "near"]
+)
+async def test_a_level_the_venue_calls_crossed_is_tried_further_away_then_flattened(
+    mark: str, expected: list[str]
+) -> None:
+    """Three tries, each 2 + attempt ticks away from the trigger's reference, the last one with the other trigger."""
     async with a_bench() as bench:
-        bench.venue.script(Leg.STOP, bench.venue.reject("-2021", would_trigger=True))
+        bench.market.default = Decimal(mark)
+        bench.venue.always(Leg.STOP, bench.venue.reject("-2021", would_trigger=True))
+        await bench.enter(an_intent())
+        await bench.settle(1)
+        stops = bench.sent_stops()
+        assert [stop.trigger_price for stop in stops] == [Decimal(level) for level in expected]
+        assert [stop.trigger_reference for stop in stops] == [
+            TriggerReference.MARK_PRICE,
+            TriggerReference.MARK_PRICE,
+            TriggerReference.CONTRACT_PRICE,
+        ]
+        assert flat(bench)
+
+
+@pytest.mark.parametrize("mark", [97, 98])
+async def test_a_price_that_crossed_between_two_tries_flattens(mark: int) -> None:
+    async with a_bench() as bench:
+
+        async def refuse_and_move(intent: OrderIntent) -> Outcome:
+            bench.market.default = mark
+            return await bench.venue.reject("-2021", would_trigger=True)(intent)
+
+        bench.venue.script(Leg.STOP, refuse_and_move)
         await bench.enter(an_intent())
         await bench.settle(1)
         assert len(bench.sent_stops()) == 1
@@ -165,14 +194,14 @@ async def test_a_stop_that_vanishes_is_replaced() -> None:
         await bench.settle()
         (again,) = bench.venue.working_stops()
         assert again is not resting
-        assert bench.protection.covered(BTC)
+        assert bench.protection.covered(BTC_LONG)
 
 
 async def test_after_a_close_the_leftover_stop_is_cancelled() -> None:
     async with a_bench() as bench:
         await bench.enter(an_intent())
         await bench.settle()
-        await bench.closer.flatten(BTC, "test", leg=Leg.CLOSE)
+        await bench.closer.flatten(BTC_LONG, "test", leg=Leg.CLOSE)
         await bench.settle()
         assert bench.venue.working_stops() == []
         assert bench.state.all_live_orders() == []
@@ -225,7 +254,7 @@ async def test_a_position_found_at_start_gets_its_stop() -> None:
     async with a_bench() as bench:
         bench.orders.put_position(a_position())
         await bench.settle()
-        assert bench.protection.covered(BTC)
+        assert bench.protection.covered(BTC_LONG)
         assert len(bench.sent_stops()) == 1
 
 
@@ -235,7 +264,7 @@ async def test_guarding_a_protected_position_a_hundred_times_sends_nothing() -> 
         await bench.settle()
         sent = len(bench.venue.sent)
         for _ in range(100):
-            bench.protection.guard(BTC)
+            bench.protection.guard(BTC_LONG)
             await bench.settle(0.01)
         assert len(bench.venue.sent) == sent
         assert bench.venue.cancelled == []
