@@ -3,17 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core.domain.ids import VenueName
-from core.venues.connection import VenueAccess, VenueConnection
+from core.engine.ports import MarketData, ReportSink, StreamState, UserStream, VenueClient
 
 if TYPE_CHECKING:
     from core.clock import Clock
-    from core.engine.ports import ReportSink, StreamState
     from core.transport import Transport
 
-__all__ = ["VenueAccess", "VenueConnection", "connect_venue"]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VenueAccess:
+    """Where an account is and how to get in. `base_url` replaces every host of the venue, sockets included
+    (`http://127.0.0.1:PORT`, the simulator); without it `testnet` chooses between the venue's own hosts."""
+
+    name: VenueName
+    key: str
+    secret: str
+    passphrase: str = ""
+    base_url: str | None = None
+    testnet: bool = False
+
+    def __repr__(self) -> str:
+        where = self.base_url or ("testnet" if self.testnet else "production")
+        return f"VenueAccess({self.name}, {where})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VenueConnection:
+    """One venue, ready to be opened (`await client.open()`) and run (`user_stream.run()`, `market.run()`)."""
+
+    client: VenueClient
+    user_stream: UserStream
+    market: MarketData
 
 
 def connect_venue(

@@ -1,207 +1,182 @@
-"""Live prices of one venue: all mark prices on one socket, best bid and ask of wanted symbols on another.
+"""Public streams of one venue: a desired set of channels, re-established after every reconnect, confirmed by data.
 
-What is wanted is a set, not an action: after every reconnect it is asked for again in batches, and a symbol from which
-no data came is asked for anew by itself (MKT-01, MKT-02). Nothing here can hold up the readers (MKT-03).
+Several routes (sockets) per venue, each under one supervisor. Quotes are kept per symbol, with the time they came.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from core.errors import MalformedPayload
-from core.venues.reconnecting import Backoff, keep_connected, replace_after, watch
+from core.domain.ids import Symbol, VenueName
+from core.domain.money import Price
+from core.engine.ports import Quote
+from core.errors import MalformedPayload, VenueError
+from core.venues.reconnecting import Backoff, watch
 
 if TYPE_CHECKING:
     from core.clock import Clock
-    from core.domain.ids import Symbol, VenueName
-    from core.engine.ports import Quote
     from core.transport import Socket
 
 log = structlog.get_logger(__name__)
 
-BATCH = 100
-"""Symbols in one subscription frame."""
-BATCH_PAUSE = 0.25
-"""Seconds between two frames: the strictest venue takes ten a second."""
-CONFIRM_WITHIN = 10.0
-"""Seconds in which a wanted symbol must have sent data, before it is asked for again (then 20, 40, 60 s)."""
-LONGEST_CONFIRM = 60.0
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """What one frame says of one symbol; None = it does not speak of that. `venue_time_ms` UTC."""
+
+    symbol: Symbol
+    mark: Price | None
+    bid: Price | None
+    ask: Price | None
+    venue_time_ms: int
 
 
-class MarketFeed(Protocol):
-    """What is different from venue to venue. Keeps the quotes."""
+class PublicRoute(Protocol):
+    """One socket's worth of public data, as far as it differs from venue to venue."""
 
     @property
-    def venue(self) -> VenueName: ...
+    def name(self) -> str: ...
+
     @property
-    def connection_seconds(self) -> float: ...
+    def url(self) -> str: ...
+
+    def channels(self, symbols: Iterable[Symbol]) -> Sequence[str]:
+        """What has to be subscribed for these symbols; symbols the venue does not list are left out."""
+        ...
+
+    def subscription(self, channels: Sequence[str], number: int) -> str:
+        """The frame that subscribes at most `batch` channels."""
+        ...
+
     @property
-    def marks_url(self) -> str: ...
-    @property
-    def books_url(self) -> str: ...
+    def batch(self) -> int: ...
 
-    def lists(self, symbol: Symbol) -> bool:
-        """Whether the venue has that symbol; what it does not have is never asked for."""
+    def decode(self, frame: bytes) -> Sequence[Tick] | None:
+        """None for a frame that is not data. Raises MalformedPayload."""
         ...
 
-    def subscription(self, symbols: Sequence[Symbol], number: int) -> str:
-        """One frame asking for best bid and ask of these symbols."""
-        ...
 
-    def take_marks(self, frame: bytes, received: float) -> None:
-        """Raises MalformedPayload."""
-        ...
-
-    def take_book(self, frame: bytes, received: float) -> None:
-        """Raises MalformedPayload."""
-        ...
-
-    def book_received(self, symbol: Symbol) -> float | None:
-        """Monotonic seconds of the last bid/ask since `forget_books`."""
-        ...
-
-    def forget_books(self) -> None:
-        """The socket is gone: what it said is no longer known to be current."""
-        ...
-
-    def quote(self, symbol: Symbol) -> Quote | None: ...
-
-
-@dataclass(slots=True)
-class MarketStatistics:
-    connects: int = 0
-    frames: int = 0
-    malformed: int = 0
-    asked_again: int = 0
-    ended: Counter[str] = field(default_factory=Counter)
-
-
-@dataclass(slots=True)
-class _Asked:
-    at: float
-    patience: float
-
-
-class MarketStreams:
+class MarketStream:
     """Implements ports.MarketData."""
 
     def __init__(
         self,
-        feed: MarketFeed,
+        venue: VenueName,
+        routes: Sequence[PublicRoute],
         open_socket: Callable[[], Socket],
         clock: Clock,
         *,
         backoff: Callable[[], Backoff] = Backoff,
     ) -> None:
-        self._feed, self._open_socket, self._clock, self._backoff = feed, open_socket, clock, backoff
+        self._venue, self._open_socket, self._clock = venue, open_socket, clock
+        self._routes = [_RouteState(route=route, backoff=backoff()) for route in routes]
+        self._quotes: dict[Symbol, Quote] = {}
         self._wanted: dict[Symbol, None] = {}
-        self._asked: dict[Symbol, _Asked] = {}
-        self._changed = asyncio.Event()
-        self._numbers = 0
-        self.statistics = MarketStatistics()
+        self.counts: Counter[str] = Counter()
 
     def quote(self, symbol: Symbol) -> Quote | None:
-        return self._feed.quote(symbol)
+        return self._quotes.get(symbol)
 
     def want(self, symbols: Sequence[Symbol]) -> None:
-        before = len(self._wanted)
-        self._wanted |= dict.fromkeys(symbols)
-        if len(self._wanted) != before:
-            self._changed.set()
+        self._wanted.update(dict.fromkeys(symbols))
+        for state in self._routes:
+            state.changed.set()
 
     async def run(self) -> None:
         """Until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            for kind, once in (("marks", self._marks), ("books", self._books)):
-                name = f"market-stream/{self._feed.venue}/{kind}"
-                tasks.create_task(keep_connected(name, once, self._clock, self._backoff(), self._ended), name=name)
+            for state in self._routes:
+                tasks.create_task(self._supervise(state), name=f"market/{self._venue}/{state.route.name}")
 
-    def _ended(self, why: str) -> None:
-        self.statistics.ended[why] += 1
+    async def _supervise(self, state: _RouteState) -> None:
+        while True:
+            started = self._clock.monotonic()
+            why = await self._connection(state)
+            pause = state.backoff.connection_ended(self._clock.monotonic() - started)
+            self.counts["disconnects"] += 1
+            log.info("market.down", venue=self._venue, route=state.route.name, why=why, again_in=round(pause, 2))
+            await asyncio.sleep(pause)
 
-    async def _marks(self) -> None:
+    async def _connection(self, state: _RouteState) -> str:
+        """One connection from open to end; returns why it ended."""
         socket = self._open_socket()
+        name = f"market/{self._venue}/{state.route.name}"
         try:
-            await socket.open(self._feed.marks_url)
-            await self._live(socket, "marks", self._feed.take_marks)
+            await socket.open(state.route.url)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._read(socket, state), name=f"{name}/reader")
+                tasks.create_task(self._subscribe(socket, state), name=f"{name}/subscriptions")
+                tasks.create_task(watch(socket, name), name=f"{name}/watchdog")
+        except VenueError as error:
+            return error.what
+        except ExceptionGroup as group:
+            return _reason(group)
         finally:
             await socket.close()
+        raise AssertionError("a connection ends only by an exception")
 
-    async def _books(self) -> None:
-        while not self._wanted:
-            self._changed.clear()
-            await self._changed.wait()
-        socket = self._open_socket()
-        try:
-            await socket.open(self._feed.books_url)
-            await self._live(socket, "books", self._feed.take_book, self._subscribe(socket))
-        finally:
-            self._asked.clear()
-            self._feed.forget_books()
-            await socket.close()
-
-    async def _live(
-        self,
-        socket: Socket,
-        kind: str,
-        take: Callable[[bytes, float], None],
-        asking: Coroutine[None, None, NoReturn] | None = None,
-    ) -> None:
-        self.statistics.connects += 1
-        name = f"market-stream/{self._feed.venue}/{kind}"
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._read(socket, take), name=f"{name}/reader")
-            tasks.create_task(watch(socket, self._feed.venue), name=f"{name}/watchdog")
-            tasks.create_task(replace_after(self._feed.connection_seconds), name=f"{name}/age")
-            if asking is not None:
-                tasks.create_task(asking, name=f"{name}/subscriber")
-
-    async def _read(self, socket: Socket, take: Callable[[bytes, float], None]) -> NoReturn:
-        statistics, now = self.statistics, self._clock.monotonic
+    async def _read(self, socket: Socket, state: _RouteState) -> None:
+        decode = state.route.decode
         while True:
             frame = await socket.receive()
-            statistics.frames += 1
             try:
-                take(frame, now())
+                ticks = decode(frame)
             except MalformedPayload as error:
-                statistics.malformed += 1
-                log.warning("market.malformed", venue=self._feed.venue, what=error.what, size=len(frame))
+                self.counts["malformed"] += 1
+                log.warning("market.malformed", venue=self._venue, what=error.what, size=len(frame))
+                continue
+            for tick in ticks or ():
+                self._put(tick)
 
-    async def _subscribe(self, socket: Socket) -> NoReturn:
+    def _put(self, tick: Tick) -> None:
+        now = self._clock.monotonic()
+        known = self._quotes.get(tick.symbol)
+        if known is None:
+            self._quotes[tick.symbol] = Quote(
+                mark=tick.mark, bid=tick.bid, ask=tick.ask, venue_time_ms=tick.venue_time_ms, received=now
+            )
+        elif tick.venue_time_ms >= known.venue_time_ms:
+            self._quotes[tick.symbol] = replace(
+                known,
+                mark=tick.mark or known.mark,
+                bid=tick.bid or known.bid,
+                ask=tick.ask or known.ask,
+                venue_time_ms=tick.venue_time_ms,
+                received=now,
+            )
+
+    async def _subscribe(self, socket: Socket, state: _RouteState) -> None:
+        """Keep this connection's subscriptions equal to the desired set (INV-10)."""
+        subscribed: set[str] = set()
+        number = 0
         while True:
-            self._changed.clear()
-            due = [symbol for symbol in self._wanted if self._is_due(symbol)]
-            for start in range(0, len(due), BATCH):
-                batch = due[start : start + BATCH]
-                self._numbers += 1
-                await socket.send(self._feed.subscription(batch, self._numbers))
-                for symbol in batch:
-                    self._note_asked(symbol)
-                await asyncio.sleep(BATCH_PAUSE)
-            try:
-                async with asyncio.timeout(CONFIRM_WITHIN / 2):
-                    await self._changed.wait()
-            except TimeoutError:
-                pass  # look again which symbols stayed silent
+            state.changed.clear()
+            missing = [c for c in state.route.channels(self._wanted) if c not in subscribed]
+            for start in range(0, len(missing), state.route.batch):
+                batch = missing[start : start + state.route.batch]
+                number += 1
+                await socket.send(state.route.subscription(batch, number))
+                subscribed.update(batch)
+            await state.changed.wait()
 
-    def _is_due(self, symbol: Symbol) -> bool:
-        if not self._feed.lists(symbol):
-            return False
-        asked = self._asked.get(symbol)
-        if asked is None:
-            return True
-        silent = self._feed.book_received(symbol) is None
-        return silent and self._clock.monotonic() - asked.at >= asked.patience
 
-    def _note_asked(self, symbol: Symbol) -> None:
-        before = self._asked.get(symbol)
-        if before is not None:
-            self.statistics.asked_again += 1
-        patience = CONFIRM_WITHIN if before is None else min(before.patience * 2, LONGEST_CONFIRM)
-        self._asked[symbol] = _Asked(self._clock.monotonic(), patience)
+@dataclass(slots=True)
+class _RouteState:
+    route: PublicRoute
+    backoff: Backoff
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+def _reason(group: ExceptionGroup[Exception]) -> str:
+    """Why the connection ended; whatever is not a way connections end is raised."""
+    expected, unexpected = group.split(VenueError)
+    if unexpected is not None:
+        raise unexpected
+    error = None if expected is None else expected.exceptions[0]
+    return error.what if isinstance(error, VenueError) else str(error)

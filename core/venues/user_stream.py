@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 
 from core.engine.ports import ReportSink, StreamState
-from core.errors import MalformedPayload, Unreachable, VenueError
-from core.venues.reconnecting import Backoff, PlannedEndError, keep_connected, replace_after, watch
+from core.errors import BreakwaterError, MalformedPayload, Unreachable, VenueError
+from core.venues.reconnecting import Backoff, watch
 
 if TYPE_CHECKING:
     from core.clock import Clock
@@ -27,11 +27,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 
-class KeyExpiredError(PlannedEndError):
+class KeyExpiredError(BreakwaterError):
     """The venue ended the session behind the stream; a new key is needed, the socket is useless."""
-
-    def __init__(self) -> None:
-        super().__init__("the stream key expired")
 
 
 class PrivateFeed(Protocol):
@@ -120,27 +117,51 @@ class UserDataStreamManager:
 
     async def run(self) -> None:
         """Until cancelled. Raises only what the sink or a programming error raised."""
-        name = f"user-stream/{self._feed.venue}"
-        await keep_connected(name, self._connection, self._clock, self._backoff, self._ended)
+        while True:
+            started = self._clock.monotonic()
+            try:
+                why = await self._connection()
+            finally:
+                self._set_down()
+            pause = self._backoff.connection_ended(self._clock.monotonic() - started)
+            self.statistics.ended[why] += 1
+            log.info("stream.down", venue=self._feed.venue, why=why, again_in=round(pause, 2))
+            await asyncio.sleep(pause)
 
-    async def _connection(self) -> None:
-        """One connection from key to end."""
-        venue, socket = self._feed.venue, self._open_socket()
+    async def _connection(self) -> str:
+        """One connection from key to end; returns why it ended."""
+        socket = self._open_socket()
         try:
             await socket.open(await self._feed.url())
             self.statistics.connects += 1
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._read(socket), name=f"user-stream/{venue}/reader")
-                tasks.create_task(self._resume(), name=f"user-stream/{venue}/resume")
-                tasks.create_task(self._keep_alive(), name=f"user-stream/{venue}/keep-alive")
-                tasks.create_task(watch(socket, venue), name=f"user-stream/{venue}/watchdog")
-                tasks.create_task(replace_after(self._feed.connection_seconds), name=f"user-stream/{venue}/age")
+            async with asyncio.timeout(self._feed.connection_seconds):
+                async with asyncio.TaskGroup() as tasks:
+                    venue = self._feed.venue
+                    tasks.create_task(self._read(socket), name=f"user-stream/{venue}/reader")
+                    tasks.create_task(watch(socket, venue), name=f"user-stream/{venue}/watchdog")
+                    tasks.create_task(self._keep_alive(), name=f"user-stream/{venue}/keep-alive")
+                    tasks.create_task(self._resume(), name=f"user-stream/{venue}/resume")
+        except TimeoutError:
+            return "the venue's longest connection time is near"
+        except VenueError as error:
+            return error.what
+        except ExceptionGroup as group:
+            return self._expected(group)
         finally:
-            self._set_down()
             await socket.close()
+        raise AssertionError("a connection ends only by an exception")
 
-    def _ended(self, why: str) -> None:
-        self.statistics.ended[why] += 1
+    def _expected(self, group: ExceptionGroup[Exception]) -> str:
+        """The reason, when everything in the group is a way a connection may end; what is not is raised."""
+        expected, unexpected = group.split((VenueError, KeyExpiredError))
+        if unexpected is not None:
+            raise unexpected
+        assert expected is not None  # noqa: S101 - a group is never empty
+        first = expected.exceptions[0]
+        if isinstance(first, KeyExpiredError):
+            self.statistics.key_swaps += 1
+            return "the stream key expired"
+        return first.what if isinstance(first, VenueError) else str(first)
 
     async def _read(self, socket: Socket) -> None:
         decode, sink, statistics = self._feed.decode, self._sink, self.statistics
@@ -149,9 +170,6 @@ class UserDataStreamManager:
             statistics.frames += 1
             try:
                 reports = decode(frame)
-            except KeyExpiredError:
-                statistics.key_swaps += 1
-                raise
             except MalformedPayload as error:
                 # Set aside: one bad frame must not cost the ones behind it. It says what, never the frame itself.
                 statistics.malformed += 1
@@ -169,9 +187,6 @@ class UserDataStreamManager:
             pause = self._feed.keep_alive_seconds
             try:
                 await self._feed.keep_alive()
-            except KeyExpiredError:
-                self.statistics.key_swaps += 1
-                raise
             except VenueError as error:
                 log.warning("stream.keep_alive_failed", venue=self._feed.venue, what=error.what)
                 pause = min(60.0, pause)

@@ -1,26 +1,25 @@
-"""Puts the Binance adapter together. Importing this loads ccxt."""
+"""Puts Binance's client and streams together over one symbol table, one budget and one clock."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from core.engine.ports import ReportSink, StreamState
+from core.venues import VenueAccess, VenueConnection
 from core.venues.binance import facts
 from core.venues.binance.client import BinanceClient
-from core.venues.binance.market_feed import BinanceMarketFeed
+from core.venues.binance.market_feed import MarkRoute, TouchRoute
 from core.venues.binance.user_feed import BinanceUserFeed
 from core.venues.ccxt_loading import exchange_class
 from core.venues.client import PortedExchange, Seam, VenueClock
-from core.venues.connection import VenueAccess, VenueConnection
-from core.venues.market_stream import MarketStreams
-from core.venues.reconnecting import Backoff, system_jitter
+from core.venues.market_stream import MarketStream, PublicRoute
 from core.venues.request_budget import RequestBudget
 from core.venues.symbols import SymbolTable
 from core.venues.user_stream import UserDataStreamManager
 
 if TYPE_CHECKING:
     from core.clock import Clock
-    from core.engine.ports import ReportSink, StreamState
     from core.transport import Transport
 
 
@@ -32,9 +31,8 @@ def connect_binance(
     sink: ReportSink,
     on_connected: Callable[[], Awaitable[None]],
     on_state: Callable[[StreamState], None],
-    jitter: Callable[[], float] = system_jitter,
 ) -> VenueConnection:
-    """Connects nothing yet. Raises ValueError for an unusable base URL."""
+    """See `core.venues.connect_venue`."""
     hosts = facts.hosts_of(access.base_url, testnet=access.testnet)
     symbols, venue_clock = SymbolTable(), VenueClock(clock)
     seam = Seam(
@@ -44,41 +42,40 @@ def connect_binance(
         errors=facts.ERRORS,
         charge_of=facts.charge_of,
     )
-    ccxt = ported_binance(access, hosts, seam)
+    ccxt = _ported(access, hosts, seam)
+    feed = BinanceUserFeed(ccxt, hosts.stream, symbols)
+    routes: list[PublicRoute] = [MarkRoute(hosts.stream, symbols), TouchRoute(hosts.stream, symbols)]
     return VenueConnection(
         client=BinanceClient(ccxt, symbols, clock, venue_clock),
         user_stream=UserDataStreamManager(
-            BinanceUserFeed(ccxt, hosts.stream, symbols),
-            transport.socket,
-            clock,
-            sink,
-            on_connected=on_connected,
-            on_state=on_state,
-            backoff=Backoff(jitter),
+            feed, transport.socket, clock, sink, on_connected=on_connected, on_state=on_state
         ),
-        market=MarketStreams(
-            BinanceMarketFeed(hosts.stream, symbols), transport.socket, clock, backoff=lambda: Backoff(jitter)
-        ),
+        market=MarketStream(access.name, routes, transport.socket, clock),
     )
 
 
-def ported_binance(access: VenueAccess, hosts: facts.Hosts, seam: Seam) -> Any:
-    """ccxt's binanceusdm over our seam, asking the futures host and nothing else."""
-    ported = type("BinanceUsdm", (PortedExchange, exchange_class("binanceusdm")), {})
+def _ported(access: VenueAccess, hosts: facts.Hosts, seam: Seam) -> Any:
+    """ccxt's binanceusdm behind our seam. Its addresses are set from `hosts`; nothing outside /fapi is ever asked."""
+    base = exchange_class("binanceusdm")
+    ported = type("PortedBinance", (PortedExchange, base), {"seam": seam})
     exchange = ported(
         {
             "apiKey": access.key,
             "secret": access.secret,
-            "number": str,  # prices stay text until our parser makes Decimals of them
-            "has": {"fetchCurrencies": False},  # it would ask a spot host
-            "options": {"recvWindow": facts.RECV_WINDOW_MS, "fetchMarkets": {"types": ["linear"]}},
+            "enableRateLimit": False,
+            "options": {
+                "defaultType": "swap",
+                "fetchCurrencies": False,
+                "fetchMarkets": {"types": ["linear"]},
+                "recvWindow": facts.RECV_WINDOW_MS,
+                "warnOnFetchOpenOrdersWithoutSymbol": False,
+            },
         }
     )
-    exchange.seam = seam
-    roots = {"": "v1", "V2": "v2", "V3": "v3"}
-    exchange.urls["api"] = {
-        f"fapi{side}{suffix}": f"{hosts.rest}/fapi/{version}"
-        for side in ("Public", "Private")
-        for suffix, version in roots.items()
-    } | {"fapiData": f"{hosts.rest}/futures/data"}
+    exchange.number = str
+    for name, url in dict(exchange.urls["api"]).items():
+        if isinstance(url, str) and name.startswith("fapi"):
+            version = url.rstrip("/").rpartition("/")[2]
+            root = f"{hosts.rest}/futures/data" if name == "fapiData" else f"{hosts.rest}/fapi/{version}"
+            exchange.urls["api"][name] = root
     return exchange
