@@ -40,7 +40,8 @@ class Backoff:
         self._failures += 1
         if self._failures == 1:
             return FIRST_PAUSE * (0.5 + self._jitter())
-        pause: float = min(SHORTEST_PAUSE * 2 ** (self._failures - 2), LONGEST_PAUSE)
+        doublings = min(self._failures - 2, 10)  # long outages must not end in a number too large for a float
+        pause: float = min(SHORTEST_PAUSE * 2**doublings, LONGEST_PAUSE)
         return pause * (0.5 + self._jitter() / 2)
 
 

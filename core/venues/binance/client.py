@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import structlog
 
@@ -15,7 +16,7 @@ from core.domain.money import ZERO, Quantity
 from core.domain.order import Order, OrderIntent, OrderStatus, OrderType
 from core.domain.reports import BalanceReport, FillReport, OrderStatusReport, PositionReport, Report, Source
 from core.engine.ports import AccountSettings, MassStatus, NotFound, Outcome
-from core.errors import MalformedPayload, Refused, StartRefused, VenueError
+from core.errors import MalformedPayload, Refused, StartRefused, Unreachable, VenueError
 from core.venues.binance import facts
 from core.venues.binance.instruments import instruments_of
 from core.venues.binance.orders import Command, Store, cancellation, placement
@@ -42,12 +43,26 @@ from core.venues.binance.payloads import (
 from core.venues.client import CommandPolicy, ReadPolicy, VenueClock
 from core.venues.symbols import SymbolTable
 
+_P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 log = structlog.get_logger(__name__)
 
 _PAGE = 1000
 _CLOCK_SAMPLES = 3
+
+
+def _reading(read: Callable[_P, Awaitable[_T]]) -> Callable[_P, Coroutine[Any, Any, _T]]:
+    """A read whose answer cannot be understood has told nothing: to the caller the same as not reached (NET-12)."""
+
+    @wraps(read)
+    async def reading(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        try:
+            return await read(*args, **kwargs)
+        except MalformedPayload as error:
+            raise Unreachable("binance", f"unreadable answer: {error}") from error
+
+    return reading
 
 
 class BinanceClient:
@@ -74,6 +89,7 @@ class BinanceClient:
 
     # --- life -------------------------------------------------------------------------------------------------------
 
+    @_reading
     async def open(self) -> None:
         """Clock first, because everything signed depends on it; then the rest at once, which also warms the pool."""
         await self.measure_clock()
@@ -91,6 +107,7 @@ class BinanceClient:
     async def close(self) -> None:
         await self._ccxt.seam.http.close()
 
+    @_reading
     async def measure_clock(self) -> None:
         """Sets the venue clock's offset from the quickest of a few samples (NET-01). Raises VenueError."""
         best: tuple[float, int] | None = None
@@ -104,6 +121,7 @@ class BinanceClient:
         assert best is not None  # noqa: S101 - there is at least one sample
         self._venue_clock.offset_ms = best[1]
 
+    @_reading
     async def load_instruments(self) -> None:
         """Market rules and leverage brackets, replaced as a whole. Raises VenueError."""
         markets, brackets = await asyncio.gather(
@@ -151,6 +169,7 @@ class BinanceClient:
 
         return await self._commands.run(send, protective=True)
 
+    @_reading
     async def set_leverage(self, symbol: Symbol, leverage: int) -> None:
         params = {"symbol": self._symbols.venue_symbol(symbol), "leverage": str(leverage)}
         answer = await self._read(self._ccxt.fapiPrivatePostLeverage, params, LeverageRow)
@@ -184,11 +203,13 @@ class BinanceClient:
 
     # --- look-ups ---------------------------------------------------------------------------------------------------
 
+    @_reading
     async def query_order(self, intent: OrderIntent) -> OrderStatusReport | NotFound:
         if intent.type is not OrderType.STOP_MARKET:
             return await self._plain_order(intent) or NotFound.NOT_FOUND
         return await self._conditional_order(intent) or NotFound.NOT_FOUND
 
+    @_reading
     async def fills(self, instrument: InstrumentId, since_ms: int) -> Sequence[FillReport]:
         """Windows of a week; within one the venue gives the oldest first, so a full page goes on by trade id."""
         symbol = self._symbols.venue_symbol(instrument.symbol)
@@ -207,6 +228,7 @@ class BinanceClient:
             start = end + 1
         return [trade_report(row, instrument, Source.REST) for _, row in sorted(found.items())]
 
+    @_reading
     async def positions(self) -> Sequence[PositionReport]:
         """Symbols without a position or an open order are missing from the venue's answer."""
         rows = await self._read(self._ccxt.fapiPrivateV3GetPositionRisk, {}, list[PositionRow])
@@ -216,10 +238,12 @@ class BinanceClient:
             if (instrument := self._symbols.unified(row.symbol)) is not None
         ]
 
+    @_reading
     async def balances(self) -> Sequence[BalanceReport]:
         account = await self._read(self._ccxt.fapiPrivateV3GetAccount, {}, AccountRow)
         return balance_reports(account, Source.REST)
 
+    @_reading
     async def mass_status(self) -> MassStatus:
         """Four requests at once; one that fails raises for all (INV-5)."""
         requested_ms = self._clock.now_ms()
@@ -245,6 +269,7 @@ class BinanceClient:
             balances=tuple(balances),
         )
 
+    @_reading
     async def account_settings(self) -> AccountSettings:
         """Two requests: accountConfig has position mode, rights and asset mode, symbolConfig the leverages."""
         account, symbols = await asyncio.gather(
