@@ -13,8 +13,15 @@ from tests.fakes.virtual_loop import VirtualLoop
 from tests.scenarios.worlds import LoopbackWorld, SimulatedWorld, World
 
 
+class QuickLoop(VirtualLoop):
+    """Without asyncio's debug mode, which would spend most of a scenario on recording where each timer was made."""
+
+    def set_debug(self, enabled: bool) -> None:
+        super().set_debug(False)
+
+
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    simulated: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"simulated": VirtualLoop}
+    simulated: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"simulated": QuickLoop}
     marker = item.get_closest_marker("asyncio")
     if marker is not None and marker.kwargs.get("loop_factories"):
         return simulated | {"loopback": asyncio.new_event_loop}

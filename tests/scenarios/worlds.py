@@ -25,6 +25,7 @@ from tests.fakes.sim_transport import Line, SimulatedFeed, SimulatedVenue, Watch
 from tests.fakes.virtual_loop import VirtualClock
 from tools.signal_feed import Form, SignalFeed, parse_script
 from tools.signal_server import serving
+from tools.venuesim.exchange.model import SymbolStatus
 from tools.venuesim.kernel import Simulation, SimulationSettings
 from tools.venuesim.server import Driver, Server, wall_ms
 from tools.venuesim.venues import load
@@ -78,11 +79,21 @@ class Daemon:
         assert self.orchestrator.queries is not None
         return list(self.orchestrator.queries._waves.reports)
 
+    def held(self) -> dict[str, Decimal]:
+        """Our own book: signed quantity by venue symbol."""
+        names = self.orchestrator.symbols
+        rows = self.status.positions
+        return {names[str(r.instrument)]: r.quantity * (1 if r.side == "long" else -1) for r in rows}
+
     async def wave(self, number: int = 1, seconds: float = 90.0) -> WaveReport:
         """The report of the so-manyth wave since this start."""
+        assert self.orchestrator.queries is not None
+        reported = asyncio.Event()
+        self.orchestrator.queries._waves.on_report(lambda _: reported.set())
         async with asyncio.timeout(seconds):
             while len(self.waves) < number:
-                await asyncio.sleep(0.01)
+                reported.clear()
+                await reported.wait()
         return self.waves[number - 1]
 
     async def stop(self) -> Outcome:
@@ -151,6 +162,10 @@ class World(ABC):
     async def fault(self, kind: str, *, match: Mapping[str, str] | None = None, **keys: Any) -> int:
         return int((await self.tell("fault", kind=kind, match=dict(match or {}), **keys))["id"])
 
+    @abstractmethod
+    async def forgive(self) -> None:
+        """Disarm every fault."""
+
     async def held(self) -> dict[str, Decimal]:
         """Signed quantity by venue symbol."""
         rows = (await self.ask("state"))["positions"]
@@ -172,13 +187,16 @@ class World(ABC):
     async def longest_naked_ms(self) -> float:
         return max((row["max_unprotected_ms"] for row in await self.ask("protection")), default=0.0)
 
-    async def everything_holds(self) -> None:
-        """What must be true whenever things have calmed down: the promise of the program, by the venue's own record."""
+    async def everything_holds(self, *, several_rounds: bool = False) -> None:
+        """What must be true whenever things have calmed down: the promise of the program, by the venue's own record.
+
+        `several_rounds`: positions were closed meanwhile, so a symbol may have been entered more than once.
+        """
         posts = Counter(row["client_id"] for row in await self.sent("order", "stop") if row["method"] == "POST")
         assert not {key: n for key, n in posts.items() if n > 1}, "an order was sent twice"
         state = await self.ask("state?all=1")
         entered = Counter(o["symbol"] for o in state["orders"] if _opened(o))
-        assert not {key: n for key, n in entered.items() if n > 1}, "a symbol was entered twice"
+        assert several_rounds or not {key: n for key, n in entered.items() if n > 1}, "a symbol was entered twice"
         stops = await self.resting_stops()
         held = {symbol: [abs(quantity)] for symbol, quantity in (await self.held()).items()}
         assert stops == held, "every position has one stop of its own quantity, and there is no other stop"
@@ -211,9 +229,11 @@ class World(ABC):
         return daemon
 
     @asynccontextmanager
-    async def running(self, data: Path | None = None, **env: object) -> AsyncIterator[Daemon]:
+    async def running(
+        self, data: Path | None = None, *, watch: Watch = lambda *_: None, **env: object
+    ) -> AsyncIterator[Daemon]:
         """A ready daemon; stopped on leaving, unless the test stopped or killed it, and it must then say DONE."""
-        daemon = self.daemon(data, **env)
+        daemon = self.daemon(data, watch=watch, **env)
         daemon.begin()
         try:
             await daemon.ready()
@@ -228,8 +248,8 @@ class World(ABC):
 
     async def until(self, condition: Callable[[], Awaitable[bool]], seconds: float = 60.0) -> None:
         async with asyncio.timeout(seconds):
-            while not await condition():
-                await asyncio.sleep(0.02)
+            while not await condition():  # noqa: ASYNC110 - the venue tells nobody that its state changed
+                await asyncio.sleep(0.05)
 
 
 class SimulatedWorld(World):
@@ -243,11 +263,19 @@ class SimulatedWorld(World):
         self._feed: SimulatedFeed | None = None
         self._stack.callback(self.venue.stop)
 
+    def pairs(self, quote: str) -> list[str]:
+        """Every symbol that can be traded."""
+        rows = self.venue.simulation.engine.instruments()
+        return [row.symbol for row in rows if row.quote == quote and row.status is SymbolStatus.TRADING]
+
     async def ask(self, name: str) -> Any:
         return await self.venue.ask(name)
 
     async def tell(self, name: str, **body: Any) -> Any:
         return await self.venue.tell(name, **body)
+
+    async def forgive(self) -> None:
+        self.venue.simulation.faults.remove()
 
     async def play(self, *lines: Mapping[str, Any]) -> None:
         self._feed = SimulatedFeed(lines, token="t")
@@ -293,6 +321,9 @@ class LoopbackWorld(World):
         answer = await self._http.request("POST", f"{self.url}/_sim/{name}", {}, json.dumps(body).encode())
         assert answer.status == 200, answer.body
         return json.loads(answer.body)
+
+    async def forgive(self) -> None:
+        await self._http.request("DELETE", f"{self.url}/_sim/fault", {})
 
     async def play(self, *lines: Mapping[str, Any]) -> None:
         script = parse_script("\n".join(json.dumps(line) for line in lines))
