@@ -11,7 +11,8 @@ from tools.venuesim.binance import signing
 from tools.venuesim.binance.account import AccountEndpoints
 from tools.venuesim.binance.account_rows import AccountRows
 from tools.venuesim.binance.algo_orders import AlgoEndpoints
-from tools.venuesim.binance.errors import TEXTS, VenueError, json_response
+from tools.venuesim.binance.error_texts import TEXTS
+from tools.venuesim.binance.errors import VenueError, json_response
 from tools.venuesim.binance.limits import UNWEIGHED, Limits, request_weight
 from tools.venuesim.binance.listen_keys import ListenKeys
 from tools.venuesim.binance.market_data import MarketEndpoints

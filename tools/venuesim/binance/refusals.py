@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tools.venuesim.binance.errors import TEXTS, VenueError
+from tools.venuesim.binance.error_texts import TEXTS
+from tools.venuesim.binance.errors import VenueError
 from tools.venuesim.binance.formats import short, stripped
 from tools.venuesim.exchange.interface import Exchange
 from tools.venuesim.exchange.model import Refusal, Refused, SymbolStatus
