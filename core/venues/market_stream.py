@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
@@ -57,6 +57,12 @@ class PublicRoute(Protocol):
     @property
     def batch(self) -> int: ...
 
+    @property
+    def steady(self) -> bool:
+        """Whether frames come at a pace of their own, so that silence means age. One that speaks only of changes says
+        nothing of age, and nothing at all once its connection has ended."""
+        ...
+
     def decode(self, frame: bytes) -> Sequence[Tick] | None:
         """None for a frame that is not data. Raises MalformedPayload."""
         ...
@@ -76,12 +82,23 @@ class MarketStream:
     ) -> None:
         self._venue, self._open_socket, self._clock = venue, open_socket, clock
         self._routes = [_RouteState(route=route, backoff=backoff()) for route in routes]
-        self._quotes: dict[Symbol, Quote] = {}
         self._wanted: dict[Symbol, None] = {}
         self.counts: Counter[str] = Counter()
 
     def quote(self, symbol: Symbol) -> Quote | None:
-        return self._quotes.get(symbol)
+        """Each price from the newest frame of its own kind; the age is a steady route's where there is one."""
+        heard = [(state.route.steady, state.ticks[symbol]) for state in self._routes if symbol in state.ticks]
+        if not heard:
+            return None
+        ticks = [entry.tick for _, entry in heard]
+        dated = next((entry for steady, entry in heard if steady), heard[0][1])
+        return Quote(
+            mark=next((tick.mark for tick in ticks if tick.mark is not None), None),
+            bid=next((tick.bid for tick in ticks if tick.bid is not None), None),
+            ask=next((tick.ask for tick in ticks if tick.ask is not None), None),
+            venue_time_ms=dated.tick.venue_time_ms,
+            received=dated.received,
+        )
 
     def want(self, symbols: Sequence[Symbol]) -> None:
         self._wanted.update(dict.fromkeys(symbols))
@@ -118,6 +135,8 @@ class MarketStream:
         except ExceptionGroup as group:
             return _reason(group)
         finally:
+            if not state.route.steady:
+                state.ticks.clear()
             await socket.close()
         raise AssertionError("a connection ends only by an exception")
 
@@ -132,24 +151,13 @@ class MarketStream:
                 log.warning("market.malformed", venue=self._venue, what=error.what, size=len(frame))
                 continue
             for tick in ticks or ():
-                self._put(tick)
+                self._put(state, tick)
 
-    def _put(self, tick: Tick) -> None:
-        now = self._clock.monotonic()
-        known = self._quotes.get(tick.symbol)
-        if known is None:
-            self._quotes[tick.symbol] = Quote(
-                mark=tick.mark, bid=tick.bid, ask=tick.ask, venue_time_ms=tick.venue_time_ms, received=now
-            )
-        elif tick.venue_time_ms >= known.venue_time_ms:
-            self._quotes[tick.symbol] = replace(
-                known,
-                mark=tick.mark or known.mark,
-                bid=tick.bid or known.bid,
-                ask=tick.ask or known.ask,
-                venue_time_ms=tick.venue_time_ms,
-                received=now,
-            )
+    def _put(self, state: _RouteState, tick: Tick) -> None:
+        """Stamps are compared within one route: a mark is not old news because a book has a later one (MKT-08)."""
+        known = state.ticks.get(tick.symbol)
+        if known is None or tick.venue_time_ms >= known.tick.venue_time_ms:
+            state.ticks[tick.symbol] = _Heard(tick, self._clock.monotonic())
 
     async def _subscribe(self, socket: Socket, state: _RouteState) -> None:
         """Keep this connection's subscriptions equal to the desired set (INV-10)."""
@@ -166,10 +174,17 @@ class MarketStream:
             await state.changed.wait()
 
 
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    tick: Tick
+    received: float
+
+
 @dataclass(slots=True)
 class _RouteState:
     route: PublicRoute
     backoff: Backoff
+    ticks: dict[Symbol, _Heard] = field(default_factory=dict)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
 

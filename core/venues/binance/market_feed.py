@@ -30,6 +30,7 @@ class MarkRoute:
 
     name = "marks"
     batch = 1
+    steady = True
 
     def __init__(self, stream_root: str, symbols: SymbolTable) -> None:
         self.url = f"{stream_root}/market/ws"
@@ -59,6 +60,7 @@ class TouchRoute:
 
     name = "touch"
     batch = 100
+    steady = False
 
     def __init__(self, stream_root: str, symbols: SymbolTable) -> None:
         self.url = f"{stream_root}/public/ws"
