@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -17,6 +18,7 @@ from core.domain.order import OrderType, TriggerReference
 from core.domain.risk import RiskLimits
 from core.domain.screening import ScreeningRules
 from core.domain.sizing import SizingRule
+from core.engine.account_watch import AccountWatch
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.closer import Closer
 from core.engine.commands import Commands
@@ -72,6 +74,7 @@ class Engine:
     inflight: InflightResolver
     reconciler: Reconciler
     leverage: LeverageKeeper
+    watch: AccountWatch
     desk: EntryDesk
     prefetcher: Prefetcher
     books: Bookkeeper
@@ -202,18 +205,19 @@ def assemble(
         notifier=notifier,
         external=ExternalPositions(settings.protection.external_positions),
     )
+    leverage = LeverageKeeper(clients=clients, state=state, leverage=settings.sizing.leverage)
+    watch = AccountWatch(clients=clients, risk=risk, leverage=leverage, notifier=notifier)
     for access in accesses(settings):
         connection = connect_venue(
             access,
             clock=clock,
             transport=transport(access.name),
             sink=orders.take,
-            on_connected=partial(reconciler.reconcile, access.name),
+            on_connected=partial(_resume, access.name, reconciler, watch),
         )
         clients[access.name] = connection.client
         streams[access.name] = connection.user_stream
         markets[access.name] = connection.market
-    leverage = LeverageKeeper(clients=clients, state=state, leverage=settings.sizing.leverage)
     desk = EntryDesk(
         accounts=names,
         instruments=instruments,
@@ -229,6 +233,8 @@ def assemble(
     orders.listen(risk.on_events)
     orders.listen(protection.on_events)
     orders.listen(reconciler.on_events)
+    orders.listen(leverage.on_events)
+    orders.listen(watch.on_events)
     orders.on_unresolved(inflight.watch)
     orders.on_broken(risk.halt)
 
@@ -264,12 +270,18 @@ def assemble(
         inflight=inflight,
         reconciler=reconciler,
         leverage=leverage,
+        watch=watch,
         desk=desk,
         prefetcher=prefetcher,
         books=books,
         commands=Commands(orders=orders, closer=closer, clients=clients, instruments=instruments, books=books),
         queries=queries,
     )
+
+
+async def _resume(venue: VenueName, reconciler: Reconciler, watch: AccountWatch) -> None:
+    """What a new connection must settle before it counts as live. Raises VenueError."""
+    await asyncio.gather(reconciler.reconcile(venue), watch.look(venue))
 
 
 def _access(name: VenueName, venue: VenueSettings) -> VenueAccess:

@@ -177,7 +177,7 @@ class Orchestrator:
             if result.grade is Grade.OFF:
                 engine.drop_venue(result.venue)
             elif result.account is not None:
-                engine.leverage.learn(result.venue, result.account.leverage)
+                engine.watch.learn(result.venue, result.account)
         if not engine.clients:
             self.outcome.status = ExitStatus.PREFLIGHT_REFUSED
             self.outcome.said = "no venue can be used; see the pre-flight lines above"

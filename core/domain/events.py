@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.domain.ids import InstrumentId
+from core.domain.ids import InstrumentId, VenueName
+from core.domain.money import Price, Quantity
 from core.domain.order import Order
 from core.domain.position import Position
+from core.domain.reports import Origin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,4 +42,42 @@ class Inconsistent:
     what: str
 
 
-Event = OrderChanged | PositionChanged | Inconsistent
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReducedElsewhere:
+    """An order that is not ours shrank or closed a position; `position` is what is left of it."""
+
+    position: Position
+    origin: Origin
+    quantity: Quantity
+    price: Price
+
+    @property
+    def instrument(self) -> InstrumentId:
+        return self.position.instrument
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeverageChanged:
+    """An instrument's leverage is another one now."""
+
+    instrument: InstrumentId
+    leverage: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssetModeChanged:
+    venue: VenueName
+    multi_assets: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarginCalled:
+    """The venue warned about a position."""
+
+    instrument: InstrumentId
+    what: str
+
+
+Event = (
+    OrderChanged | PositionChanged | ReducedElsewhere | Inconsistent | LeverageChanged | AssetModeChanged | MarginCalled
+)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from core.domain.ids import InstrumentId, PositionId, SignalId
 from core.domain.money import HUNDRED, ZERO, Price, Quantity
 from core.domain.order import OrderIntent
-from core.domain.reports import FillReport
+from core.domain.reports import FillReport, PositionSide
 from core.domain.signal import Side
 
 
@@ -95,6 +95,13 @@ def open_or_add(position: Position | None, fill: FillReport, intent: OrderIntent
         entry_cost=position.entry_cost + fill.quantity * fill.price,
         fees=position.fees + fill.fee,
     )
+
+
+def closing_key(fill: FillReport) -> PositionKey:
+    """The position a fill can have shrunk: in hedge mode the one it names, in one-way mode the other direction's."""
+    if fill.position_side is PositionSide.BOTH:
+        return PositionKey(fill.instrument, fill.side.opposite)
+    return PositionKey(fill.instrument, Side.BUY if fill.position_side is PositionSide.LONG else Side.SELL)
 
 
 def reduce(position: Position | None, fill: FillReport) -> Position:

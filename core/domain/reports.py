@@ -18,6 +18,15 @@ class Source(StrEnum):
     RECONCILIATION = "reconciliation"
 
 
+class Origin(StrEnum):
+    """Whose order a trade came from, as far as the venue marks it."""
+
+    ORDER = "order"
+    LIQUIDATION = "liquidation"
+    ADL = "auto-deleveraging"
+    SETTLEMENT = "settlement"
+
+
 class PositionSide(StrEnum):
     """BOTH in one-way mode; LONG or SHORT in hedge mode."""
 
@@ -43,6 +52,8 @@ class FillReport:
     maker: bool
     venue_time_ms: int
     source: Source
+    position_side: PositionSide = PositionSide.BOTH
+    origin: Origin = Origin.ORDER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +82,10 @@ class OrderStatusReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PositionReport:
-    """The venue's position, quantity signed (negative = short). Zero means flat, and only a report may say so."""
+    """The venue's position, quantity signed (negative = short). Zero means flat, and only a report may say so.
+
+    `unrealized` and `isolated_margin` in quote coin; None = this message does not say. `isolated` None likewise.
+    """
 
     instrument: InstrumentId
     position_side: PositionSide
@@ -80,11 +94,33 @@ class PositionReport:
     mark_price: Price | None
     venue_time_ms: int
     source: Source
+    unrealized: Decimal | None = None
+    isolated: bool | None = None
+    isolated_margin: Decimal | None = None
+
+
+class WalletCause(StrEnum):
+    """Why a wallet changed, in our words; a venue's word that is not known is OTHER, with the word in `cause_text`."""
+
+    SNAPSHOT = "snapshot"
+    """A reading, not a change."""
+    TRADE = "trade"
+    FUNDING = "funding"
+    DEPOSIT = "deposit"
+    WITHDRAWAL = "withdrawal"
+    TRANSFER = "transfer"
+    """Between our own wallets, or into and out of isolated margin."""
+    ADJUSTMENT = "adjustment"
+    INSURANCE = "insurance"
+    SETTING = "setting"
+    """The margin mode changed; no money moved."""
+    OTHER = "other"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BalanceReport:
-    """Absolute figures, overwrite never add. `available` None when this message does not carry it."""
+    """Absolute figures, overwrite never add. `available` None when this message does not carry it. `change` is what the
+    venue says moved apart from profit and fees; None = it does not say."""
 
     venue: VenueName
     asset: Asset
@@ -92,6 +128,46 @@ class BalanceReport:
     available: Decimal | None
     venue_time_ms: int
     source: Source
+    cause: WalletCause = WalletCause.SNAPSHOT
+    cause_text: str = ""
+    change: Decimal | None = None
 
 
-Report = FillReport | OrderStatusReport | PositionReport | BalanceReport
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeverageReport:
+    """The leverage of one instrument was changed, by us or elsewhere."""
+
+    instrument: InstrumentId
+    leverage: int
+    venue_time_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssetModeReport:
+    """Multi-assets margin was switched on or off."""
+
+    venue: VenueName
+    multi_assets: bool
+    venue_time_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarginCallReport:
+    """The venue warns that a position is near liquidation. Guidance: it may come late or not at all."""
+
+    instrument: InstrumentId
+    position_side: PositionSide
+    maintenance_margin: Decimal
+    unrealized: Decimal
+    venue_time_ms: int
+
+
+Report = (
+    FillReport
+    | OrderStatusReport
+    | PositionReport
+    | BalanceReport
+    | LeverageReport
+    | AssetModeReport
+    | MarginCallReport
+)

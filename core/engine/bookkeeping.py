@@ -14,7 +14,7 @@ from core.domain.ids import InstrumentId
 from core.domain.money import plain
 from core.domain.order import Order, OrderIntent
 from core.domain.position import Position
-from core.domain.reports import FillReport
+from core.domain.reports import BalanceReport, FillReport
 from core.engine.ports import AuditLog, FillRecord, Journal, OrderRecord, PositionRecord, Record
 from core.errors import JournalUnwritable
 
@@ -86,6 +86,23 @@ class Bookkeeper:
             },
         )
 
+    def foreign_fill(self, fill: FillReport, left: Position) -> None:
+        """A trade of somebody else's order that shrank our position."""
+        self.soon([FillRecord(fill=fill, time_ms=self._clock.now_ms())])
+        self._audit.record(
+            "foreign_fill",
+            {
+                "position_id": left.id,
+                "instrument": str(fill.instrument),
+                "origin": fill.origin.value,
+                "client_order_id": fill.client_order_id,
+                "trade_id": fill.trade_id,
+                "quantity": plain(fill.quantity),
+                "price": plain(fill.price),
+                "left": plain(left.quantity),
+            },
+        )
+
     def position(self, position: Position) -> None:
         self.soon([PositionRecord(position=position, time_ms=self._clock.now_ms())])
         self._audit.record(
@@ -98,6 +115,21 @@ class Bookkeeper:
                 "entry_price": plain(position.entry_price),
                 "realized": plain(position.realized),
                 "fees": plain(position.fees),
+            },
+        )
+
+    def wallet(self, report: BalanceReport) -> None:
+        """Every change of a wallet, with the venue's reason for it."""
+        self._audit.record(
+            "wallet",
+            {
+                "venue": report.venue.value,
+                "asset": report.asset,
+                "wallet": plain(report.wallet),
+                "change": None if report.change is None else plain(report.change),
+                "cause": report.cause.value,
+                "cause_text": report.cause_text,
+                "venue_time_ms": report.venue_time_ms,
             },
         )
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import structlog
 
+from core.domain.events import Event, LeverageChanged
 from core.domain.ids import InstrumentId, Symbol, VenueName
 from core.engine.ports import VenueClient
 from core.engine.state import StateView
@@ -30,6 +31,12 @@ class LeverageKeeper:
         """What the venue says now, for all its symbols."""
         for symbol, leverage in leverages.items():
             self._at_venue[InstrumentId(venue, symbol)] = leverage
+
+    def on_events(self, events: Iterable[Event]) -> None:
+        """Must-consumer: a leverage changed behind our back is not the confirmed one any more."""
+        for event in events:
+            if isinstance(event, LeverageChanged):
+                self._at_venue[event.instrument] = event.leverage
 
     def confirmed(self, instrument: InstrumentId) -> int | None:
         """The leverage the venue told or acknowledged; None = never heard."""

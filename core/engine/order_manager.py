@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import structlog
 
 from core.clock import Clock
-from core.domain.events import Event, Inconsistent, OrderChanged, PositionChanged
-from core.domain.ids import ClientOrderId, InstrumentId, Leg, VenueName, is_ours
-from core.domain.money import ZERO, Quantity
+from core.domain.events import (
+    AssetModeChanged,
+    Event,
+    Inconsistent,
+    LeverageChanged,
+    MarginCalled,
+    OrderChanged,
+    PositionChanged,
+    ReducedElsewhere,
+)
+from core.domain.ids import ClientOrderId, InstrumentId, Leg, TradeId, VenueName, is_ours
+from core.domain.money import ZERO, Quantity, plain
 from core.domain.order import (
     UNACKNOWLEDGED,
     IllegalReport,
@@ -21,8 +30,18 @@ from core.domain.order import (
     apply_fill,
     apply_status,
 )
-from core.domain.position import FillWithoutPosition, Position, PositionKey, open_or_add, reduce
-from core.domain.reports import BalanceReport, FillReport, OrderStatusReport, PositionReport, Report, Source
+from core.domain.position import FillWithoutPosition, Position, PositionKey, closing_key, open_or_add, reduce
+from core.domain.reports import (
+    AssetModeReport,
+    BalanceReport,
+    FillReport,
+    LeverageReport,
+    MarginCallReport,
+    OrderStatusReport,
+    PositionReport,
+    Report,
+    Source,
+)
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.ports import Accepted, IntentRecord, Outcome, Rejected, Unknown, VenueClient
 from core.engine.risk_guard import Approved
@@ -33,6 +52,7 @@ log = structlog.get_logger(__name__)
 
 MustListener = Callable[[Sequence[Event]], None]
 REPORT_QUEUE_SIZE = 10_000
+FOREIGN_TRADES_REMEMBERED = 1_000
 LAG_ALARM_SIZE = 1_000
 
 
@@ -60,6 +80,7 @@ class OrderManager:
         self._tasks: asyncio.TaskGroup | None = None
         self._unresolved: Callable[[Order, str], None] = _nobody_resolves
         self._broken: Callable[[str], None] = _nobody_halts
+        self._foreign_trades: OrderedDict[tuple[InstrumentId, TradeId], None] = OrderedDict()
         self.counts: Counter[str] = Counter()
 
     @property
@@ -127,8 +148,14 @@ class OrderManager:
             case PositionReport():
                 self._state.put_venue_position(report)
             case BalanceReport():
-                now = self._clock.monotonic()
-                self._state.put_balance(report.venue, report.asset, report.wallet, report.available, now)
+                if self._state.put_balance(report, self._clock.monotonic()):
+                    self._books.wallet(report)
+            case LeverageReport():
+                events.append(LeverageChanged(instrument=report.instrument, leverage=report.leverage))
+            case AssetModeReport():
+                events.append(AssetModeChanged(venue=report.venue, multi_assets=report.multi_assets))
+            case MarginCallReport():
+                events.append(_margin_called(report))
 
     def _on_status(self, report: OrderStatusReport, events: list[Event]) -> None:
         order = self._state.order(report.client_order_id)
@@ -146,6 +173,7 @@ class OrderManager:
         order = order or self._state.order_by_venue_id(fill.instrument, fill.venue_order_id)
         if order is None:
             self._on_foreign(fill.instrument, fill.client_order_id)
+            self._on_foreign_fill(fill, events)
             return
         changed = apply_fill(order, fill)
         if isinstance(changed, IllegalReport):
@@ -167,6 +195,25 @@ class OrderManager:
             events.append(self._inconsistent(fill.instrument, str(error)))
             return
         self.put_position(position, events)
+
+    def _on_foreign_fill(self, fill: FillReport, events: list[Event]) -> None:
+        """Somebody else's order (a liquidation, the owner's hand) shrank our position: booked at its real price.
+
+        Only from the stream, which tells a trade once per connection and never again after a restart; what is missed
+        in a gap reconciliation takes over from the venue's figure.
+        """
+        if fill.source is not Source.STREAM or (fill.instrument, fill.trade_id) in self._foreign_trades:
+            return
+        position = self._state.position(closing_key(fill))
+        if position is None or fill.quantity > position.quantity or fill.side is position.side:
+            return
+        self._foreign_trades[fill.instrument, fill.trade_id] = None
+        while len(self._foreign_trades) > FOREIGN_TRADES_REMEMBERED:
+            self._foreign_trades.popitem(last=False)
+        reduced = reduce(position, fill)
+        self._books.foreign_fill(fill, reduced)
+        self.put_position(reduced, events)
+        events.append(ReducedElsewhere(position=reduced, origin=fill.origin, quantity=fill.quantity, price=fill.price))
 
     def _put(self, before: Order, order: Order, events: list[Event]) -> None:
         self._state.put_order(order)
@@ -211,7 +258,8 @@ class OrderManager:
                 log.exception("orders.must_consumer_failed", listener=repr(listener))
                 self._broken(f"a critical consumer failed: {error!r}")
         for event in events:
-            self.wake(event.instrument)
+            if not isinstance(event, AssetModeChanged):
+                self.wake(event.instrument)
 
     # commands out
 
@@ -362,7 +410,7 @@ class OrderManager:
 
 def _instruments(reports: Sequence[Report]) -> list[InstrumentId]:
     """Those that reports speak of, each once, in order."""
-    return list(dict.fromkeys(r.instrument for r in reports if not isinstance(r, BalanceReport)))
+    return list(dict.fromkeys(r.instrument for r in reports if not isinstance(r, BalanceReport | AssetModeReport)))
 
 
 def _nobody_resolves(order: Order, cause: str) -> None:
@@ -371,3 +419,9 @@ def _nobody_resolves(order: Order, cause: str) -> None:
 
 def _nobody_halts(reason: str) -> None:
     raise RuntimeError(f"nobody can halt trading: {reason}")
+
+
+def _margin_called(report: MarginCallReport) -> MarginCalled:
+    needed, unrealized = plain(report.maintenance_margin), plain(report.unrealized)
+    what = f"margin call: {needed} maintenance margin is needed, unrealized {unrealized}"
+    return MarginCalled(instrument=report.instrument, what=what)

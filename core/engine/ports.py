@@ -328,4 +328,5 @@ class Balance:
     asset: Asset
     wallet: Decimal
     available: Decimal | None
+    venue_time_ms: int
     received: float

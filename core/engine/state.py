@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Protocol
 
 from core.domain.ids import Asset, ClientOrderId, InstrumentId, PositionId, VenueName, VenueOrderId
 from core.domain.money import ZERO
 from core.domain.order import ENDED, Order
 from core.domain.position import Position, PositionKey
-from core.domain.reports import PositionReport, PositionSide
+from core.domain.reports import BalanceReport, PositionReport, PositionSide
 from core.domain.signal import Side
 from core.engine.ports import Balance
 
@@ -154,12 +153,23 @@ class State:
         if known is None or report.venue_time_ms >= known.venue_time_ms:
             self._venue_positions[key] = report
 
-    def put_balance(
-        self, venue: VenueName, asset: Asset, wallet: Decimal, available: Decimal | None, now: float
-    ) -> None:
-        if available is None and (known := self._balances.get((venue, asset))) is not None:
-            available = known.available
-        self._balances[venue, asset] = Balance(asset=asset, wallet=wallet, available=available, received=now)
+    def put_balance(self, report: BalanceReport, now: float) -> bool:
+        """Overwrite, unless the report is older than what is known (UDS-06); True when the wallet is another one now.
+
+        A reading of the same moment confirms the figure: its age starts anew.
+        """
+        known = self._balances.get((report.venue, report.asset))
+        if known is not None and report.venue_time_ms < known.venue_time_ms:
+            return False
+        available = report.available if report.available is not None or known is None else known.available
+        self._balances[report.venue, report.asset] = Balance(
+            asset=report.asset,
+            wallet=report.wallet,
+            available=available,
+            venue_time_ms=report.venue_time_ms,
+            received=now,
+        )
+        return known is None or known.wallet != report.wallet
 
     def _forget_oldest(self) -> None:
         while len(self._ended) > REMEMBERED_ENDED_ORDERS:

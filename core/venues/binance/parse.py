@@ -16,13 +16,18 @@ from core.domain.ids import Asset, ClientOrderId, InstrumentId, TradeId, VenueNa
 from core.domain.money import ZERO, Price, Quantity, decimal_of
 from core.domain.order import OrderStatus
 from core.domain.reports import (
+    AssetModeReport,
     BalanceReport,
     FillReport,
+    LeverageReport,
+    MarginCallReport,
     OrderStatusReport,
+    Origin,
     PositionReport,
     PositionSide,
     Report,
     Source,
+    WalletCause,
 )
 from core.domain.signal import Side
 from core.errors import MalformedPayload
@@ -32,6 +37,8 @@ from core.venues.binance.payloads import (
     AccountRow,
     AlgoEvent,
     AlgoRow,
+    ConfigEvent,
+    MarginCallEvent,
     OrderRow,
     OrderTradeUpdate,
     OrderUpdate,
@@ -62,6 +69,29 @@ ALGO_STATUSES = {
     "EXPIRED": OrderStatus.EXPIRED,
 }
 SIDES = {"BUY": Side.BUY, "SELL": Side.SELL}
+CAUSES = {
+    "ORDER": WalletCause.TRADE,
+    "FUNDING_FEE": WalletCause.FUNDING,
+    "DEPOSIT": WalletCause.DEPOSIT,
+    "ADMIN_DEPOSIT": WalletCause.DEPOSIT,
+    "COIN_SWAP_DEPOSIT": WalletCause.DEPOSIT,
+    "WITHDRAW": WalletCause.WITHDRAWAL,
+    "WITHDRAW_REJECT": WalletCause.WITHDRAWAL,
+    "ADMIN_WITHDRAW": WalletCause.WITHDRAWAL,
+    "COIN_SWAP_WITHDRAW": WalletCause.WITHDRAWAL,
+    "MARGIN_TRANSFER": WalletCause.TRANSFER,
+    "ASSET_TRANSFER": WalletCause.TRANSFER,
+    "AUTO_EXCHANGE": WalletCause.TRANSFER,
+    "ADJUSTMENT": WalletCause.ADJUSTMENT,
+    "INSURANCE_CLEAR": WalletCause.INSURANCE,
+    "MARGIN_TYPE_CHANGE": WalletCause.SETTING,
+}
+"""ACCOUNT_UPDATE's `m` (§13.3); the options reasons are OTHER."""
+ORIGINS = {
+    "autoclose-": Origin.LIQUIDATION,
+    "adl_autoclose": Origin.ADL,
+    "settlement_autoclose-": Origin.SETTLEMENT,
+}
 POSITION_SIDES = {"BOTH": PositionSide.BOTH, "LONG": PositionSide.LONG, "SHORT": PositionSide.SHORT}
 _CLOSING = {("LONG", "SELL"), ("SHORT", "BUY")}
 
@@ -222,7 +252,14 @@ def _fill(order: OrderUpdate, instrument: InstrumentId, quantity: Decimal, time:
         maker=order.maker,
         venue_time_ms=time,
         source=Source.STREAM,
+        position_side=POSITION_SIDES[order.position_side],
+        origin=_origin(order.client_id),
     )
+
+
+def _origin(client_id: str) -> Origin:
+    """Liquidation, ADL and settlement orders are told by the venue's own client ids (§7.3)."""
+    return next((origin for prefix, origin in ORIGINS.items() if client_id.startswith(prefix)), Origin.ORDER)
 
 
 def algo_event(event: AlgoEvent, table: SymbolTable) -> Sequence[Report]:
@@ -270,6 +307,9 @@ def _balances(event: AccountEvent) -> Iterable[BalanceReport]:
             available=None,
             venue_time_ms=event.time,
             source=Source.STREAM,
+            cause=CAUSES.get(event.account.reason, WalletCause.OTHER),
+            cause_text=event.account.reason,
+            change=None if row.change is None else decimal_of(row.change, "bc"),
         )
 
 
@@ -285,7 +325,39 @@ def _positions(event: AccountEvent, table: SymbolTable) -> Iterable[PositionRepo
                 mark_price=None,
                 venue_time_ms=event.time,
                 source=Source.STREAM,
+                unrealized=None if not row.unrealized else decimal_of(row.unrealized, "up"),
+                isolated=None if row.margin_type is None else row.margin_type == "isolated",
+                isolated_margin=None if not row.isolated_wallet else decimal_of(row.isolated_wallet, "iw"),
             )
+
+
+def config_event(event: ConfigEvent, table: SymbolTable) -> Sequence[Report]:
+    """Leverage of one symbol, or the account's asset mode."""
+    reports: list[Report] = []
+    if event.leverage is not None and (instrument := table.unified(event.leverage.symbol)) is not None:
+        leverage = event.leverage.leverage
+        reports.append(LeverageReport(instrument=instrument, leverage=leverage, venue_time_ms=event.time))
+    if event.asset_mode is not None:
+        multi = event.asset_mode.multi_assets
+        reports.append(AssetModeReport(venue=VenueName.BINANCE, multi_assets=multi, venue_time_ms=event.time))
+    return reports
+
+
+def margin_call_event(event: MarginCallEvent, table: SymbolTable) -> Sequence[Report]:
+    try:
+        return [
+            MarginCallReport(
+                instrument=instrument,
+                position_side=POSITION_SIDES[row.position_side],
+                maintenance_margin=decimal_of(row.maintenance_margin, "mm"),
+                unrealized=decimal_of(row.unrealized, "up"),
+                venue_time_ms=event.time,
+            )
+            for row in event.positions
+            if (instrument := table.unified(row.symbol)) is not None
+        ]
+    except (KeyError, ValueError) as error:
+        raise MalformedPayload("binance MARGIN_CALL", _say(error)) from None
 
 
 def _price(text: str | None, field: str) -> Price | None:

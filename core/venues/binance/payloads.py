@@ -171,6 +171,7 @@ class AlgoEvent(Struct, frozen=True, gc=False):
 class BalanceUpdate(Struct, frozen=True, gc=False):
     asset: str = field(name="a")
     wallet: str = field(name="wb")
+    change: str | None = field(name="bc", default=None)
 
 
 class PositionUpdate(Struct, frozen=True, gc=False):
@@ -178,9 +179,13 @@ class PositionUpdate(Struct, frozen=True, gc=False):
     amount: str = field(name="pa")
     entry_price: str = field(name="ep")
     position_side: str = field(name="ps", default="BOTH")
+    unrealized: str | None = field(name="up", default=None)
+    margin_type: str | None = field(name="mt", default=None)
+    isolated_wallet: str | None = field(name="iw", default=None)
 
 
 class AccountUpdate(Struct, frozen=True):
+    reason: str = field(name="m", default="")
     balances: list[BalanceUpdate] = field(name="B", default_factory=list)
     positions: list[PositionUpdate] = field(name="P", default_factory=list)
 
@@ -188,6 +193,33 @@ class AccountUpdate(Struct, frozen=True):
 class AccountEvent(Struct, frozen=True):
     time: int = field(name="T")
     account: AccountUpdate = field(name="a")
+
+
+class LeverageUpdate(Struct, frozen=True, gc=False):
+    symbol: str = field(name="s")
+    leverage: int = field(name="l")
+
+
+class AssetModeUpdate(Struct, frozen=True, gc=False):
+    multi_assets: bool = field(name="j")
+
+
+class ConfigEvent(Struct, frozen=True, gc=False):
+    time: int = field(name="T")
+    leverage: LeverageUpdate | None = field(name="ac", default=None)
+    asset_mode: AssetModeUpdate | None = field(name="ai", default=None)
+
+
+class MarginCallRow(Struct, frozen=True, gc=False):
+    symbol: str = field(name="s")
+    position_side: str = field(name="ps")
+    unrealized: str = field(name="up")
+    maintenance_margin: str = field(name="mm")
+
+
+class MarginCallEvent(Struct, frozen=True):
+    time: int = field(name="E")
+    positions: list[MarginCallRow] = field(name="p", default_factory=list)
 
 
 class EventName(Struct, frozen=True, gc=False):

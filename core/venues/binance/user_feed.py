@@ -12,8 +12,16 @@ from core.domain.ids import VenueName
 from core.domain.reports import Report
 from core.errors import MalformedPayload, Refused
 from core.venues.binance import facts
-from core.venues.binance.parse import account_event, algo_event, order_event, shaped
-from core.venues.binance.payloads import AccountEvent, AlgoEvent, EventName, ListenKey, OrderTradeUpdate
+from core.venues.binance.parse import account_event, algo_event, config_event, margin_call_event, order_event, shaped
+from core.venues.binance.payloads import (
+    AccountEvent,
+    AlgoEvent,
+    ConfigEvent,
+    EventName,
+    ListenKey,
+    MarginCallEvent,
+    OrderTradeUpdate,
+)
 from core.venues.symbols import SymbolTable
 from core.venues.user_stream import KeyExpiredError
 
@@ -23,11 +31,12 @@ _NAME = msgspec.json.Decoder(EventName)
 _ORDER = msgspec.json.Decoder(OrderTradeUpdate)
 _ALGO = msgspec.json.Decoder(AlgoEvent)
 _ACCOUNT = msgspec.json.Decoder(AccountEvent)
+_CONFIG = msgspec.json.Decoder(ConfigEvent)
+_MARGIN_CALL = msgspec.json.Decoder(MarginCallEvent)
 
-_SILENT = frozenset({"TRADE_LITE", "ACCOUNT_CONFIG_UPDATE"})
-"""Known and of no use to us: an early notice without totals, whose trade is told again in full; and the echo of
-leverage changes, which are acknowledged on REST."""
-_WORTH_A_LINE = frozenset({"MARGIN_CALL", "CONDITIONAL_ORDER_TRIGGER_REJECT"})
+_SILENT = frozenset({"TRADE_LITE"})
+"""Known and of no use to us: an early notice without totals, whose trade is told again in full."""
+_WORTH_A_LINE = frozenset({"CONDITIONAL_ORDER_TRIGGER_REJECT"})
 
 
 class UserFrames:
@@ -39,6 +48,8 @@ class UserFrames:
             b"ORDER_TRADE_UPDATE": lambda frame: order_event(_ORDER.decode(frame), self._symbols),
             b"ACCOUNT_UPDATE": lambda frame: account_event(_ACCOUNT.decode(frame), self._symbols),
             b"ALGO_UPDATE": lambda frame: algo_event(_ALGO.decode(frame), self._symbols),
+            b"ACCOUNT_CONFIG_UPDATE": lambda frame: config_event(_CONFIG.decode(frame), self._symbols),
+            b"MARGIN_CALL": lambda frame: margin_call_event(_MARGIN_CALL.decode(frame), self._symbols),
             b"listenKeyExpired": _expired,
         }
 

@@ -1,0 +1,83 @@
+"""AccountWatch: settings of the account that must not change under a running daemon, and the venue's own warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import structlog
+
+from core.domain.events import AssetModeChanged, Event, MarginCalled, ReducedElsewhere
+from core.domain.ids import VenueName
+from core.domain.money import plain
+from core.domain.reports import Origin
+from core.domain.risk import TradingState
+from core.engine.leverage import LeverageKeeper
+from core.engine.ports import AccountSettings, Level, Notifier, VenueClient
+from core.engine.risk_guard import RiskGuard
+
+log = structlog.get_logger(__name__)
+
+
+class AccountWatch:
+    """Entries on a venue stop while its account is not as it was at the start; stops and closes go on (CFG-07)."""
+
+    def __init__(
+        self,
+        *,
+        clients: Mapping[VenueName, VenueClient],
+        risk: RiskGuard,
+        leverage: LeverageKeeper,
+        notifier: Notifier,
+    ) -> None:
+        self._clients = clients
+        self._risk = risk
+        self._leverage = leverage
+        self._notifier = notifier
+        self._hedge_mode: dict[VenueName, bool] = {}
+
+    def learn(self, venue: VenueName, account: AccountSettings) -> None:
+        """The account as pre-flight found it."""
+        self._hedge_mode[venue] = account.hedge_mode
+        self._leverage.learn(venue, account.leverage)
+
+    async def look(self, venue: VenueName) -> None:
+        """Read the settings again, after every connection: position mode has no stream event. Raises VenueError."""
+        account = await self._clients[venue].account_settings()
+        self._leverage.learn(venue, account.leverage)
+        known = self._hedge_mode.setdefault(venue, account.hedge_mode)
+        if account.multi_assets:
+            self._off(venue, "multi-assets mode is on; switch the account back to single-asset mode")
+        elif not account.can_trade:
+            self._off(venue, "the API key may not trade any more")
+        elif account.hedge_mode != known:
+            was, now = ("hedge" if known else "one-way"), ("hedge" if account.hedge_mode else "one-way")
+            self._off(venue, f"the position mode was changed from {was} to {now}; restart the daemon to trade with it")
+        elif self._risk.venue_off_reason(venue) is not None:
+            self._risk.set_venue(venue, None)
+            self._notifier.notify(Level.INFO, f"{venue}: the account is as it was; entries go on")
+
+    def on_events(self, events: Iterable[Event]) -> None:
+        """Must-consumer."""
+        for event in events:
+            if isinstance(event, AssetModeChanged) and event.multi_assets:
+                self._off(event.venue, "multi-assets mode was switched on; switch the account back")
+            elif isinstance(event, ReducedElsewhere):
+                self._reduced(event)
+            elif isinstance(event, MarginCalled):
+                self._notifier.notify(Level.CRITICAL, f"{event.instrument}: {event.what}")
+
+    def _reduced(self, event: ReducedElsewhere) -> None:
+        what = f"{plain(event.quantity)} at {plain(event.price)}, {plain(event.position.quantity)} left"
+        if event.origin is Origin.ORDER:
+            self._notifier.notify(Level.WARNING, f"{event.position.key}: closed by another order: {what}")
+            return
+        self._notifier.notify(Level.CRITICAL, f"{event.position.key}: {event.origin} by the venue: {what}")
+        if event.origin is Origin.LIQUIDATION:
+            why = f"{event.instrument} was liquidated; look at it, then resume"
+            self._risk.set_state(TradingState.REDUCING, reason=why, author="account-watch")
+
+    def _off(self, venue: VenueName, why: str) -> None:
+        if self._risk.venue_off_reason(venue) != why:
+            self._risk.set_venue(venue, why)
+            log.error("account.changed", venue=venue, why=why)
+            self._notifier.notify(Level.CRITICAL, f"{venue}: no entries, {why}")
