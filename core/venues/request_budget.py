@@ -259,8 +259,11 @@ class RequestBudget:
         if self._timer is not None:
             return
         venue_ms = self._venue_ms() - _GUARD_MS
-        wait_ms = min(c.limit.window_ms - venue_ms % c.limit.window_ms for c in self._counters)
-        wait_ms = max(min(wait_ms, PROMISE_MS), self._blocked_until_ms - self._clock.now_ms(), 1)
+        # The end of a block is looked at by itself: a stop must not wait for the window after it.
+        wait_ms = self._blocked_until_ms - self._clock.now_ms()
+        if wait_ms <= 0:
+            wait_ms = min(c.limit.window_ms - venue_ms % c.limit.window_ms for c in self._counters)
+            wait_ms = max(min(wait_ms, PROMISE_MS), 1)
         self._timer = asyncio.get_running_loop().call_later(wait_ms / 1000, self._on_timer)
 
     def _on_timer(self) -> None:
