@@ -197,6 +197,7 @@ def assemble(
     )
     reconciler = Reconciler(
         clients=clients,
+        streams=streams,
         orders=orders,
         protection=protection,
         prefetcher=prefetcher,

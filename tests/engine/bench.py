@@ -177,6 +177,7 @@ async def a_bench(  # noqa: PLR0915 - the wiring of the whole engine, one statem
     prefetcher = Prefetcher(clients=clients, streams=live, orders=orders, clock=clock, timeout_seconds=5.0)
     reconciler = Reconciler(
         clients=clients,
+        streams=live,
         orders=orders,
         protection=protection,
         prefetcher=prefetcher,
