@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.venuesim.builders import BTC, START_MS, Desk, an_instrument, d
-from tools.venuesim.exchange.candles import MINUTE_MS
+from tools.venuesim.exchange.history import MINUTE_MS
 from tools.venuesim.exchange.market import Market, MarketSettings
 from tools.venuesim.exchange.model import Side
 from tools.venuesim.exchange.path import load_bars
@@ -150,3 +150,61 @@ def test_only_symbols_of_interest_are_worked_on_at_a_tick() -> None:
     desk.forget()
     desk.tick()
     assert not desk.batches
+
+
+@pytest.mark.parametrize("speed", [1.0, 3.0, 100.0])
+@pytest.mark.parametrize("gaps", [(1,), (7, 1, 40), (2_000, 13)])
+def test_trades_candles_and_marks_are_the_same_however_a_moment_was_reached(
+    speed: float, gaps: tuple[int, ...]
+) -> None:
+    settings = MarketSettings(seed=1, start_ms=START_MS, speed=speed)
+    busy, lazy = Market(an_instrument(), settings), Market(an_instrument(), settings)
+    step = 0
+    for gap in [*gaps * 40][: 40 if max(gaps) < 100 else 2]:
+        step += gap
+        busy.advance(START_MS + step * 500)
+    now = START_MS + step * 500
+    lazy.advance(now)
+    assert busy.quote(START_MS) == lazy.quote(START_MS)
+    assert busy.trades() == lazy.trades()
+    assert busy.candles(MINUTE_MS, now) == lazy.candles(MINUTE_MS, now)
+    assert busy.day_stats(now) == lazy.day_stats(now)
+
+
+def test_trades_number_on_without_gaps_across_a_set_price() -> None:
+    market = a_market()
+    market.advance(START_MS + 20_250)
+    market.set_price(d("500"), None, START_MS + 20_250, hold_ms=3_000)
+    market.advance(START_MS + 60_000)
+    trades = market.trades()
+    assert [row.id for row in trades] == list(range(trades[0].id, trades[0].id + len(trades)))
+    assert all(earlier.time_ms <= later.time_ms for earlier, later in pairwise(trades))
+    assert [row.price for row in trades if START_MS + 20_250 <= row.time_ms < START_MS + 23_250] == [d(500)] * 7
+    assert market.last_trade() == trades[-1]
+    assert market.last_trade().price == market.last
+
+
+def test_the_day_sums_up_the_candles() -> None:
+    market = a_market()
+    now = START_MS + 5 * MINUTE_MS
+    market.advance(now)
+    day, candles = market.day_stats(now), market.candles(MINUTE_MS, now)
+    assert (day.open, day.high) == (candles[0].open, max(row.high for row in candles))
+    assert (day.low, day.last) == (min(row.low for row in candles), candles[-1].close)
+    assert day.volume == sum(row.volume for row in candles)
+    assert day.trades == sum(row.trades for row in candles)
+    assert abs(day.quote_volume / sum(row.quote_volume for row in candles) - 1) < d("0.001")
+
+
+def test_a_coarser_tick_moves_book_and_candles_onto_its_grid() -> None:
+    market = a_market()
+    market.advance(START_MS + 10_000)
+    before = market.last
+    market.regrid(an_instrument(tick=d(5), step=d("0.5")))
+    depth = market.depth(START_MS)
+    assert abs(market.last - before) <= d("2.5")
+    assert all(level.price % 5 == 0 and level.qty % d("0.5") == 0 for level in (*depth.bids, *depth.asks))
+    market.advance(START_MS + 120_000)
+    assert market.last % 5 == 0
+    assert market.mark % 5 == 0
+    assert all(row.close % 5 == 0 for row in market.candles(MINUTE_MS, START_MS + 120_000))

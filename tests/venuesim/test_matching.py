@@ -50,12 +50,12 @@ def test_the_book_is_thinner_after_an_order_and_full_again_at_the_next_tick(desk
 
 
 def test_a_market_order_beyond_the_book_expires_with_what_it_got() -> None:
-    desk = Desk(an_instrument(market_bound=d("0.0002")), balance=1_000_000)
+    desk = Desk(an_instrument(market_bound=d("0.0002"), market_max_qty=d(1000)), balance=1_000_000)
     desk.price(1000)
-    order = desk.buy("100")
+    order = desk.buy("400")
     assert order.status is OrderStatus.EXPIRED
     assert order.expiry is Expiry.MARKET_REMAINDER
-    assert d(0) < order.filled < d(100)
+    assert d(0) < order.filled < d(400)
     assert order.filled + order.ended_qty == order.qty
 
 

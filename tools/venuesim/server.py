@@ -17,8 +17,6 @@ from tools.venuesim.wire import Dropped, Frame, FrameKind, Request, Response
 HOST = "127.0.0.1"
 MAX_BODY = 8 * 1024 * 1024
 SHUTDOWN_S = 1.0
-PREPARE_S = 0.01
-"""Pause between two markets made ahead: the first question about each symbol should not wait for its history."""
 
 
 class Driver:
@@ -30,7 +28,6 @@ class Driver:
         self._start_ms = start_ms
         self._started = time.perf_counter()
         self._wake: asyncio.TimerHandle | None = None
-        self._preparing: asyncio.TimerHandle | None = None
 
     def now_ms(self) -> float:
         return self._start_ms + (time.perf_counter() - self._started) * 1000
@@ -48,15 +45,9 @@ class Driver:
             delay = max(0.0, due - self.now_ms()) / 1000
             self._wake = asyncio.get_running_loop().call_later(delay, self._on_wake)
 
-    def prepare(self) -> None:
-        """Make the markets one by one while nothing else is going on."""
-        if self.simulation.engine.prepare_next():
-            self._preparing = asyncio.get_running_loop().call_later(PREPARE_S, self.prepare)
-
     def stop(self) -> None:
-        for handle in (self._wake, self._preparing):
-            if handle is not None:
-                handle.cancel()
+        if self._wake is not None:
+            self._wake.cancel()
 
     def _on_wake(self) -> None:
         self.catch_up()
@@ -81,7 +72,6 @@ class Server:
         site = web.TCPSite(self._runner, HOST, port, ssl_context=self._tls)
         await site.start()
         self._driver.arm()
-        self._driver.prepare()
         address: tuple[str, int] = self._runner.addresses[0]
         return address[1]
 

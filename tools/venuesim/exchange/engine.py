@@ -79,10 +79,6 @@ class MatchingEngine:
             self._look(symbol)
         self._liquidator.check()
 
-    def prepare_next(self) -> bool:
-        """Make one more market that nobody has asked for yet; False when there is none left."""
-        return self._state.prepare_next()
-
     def set_price(self, symbol: str, price: Decimal, mark: Decimal | None = None, hold_ms: float = 0) -> None:
         """Move the market; everything it triggers has happened when this returns."""
         market = self._look(symbol)

@@ -1,18 +1,31 @@
 """The public market of one instrument: price, book, trades and candles at any asked moment.
 
-It computes lazily: nothing happens for a symbol nobody looks at, and looking at it catches up step by step, so
-the prices do not depend on who looked when. Prices are whole ticks and quantities whole lots inside.
+It computes lazily: nothing happens for a symbol nobody looks at, and looking at it catches up in stretches of a few
+seconds (see ``runs``), so the prices do not depend on who looked when. Prices are whole ticks and quantities whole
+lots inside.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_EVEN, Decimal
+from itertools import islice
 from random import Random
 
-from tools.venuesim.exchange.candles import MINUTE_MS, CandleSeries, Minute
+from tools.venuesim.exchange.candles import CandleSeries
+from tools.venuesim.exchange.history import (
+    HISTORY_MINUTES,
+    MINUTE_MS,
+    POINTS_PER_MINUTE,
+    SHAPES,
+    History,
+    Minute,
+    Recorded,
+    Shaped,
+    shape,
+)
 from tools.venuesim.exchange.model import (
     Candle,
     DayStats,
@@ -24,21 +37,23 @@ from tools.venuesim.exchange.model import (
     Side,
 )
 from tools.venuesim.exchange.path import Bar, BarPath, PricePath, SyntheticPath
+from tools.venuesim.exchange.runs import Run
 
-HISTORY_MINUTES = 500
 DAY_MINUTES = 1_440
 LEVELS = 20
-POINTS_PER_MINUTE = 4
 LEVEL_NOTIONAL = 40_000
 MINUTE_NOTIONAL = 140_000
 """Quote volume of a synthetic minute: an hour is far above the 50,000 the entry filter asks for."""
 OPEN_INTEREST_NOTIONAL = Decimal(60_000_000)
 LONG_PAUSE_STEPS = 20_000
-"""A symbol nobody looked at for longer catches up in candle points instead of ticks."""
+"""A symbol nobody looked at for longer catches up in whole minutes."""
 BASIS_KEPT = 0.98
 """How much of the distance between mark and index survives a step."""
-INDEX_WEIGHT = 0.5
+LAG_KEPT = 0.5
+"""How much of the index's distance to the last price survives a step."""
 KEPT_TRADES = 500
+WARM_UP_S = 60.0
+"""How far a path has walked from its reference price when the market opens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,29 +79,37 @@ class Market:
         self.instrument = instrument
         self._settings = settings
         self._rng = Random(f"{settings.seed}/{instrument.symbol}")
-        self._tick = float(instrument.tick)
-        self._lots_of_notional = 1 / (self._tick * float(instrument.step))
-        self._candles = CandleSeries(instrument.tick, instrument.step)
-        self._trades: deque[PublicTrade] = deque(maxlen=KEPT_TRADES)
         self._trade_id = 1_000_000
         self._steps = 0
         self._hold_until_ms = 0.0
         self._basis = 0.0
         self._taken: dict[int, int] = {}
         self._levels: dict[Side, list[tuple[int, int]]] = {}
-        self._last = 0
-        self._index = 0.0
-        self._path = self._begin(bars, bar_seconds)
+        self._measure(instrument)
+        # A waypoint every few seconds; a replayed file has corners of its own, which no stretch may cut.
+        self._stretch_ms = (
+            0.0 if bars else MINUTE_MS / max(POINTS_PER_MINUTE, round(POINTS_PER_MINUTE * settings.speed))
+        )
+        self._runs: deque[Run] = deque(maxlen=self._kept_runs())
+        synthetic = SyntheticPath(self._rng, float(instrument.reference))
+        self._path: PricePath = synthetic
+        self._last = self._ticks(synthetic.advance(WARM_UP_S))
+        past = self._replay(bars, bar_seconds, synthetic) if bars else self._shaped_history(settings.start_ms)
+        self._candles = CandleSeries(instrument.tick, instrument.step, past)
+        self._index = float(self._last)
+        self._print(settings.start_ms, self._lots(1.0))
 
     def advance(self, now_ms: float) -> bool:
         """Catch up to this moment. True when at least one step was made."""
         target = int((now_ms - self._settings.start_ms) / self._settings.step_ms)
         if target <= self._steps:
             return False
-        if target - self._steps > LONG_PAUSE_STEPS:
-            self._leap(target)
         while self._steps < target:
-            self._step()
+            run = self._runs[-1]
+            if run.at_ms is not None or self._steps >= run.last:
+                run = self._next_run(target)
+            self._follow(run, min(target, run.last))
+        self._refill()
         return True
 
     def set_price(self, price: Decimal, mark: Decimal | None, now_ms: float, hold_ms: float) -> None:
@@ -98,12 +121,22 @@ class Market:
         self._path.anchor(self._last * self._tick)
         self._basis = float(mark / price) - 1 if mark is not None else 0.0
         self._refill()
-        self._trade(round(now_ms), 1)
+        self._print(round(now_ms), 1)
 
-    @property
-    def revision(self) -> int:
-        """Grows whenever the book changes by itself."""
-        return self._trade_id
+    def regrid(self, instrument: Instrument) -> None:
+        """The instrument's limits changed; with another tick or step everything is rounded to the new grid."""
+        before, self.instrument = self.instrument, instrument
+        if (before.tick, before.step) == (instrument.tick, instrument.step):
+            return
+        prices, lots = before.tick / instrument.tick, before.step / instrument.step
+        self._measure(instrument)
+        self._last = max(1, round(self._last * prices))
+        self._index *= float(prices)
+        self._runs = deque((_rescaled(run, prices, lots) for run in self._runs), maxlen=self._runs.maxlen)
+        self._candles.regrid(instrument.tick, instrument.step)
+        self._refill()
+        # The stretch under way leads to a price between two new ticks perhaps: begin another from here.
+        self._print(round(self._time_of(self._steps)), 1)
 
     @property
     def last(self) -> Decimal:
@@ -170,10 +203,11 @@ class Market:
         return Depth(bids=sides[Side.SELL], asks=sides[Side.BUY], update_id=self._trade_id, time_ms=now_ms)
 
     def trades(self) -> Sequence[PublicTrade]:
-        return tuple(self._trades)
+        """The newest ones, oldest first."""
+        return tuple(islice(self._trades_backwards(), KEPT_TRADES))[::-1]
 
     def last_trade(self) -> PublicTrade:
-        return self._trades[-1]
+        return next(self._trades_backwards())
 
     def candles(self, interval_ms: int, now_ms: float, limit: int | None = None) -> list[Candle]:
         self._candles.roll(int(now_ms), self._last)
@@ -181,22 +215,21 @@ class Market:
 
     def day_stats(self, now_ms: int) -> DayStats:
         self._candles.roll(now_ms, self._last)
-        minutes: list[Minute] = list(self._candles.minutes())[-DAY_MINUTES:]
+        day = self._candles.window(DAY_MINUTES)
         tick, step = self.instrument.tick, self.instrument.step
-        trades = sum(minute.trades for minute in minutes)
         return DayStats(
-            open=minutes[0].open * tick,
-            high=max(minute.high for minute in minutes) * tick,
-            low=min(minute.low for minute in minutes) * tick,
+            open=day.open * tick,
+            high=day.high * tick,
+            low=day.low * tick,
             last=self.last,
-            last_qty=self._trades[-1].qty,
-            volume=sum(minute.lots for minute in minutes) * step,
-            quote_volume=sum(minute.tick_lots for minute in minutes) * tick * step,
+            last_qty=self.last_trade().qty,
+            volume=day.lots * step,
+            quote_volume=day.tick_lots * tick * step,
             open_ms=now_ms - DAY_MINUTES * MINUTE_MS,
             close_ms=now_ms,
-            first_trade_id=self._trade_id - trades + 1,
+            first_trade_id=self._trade_id - day.trades + 1,
             last_trade_id=self._trade_id,
-            trades=trades,
+            trades=day.trades,
         )
 
     def open_interest(self) -> Decimal:
@@ -204,71 +237,127 @@ class Market:
         step = self.instrument.step
         return (OPEN_INTEREST_NOTIONAL / self.last / step).to_integral_value() * step
 
-    def _begin(self, bars: Sequence[Bar], bar_seconds: float) -> PricePath:
-        synthetic = SyntheticPath(self._rng, float(self.instrument.reference))
+    def _measure(self, instrument: Instrument) -> None:
+        self._tick = float(instrument.tick)
+        self._lots_of_notional = 1 / (self._tick * float(instrument.step))
+
+    def _kept_runs(self) -> int:
+        """Enough for the trades that can be asked for."""
+        steps = max(1, int(self._stretch_ms / self._settings.step_ms))
+        return KEPT_TRADES // steps + 4
+
+    def _shaped_history(self, start_ms: int) -> History:
+        settings, symbol = self._settings, self.instrument.symbol
+        number = Random(f"{settings.seed}/{symbol}/shape").randrange(SHAPES)
+        lots = max(1, round(MINUTE_NOTIONAL / 100 * self._lots_of_notional / self._last))
+        newest = start_ms - start_ms % MINUTE_MS - MINUTE_MS
+        return Shaped(shape(settings.seed, number), float(self._last), lots, newest)
+
+    def _replay(self, bars: Sequence[Bar], bar_seconds: float, after: SyntheticPath) -> History:
         start = self._settings.start_ms - self._settings.start_ms % MINUTE_MS
-        first = start - HISTORY_MINUTES * MINUTE_MS
-        if not bars:
-            self._walk_history(synthetic, first, self._settings.start_ms)
-            return synthetic
-        if bar_seconds == 60 and len(bars) > HISTORY_MINUTES:
-            for number, bar in enumerate(bars[:HISTORY_MINUTES]):
-                self._replay(bar, first + number * MINUTE_MS)
-            bars = bars[HISTORY_MINUTES:]
+        if bar_seconds == MINUTE_MS / 1000 and len(bars) > HISTORY_MINUTES:
+            first = start - HISTORY_MINUTES * MINUTE_MS
+            head, bars = bars[:HISTORY_MINUTES], bars[HISTORY_MINUTES:]
+            past: History = Recorded([self._minute(bar, first + n * MINUTE_MS) for n, bar in enumerate(head)])
+            self._last = self._ticks(bars[0].open)
         else:
-            before = SyntheticPath(self._rng, bars[0].open)
-            self._walk_history(before, first, self._settings.start_ms)
-        self._last = self._ticks(bars[0].open)
-        self._settle(start)
-        return BarPath(bars, bar_seconds, synthetic)
+            self._last = self._ticks(bars[0].open)
+            past = self._shaped_history(self._settings.start_ms)
+        self._path = BarPath(bars, bar_seconds, after)
+        return past
 
-    def _walk_history(self, path: SyntheticPath, first_ms: int, end_ms: int) -> None:
-        gap = MINUTE_MS // POINTS_PER_MINUTE
-        for time_ms in range(first_ms, end_ms + 1, gap):
-            self._last = self._ticks(path.advance(gap / 1000))
-            self._record(time_ms, self._lots(gap / 1000))
-        self._settle(end_ms)
+    def _minute(self, bar: Bar, open_ms: int) -> Minute:
+        lots = int(bar.volume / float(self.instrument.step))
+        high, low = self._ticks(bar.high), self._ticks(bar.low)
+        worth = lots * (high + low) // 2
+        return Minute(
+            open_ms, self._ticks(bar.open), high, low, self._ticks(bar.close), lots, worth, POINTS_PER_MINUTE,
+            lots // 2, worth // 2,
+        )  # fmt: skip
 
-    def _replay(self, bar: Bar, open_ms: int) -> None:
-        corners = (
-            (bar.open, bar.low, bar.high, bar.close)
-            if bar.close >= bar.open
-            else (bar.open, bar.high, bar.low, bar.close)
+    def _next_run(self, target: int) -> Run:
+        """The stretch that begins now: frozen while a price is held, towards the path's next waypoint otherwise."""
+        first, step_ms = self._steps, self._settings.step_ms
+        time_ms = self._time_of(first + 1)
+        stretch_ms = MINUTE_MS if target - first > LONG_PAUSE_STEPS else self._stretch_ms
+        minute = time_ms // MINUTE_MS * MINUTE_MS
+        end_ms = minute + ((time_ms - minute) // stretch_ms + 1) * stretch_ms if stretch_ms else time_ms
+        held = time_ms < self._hold_until_ms
+        if held:
+            end_ms = min(end_ms, self._hold_until_ms)
+        last = max(first + 1, int((end_ms - self._settings.start_ms) / step_ms))
+        if last > first + 1 and self._time_of(last) >= end_ms:
+            last -= 1
+        seconds = (last - first) * step_ms / 1000
+        run = Run(
+            first=first,
+            last=last,
+            start=self._last,
+            end=self._last if held else self._ticks(self._path.advance(seconds * self._settings.speed)),
+            lots=max(last - first, self._lots(seconds)),
+            first_trade_id=self._trade_id + 1,
+            held=held,
         )
-        lots = int(bar.volume / len(corners) / float(self.instrument.step))
-        for number, price in enumerate(corners):
-            self._last = self._ticks(price)
-            self._record(open_ms + number * (MINUTE_MS // len(corners)), lots)
+        self._runs.append(run)
+        return run
 
-    def _settle(self, time_ms: int) -> None:
-        self._index = float(self._last)
-        self._refill()
-        self._trade(time_ms, self._lots(1.0))
+    def _follow(self, run: Run, until: int) -> None:
+        """Make the steps of a stretch up to one of them, all at once."""
+        made, before = until - self._steps, self._steps
+        if not run.held:
+            kept = LAG_KEPT**made
+            lag = (run.exact(before) - self._index) * kept + run.slope * LAG_KEPT * (1 - kept) / (1 - LAG_KEPT)
+            self._index = run.exact(until) - lag
+            self._basis *= BASIS_KEPT**made
+        first, self._last, self._steps = run.ticks(before + 1), run.ticks(until), until
+        self._trade_id += made
+        self._candles.add(
+            int(self._time_of(until)),
+            (min(first, self._last), max(first, self._last)),
+            self._last,
+            run.lots_until(until) - run.lots_until(before),
+            run.worth_until(until) - run.worth_until(before),
+            made,
+        )
 
-    def _step(self) -> None:
-        self._steps += 1
-        seconds = self._settings.step_ms / 1000
-        time_ms = self._settings.start_ms + self._steps * self._settings.step_ms
-        if time_ms >= self._hold_until_ms:
-            self._move(seconds)
-        self._refill()
-        self._trade(int(time_ms), self._lots(seconds))
+    def _print(self, time_ms: int, lots: int) -> None:
+        """One trade at the last price, outside the steps."""
+        self._trade_id += 1
+        step, price = self._steps, self._last
+        self._runs.append(
+            Run(
+                first=step - 1,
+                last=step,
+                start=price,
+                end=price,
+                lots=lots,
+                first_trade_id=self._trade_id,
+                at_ms=time_ms,
+            )
+        )
+        self._candles.add(time_ms, (price, price), price, lots, lots * price, 1)
 
-    def _leap(self, target: int) -> None:
-        gap_ms = MINUTE_MS / POINTS_PER_MINUTE
-        stride = max(1, round(gap_ms / self._settings.step_ms))
-        while self._steps + stride < target:
-            self._steps += stride
-            time_ms = self._settings.start_ms + self._steps * self._settings.step_ms
-            if time_ms >= self._hold_until_ms:
-                self._move(gap_ms / 1000)
-            self._trade(int(time_ms), self._lots(gap_ms / 1000))
+    def _trades_backwards(self) -> Iterator[PublicTrade]:
+        # A stretch that was cut short by a print ends where that begins.
+        until = self._trade_id
+        for run in reversed(self._runs):
+            for number in range(until, run.first_trade_id - 1, -1):
+                step = run.first + 1 + number - run.first_trade_id
+                yield self._trade(run, step, number)
+            until = run.first_trade_id - 1
 
-    def _move(self, seconds: float) -> None:
-        price = self._path.advance(seconds * self._settings.speed)
-        self._last = self._ticks(price)
-        self._index += INDEX_WEIGHT * (self._last - self._index)
-        self._basis *= BASIS_KEPT
+    def _trade(self, run: Run, step: int, number: int) -> PublicTrade:
+        lots = run.lots_until(step) - run.lots_until(step - 1)
+        return PublicTrade(
+            id=number,
+            price=run.ticks(step) * self.instrument.tick,
+            qty=max(1, lots) * self.instrument.step,
+            time_ms=run.at_ms if run.at_ms is not None else int(self._time_of(step)),
+            buyer_maker=bool(number & 1),
+        )
+
+    def _time_of(self, step: int) -> float:
+        return self._settings.start_ms + step * self._settings.step_ms
 
     def _ticks(self, price: float) -> int:
         return max(1, round(price / self._tick))
@@ -276,22 +365,6 @@ class Market:
     def _lots(self, seconds: float) -> int:
         notional = MINUTE_NOTIONAL * seconds / 60 * (0.5 + self._rng.random())
         return max(1, int(notional * self._lots_of_notional / self._last))
-
-    def _trade(self, time_ms: int, lots: int) -> None:
-        self._record(time_ms, lots)
-        self._trades.append(
-            PublicTrade(
-                id=self._trade_id,
-                price=self.last,
-                qty=lots * self.instrument.step,
-                time_ms=time_ms,
-                buyer_maker=bool(self._trade_id & 1),
-            )
-        )
-
-    def _record(self, time_ms: int, lots: int) -> None:
-        self._trade_id += 1
-        self._candles.add(time_ms, self._last, lots, taker_buys=not self._trade_id & 1)
 
     def _refill(self) -> None:
         self._taken.clear()
@@ -323,3 +396,12 @@ class Market:
             notional = LEVEL_NOTIONAL * (1 + number / 2) * (0.7 + noise / 166)
             levels.append((ticks, max(1, int(notional * self._lots_of_notional / self._last))))
         return levels
+
+
+def _rescaled(run: Run, prices: Decimal, lots: Decimal) -> Run:
+    return replace(
+        run,
+        start=max(1, round(run.start * prices)),
+        end=max(1, round(run.end * prices)),
+        lots=max(run.length, round(run.lots * lots)),
+    )

@@ -159,16 +159,10 @@ class State:
             self._markets[symbol] = market
         return market
 
-    def prepare_next(self) -> bool:
-        """Make the market of one symbol that has none yet; False when all have."""
-        symbol = next((name for name in self.instruments if name not in self._markets), None)
-        if symbol is None:
-            return False
-        self.market(symbol)
-        return True
-
     def replace_instrument(self, instrument: Instrument) -> None:
         self.instruments[instrument.symbol] = instrument
+        if instrument.symbol in self._markets:
+            self._markets[instrument.symbol].regrid(instrument)
 
     def next_trade_id(self) -> int:
         self._next_trade_id += 1
