@@ -205,7 +205,7 @@ class World(ABC):
 
     # daemons
 
-    def settings(self, data: Path | None = None, **env: object) -> Settings:
+    def settings(self, data: Path | None = None, **env: Any) -> Settings:
         given = {
             "BINANCE_URL": self.url,
             "BINANCE_API_KEY": "sim",
@@ -221,7 +221,7 @@ class World(ABC):
         }
         return load_settings({name: str(value) for name, value in given.items()}, None)
 
-    def daemon(self, data: Path | None = None, *, watch: Watch = lambda *_: None, **env: object) -> Daemon:
+    def daemon(self, data: Path | None = None, *, watch: Watch = lambda *_: None, **env: Any) -> Daemon:
         """Not begun yet; `data` is the data folder of an earlier one."""
         settings = self.settings(data, **env)
         daemon = Daemon(settings, *self._host(watch))
@@ -230,7 +230,7 @@ class World(ABC):
 
     @asynccontextmanager
     async def running(
-        self, data: Path | None = None, *, watch: Watch = lambda *_: None, **env: object
+        self, data: Path | None = None, *, watch: Watch = lambda *_: None, **env: Any
     ) -> AsyncIterator[Daemon]:
         """A ready daemon; stopped on leaving, unless the test stopped or killed it, and it must then say DONE."""
         daemon = self.daemon(data, watch=watch, **env)
