@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from core.clock import Clock
-from core.domain.ids import ClientOrderId, InstrumentId, VenueName
+from core.domain.ids import ClientOrderId, InstrumentId, Leg, VenueName
 from core.domain.order import UNACKNOWLEDGED, Order, OrderIntent, OrderStatus
 from core.domain.reports import FillReport
 from core.engine.order_manager import OrderManager
@@ -21,6 +21,9 @@ ASK_AFTER_SECONDS = (0.25, 0.75, 1.5, 3.0, 5.0, 10.0)
 """Growing intervals between questions; the last one repeats. The stream usually answers before the first."""
 CONSISTENCY_SECONDS = 5.0
 """A venue may deny an order it has just taken for this long (Binance: -2013 right after POST)."""
+STOP_CONSISTENCY_SECONDS = 1.0
+"""For a stop. Waiting longer would cost the position at its deadline, and one that turns up later harms nobody: it can
+only reduce, and the guardian cancels what is too much."""
 FILLS_LOOK_BACK_MS = 60_000
 ALARM_AFTER_QUESTIONS = 8
 
@@ -57,6 +60,7 @@ class InflightResolver:
     async def _resolve(self, intent: OrderIntent, cause: str) -> None:
         started, started_ms = self._clock.monotonic(), self._clock.now_ms()
         not_found = questions = 0
+        denied_for = STOP_CONSISTENCY_SECONDS if intent.leg is Leg.STOP else CONSISTENCY_SECONDS
         try:
             while True:
                 pause = ASK_AFTER_SECONDS[min(questions, len(ASK_AFTER_SECONDS) - 1)]
@@ -69,7 +73,7 @@ class InflightResolver:
                     self._notifier.notify(Level.CRITICAL, text)
                 try:
                     not_found += await self._ask(intent)
-                    if not_found >= 2 and self._clock.monotonic() - started >= CONSISTENCY_SECONDS:
+                    if not_found >= 2 and self._clock.monotonic() - started >= denied_for:
                         await self._conclude_absent(intent, started_ms)
                 except VenueError as error:
                     log.warning("inflight.no_answer", client_order_id=intent.client_order_id, error=str(error))

@@ -30,6 +30,8 @@ from core.engine.risk_guard import RiskGuard
 
 log = structlog.get_logger(__name__)
 
+PROTECTIONS_REMEMBERED = 2_000
+"""Records of positions, closed ones too, oldest first; far more than can be open at a time."""
 TRIGGERED_WITHOUT_FILL_SECONDS = 1.0
 """A stop that fired and did not fill is not protection (STP-19)."""
 
@@ -234,6 +236,8 @@ class ProtectionManager:
         longest = known.unprotected_ms or 0 if known else 0
         if naked is not None:
             longest = max(longest, stop.venue_time_ms - naked.since_venue_ms)
+        while len(self._protections) >= PROTECTIONS_REMEMBERED:
+            del self._protections[next(iter(self._protections))]
         self._protections[position.id] = Protection(
             position_id=position.id,
             stop=stop.client_order_id,

@@ -27,6 +27,8 @@ from core.errors import JournalUnwritable
 log = structlog.get_logger(__name__)
 
 REPORTS_KEPT = 50
+SEEN_REMEMBERED = 200_000
+"""Signals, newest last; the oldest have long expired. The journal knows a week of them at start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +59,7 @@ class WaveProcessor:
         self._rules = rules
         self._clock = clock
         self._notifier = notifier
-        self._seen = set(seen)
+        self._seen = dict.fromkeys(seen)
         self._tasks: asyncio.TaskGroup | None = None
         self._waiting: deque[SignalBatch] = deque()
         self.reports: deque[WaveReport] = deque(maxlen=REPORTS_KEPT)
@@ -90,7 +92,9 @@ class WaveProcessor:
             if key in self._seen:
                 denied = Denied(reason=Reason.ALREADY_SEEN, detail="this signal was handled before")
                 legs[index] = Leg(signal=signal, state=LegState.REFUSED, denied=denied)
-            self._seen.add(key)
+            self._seen[key] = None
+        while len(self._seen) > SEEN_REMEMBERED:
+            del self._seen[next(iter(self._seen))]
         first = min((s.id for s in batch.signals), default="")
         wave_id = WaveId(f"{batch.source}-{batch.received_ms}-{sha256(first.encode()).hexdigest()[:4]}")
         wave = Wave(

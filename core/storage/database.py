@@ -55,9 +55,13 @@ class Database:
             set_aside = self._move_away()
             if not self._connect():
                 raise sqlite3.DatabaseError(f"a new journal at {self._path} is not sound")
-        migrate(self._connection)
-        self._prepare_all()
-        self.probe()  # a disk without room must show now, not with the first intent
+        try:
+            migrate(self._connection)
+            self._prepare_all()
+            self.probe()  # a disk without room must show now, not with the first intent
+        except BaseException:
+            self._connection.close()
+            raise
         return set_aside
 
     def write(self, groups: Sequence[Sequence[Record]], *, durable: bool) -> list[str]:

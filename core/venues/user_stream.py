@@ -61,6 +61,19 @@ class PrivateFeed(Protocol):
         ...
 
 
+HAND_OVER_RETRY_SECONDS = 60.0
+"""Between two tries to bring up a successor while the old connection still serves."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """One connection; `live` is set when its reconciliation is done. `started` monotonic seconds."""
+
+    live: asyncio.Event
+    task: asyncio.Task[str]
+    started: float
+
+
 @dataclass(slots=True)
 class StreamStatistics:
     """Counts since the start."""
@@ -70,6 +83,7 @@ class StreamStatistics:
     unknown: int = 0
     malformed: int = 0
     key_swaps: int = 0
+    hand_overs: int = 0
     ended: Counter[str] = field(default_factory=Counter)
     """Why connections ended."""
 
@@ -106,7 +120,8 @@ class UserDataStreamManager:
 
     @property
     def reconnect_count(self) -> int:
-        return max(0, self.statistics.connects - 1)
+        """Connections after the first that were not planned hand-overs."""
+        return max(0, self.statistics.connects - 1 - self.statistics.hand_overs)
 
     @property
     def stale_key_swap_count(self) -> int:
@@ -116,33 +131,61 @@ class UserDataStreamManager:
         await self._live.wait()
 
     async def run(self) -> None:
-        """Until cancelled. Raises only what the sink or a programming error raised."""
-        while True:
-            started = self._clock.monotonic()
-            try:
-                why = await self._connection()
-            finally:
-                self._set_down()
-            pause = self._backoff.connection_ended(self._clock.monotonic() - started)
-            self.statistics.ended[why] += 1
-            log.info("stream.down", venue=self._feed.venue, why=why, again_in=round(pause, 2))
-            await asyncio.sleep(pause)
+        """Until cancelled. Raises only what the sink or a programming error raised.
 
-    async def _connection(self) -> str:
+        One link at a time, but for the hand-over before the venue's longest connection time: then the new one is live
+        before the old one goes, and what both tell is told twice, which changes nothing (UDS-08, UDS-11).
+        """
+        async with asyncio.TaskGroup() as tasks:
+            link = self._connect(tasks)
+            while True:
+                await asyncio.wait([link.task], timeout=self._feed.connection_seconds)
+                if not link.task.done():
+                    link = await self._hand_over(link, tasks)
+                    continue
+                self._set_down()
+                why = link.task.result()
+                pause = self._backoff.connection_ended(self._clock.monotonic() - link.started)
+                self.statistics.ended[why] += 1
+                log.info("stream.down", venue=self._feed.venue, why=why, again_in=round(pause, 2))
+                await asyncio.sleep(pause)
+                link = self._connect(tasks)
+
+    def _connect(self, tasks: asyncio.TaskGroup) -> _Link:
+        live = asyncio.Event()
+        task = tasks.create_task(self._connection(live), name=f"user-stream/{self._feed.venue}/connection")
+        return _Link(live=live, task=task, started=self._clock.monotonic())
+
+    async def _hand_over(self, old: _Link, tasks: asyncio.TaskGroup) -> _Link:
+        """The successor once it is live; the old link itself when it ended before any successor came up."""
+        while not old.task.done():
+            new = self._connect(tasks)
+            up = tasks.create_task(new.live.wait(), name=f"user-stream/{self._feed.venue}/hand-over")
+            await asyncio.wait([old.task, new.task, up], return_when=asyncio.FIRST_COMPLETED)
+            up.cancel()
+            if new.live.is_set():
+                old.task.cancel()
+                self.statistics.hand_overs += 1
+                return new
+            if old.task.done():  # too late for a hand-over: the successor is an ordinary reconnect
+                self._set_down()
+                return new
+            self.statistics.ended[new.task.result()] += 1
+            await asyncio.wait([old.task], timeout=HAND_OVER_RETRY_SECONDS)
+        return old
+
+    async def _connection(self, live: asyncio.Event) -> str:
         """One connection from key to end; returns why it ended."""
         socket = self._open_socket()
         try:
             await socket.open(await self._feed.url())
             self.statistics.connects += 1
-            async with asyncio.timeout(self._feed.connection_seconds):
-                async with asyncio.TaskGroup() as tasks:
-                    venue = self._feed.venue
-                    tasks.create_task(self._read(socket), name=f"user-stream/{venue}/reader")
-                    tasks.create_task(watch(socket, venue), name=f"user-stream/{venue}/watchdog")
-                    tasks.create_task(self._keep_alive(), name=f"user-stream/{venue}/keep-alive")
-                    tasks.create_task(self._resume(), name=f"user-stream/{venue}/resume")
-        except TimeoutError:
-            return "the venue's longest connection time is near"
+            async with asyncio.TaskGroup() as tasks:
+                venue = self._feed.venue
+                tasks.create_task(self._read(socket), name=f"user-stream/{venue}/reader")
+                tasks.create_task(watch(socket, venue), name=f"user-stream/{venue}/watchdog")
+                tasks.create_task(self._keep_alive(), name=f"user-stream/{venue}/keep-alive")
+                tasks.create_task(self._resume(live), name=f"user-stream/{venue}/resume")
         except VenueError as error:
             return error.what
         except ExceptionGroup as group:
@@ -191,15 +234,17 @@ class UserDataStreamManager:
                 log.warning("stream.keep_alive_failed", venue=self._feed.venue, what=error.what)
                 pause = min(60.0, pause)
 
-    async def _resume(self) -> None:
+    async def _resume(self, live: asyncio.Event) -> None:
         try:
             await self._on_connected()
         except VenueError as error:
             raise Unreachable(self._feed.venue, f"reconciliation after connecting failed: {error.what}") from error
-        self._live_since_ms = self._clock.now_ms()
-        self._live.set()
+        live.set()
         log.info("stream.live", venue=self._feed.venue, connects=self.statistics.connects)
-        self._on_state(StreamState.LIVE)
+        if not self._live.is_set():
+            self._live_since_ms = self._clock.now_ms()
+            self._live.set()
+            self._on_state(StreamState.LIVE)
 
     def _set_down(self) -> None:
         if self._live.is_set():
