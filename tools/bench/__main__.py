@@ -1,0 +1,85 @@
+"""Measure Breakwater against the simulator: waves in multiples of the venue's latency, frames in microseconds.
+
+W rows run the real daemon against a simulator process and signals pushed by tools/signal_server; times come from the
+venue's request log. E rows replay private stream frames in this process. F rows start the daemon. Nothing fails on a
+time; exit status 1 means that something did not do what it was to be measured doing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from tools.bench.daemon_cost import daemon_figures
+from tools.bench.effort import FULL, QUICK, Effort
+from tools.bench.figure import Figure
+from tools.bench.frame_cost import frame_figures
+from tools.bench.processes import BenchError
+from tools.bench.surroundings import sentence, surroundings
+from tools.bench.table import show
+from tools.bench.waves import wave_figures
+
+GROUPS: Final = (
+    (frozenset({"W1", "W2", "W3"}), wave_figures),
+    (frozenset({"E1", "E3"}), frame_figures),
+    (frozenset({"F1", "F2"}), daemon_figures),
+)
+NAMES: Final = tuple(sorted(name for names, _ in GROUPS for name in names))
+
+
+def main() -> int:
+    """See the module's text."""
+    asked = _arguments()
+    effort = QUICK if asked.quick else FULL
+    if asked.latency_ms is not None:
+        effort = replace(effort, latency_ms=asked.latency_ms)
+    machine = surroundings()
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            figures = runner.run(_measure(effort, frozenset(asked.figures or NAMES)))
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    if asked.json:
+        print(json.dumps({"machine": machine, "figures": [figure.as_json() for figure in figures]}, indent=1))
+    else:
+        show(figures, sentence(machine))
+    return 1 if any(figure.failed for figure in figures) else 0
+
+
+async def _measure(effort: Effort, wanted: frozenset[str]) -> list[Figure]:
+    figures: list[Figure] = []
+    for names, measure in GROUPS:
+        if mine := names & wanted:
+            print(f"measuring {', '.join(sorted(mine))} …", file=sys.stderr, flush=True)
+            figures += await measure(effort, mine)
+    return figures
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """The loop the daemon runs on."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("figures", nargs="*", choices=[*NAMES, []], metavar="ID", help=f"of {', '.join(NAMES)} (all)")
+    parser.add_argument("--json", action="store_true", help="every sample, for programs")
+    parser.add_argument("--quick", action="store_true", help="few repetitions: shows that it runs, not how fast it is")
+    parser.add_argument("--latency-ms", type=float, metavar="D", help="the simulator's latency (250; 20 with --quick)")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,34 @@
+"""How much is measured: the full measure, and a quick one that only shows that everything runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """Counts of repetitions. `latency_ms` is D, what the simulator answers after."""
+
+    latency_ms: float = 250.0
+    waves: int = 5
+    large_wave: int = 50
+    large_waves: int = 3
+    ccxt_waves: int = 3
+    frame_lives: int = 1_000
+    frame_rounds: int = 5
+    starts: int = 3
+    markets: int = 500
+
+
+FULL = Effort()
+QUICK = Effort(
+    latency_ms=20.0,
+    waves=1,
+    large_wave=8,
+    large_waves=1,
+    ccxt_waves=1,
+    frame_lives=20,
+    frame_rounds=1,
+    starts=1,
+    markets=40,
+)
