@@ -1,0 +1,205 @@
+"""Killed or stopped at any step and started again: nothing is sent twice, nothing is left without a stop."""
+
+import asyncio
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from core.domain.wave import LegState
+from core.orchestrator import ExitStatus
+from tests.scenarios.worlds import PAIRS, Daemon, SimulatedWorld, World, a_wave
+
+pytestmark = pytest.mark.may_block("simulation runs storage inline")
+
+ORDER, STOP = "POST /fapi/v1/order", "POST /fapi/v1/algoOrder"
+
+
+async def test_a_restart_finds_every_position_and_stop_and_sends_nothing(world: World) -> None:
+    await world.play(a_wave(at_ms=4_000))
+    async with world.running() as first:
+        await first.wave()
+        sent, held = await world.sent("order", "stop", "cancel"), first.held()
+    async with world.running(first.data_dir) as second:
+        assert second.held() == held
+        assert [row.stop is not None for row in second.status.positions] == [True] * len(PAIRS)
+        await asyncio.sleep(60)
+        assert await world.sent("order", "stop", "cancel") == sent
+        await world.everything_holds()
+
+
+async def test_a_signal_told_again_after_a_restart_trades_nothing(world: World) -> None:
+    """The server's snapshot repeats the wave to whoever logs in."""
+    await world.play(a_wave(PAIRS[:3], at_ms=4_000))
+    async with world.running() as first:
+        await first.wave()
+        sent = await world.sent("order", "stop")
+    async with world.running(first.data_dir) as second:
+        report = await second.wave()
+        assert {leg.denied.reason.value for leg in report.legs if leg.denied} == {"already_seen"}
+        assert await world.sent("order", "stop") == sent
+        await world.everything_holds()
+
+
+@pytest.mark.parametrize("told", ["sending", "answered"])
+@pytest.mark.parametrize("number", range(1, 4))
+@pytest.mark.parametrize("what", [ORDER, STOP])
+@pytest.mark.failure("ORD-01")
+@pytest.mark.failure("REC-04")
+async def test_a_kill_at_any_step_ends_protected_or_absent_after_the_restart(
+    world: World, what: str, number: int, told: str
+) -> None:
+    """Before the request leaves (the intent is durable, the wire has nothing), or after the venue acted and answered."""
+    await world.play(a_wave(PAIRS[:3], at_ms=4_000))
+    killed = await _killed(world, what, number, told)
+    sent_before = await world.sent("order")
+    async with world.running(killed) as second:
+        await asyncio.sleep(20)
+        await world.everything_holds()
+        assert second.held() == await world.held()
+        assert second.status.unresolved_orders == 0
+        assert await world.sent("order") == sent_before, "what was not sent before the kill is not traded after it"
+
+
+@pytest.mark.parametrize("moment_ms", range(3_950, 5_050, 50))
+@pytest.mark.failure("ORD-01")
+async def test_a_kill_at_any_moment_of_a_wave_over_a_slow_line(tmp_path: Path, moment_ms: int) -> None:
+    async with SimulatedWorld(tmp_path, latency_ms=180) as world:
+        await world.play(a_wave(PAIRS[:3], at_ms=4_000))
+        first = world.daemon()
+        first.begin()
+        await asyncio.sleep(moment_ms / 1_000)
+        left = await first.kill()
+        async with world.running(left) as second:
+            await asyncio.sleep(20)
+            await world.everything_holds()
+            assert second.held() == await world.held()
+            assert second.status.unresolved_orders == 0
+
+
+@pytest.mark.parametrize("told", ["sending", "answered"])
+async def test_a_kill_while_a_position_is_being_flattened_ends_flat_or_protected(world: World, told: str) -> None:
+    await world.play(a_wave(PAIRS[:1], at_ms=4_000))
+    await world.fault("reject_stop", code=-2010, count=3)
+    killed = await _killed(world, ORDER, 2, told)
+    async with world.running(killed) as second:
+        await asyncio.sleep(20)
+        await world.everything_holds()
+        assert second.held() == await world.held()
+
+
+async def test_positions_that_closed_while_nobody_ran_are_booked_closed(world: World) -> None:
+    await world.play(a_wave(PAIRS[:2], at_ms=4_000))
+    async with world.running() as first:
+        await first.wave()
+    (stop,) = [row for row in (await world.ask("state"))["orders"] if row["symbol"] == "BTCUSDT"]
+    await world.tell("price", symbol="BTCUSDT", price=str(int(float(stop["stop_price"])) - 500))
+    assert list(await world.held()) == ["ETHUSDT"]
+    async with world.running(first.data_dir) as second:
+        assert list(second.held()) == ["ETHUSDT"]
+        await world.everything_holds()
+
+
+async def test_a_stop_that_vanished_while_nobody_ran_is_set_again(world: World) -> None:
+    await world.play(a_wave(PAIRS[:2], at_ms=4_000))
+    async with world.running() as first:
+        await first.wave()
+    assert isinstance(world, SimulatedWorld)
+    world.venue.simulation.engine.cancel_all_conditionals("BTCUSDT")
+    assert len(await world.resting_stops()) == 1
+    async with world.running(first.data_dir):
+        await world.everything_holds()
+
+
+async def test_a_journal_that_knows_nothing_adopts_and_protects_what_the_venue_holds(
+    world: World, tmp_path: Path
+) -> None:
+    await world.play(a_wave(PAIRS[:3], at_ms=4_000))
+    async with world.running() as first:
+        await first.wave()
+        held = first.held()
+    assert isinstance(world, SimulatedWorld)
+    world.venue.simulation.engine.cancel_all_conditionals("BTCUSDT")
+    await world.play()
+    async with world.running(tmp_path / "fresh") as second:
+        assert second.held() == held == await world.held()
+        stops = await world.resting_stops()
+        assert [quantity in stops[symbol] for symbol, quantity in _sizes(held).items()] == [True] * 3
+
+
+async def test_stopping_leaves_every_stop_where_it_rests(world: World) -> None:
+    await world.play(a_wave(at_ms=4_000))
+    async with world.running() as daemon:
+        await daemon.wave()
+        stops = await world.resting_stops()
+        started = world.clock.monotonic()
+        outcome = await daemon.stop()
+        assert outcome.status is ExitStatus.DONE
+        assert world.clock.monotonic() - started < 10
+    assert await world.resting_stops() == stops
+    await world.everything_holds()
+
+
+@pytest.mark.parametrize("moment_ms", range(4_000, 4_900, 60))
+@pytest.mark.failure("OPS-02")
+async def test_stopping_in_the_middle_of_a_wave_finishes_what_protects(tmp_path: Path, moment_ms: int) -> None:
+    async with SimulatedWorld(tmp_path, latency_ms=180) as world:
+        await world.play(a_wave(PAIRS[:3], at_ms=4_000))
+        daemon = world.daemon()
+        daemon.begin()
+        await daemon.ready()
+        await asyncio.sleep(max(0.0, moment_ms / 1_000 - daemon.status.uptime_s))
+        outcome = await daemon.stop()
+        assert outcome.status is ExitStatus.DONE, outcome
+        await world.everything_holds()
+        assert daemon.held() == await world.held()
+
+
+async def test_stopping_while_a_stop_stays_unanswered_closes_that_position_first(world: World) -> None:
+    await world.play(a_wave(PAIRS[:1], at_ms=4_000))
+    async with world.running() as daemon:
+        await world.fault("latency", match={"path": "/fapi/v1/algoOrder"}, delay_ms=60_000, count=-1)
+        await world.fault("lose_event", match={"event": "ALGO_UPDATE"}, count=-1)
+        await world.until(lambda: _holds(world, 1))
+        outcome = await daemon.stop()
+        assert outcome.status is ExitStatus.DONE
+        assert await world.held() == {}
+
+
+async def test_stopping_while_the_venue_is_silent_names_what_has_no_stop(world: World) -> None:
+    """Within ten seconds, with the exit status that calls the operator."""
+    await world.play(a_wave(PAIRS[:1], at_ms=4_000))
+    async with world.running() as daemon:
+        await world.fault("latency", match={"path": "/fapi/*"}, after=1, delay_ms=60_000, count=-1)
+        await world.until(lambda: _holds(world, 1))
+        started = world.clock.monotonic()
+        outcome = await daemon.stop()
+        assert world.clock.monotonic() - started < 10
+        assert outcome.status is ExitStatus.OPERATOR_NEEDED
+        assert "BTC/USDT:USDT" in outcome.said
+
+
+async def _killed(world: World, what: str, number: int, told: str) -> Path:
+    """Run until that moment of the so-manyth such request, kill it there; what is left of its data folder."""
+    seen, left = 0, asyncio.get_running_loop().create_future()
+    first: list[Daemon] = []
+
+    def watch(moment: str, asked: str) -> None:
+        nonlocal seen
+        seen += (moment, asked) == (told, what)
+        if seen == number and not left.done():
+            left.set_result(first[0].strike())
+
+    first.append(world.daemon(watch=watch))
+    first[0].begin()
+    async with asyncio.timeout(60):
+        await left
+    return await first[0].bury(left.result())
+
+
+def _sizes(held: dict[str, Decimal]) -> dict[str, Decimal]:
+    return {symbol: abs(quantity) for symbol, quantity in held.items()}
+
+
+async def _holds(world: World, count: int) -> bool:
+    return len(await world.held()) == count
