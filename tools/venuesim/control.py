@@ -134,7 +134,7 @@ class Control:
         if table.get("wallet") is None:
             return None
         asset = table.get("asset")
-        if asset not in self._simulation.engine.assets():
+        if not self._simulation.engine.accepts(str(asset)):
             raise BadControl(f"unknown asset {asset!r}")
         amount = _number("wallet", table["wallet"])
         return lambda: self._simulation.engine.operator.set_wallet(str(asset), amount)

@@ -283,4 +283,5 @@ def _list_in(text: str | None) -> list[object]:
     return parsed if isinstance(parsed, list) else []
 
 
-VENUE = Venue(name="binance", policy=Policy(), instruments=instruments, facade=BinanceFacade)
+_POLICY = Policy(fee_coin="BNB", fee_coin_market="BNBUSDT")
+VENUE = Venue(name="binance", policy=_POLICY, instruments=instruments, facade=BinanceFacade)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 
 from tools.venuesim.binance.error_texts import TEXTS
 from tools.venuesim.binance.errors import VenueError
@@ -50,15 +51,22 @@ _CODES: dict[Refusal, tuple[int, tuple[object, ...]]] = {
     Refusal.MAX_POSITION_AT_LEVERAGE: (-2027, ()),
     Refusal.LEVERAGE_TOO_HIGH_FOR_POSITION: (-2027, ()),
     Refusal.LEVERAGE_REDUCTION_ISOLATED: (-4161, ()),
+    Refusal.LEVERAGE_MARGIN: (-2028, ()),
+    Refusal.MODE_MULTI_ASSETS: (-4168, ()),
+    Refusal.MODE_NEGATIVE_BALANCE: (-4172, ()),
     Refusal.MARGIN_CHANGE_CROSS: (-4049, ()),
+    Refusal.MARGIN_CHANGE_NO_POSITION: (-4054, ()),
     Refusal.MARGIN_CHANGE_EXCESSIVE: (-4050, ()),
     Refusal.NOTHING_TO_AMEND: (-5027, ()),
     Refusal.AMEND_NOT_LIMIT: (-5025, ()),
+    Refusal.AMENDED_TOO_OFTEN: (-5026, ()),
     Refusal.GOOD_TILL_DATE: (-5040, ()),
     Refusal.LIQUIDATING: (-2023, ()),
     Refusal.NO_PERMISSION: (-2015, ()),
 }
 
+# Their text names the bound, which the refusal carries.
+_BOUNDS = {Refusal.CONDITIONAL_PRICE_HIGH: -4183, Refusal.CONDITIONAL_PRICE_LOW: -4184}
 _PRICED_CODES = {-4016: Refusal.PRICE_BAND_HIGH, -4024: Refusal.PRICE_BAND_LOW, -4164: Refusal.MIN_NOTIONAL}
 _REFUSED = -2010
 
@@ -72,6 +80,8 @@ def translate(
         return VenueError(overrides[reason])
     if reason is Refusal.INJECTED:
         return _injected(refused.code, exchange, symbol)
+    if reason in _BOUNDS:
+        return VenueError(_BOUNDS[reason], stripped(Decimal(refused.detail or "0").normalize()))
     if reason in _CODES:
         code, details = _CODES[reason]
         return VenueError(code, *details)

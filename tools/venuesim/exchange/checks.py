@@ -115,11 +115,22 @@ def conditional_numbers(instrument: Instrument, request: ConditionalRequest) -> 
     else:
         quantity(instrument, request.qty, market=not request.type.is_limit)
     if request.type.is_limit:
-        price(instrument, request.price)
+        conditional_price(instrument, request)
     if request.type is ConditionalType.TRAILING:
         trailing(instrument, request)
     else:
         trigger_price(instrument, request.trigger_price)
+
+
+def conditional_price(instrument: Instrument, request: ConditionalRequest) -> None:
+    """A stop-limit price obeys the price band around its own trigger."""
+    limit = price(instrument, request.price)
+    if request.trigger_price is None:
+        return
+    if request.side is Side.BUY and limit > request.trigger_price * instrument.band_up:
+        raise Refused(Refusal.CONDITIONAL_PRICE_HIGH, f"{request.trigger_price * instrument.band_up:f}")
+    if request.side is Side.SELL and limit < request.trigger_price * instrument.band_down:
+        raise Refused(Refusal.CONDITIONAL_PRICE_LOW, f"{request.trigger_price * instrument.band_down:f}")
 
 
 def close_position(request: ConditionalRequest) -> None:

@@ -10,6 +10,7 @@ from tools.venuesim.exchange import margin
 from tools.venuesim.exchange.events import (
     AccountChanged,
     AccountReason,
+    AssetsModeChanged,
     LeverageChanged,
     Listener,
     MarginModeChanged,
@@ -89,10 +90,11 @@ class MatchingEngine:
     def pay_funding(self, hour_ms: int) -> None:
         self._liquidator.pay_funding(hour_ms)
 
-    def liquidate(self, symbol: str) -> None:
+    def liquidate(self, symbol: str, hold_ms: float = 0) -> None:
+        """Take the symbol's positions over whatever their margin; for ``hold_ms`` it takes no orders."""
         for row in self._state.ledger.rows(symbol):
             if row.qty:
-                self._liquidator.liquidate(row)
+                self._liquidator.liquidate(row, hold_ms)
 
     def deleverage(self, symbol: str, fraction: Decimal) -> None:
         for row in self._state.ledger.rows(symbol):
@@ -107,6 +109,10 @@ class MatchingEngine:
     def place(self, request: OrderRequest) -> Order:
         self._look(request.symbol)
         return self._matcher.place(request)
+
+    def check(self, request: OrderRequest) -> None:
+        self._look(request.symbol)
+        self._matcher.check(request)
 
     def amend(self, request: AmendRequest) -> Order:
         self._look(request.symbol)
@@ -173,6 +179,10 @@ class MatchingEngine:
     def assets(self) -> Sequence[str]:
         return self._state.ledger.assets()
 
+    def accepts(self, asset: str) -> bool:
+        """Whether the account can hold it."""
+        return asset in self._state.ledger.assets() or asset == self._state.policy.fee_coin
+
     def balance(self, asset: str) -> Balance:
         self._look_at_all()
         return margin.balance(self._state, asset)
@@ -212,6 +222,7 @@ class MatchingEngine:
                 raise Refused(Refusal.LEVERAGE_TOO_HIGH_FOR_POSITION)
             if row.qty and row.margin_mode is MarginMode.ISOLATED and leverage < row.leverage:
                 raise Refused(Refusal.LEVERAGE_REDUCTION_ISOLATED)
+        self._check_leverage_margin(symbol, leverage)
         with state.batch():
             state.ledger.set_leverage(symbol, leverage)
             state.emit(LeverageChanged(symbol=symbol, leverage=leverage))
@@ -222,6 +233,8 @@ class MatchingEngine:
         state.instrument(symbol)
         if state.ledger.margin_mode(symbol) is mode:
             raise Refused(Refusal.MODE_UNCHANGED)
+        if mode is MarginMode.ISOLATED and state.ledger.multi_assets:
+            raise Refused(Refusal.MODE_MULTI_ASSETS)
         if state.orders.open(symbol) or state.conditionals.resting(symbol):
             raise Refused(Refusal.MODE_HAS_ORDERS)
         if any(row.qty for row in state.ledger.rows(symbol)):
@@ -242,11 +255,40 @@ class MatchingEngine:
             state.ledger.mode = mode
             state.emit(PositionModeChanged(mode=mode))
 
+    @property
+    def multi_assets(self) -> bool:
+        return self._state.ledger.multi_assets
+
+    def set_multi_assets(self, *, enabled: bool) -> None:
+        state = self._state
+        if state.ledger.multi_assets is enabled:
+            raise Refused(Refusal.MODE_UNCHANGED)
+        if state.orders.open():
+            raise Refused(Refusal.MODE_HAS_ORDERS)
+        if enabled and any(state.ledger.margin_mode(symbol) is MarginMode.ISOLATED for symbol in state.instruments):
+            raise Refused(Refusal.MODE_MULTI_ASSETS)
+        if any(state.ledger.wallet(asset) < 0 for asset in state.ledger.assets()):
+            raise Refused(Refusal.MODE_NEGATIVE_BALANCE)
+        if not enabled and any(margin.free(state, asset) < 0 for asset in state.ledger.assets()):
+            raise Refused(Refusal.INSUFFICIENT_MARGIN)
+        with state.batch():
+            state.ledger.multi_assets = enabled
+            state.emit(AssetsModeChanged(multi_assets=enabled))
+
+    @property
+    def fee_in_coin(self) -> bool:
+        return self._state.ledger.fee_in_coin
+
+    def set_fee_in_coin(self, *, enabled: bool) -> None:
+        self._state.ledger.fee_in_coin = enabled
+
     def add_margin(self, symbol: str, side: PositionSide, amount: Decimal) -> None:
         state = self._state
         row = state.position(symbol, side)
-        if row.margin_mode is not MarginMode.ISOLATED or not row.qty:
+        if row.margin_mode is not MarginMode.ISOLATED:
             raise Refused(Refusal.MARGIN_CHANGE_CROSS)
+        if not row.qty:
+            raise Refused(Refusal.MARGIN_CHANGE_NO_POSITION)
         asset = state.instrument(symbol).settle
         view = self.position_view(symbol, side)
         spare = row.isolated_wallet + min(view.unrealized, Decimal(0)) - view.initial_margin
@@ -334,6 +376,18 @@ class MatchingEngine:
             del self._watched[symbol]
 
     # inside
+
+    def _check_leverage_margin(self, symbol: str, leverage: int) -> None:
+        """What cross positions and orders tie up grows when leverage falls."""
+        state = self._state
+        settle = state.instrument(symbol).settle
+        added = Decimal(0)
+        for row in state.ledger.rows(symbol):
+            view = margin.view(state, row)
+            tied = view.order_margin + (view.initial_margin if row.margin_mode is MarginMode.CROSS else 0)
+            added += tied * row.leverage / leverage - tied
+        if added > 0 and added > margin.balance(state, settle).available:
+            raise Refused(Refusal.LEVERAGE_MARGIN)
 
     def _active(self) -> list[str]:
         state = self._state

@@ -20,6 +20,7 @@ from tools.venuesim.exchange.model import (
     Order,
     Position,
     PositionMode,
+    PositionView,
     PublicTrade,
     Quote,
     Refusal,
@@ -115,6 +116,20 @@ class PositionModeChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AssetsModeChanged:
+    multi_assets: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarginCalled:
+    """The margin comes close to the maintenance margin: told once each time."""
+
+    cross_wallet: Decimal | None
+    """None for an isolated position, which stands alone."""
+    views: tuple[PositionView, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MarketTick:
     """The market of a watched symbol moved on."""
 
@@ -128,6 +143,8 @@ class SymbolChanged:
 
     symbol: str
     status: SymbolStatus
+    brackets: bool = False
+    """The leverage table is another one."""
 
 
 Event = (
@@ -142,6 +159,8 @@ Event = (
     | LeverageChanged
     | MarginModeChanged
     | PositionModeChanged
+    | AssetsModeChanged
+    | MarginCalled
     | MarketTick
     | SymbolChanged
 )

@@ -47,6 +47,10 @@ class Exchange(Protocol):
         """Check, accept and match; the answer is the order after matching."""
         ...
 
+    def check(self, request: OrderRequest) -> None:
+        """Everything ``place`` checks, and nothing else."""
+        ...
+
     def amend(self, request: AmendRequest) -> Order:
         """Change price and quantity of a limit order; it may end filled or cancelled by it."""
         ...
@@ -113,6 +117,20 @@ class Exchange(Protocol):
     def set_margin_mode(self, symbol: str, mode: MarginMode) -> None: ...
 
     def set_position_mode(self, mode: PositionMode) -> None: ...
+
+    @property
+    def multi_assets(self) -> bool:
+        """All wallets stand in for each other."""
+        ...
+
+    def set_multi_assets(self, *, enabled: bool) -> None: ...
+
+    @property
+    def fee_in_coin(self) -> bool:
+        """Fees are paid in the policy's fee coin while its wallet lasts."""
+        ...
+
+    def set_fee_in_coin(self, *, enabled: bool) -> None: ...
 
     def add_margin(self, symbol: str, side: PositionSide, amount: Decimal) -> None:
         """Move money between the cross wallet and an isolated position; negative takes out."""

@@ -32,7 +32,24 @@ class Booked:
 
     realized: Decimal
     fee: Decimal
+    fee_asset: str
     position: Position
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeeCoin:
+    """An asset that pays fees at a discount while its wallet lasts; ``price`` in units of the settle asset."""
+
+    asset: str
+    price: Decimal
+    discount: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeeTerms:
+    rate: Decimal
+    """Of the notional."""
+    coin: FeeCoin | None = None
 
 
 class Ledger:
@@ -40,6 +57,9 @@ class Ledger:
 
     def __init__(self, balances: dict[str, Decimal], mode: PositionMode, now_ms: int) -> None:
         self.mode = mode
+        self.multi_assets = False
+        """All wallets stand in for each other."""
+        self.fee_in_coin = False
         self.income: list[Income] = []
         self._wallets: dict[str, Decimal] = {}
         self._updated: dict[str, int] = {}
@@ -134,7 +154,7 @@ class Ledger:
         qty: Decimal,
         price: Decimal,
         *,
-        fee_rate: Decimal,
+        terms: FeeTerms,
         trade_id: int,
         now_ms: int,
     ) -> Booked:
@@ -144,17 +164,17 @@ class Ledger:
         closed = min(qty, abs(before.qty)) if before.qty * signed < 0 else ZERO
         direction = 1 if before.qty > 0 else -1
         realized = _rounded((price - before.entry) * closed * direction)
-        fee = _rounded(qty * price * fee_rate)
+        fee, fee_asset = self._fee(_rounded(qty * price * terms.rate), instrument.settle, terms.coin)
         after = self._reduced(before, closed, realized, now_ms) if closed else before
         if opened := qty - closed:
-            after = self._increased(after, opened * side.sign, price, fee_rate, now_ms)
+            after = self._increased(after, opened * side.sign, price, terms.rate, now_ms)
         self._put(after)
         if realized:
             self.book(
                 instrument.settle, realized, IncomeType.REALIZED_PNL, now_ms, symbol=before.symbol, trade_id=trade_id
             )
-        self.book(instrument.settle, -fee, IncomeType.COMMISSION, now_ms, symbol=before.symbol, trade_id=trade_id)
-        return Booked(realized=realized, fee=fee, position=after)
+        self.book(fee_asset, -fee, IncomeType.COMMISSION, now_ms, symbol=before.symbol, trade_id=trade_id)
+        return Booked(realized=realized, fee=fee, fee_asset=fee_asset, position=after)
 
     def set_position(self, instrument: Instrument, row: Position) -> None:
         """Put a row as an operator would; wallets are untouched."""
@@ -167,6 +187,14 @@ class Ledger:
         after = replace(row, isolated_wallet=row.isolated_wallet + amount, updated_ms=now_ms)
         self._put(after)
         return after
+
+    def _fee(self, fee: Decimal, settle: str, coin: FeeCoin | None) -> tuple[Decimal, str]:
+        """What is charged and in which asset: the coin's wallet must cover all of it."""
+        if coin is not None:
+            in_coin = _rounded(fee * (1 - coin.discount) / coin.price)
+            if in_coin <= self.wallet(coin.asset):
+                return in_coin, coin.asset
+        return fee, settle
 
     def _reduced(self, row: Position, qty: Decimal, realized: Decimal, now_ms: int) -> Position:
         left = abs(row.qty) - qty

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from decimal import Decimal
 
 from tools.venuesim.exchange import margin
-from tools.venuesim.exchange.events import AccountChanged, AccountReason
+from tools.venuesim.exchange.events import AccountChanged, AccountReason, MarginCalled
 from tools.venuesim.exchange.matcher import Matcher, Parentage
 from tools.venuesim.exchange.model import (
     ZERO,
+    Expiry,
     FundingRecord,
     IncomeType,
     Instrument,
@@ -18,6 +20,7 @@ from tools.venuesim.exchange.model import (
     Origin,
     Position,
     PositionSide,
+    PositionView,
     Side,
     TimeInForce,
 )
@@ -26,28 +29,50 @@ from tools.venuesim.exchange.state import State
 HOUR_MS = 3_600_000
 
 
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """Margin that stands or falls together: an isolated position, or everything that is cross."""
+
+    key: str
+    views: tuple[PositionView, ...]
+    balance: Decimal
+    maintenance: Decimal
+    cross_wallet: Decimal | None = None
+
+    @property
+    def worst(self) -> Position:
+        return min(self.views, key=lambda view: view.unrealized).position
+
+
 class Liquidator:
     def __init__(self, state: State, matcher: Matcher) -> None:
         self._state = state
         self._matcher = matcher
         self._count = 0
+        self._warned: set[str] = set()
         self.funding_paid: list[FundingRecord] = []
 
     def check(self) -> None:
-        """Liquidate what its margin no longer carries, the worst position first."""
-        assets = {self._state.instruments[symbol].settle for symbol in self._state.ledger.open_symbols()}
-        for asset in sorted(assets):
-            while (row := self._failing(asset)) is not None:
-                self.liquidate(row)
+        """Warn of margins that run short, and liquidate what they no longer carry, the worst position first."""
+        for pool in self._pools():
+            self._warn(pool)
+        while (failing := next((pool for pool in self._pools() if pool.balance <= pool.maintenance), None)) is not None:
+            self.liquidate(failing.worst)
 
-    def liquidate(self, row: Position) -> None:
-        """Cancel the symbol's orders, take the position over at the mark price, settle with the insurance fund."""
+    def liquidate(self, row: Position, hold_ms: float = 0) -> None:
+        """Cancel the symbol's orders, take the position over at the mark price, settle with the insurance fund.
+
+        For ``hold_ms`` afterwards the symbol takes no orders: a liquidation that takes its time.
+        """
         state = self._state
         instrument = state.instrument(row.symbol)
         asset = instrument.settle
         mark = state.mark(row.symbol)
+        if hold_ms:
+            state.liquidating.add(row.symbol)
+            state.time.call_later(hold_ms, lambda: state.liquidating.discard(row.symbol))
         with state.batch():
-            self._matcher.cancel_all(row.symbol)
+            self._matcher.cancel_all(row.symbol, Expiry.LIQUIDATION)
             floor = state.ledger.cross_wallet(asset, state.instruments) if _is_isolated(row) else ZERO
             self._take_over(row, abs(row.qty), mark, Origin.LIQUIDATION, state.policy.liquidation_client_id)
             left = state.ledger.cross_wallet(asset, state.instruments) - floor
@@ -65,7 +90,7 @@ class Liquidator:
         """Close every position of a symbol at the mark price, as at a delisting."""
         state = self._state
         with state.batch():
-            self._matcher.cancel_all(symbol)
+            self._matcher.cancel_all(symbol, Expiry.SYMBOL_CLOSED)
             for row in state.ledger.rows(symbol):
                 if row.qty:
                     template = state.policy.settlement_client_id
@@ -89,22 +114,43 @@ class Liquidator:
                 FundingRecord(symbol=row.symbol, rate=instrument.funding_rate, mark=mark, time_ms=hour_ms)
             )
 
-    def _failing(self, asset: str) -> Position | None:
+    def _pools(self) -> list[_Pool]:
         state = self._state
-        rows = [row for row in state.ledger.open() if state.instruments[row.symbol].settle == asset]
-        views = [margin.view(state, row) for row in rows]
-        for view in views:
-            if _is_isolated(view.position) and view.position.isolated_wallet + view.unrealized <= view.maintenance:
-                return view.position
+        views = [margin.view(state, row) for row in state.ledger.open()]
+        pools = [self._isolated(view) for view in views if _is_isolated(view.position)]
         cross = [view for view in views if not _is_isolated(view.position)]
-        pool = state.ledger.cross_wallet(asset, state.instruments) + sum((view.unrealized for view in cross), ZERO)
-        if cross and pool <= sum((view.maintenance for view in cross), ZERO):
-            return min(cross, key=lambda view: view.unrealized).position
-        return None
+        if not cross:
+            return pools
+        if state.ledger.multi_assets:
+            balance, maintenance = margin.shared_pool(state)
+            return [*pools, _Pool("*", tuple(cross), balance, maintenance, balance)]
+        for asset in sorted({state.instruments[view.position.symbol].settle for view in cross}):
+            of_asset = tuple(view for view in cross if state.instruments[view.position.symbol].settle == asset)
+            wallet = state.ledger.cross_wallet(asset, state.instruments)
+            balance = wallet + sum((view.unrealized for view in of_asset), ZERO)
+            maintenance = sum((view.maintenance for view in of_asset), ZERO)
+            pools.append(_Pool(asset, of_asset, balance, maintenance, wallet))
+        return pools
+
+    def _isolated(self, view: PositionView) -> _Pool:
+        row = view.position
+        balance = row.isolated_wallet + view.unrealized
+        return _Pool(f"{row.symbol}/{row.position_side}", (view,), balance, view.maintenance)
+
+    def _warn(self, pool: _Pool) -> None:
+        """Once each time the ratio comes to the policy's mark; liquidation itself gives no warning."""
+        near = pool.maintenance >= pool.balance * self._state.policy.margin_call_ratio
+        if not near:
+            self._warned.discard(pool.key)
+        elif pool.key not in self._warned:
+            self._warned.add(pool.key)
+            with self._state.batch():
+                self._state.emit(MarginCalled(cross_wallet=pool.cross_wallet, views=pool.views))
 
     def _take_over(self, row: Position, qty: Decimal, price: Decimal, origin: Origin, template: str) -> None:
         self._count += 1
         state = self._state
+        held = row.symbol in state.liquidating
         state.liquidating.add(row.symbol)
         try:
             self._matcher.fill_outright(
@@ -122,7 +168,8 @@ class Liquidator:
                 Parentage(origin=origin, at_price=price),
             )
         finally:
-            state.liquidating.discard(row.symbol)
+            if not held:
+                state.liquidating.discard(row.symbol)
 
     def _settle_with_insurance(self, instrument: Instrument, amount: Decimal) -> None:
         if not amount:

@@ -59,6 +59,15 @@ def view(state: State, row: Position) -> PositionView:
     )
 
 
+def free(state: State, asset: str) -> Decimal:
+    """What one asset's cross wallet has left; negative when it is overdrawn."""
+    cross_wallet = state.ledger.cross_wallet(asset, state.instruments)
+    views = [view(state, row) for row in _rows(state, asset)]
+    cross = [row for row in views if row.position.margin_mode is MarginMode.CROSS]
+    tied = sum((row.initial_margin for row in cross), ZERO) + sum((row.order_margin for row in views), ZERO)
+    return cross_wallet + sum((row.unrealized for row in cross), ZERO) - tied
+
+
 def balance(state: State, asset: str) -> Balance:
     """Wallet and margin of one asset over all symbols settled in it."""
     ledger = state.ledger
@@ -70,7 +79,8 @@ def balance(state: State, asset: str) -> Balance:
     unrealized_cross = sum((row.unrealized for row in cross), ZERO)
     order_total = sum((row.order_margin for row in views), ZERO)
     tied = sum((row.initial_margin for row in cross), ZERO) + order_total
-    available = max(ZERO, cross_wallet + unrealized_cross - tied)
+    free = cross_wallet + unrealized_cross - tied
+    available = max(ZERO, shared_free(state) / state.worth(asset) if ledger.multi_assets else free)
     return Balance(
         asset=asset,
         wallet=wallet,
@@ -84,6 +94,20 @@ def balance(state: State, asset: str) -> Balance:
         max_withdraw=max(ZERO, min(available, cross_wallet - tied)),
         updated_ms=ledger.updated_ms(asset),
     )
+
+
+def shared_free(state: State) -> Decimal:
+    """What multi-assets mode leaves over all wallets, in USD; may be negative."""
+    pool, _ = shared_pool(state)
+    tied = sum((row.initial_margin + row.order_margin for row in _views(state)), ZERO)
+    return pool - tied
+
+
+def shared_pool(state: State) -> tuple[Decimal, Decimal]:
+    """Margin balance and maintenance margin over all assets, in USD. Settle assets count as one dollar."""
+    wallets = sum((state.ledger.wallet(asset) * state.worth(asset) for asset in state.ledger.assets()), ZERO)
+    views = _views(state)
+    return wallets + sum((row.unrealized for row in views), ZERO), sum((row.maintenance for row in views), ZERO)
 
 
 def check_affordable(
@@ -109,6 +133,10 @@ def check_affordable(
     available = balance(state, instrument.settle).available
     if added + open_loss > available:
         raise Refused(Refusal.INSUFFICIENT_MARGIN, f"needs {added + open_loss:f}, available {available:f}")
+
+
+def _views(state: State) -> list[PositionView]:
+    return [view(state, row) for settle in state.settle_assets() for row in _rows(state, settle)]
 
 
 def _rows(state: State, asset: str) -> list[Position]:

@@ -169,6 +169,19 @@ class Market:
             taken.append(Level(price=price, qty=part * step))
         return taken
 
+    def reach(self, side: Side, qty: Decimal, limit: Decimal) -> Decimal:
+        """The last price an order of this side would come to on its way: its limit if the book does not suffice."""
+        tick, step = self.instrument.tick, self.instrument.step
+        wanted = int(qty / step)
+        for ticks, lots in self._available(side):
+            price = ticks * tick
+            if (limit - price) * side.sign < 0:
+                break
+            wanted -= lots
+            if wanted <= 0:
+                return price
+        return limit
+
     def fillable(self, side: Side, limit: Decimal | None) -> Decimal:
         """How much an order of this side could take down to ``limit``."""
         tick = self.instrument.tick

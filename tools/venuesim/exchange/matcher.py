@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from tools.venuesim.exchange import checks, margin
+from tools.venuesim.exchange import checks, margin, self_trade
 from tools.venuesim.exchange.events import (
     AccountChanged,
     AccountReason,
@@ -19,6 +19,7 @@ from tools.venuesim.exchange.events import (
     OrderNew,
     OrderTrade,
 )
+from tools.venuesim.exchange.ledger import FeeTerms
 from tools.venuesim.exchange.model import (
     ZERO,
     AmendRequest,
@@ -78,6 +79,11 @@ class Matcher:
                 return self._expire(order, Expiry.FOK_NOT_FILLABLE)
             return self._match(order, state.gate.fill_plan(order))
 
+    def check(self, request: OrderRequest) -> None:
+        """Everything ``place`` checks; raises ``Refused`` as it would."""
+        self._state.gate.order(request)
+        self._check(self._state.instrument(request.symbol), request, DIRECT)
+
     def fill_outright(self, request: OrderRequest, parentage: Parentage) -> Order:
         """Accept and fill at ``parentage.at_price`` without checks: the risk engine's own orders."""
         price = parentage.at_price
@@ -109,6 +115,8 @@ class Matcher:
         price = request.price if request.price is not None else order.price
         if qty == order.qty and price == order.price:
             raise Refused(Refusal.NOTHING_TO_AMEND)
+        if order.amendments >= self._state.policy.max_amendments:
+            raise Refused(Refusal.AMENDED_TOO_OFTEN)
         checks.quantity(instrument, qty, market=False)
         limit = checks.price(instrument, price)
         checks.band(instrument, order.side, limit, state.mark(order.symbol))
@@ -118,7 +126,7 @@ class Matcher:
         with state.batch():
             changed = replace(order, qty=qty, price=limit, extras={**order.extras, **request.extras})
             if qty <= order.filled or self._refuses_to_rest(changed):
-                return self._cancel(order)
+                return self.end_canceled(order)
             changed = self._put(replace(changed, amendments=order.amendments + 1))
             state.emit(OrderAmended(order=changed))
             return self._match(changed, None)
@@ -126,11 +134,12 @@ class Matcher:
     def cancel(self, symbol: str, order_id: int | None, client_id: str | None) -> Order:
         order = self.open_order(symbol, order_id, client_id)
         with self._state.batch():
-            return self._cancel(order)
+            return self.end_canceled(order)
 
-    def cancel_all(self, symbol: str | None) -> list[Order]:
+    def cancel_all(self, symbol: str | None, reason: Expiry | None = None) -> list[Order]:
+        """With a reason it is the exchange that cancels."""
         with self._state.batch():
-            return [self._cancel(order) for order in self._state.orders.open(symbol)]
+            return [self.end_canceled(order, reason) for order in self._state.orders.open(symbol)]
 
     def open_order(self, symbol: str, order_id: int | None, client_id: str | None) -> Order:
         """Raises ``Refused(UNKNOWN_ORDER)`` for ended orders too."""
@@ -248,6 +257,7 @@ class Matcher:
             conditional_id=conditional.id if conditional else None,
             conditional_type=conditional.type if conditional else None,
             good_till_ms=request.good_till_ms,
+            self_trade=request.self_trade,
             extras=request.extras,
         )
         state.orders.put(order)
@@ -261,6 +271,11 @@ class Matcher:
         wanted = order.open_qty if plan is None else self._part(order, plan)
         qty = self._fillable_qty(order, wanted)
         limit = order.price if order.price is not None else self._bound(order)
+        met = self_trade.meeting(order, state.orders.open(order.symbol), market, qty, limit)
+        for maker in met.makers:
+            self._expire(maker, Expiry.SELF_TRADE)
+        if met.stop_before is not None:
+            limit = met.stop_before - state.instrument(order.symbol).tick * order.side.sign
         for level in market.take(order.side, qty, limit):
             order = self._fill(order, level.price, level.qty, maker=False)
         if order.filled:
@@ -268,6 +283,8 @@ class Matcher:
             order = state.orders.get(order.id)
         if not order.status.is_open:
             return order
+        if met.stop_before is not None:
+            return self._expire(order, Expiry.SELF_TRADE)
         if plan is not None and plan.again_ms is not None and qty:
             self._held.add(order.id)
             state.time.call_later(plan.again_ms, lambda: self._continue(order.id, plan))
@@ -316,7 +333,7 @@ class Matcher:
             order.position_side,
             qty,
             price,
-            fee_rate=instrument.maker_fee if maker else instrument.taker_fee,
+            terms=FeeTerms(rate=instrument.maker_fee if maker else instrument.taker_fee, coin=state.fee_coin()),
             trade_id=trade_id,
             now_ms=now,
         )
@@ -339,7 +356,7 @@ class Matcher:
             qty=qty,
             price=price,
             fee=booked.fee,
-            fee_asset=instrument.settle,
+            fee_asset=booked.fee_asset,
             realized=booked.realized,
             maker=maker,
             time_ms=now,
@@ -351,7 +368,9 @@ class Matcher:
         state.emit(
             AccountChanged(
                 reason=AccountReason.ORDER,
-                balances=(margin.balance(state, instrument.settle),),
+                balances=tuple(
+                    margin.balance(state, asset) for asset in dict.fromkeys((instrument.settle, booked.fee_asset))
+                ),
                 positions=(booked.position,),
                 symbol=order.symbol,
             )
@@ -364,8 +383,8 @@ class Matcher:
         self.fit_reduce_only(order.symbol)
         self.on_position_change(order.symbol)
 
-    def _cancel(self, order: Order) -> Order:
-        order = self._put(replace(order, status=OrderStatus.CANCELED))
+    def end_canceled(self, order: Order, reason: Expiry | None = None) -> Order:
+        order = self._put(replace(order, status=OrderStatus.CANCELED, expiry=reason))
         self._state.emit(OrderCanceled(order=order))
         self._ended(order)
         return order

@@ -89,6 +89,8 @@ class Operator:
         self.change_instrument(replace(self._state.instrument(symbol), status=status))
 
     def change_instrument(self, instrument: Instrument) -> None:
+        before = self._state.instrument(instrument.symbol)
         with self._state.batch():
             self._state.replace_instrument(instrument)
-            self._state.emit(SymbolChanged(symbol=instrument.symbol, status=instrument.status))
+            brackets = before.brackets != instrument.brackets
+            self._state.emit(SymbolChanged(symbol=instrument.symbol, status=instrument.status, brackets=brackets))

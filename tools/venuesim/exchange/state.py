@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from tools.venuesim.exchange.events import Event, Listener
-from tools.venuesim.exchange.ledger import Ledger
+from tools.venuesim.exchange.ledger import FeeCoin, Ledger
 from tools.venuesim.exchange.market import Market, MarketSettings
 from tools.venuesim.exchange.model import (
     CLOSING,
@@ -167,6 +167,25 @@ class State:
     def next_trade_id(self) -> int:
         self._next_trade_id += 1
         return self._next_trade_id - 1
+
+    def settle_assets(self) -> set[str]:
+        """Those of the symbols with positions or orders."""
+        names = {*self.ledger.open_symbols(), *self.orders.symbols()}
+        return {self.instruments[name].settle for name in names}
+
+    def worth(self, asset: str) -> Decimal:
+        """USD for one unit: one, but for the fee coin."""
+        if asset != self.policy.fee_coin:
+            return Decimal(1)
+        known = self.policy.fee_coin_market in self.instruments
+        return self.mark(self.policy.fee_coin_market) if known else self.policy.fee_coin_price
+
+    def fee_coin(self) -> FeeCoin | None:
+        """What pays the fees instead of the settle asset; None unless the account asked for it."""
+        policy = self.policy
+        if policy.fee_coin is None or not self.ledger.fee_in_coin:
+            return None
+        return FeeCoin(asset=policy.fee_coin, price=self.worth(policy.fee_coin), discount=policy.fee_coin_discount)
 
     def mark(self, symbol: str) -> Decimal:
         return self.market(symbol).mark

@@ -79,6 +79,8 @@ class Triggers:
         instrument = state.instrument(request.symbol)
         state.gate.conditional(request)
         checks.tradable(instrument)
+        if request.symbol in state.liquidating:
+            raise Refused(Refusal.LIQUIDATING)
         checks.conditional_numbers(instrument, request)
         checks.mode(state.ledger.mode, request.position_side, reduce_only=request.reduce_only)
         self._check_unique(request)
@@ -145,8 +147,15 @@ class Triggers:
             met = level is not None and (price - level) * row.side.sign >= 0
         else:
             met = is_met(row, price)
-        if met:
+        if met and not self._gap_too_wide(row):
             self._fire(row)
+
+    def _gap_too_wide(self, row: Conditional) -> bool:
+        """Price protection: it waits while last and mark price are far apart."""
+        if row.max_gap is None:
+            return False
+        market = self._state.market(row.symbol)
+        return abs(market.last - market.mark) > market.mark * row.max_gap
 
     def _check_unique(self, request: ConditionalRequest) -> None:
         state = self._state
@@ -199,6 +208,8 @@ class Triggers:
             created_ms=now,
             updated_ms=now,
             good_till_ms=request.good_till_ms,
+            max_gap=request.max_gap,
+            self_trade=request.self_trade,
             extras=request.extras,
         )
 
@@ -255,6 +266,7 @@ class Triggers:
             tif=row.tif if row.type.is_limit else TimeInForce.GTC,
             reduce_only=one_way and (row.reduce_only or row.close_position),
             client_id=row.client_id if self._state.policy.child_keeps_client_id else None,
+            self_trade=row.self_trade,
             extras=row.extras,
         )
 

@@ -12,6 +12,7 @@ from tools.venuesim.exchange.model.terms import (
     OrderType,
     PositionSide,
     Reference,
+    SelfTrade,
     Side,
     TimeInForce,
 )
@@ -30,6 +31,7 @@ class OrderRequest:
     client_id: str | None = None
     """None: the exchange makes one up."""
     good_till_ms: int | None = None
+    self_trade: SelfTrade = SelfTrade.NONE
     extras: Mapping[str, str] = field(default_factory=lambda: NO_EXTRAS)
     """Carried along unread, for the façade to echo."""
 
@@ -68,4 +70,7 @@ class ConditionalRequest:
     attached: bool = False
     """It belongs to the position (Bybit, OKX) rather than being a stand-alone order."""
     good_till_ms: int | None = None
+    max_gap: Decimal | None = None
+    """It fires only while last and mark price are no further apart than this fraction."""
+    self_trade: SelfTrade = SelfTrade.NONE
     extras: Mapping[str, str] = field(default_factory=lambda: NO_EXTRAS)

@@ -19,6 +19,7 @@ from tools.venuesim.exchange.model.terms import (
     Origin,
     PositionSide,
     Reference,
+    SelfTrade,
     Side,
     TimeInForce,
 )
@@ -51,6 +52,7 @@ class Order:
     conditional_type: ConditionalType | None = None
     good_till_ms: int | None = None
     amendments: int = 0
+    self_trade: SelfTrade = SelfTrade.NONE
     extras: Mapping[str, str] = field(default_factory=lambda: NO_EXTRAS)
 
     @property
@@ -118,6 +120,9 @@ class Conditional:
     reason: Refusal | Expiry | None = None
     """Why it was rejected or expired."""
     good_till_ms: int | None = None
+    max_gap: Decimal | None = None
+    """It fires only while last and mark price are no further apart than this fraction."""
+    self_trade: SelfTrade = SelfTrade.NONE
     extras: Mapping[str, str] = field(default_factory=lambda: NO_EXTRAS)
 
     @property

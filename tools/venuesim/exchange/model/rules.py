@@ -99,6 +99,16 @@ class Policy:
     liquidation_client_id: str = "autoclose-{}"
     adl_client_id: str = "adl_autoclose"
     settlement_client_id: str = "settlement_autoclose-{}"
+    max_amendments: int = 10_000
+    """Of one order."""
+    fee_coin: str | None = None
+    """An asset in which fees may be paid at a discount, once the account asks for it."""
+    fee_coin_market: str = ""
+    """The symbol whose mark price values it; without such a symbol it is worth ``fee_coin_price``."""
+    fee_coin_price: Decimal = Decimal(600)
+    fee_coin_discount: Decimal = Decimal("0.1")
+    margin_call_ratio: Decimal = Decimal("0.8")
+    """Maintenance margin over margin balance at which the account is warned; 1 is where it is liquidated."""
     first_order_id: int = 8_000_000_001
     first_conditional_id: int = 4_000_000_000_000_001
     first_trade_id: int = 500_000_001

@@ -63,6 +63,16 @@ class TimeInForce(StrEnum):
     GTD = "gtd"
 
 
+class SelfTrade(StrEnum):
+    """What becomes of two orders of the account that would meet."""
+
+    NONE = "none"
+    """They pass each other by."""
+    EXPIRE_TAKER = "expire_taker"
+    EXPIRE_MAKER = "expire_maker"
+    EXPIRE_BOTH = "expire_both"
+
+
 class ConditionalType(StrEnum):
     """The type names are those of the control interface; STOP and TAKE_PROFIT end as market orders."""
 
@@ -131,6 +141,7 @@ class Expiry(StrEnum):
     LIQUIDATION = "liquidation"
     POSITION_CLOSED = "position_closed"
     SYMBOL_CLOSED = "symbol_closed"
+    SELF_TRADE = "self_trade"
 
 
 class Origin(StrEnum):
