@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from core.domain.wave import LegState
 from core.orchestrator import ExitStatus
 from tests.scenarios.worlds import PAIRS, Daemon, SimulatedWorld, World, a_wave
 
@@ -49,7 +48,7 @@ async def test_a_signal_told_again_after_a_restart_trades_nothing(world: World) 
 async def test_a_kill_at_any_step_ends_protected_or_absent_after_the_restart(
     world: World, what: str, number: int, told: str
 ) -> None:
-    """Before the request leaves (the intent is durable, the wire has nothing), or after the venue acted and answered."""
+    """Before the request leaves (only the journal has it), or when the venue has acted and answered."""
     await world.play(a_wave(PAIRS[:3], at_ms=4_000))
     killed = await _killed(world, what, number, told)
     sent_before = await world.sent("order")
