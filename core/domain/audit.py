@@ -23,6 +23,7 @@ FIRST_SEQ = 1
 
 _FIELDS = frozenset({"data", "hash", "kind", "prev", "seq", "time"})
 _HASH = re.compile(r"[0-9a-f]{64}")
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 _ISO_MS_LENGTH = len("2026-01-01T00:00:00.000Z")
 
 
@@ -66,7 +67,7 @@ def iso_ms(moment: datetime) -> str:
     """
     if moment.utcoffset() is None:
         raise ValueError("an audit time needs a time zone")
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def canonical(value: object) -> str:
@@ -75,7 +76,7 @@ def canonical(value: object) -> str:
     Raises TypeError for what JSON cannot say exactly, floats included: a float has no one text, and no
     amount in this project is a float.
     """
-    return json.dumps(_exact(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return _ENCODER.encode(_exact(value))
 
 
 def seal(prev_hash: str, seq: int, time: str, kind: str, data: Mapping[str, object]) -> Sealed:
@@ -83,9 +84,11 @@ def seal(prev_hash: str, seq: int, time: str, kind: str, data: Mapping[str, obje
 
     ``time`` is what `iso_ms` made. Raises TypeError when ``data`` holds something `canonical` refuses.
     """
-    body: dict[str, object] = {"data": data, "kind": kind, "prev": prev_hash, "seq": seq, "time": time}
-    digest = _digest(prev_hash, canonical(body))
-    return Sealed(seq=seq, hash=digest, line=canonical({**body, "hash": digest}))
+    # Put together in the order of the sorted keys, so that `data` becomes text once and not once with the hash as well.
+    first = f'{{"data":{canonical(data)},'
+    rest = f'"kind":{canonical(kind)},"prev":{canonical(prev_hash)},"seq":{canonical(seq)},"time":{canonical(time)}}}'
+    digest = _digest(prev_hash, first + rest)
+    return Sealed(seq=seq, hash=digest, line=f'{first}"hash":"{digest}",{rest}')
 
 
 def check_line(line: str, *, prev_hash: str, seq: int) -> str:

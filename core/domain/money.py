@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal, InvalidOperation
 from typing import NewType
 
@@ -18,6 +19,9 @@ LARGEST = Decimal(10) ** 18
 """Nothing a venue trades is larger; a number beyond it is a broken payload, not a size."""
 FINEST_PLACES = 30
 """Nothing is quoted finer; `1e-999999999` is short on the wire and a billion characters once written out."""
+_ORDINARY = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,30})?")
+"""What venues send: within `LARGEST` and `FINEST_PLACES` by its length, so that nothing else needs judging. Nine such
+numbers stand in one frame."""
 
 
 def decimal_of(text: object, field: str) -> Decimal:
@@ -27,6 +31,8 @@ def decimal_of(text: object, field: str) -> Decimal:
     `LARGEST` or finer than `FINEST_PLACES`, and what only Python takes for a number (`1_000`, other scripts' digits).
     What None, "" and "0" mean otherwise is the caller's field table, decided before calling.
     """
+    if type(text) is str and _ORDINARY.fullmatch(text):
+        return Decimal(text)
     if isinstance(text, bool) or not isinstance(text, str | int | Decimal):
         raise ValueError(f"{field}: {type(text).__name__} is not a decimal text")  # noqa: TRY004 - a fact about data
     if isinstance(text, str) and (not text.isascii() or "_" in text or text != text.strip()):
