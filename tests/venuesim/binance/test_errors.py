@@ -83,7 +83,7 @@ def test_an_order_is_refused_with_the_venues_code(bench: Bench, params: dict[str
         ({"triggerPrice": "70000.05"}, -4014),
         ({"triggerPrice": "70000.123"}, -1111),
         ({"triggerPrice": "90000"}, -2021),
-        ({"workingType": "INDEX_PRICE"}, -1130),
+        ({"workingType": "INDEX_PRICE"}, -4031),
         ({"closePosition": "true", "reduceOnly": None}, -4137),
         ({"closePosition": "true", "quantity": None}, -4138),
         ({"closePosition": "true", "type": "TRAILING_STOP_MARKET", "quantity": None, "reduceOnly": None}, -4136),

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from tools.venuesim.binance.errors import VenueError
 from tools.venuesim.binance.order_requests import OrderRequests
 from tools.venuesim.binance.order_rows import OrderRows
 from tools.venuesim.binance.params import Params
-from tools.venuesim.binance.refusals import translate
+from tools.venuesim.binance.refusals import venue_terms
 from tools.venuesim.binance.routing import Route, Routes, Security
-from tools.venuesim.exchange.model import Conditional, Order, Refusal, Refused
+from tools.venuesim.exchange.model import Conditional, Order, Refusal
 from tools.venuesim.wire import Host, Lane
 
 _NOT_FOUND = {Refusal.UNKNOWN_CONDITIONAL: -2013}
@@ -39,18 +37,15 @@ class AlgoEndpoints:
 
     def place(self, params: Params) -> object:
         """POST algoOrder. No margin check before the trigger; -2021 when the trigger is already met."""
-        algo = self._refusing(
-            lambda: self._exchange.place_conditional(self._requests.conditional(params, self._host.now_ms())),
-            params.text("symbol"),
-        )
+        with venue_terms(self._exchange, params.text("symbol")):
+            algo = self._exchange.place_conditional(self._requests.conditional(params, self._host.now_ms()))
         return self._rows.algo_acknowledged(algo)
 
     def cancel(self, params: Params) -> object:
         """DELETE algoOrder; the code is the string "200". -2011 once it is not waiting any more."""
         algo_id, client_id = _which(params)
-        algo = self._refusing(
-            lambda: self._exchange.cancel_conditional(conditional_id=algo_id, client_id=client_id), None
-        )
+        with venue_terms(self._exchange, None):
+            algo = self._exchange.cancel_conditional(conditional_id=algo_id, client_id=client_id)
         return {"algoId": algo.id, "clientAlgoId": algo.client_id, "code": "200", "msg": "success"}
 
     def cancel_all(self, params: Params) -> object:
@@ -61,9 +56,8 @@ class AlgoEndpoints:
     def query(self, params: Params) -> object:
         """GET algoOrder, waiting or ended; -2013 when unknown."""
         algo_id, client_id = _which(params)
-        algo = self._refusing(
-            lambda: self._exchange.conditional(conditional_id=algo_id, client_id=client_id), None, _NOT_FOUND
-        )
+        with venue_terms(self._exchange, None, _NOT_FOUND):
+            algo = self._exchange.conditional(conditional_id=algo_id, client_id=client_id)
         return self._rows.algo_listed(algo, self._child(algo))
 
     def open_orders(self, params: Params) -> object:
@@ -93,14 +87,6 @@ class AlgoEndpoints:
         if algo.child_id is None:
             return None
         return self._exchange.order(algo.symbol, order_id=algo.child_id)
-
-    def _refusing(
-        self, command: Callable[[], Conditional], symbol: str | None, overrides: dict[Refusal, int] | None = None
-    ) -> Conditional:
-        try:
-            return command()
-        except Refused as refused:
-            raise translate(refused, self._exchange, symbol, overrides) from refused
 
 
 def _which(params: Params) -> tuple[int | None, str | None]:

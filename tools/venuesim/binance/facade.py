@@ -17,6 +17,7 @@ from tools.venuesim.binance.limits import UNWEIGHED, Limits, request_weight
 from tools.venuesim.binance.listen_keys import ListenKeys
 from tools.venuesim.binance.market_data import MarketEndpoints
 from tools.venuesim.binance.market_streams import MarketStreams
+from tools.venuesim.binance.order_queries import Amendments, OrderQueries
 from tools.venuesim.binance.order_requests import OrderRequests
 from tools.venuesim.binance.order_rows import OrderRows
 from tools.venuesim.binance.orders import OrderEndpoints
@@ -56,7 +57,7 @@ class BinanceFacade:
         self._exchange = host.exchange
         table = SymbolTable(host.exchange, host.seed)
         requests = OrderRequests(host.exchange, table)
-        rows = OrderRows(table)
+        rows, amendments = OrderRows(table), Amendments()
         keys = ListenKeys(host.seed)
         self._frames = UserFrames(host.exchange, table)
         self._users = UserStreams(host, keys)
@@ -69,7 +70,8 @@ class BinanceFacade:
         account_rows = AccountRows(host.exchange, table)
         self._routes: Routes = {
             **MarketEndpoints(host, requests, table).routes(),
-            **OrderEndpoints(host, requests, rows).routes(),
+            **OrderEndpoints(host, requests, rows, amendments).routes(),
+            **OrderQueries(host, requests, rows, amendments).routes(),
             **AlgoEndpoints(host, requests, rows).routes(),
             **AccountEndpoints(host, requests, account_rows, self._announce_assets_mode).routes(),
             **self._session.routes(),

@@ -7,7 +7,14 @@ from decimal import Decimal
 from tools.venuesim.binance.errors import VenueError
 from tools.venuesim.binance.params import Params
 from tools.venuesim.binance.symbol_table import SymbolTable
-from tools.venuesim.binance.words import CONDITIONAL_TYPE_OF, POSITION_SIDE_OF, SIDE_OF, TIF_OF, WORKING_TYPE_OF
+from tools.venuesim.binance.words import (
+    CONDITIONAL_TYPE_OF,
+    POSITION_SIDE_OF,
+    SELF_TRADE_OF,
+    SIDE_OF,
+    TIF_OF,
+    WORKING_TYPE_OF,
+)
 from tools.venuesim.exchange.interface import Exchange
 from tools.venuesim.exchange.model import (
     ConditionalRequest,
@@ -16,6 +23,7 @@ from tools.venuesim.exchange.model import (
     OrderType,
     PositionMode,
     PositionSide,
+    SelfTrade,
     Side,
     TimeInForce,
 )
@@ -25,7 +33,6 @@ _GTD_AHEAD_MS = 600_000
 _GTD_LAST_MS = 253402300799000
 _ECHOED = ("selfTradePreventionMode", "workingType", "priceProtect", "priceMatch", "modifyId")
 _MATCH_LEVEL = {"OPPONENT": 1, "OPPONENT_5": 5, "QUEUE": 1, "QUEUE_5": 5, "QUEUE_10": 10, "QUEUE_20": 20}
-_STP_MODES = ("NONE", "EXPIRE_TAKER", "EXPIRE_BOTH", "EXPIRE_MAKER")
 _CALLBACK_PERCENT = (Decimal("0.1"), Decimal(10))
 
 
@@ -65,7 +72,7 @@ class OrderRequests:
         symbol = self._exchange.instrument(name).symbol
         self._table.check_precision(symbol, price=price, qty=qty)
         if matched:
-            price = self._matched_price(symbol, side, params.required("priceMatch"))
+            price = self.matched_price(symbol, side, params)
         return OrderRequest(
             symbol=symbol,
             side=side,
@@ -77,6 +84,7 @@ class OrderRequests:
             reduce_only=reduce_only,
             client_id=client_id,
             good_till_ms=_good_till(params, now_ms) if tif is TimeInForce.GTD else None,
+            self_trade=_self_trade(params),
             extras=extras,
         )
 
@@ -96,7 +104,7 @@ class OrderRequests:
         price = _required_decimal(params, "price") if kind.is_limit else None
         reference = WORKING_TYPE_OF.get(params.text("workingType") or "CONTRACT_PRICE")
         if reference is None:
-            raise VenueError(-1130, "workingType")
+            raise VenueError(-4031, params.text("workingType"))
         position_side, reduce_only = self._position_terms(params)
         if close_position and reduce_only:
             raise VenueError(-4138)
@@ -120,6 +128,8 @@ class OrderRequests:
             activation_price=params.decimal("activatePrice") if trailing else None,
             client_id=client_id,
             good_till_ms=_good_till(params, now_ms) if params.text("timeInForce") == "GTD" else None,
+            max_gap=self._table.trigger_protect(symbol) if params.flag("priceProtect") else None,
+            self_trade=_self_trade(params),
             extras=_extras(params) | ({"timeInForce": "GTE_GTC"} if params.text("timeInForce") == "GTE_GTC" else {}),
         )
 
@@ -134,14 +144,26 @@ class OrderRequests:
             raise VenueError(-1106, "reduceonly")
         return position_side, params.flag("reduceOnly")
 
-    def _matched_price(self, symbol: str, side: Side, word: str) -> Decimal:
+    def matched_price(self, symbol: str, side: Side, params: Params) -> Decimal:
         """The price a priceMatch word stands for: a level of the opposite (OPPONENT) or own (QUEUE) side."""
+        word = params.required("priceMatch")
         if word not in _MATCH_LEVEL:
-            raise VenueError(-5038)
+            raise VenueError(-5037)
         depth = self._exchange.depth(symbol)
         buys_from_asks = (side is Side.BUY) == word.startswith("OPPONENT")
         levels = depth.asks if buys_from_asks else depth.bids
+        if not levels:
+            raise VenueError(-5041)
         return levels[min(_MATCH_LEVEL[word], len(levels)) - 1].price
+
+
+def which_order(params: Params) -> tuple[int | None, str | None]:
+    """orderId wins over origClientOrderId; -1102 when neither was sent."""
+    order_id = params.integer("orderId")
+    client_id = params.text("origClientOrderId")
+    if order_id is None and client_id is None:
+        raise VenueError(-1102, "orderId")
+    return (order_id, None) if order_id is not None else (None, client_id)
 
 
 def _side(params: Params) -> Side:
@@ -223,8 +245,13 @@ def _good_till(params: Params, now_ms: int) -> int:
     return moment
 
 
+def _self_trade(params: Params) -> SelfTrade:
+    """Without a word the maker expires, as live orders show; -5039 for a word the venue has not got."""
+    mode = SELF_TRADE_OF.get(params.text("selfTradePreventionMode") or "EXPIRE_MAKER")
+    if mode is None:
+        raise VenueError(-5039)
+    return mode
+
+
 def _extras(params: Params) -> dict[str, str]:
-    mode = params.text("selfTradePreventionMode")
-    if mode is not None and mode not in _STP_MODES:
-        raise VenueError(-1130, "selfTradePreventionMode")
     return {name: value for name in _ECHOED if (value := params.text(name)) is not None}

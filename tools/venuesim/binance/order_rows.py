@@ -9,12 +9,12 @@ from tools.venuesim.binance.symbol_table import SymbolTable
 from tools.venuesim.binance.words import (
     CONDITIONAL_STATUS,
     CONDITIONAL_TYPE,
-    ORDER_STATUS,
     ORDER_TYPE,
     POSITION_SIDE,
     SIDE,
     TIF,
     WORKING_TYPE,
+    order_status,
 )
 from tools.venuesim.exchange.model import ZERO, Conditional, ConditionalType, Fill, Instrument, Order
 
@@ -33,7 +33,7 @@ class OrderRows:
         return {
             "orderId": order.id,
             "symbol": order.symbol,
-            "status": ORDER_STATUS[order.status],
+            "status": order_status(order),
             "clientOrderId": order.client_id,
             "price": self._table.price(order.symbol, order.price),
             "origQty": qty(order.symbol, order.qty),
@@ -56,6 +56,10 @@ class OrderRows:
         if "modifyId" in order.extras:
             row["modifyId"] = int(order.extras["modifyId"])
         return row
+
+    def price_and_qty(self, order: Order) -> tuple[str, str]:
+        """As histories of amendments print them."""
+        return stripped(order.price or ZERO), stripped(order.qty)
 
     def queried(self, order: Order) -> Row:
         """GET order, openOrder and openOrders: everything padded."""

@@ -1,4 +1,4 @@
-"""Order endpoints: place, amend, cancel, batches, queries, trades, and the dead man's switch."""
+"""Commands about orders: place, test, amend, cancel, batches, and the dead man's switch."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tools.venuesim.binance.errors import VenueError
-from tools.venuesim.binance.order_requests import OrderRequests
+from tools.venuesim.binance.order_queries import Amendments
+from tools.venuesim.binance.order_requests import OrderRequests, which_order
 from tools.venuesim.binance.order_rows import OrderRows
 from tools.venuesim.binance.params import Params
-from tools.venuesim.binance.refusals import translate
+from tools.venuesim.binance.refusals import translate, venue_terms
 from tools.venuesim.binance.routing import Route, Routes, Security
 from tools.venuesim.binance.words import SIDE
-from tools.venuesim.exchange.model import AmendRequest, Order, OrderType, Origin, Refusal, Refused
+from tools.venuesim.exchange.model import AmendRequest, Order, OrderType, Refusal, Refused
 from tools.venuesim.wire import Host, Lane, Timer
 
 MAX_BATCH = 5
 MAX_BATCH_CANCEL = 10
-WEEK_MS = 7 * 86_400_000
-_NOT_FOUND = {Refusal.UNKNOWN_ORDER: -2013}
 _AMEND = {Refusal.UNKNOWN_ORDER: -2013, Refusal.SYMBOL_NOT_TRADING: -5024}
 _CANCEL_ALL_DONE = {"code": 200, "msg": "The operation of cancel all open order is done."}
 
@@ -27,79 +26,80 @@ _CANCEL_ALL_DONE = {"code": 200, "msg": "The operation of cancel all open order 
 class OrderEndpoints:
     """Handlers for /fapi/v1/order and its relatives."""
 
-    def __init__(self, host: Host, requests: OrderRequests, rows: OrderRows) -> None:
+    def __init__(self, host: Host, requests: OrderRequests, rows: OrderRows, amendments: Amendments) -> None:
         self._host = host
         self._exchange = host.exchange
         self._requests = requests
         self._rows = rows
+        self._amendments = amendments
         self._countdowns: dict[str, Timer] = {}
 
     def routes(self) -> Routes:
         """This part of the API."""
-        trade, read = Security.TRADE, Security.READ
+        trade = Security.TRADE
         return {
             ("POST", "/fapi/v1/order"): Route(self.place, Lane.ORDER, trade, orders=(1, 1)),
+            ("POST", "/fapi/v1/order/test"): Route(self.test, Lane.QUERY, trade),
             ("PUT", "/fapi/v1/order"): Route(self.amend, Lane.AMEND, trade, orders=(1, 1)),
             ("DELETE", "/fapi/v1/order"): Route(self.cancel, Lane.CANCEL, trade),
-            ("GET", "/fapi/v1/order"): Route(self.query, Lane.QUERY, read),
             ("POST", "/fapi/v1/batchOrders"): Route(self.place_batch, Lane.ORDER, trade, orders=(5, 1)),
+            ("PUT", "/fapi/v1/batchOrders"): Route(self.amend_batch, Lane.AMEND, trade, orders=(5, 1)),
             ("DELETE", "/fapi/v1/batchOrders"): Route(self.cancel_batch, Lane.CANCEL, trade),
             ("DELETE", "/fapi/v1/allOpenOrders"): Route(self.cancel_all, Lane.CANCEL, trade),
             ("POST", "/fapi/v1/countdownCancelAll"): Route(self.countdown, Lane.CANCEL, trade),
-            ("GET", "/fapi/v1/openOrder"): Route(self.query_open, Lane.QUERY, read),
-            ("GET", "/fapi/v1/openOrders"): Route(self.open_orders, Lane.QUERY, read),
-            ("GET", "/fapi/v1/allOrders"): Route(self.all_orders, Lane.QUERY, read),
-            ("GET", "/fapi/v1/userTrades"): Route(self.user_trades, Lane.QUERY, read),
-            ("GET", "/fapi/v1/forceOrders"): Route(self.force_orders, Lane.QUERY, read),
         }
 
     def place(self, params: Params) -> object:
         """POST order. ACK (the default) answers the order as accepted, RESULT as it stands after matching."""
-        order = self._refusing(
-            lambda: self._exchange.place(self._requests.order(params, self._host.now_ms())), params.text("symbol")
-        )
-        if params.text("newOrderRespType") == "RESULT":
-            return self._rows.acknowledged(order)
-        return self._rows.accepted(order)
+        kind = params.choice("newOrderRespType", ("ACK", "RESULT"), "ACK", -1136)
+        with venue_terms(self._exchange, params.text("symbol")):
+            order = self._exchange.place(self._requests.order(params, self._host.now_ms()))
+        return self._rows.acknowledged(order) if kind == "RESULT" else self._rows.accepted(order)
+
+    def test(self, params: Params) -> object:
+        """POST order/test: every check of an order, without the order."""
+        with venue_terms(self._exchange, params.text("symbol")):
+            self._exchange.check(self._requests.order(params, self._host.now_ms()))
+        return {}
 
     def amend(self, params: Params) -> object:
-        """PUT order: price and quantity both mandatory, side must be the order's own."""
+        """PUT order: quantity and either price or priceMatch are mandatory, side must be the order's own."""
         symbol = self._requests.symbol(params)
-        order_id, client_id = _which(params)
+        order_id, client_id = which_order(params)
         side = params.required("side")
         qty, price = params.decimal("quantity"), params.decimal("price")
-        if qty is None or price is None:
+        matched = params.text("priceMatch") not in (None, "NONE")
+        if qty is None or (price is None and not matched):
             raise VenueError(-1102, "quantity" if qty is None else "price")
 
-        def change() -> Order:
-            current = self._exchange.order(symbol, order_id=order_id, client_id=client_id)
-            if not current.status.is_open:
-                raise VenueError(-2013)
-            if current.type is not OrderType.LIMIT:
-                raise VenueError(-5025)
-            if side != SIDE[current.side]:
-                raise VenueError(-1130, "side")
-            extras = dict(current.extras)
+        with venue_terms(self._exchange, symbol, _AMEND):
+            before = self._exchange.order(symbol, order_id=order_id, client_id=client_id)
+            self._check_amendable(before, side, params)
+            wanted = self._requests.matched_price(symbol, before.side, params) if matched else price
+            extras = dict(before.extras)
             if "modifyId" in params:
                 extras["modifyId"] = params.required("modifyId")
-            request = AmendRequest(symbol=symbol, order_id=current.id, qty=qty, price=price, extras=extras)
-            return self._exchange.amend(request)
-
-        return self._rows.amended(self._refusing(change, symbol, _AMEND))
+            request = AmendRequest(symbol=symbol, order_id=before.id, qty=qty, price=wanted, extras=extras)
+            after = self._exchange.amend(request)
+        if after.amendments > before.amendments:
+            self._amendments.note(before, after, self._rows.price_and_qty, self._host.now_ms())
+        return self._rows.amended(after)
 
     def cancel(self, params: Params) -> object:
         """DELETE order; -2011 for one that is not open."""
         symbol = self._requests.symbol(params)
-        order_id, client_id = _which(params)
-        order = self._refusing(lambda: self._exchange.cancel(symbol, order_id=order_id, client_id=client_id), symbol)
+        order_id, client_id = which_order(params)
+        with venue_terms(self._exchange, symbol):
+            order = self._exchange.cancel(symbol, order_id=order_id, client_id=client_id)
         return self._rows.acknowledged(order)
 
     def place_batch(self, params: Params) -> object:
         """POST batchOrders: one answer per row, order objects and errors mixed, in request order."""
-        entries = _json_list(params.required("batchOrders"), "batchOrders")
-        if not 0 < len(entries) <= MAX_BATCH:
-            raise VenueError(-4082)
-        return [self._row_of(self.place, entry) for entry in entries]
+        return [self._row_of(self.place, entry) for entry in self._batch(params)]
+
+    def amend_batch(self, params: Params) -> object:
+        """PUT batchOrders: as above."""
+        return [self._row_of(self.amend, entry) for entry in self._batch(params)]
 
     def cancel_batch(self, params: Params) -> object:
         """DELETE batchOrders by order ids or by client ids."""
@@ -107,6 +107,8 @@ class OrderEndpoints:
         ids, names = params.any_case("orderIdList"), params.any_case("origClientOrderIdList")
         if ids is None and names is None:
             raise VenueError(-1102, "orderIdList")
+        if ids is not None and names is not None:
+            raise VenueError(-1128)
         if ids is not None:
             wanted = [{"symbol": symbol, "orderId": str(entry)} for entry in _json_list(ids, "orderIdList")]
         else:
@@ -134,74 +136,21 @@ class OrderEndpoints:
             self._countdowns[symbol] = self._host.call_later(delay_ms, lambda: self._count_down_over(symbol))
         return {"symbol": symbol, "countdownTime": str(delay_ms)}
 
-    def query(self, params: Params) -> object:
-        """GET order, open or ended; the newest where a client id was used again."""
-        return self._rows.queried(self._find(params))
+    def _batch(self, params: Params) -> Sequence[Any]:
+        entries = _json_list(params.required("batchOrders"), "batchOrders")
+        if not 0 < len(entries) <= MAX_BATCH:
+            raise VenueError(-4082)
+        return entries
 
-    def query_open(self, params: Params) -> object:
-        """GET openOrder; -2013 for an ended one."""
-        order = self._find(params)
+    def _check_amendable(self, order: Order, side: str, params: Params) -> None:
         if not order.status.is_open:
             raise VenueError(-2013)
-        return self._rows.queried(order)
-
-    def open_orders(self, params: Params) -> object:
-        """GET openOrders, of one symbol or of all."""
-        symbol = self._requests.optional_symbol(params)
-        return [self._rows.queried(order) for order in self._exchange.open_orders(symbol)]
-
-    def all_orders(self, params: Params) -> object:
-        """GET allOrders: from orderId on if given; `limit` keeps the newest."""
-        symbol = self._requests.optional_symbol(params)
-        limit, cursor = params.limit(500, 1_000), params.integer("orderId")
-        start, end = _time_range(params, self._host.now_ms())
-        orders = [
-            order
-            for order in self._exchange.orders(symbol)
-            if (order.id >= cursor if cursor is not None else start <= order.created_ms <= end)
-        ]
-        return [self._rows.listed(order) for order in orders[-limit:]]
-
-    def force_orders(self, params: Params) -> object:
-        """GET forceOrders: what the risk engine did, without client orders."""
-        wanted = {"LIQUIDATION": Origin.LIQUIDATION, "ADL": Origin.ADL}.get(params.text("autoCloseType") or "")
-        symbol = self._requests.optional_symbol(params)
-        limit = params.limit(50, 100)
-        orders = [
-            order
-            for order in self._exchange.orders(symbol)
-            if order.origin is not Origin.CLIENT and wanted in (None, order.origin)
-        ]
-        return [self._rows.listed(order) for order in orders[-limit:]]
-
-    def user_trades(self, params: Params) -> object:
-        """GET userTrades, ascending: from fromId on if given; otherwise `limit` keeps the oldest of the window."""
-        symbol = self._requests.symbol(params)
-        limit, cursor, order_id = params.limit(500, 1_000), params.integer("fromId"), params.integer("orderId")
-        start, end = _time_range(params, self._host.now_ms())
-        fills = [
-            fill
-            for fill in self._exchange.fills(symbol)
-            if (fill.id >= cursor if cursor is not None else start <= fill.time_ms <= end)
-            and order_id in (None, fill.order_id)
-        ]
-        instrument = self._exchange.instrument(symbol)
-        return [self._rows.trade(fill, instrument) for fill in fills[:limit]]
-
-    def _find(self, params: Params) -> Order:
-        symbol = self._requests.symbol(params)
-        order_id, client_id = _which(params)
-        return self._refusing(
-            lambda: self._exchange.order(symbol, order_id=order_id, client_id=client_id), symbol, _NOT_FOUND
-        )
-
-    def _refusing(
-        self, command: Callable[[], Order], symbol: str | None, overrides: dict[Refusal, int] | None = None
-    ) -> Order:
-        try:
-            return command()
-        except Refused as refused:
-            raise translate(refused, self._exchange, symbol, overrides) from refused
+        if order.type is not OrderType.LIMIT:
+            raise VenueError(-5025)
+        if side != SIDE[order.side]:
+            raise VenueError(-1130, "side")
+        if params.flag("reduceOnly") and not order.reduce_only:
+            raise VenueError(-5047)
 
     def _row_of(self, command: Callable[[Params], object], entry: Any) -> object:
         try:
@@ -214,25 +163,6 @@ class OrderEndpoints:
     def _count_down_over(self, symbol: str) -> None:
         self._countdowns.pop(symbol, None)
         self._exchange.cancel_all(symbol)
-
-
-def _which(params: Params) -> tuple[int | None, str | None]:
-    """orderId wins over origClientOrderId; -1102 when neither was sent."""
-    order_id = params.integer("orderId")
-    client_id = params.text("origClientOrderId")
-    if order_id is None and client_id is None:
-        raise VenueError(-1102, "orderId")
-    return (order_id, None) if order_id is not None else (None, client_id)
-
-
-def _time_range(params: Params, now_ms: int) -> tuple[int, int]:
-    """startTime and endTime at most 7 days apart; without them the last 7 days."""
-    start, end = params.time("startTime"), params.time("endTime")
-    if start is not None and end is not None and end - start > WEEK_MS:
-        raise VenueError(-1127, 168)
-    if end is None:
-        end = now_ms if start is None else start + WEEK_MS
-    return (start if start is not None else end - WEEK_MS), end
 
 
 def _json_list(text: str, name: str) -> Sequence[Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from decimal import Decimal
 
 from tools.venuesim.binance.error_texts import TEXTS
@@ -88,6 +89,17 @@ def translate(
     if symbol is not None:
         return _priced(reason, exchange, symbol) or VenueError(-1000)
     return VenueError(-1000)
+
+
+@contextmanager
+def venue_terms(
+    exchange: Exchange, symbol: str | None, overrides: Mapping[Refusal, int] | None = None
+) -> Iterator[None]:
+    """What the engine refuses inside is raised as the venue's error."""
+    try:
+        yield
+    except Refused as refused:
+        raise translate(refused, exchange, symbol, overrides) from refused
 
 
 def _priced(reason: Refusal, exchange: Exchange, symbol: str) -> VenueError | None:

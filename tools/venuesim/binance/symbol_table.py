@@ -124,6 +124,10 @@ class SymbolTable:
             self._shown_rows = [_live_row(self._rows[instrument.symbol], instrument) for instrument in current]
         return self._shown_rows
 
+    def trigger_protect(self, symbol: str) -> Decimal:
+        """How far last and mark price may lie apart for a protected stop, as a fraction."""
+        return Decimal(self._rows[symbol]["triggerProtect"])
+
     def trades_metal_or_stock(self, symbol: str) -> bool:
         """Whether the contract follows a stock or metal (other funding caps apply)."""
         return bool(self._rows[symbol]["contractType"] == "TRADIFI_PERPETUAL")

@@ -7,10 +7,12 @@ from tools.venuesim.exchange.model import (
     ConditionalType,
     Expiry,
     MarginMode,
+    Order,
     OrderStatus,
     OrderType,
     PositionSide,
     Reference,
+    SelfTrade,
     Side,
     TimeInForce,
 )
@@ -64,7 +66,9 @@ EXPIRY_CODE = {
     Expiry.MARKET_REMAINDER: "9",
     Expiry.FOK_NOT_FILLABLE: "10",
     Expiry.POST_ONLY_WOULD_TAKE: "11",
+    Expiry.SELF_TRADE: "1",
 }
+SELF_TRADE_OF = {mode.value.upper(): mode for mode in SelfTrade}
 
 SIDE_OF = {word: side for side, word in SIDE.items()}
 POSITION_SIDE_OF = {word: side for side, word in POSITION_SIDE.items()}
@@ -72,3 +76,8 @@ TIF_OF = {word: tif for tif, word in TIF.items()}
 CONDITIONAL_TYPE_OF = {word: kind for kind, word in CONDITIONAL_TYPE.items()}
 WORKING_TYPE_OF = {word: reference for reference, word in WORKING_TYPE.items()}
 MARGIN_MODE_OF = {word: mode for mode, word in MARGIN_MODE.items()}
+
+
+def order_status(order: Order) -> str:
+    """The status, which names self-trade prevention apart from other expiries."""
+    return "EXPIRED_IN_MATCH" if order.expiry is Expiry.SELF_TRADE else ORDER_STATUS[order.status]
