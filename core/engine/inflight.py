@@ -107,15 +107,19 @@ class InflightResolver:
         """Only when trades agree: client ids are unique among open orders only, so a closed one can hide (ORD-03).
 
         `sent_ms`: UTC ms near the sending. A venue may tell trades without client ids; one since then on this side that
-        belongs to no order we know may be this order's, so nothing is concluded.
+        belongs to no order we know may be this order's, so nothing is concluded until the venue told whose it is.
         """
-        fills = await self._fetch_fills(self._clients[intent.instrument.venue], intent.instrument, sent_ms)
+        client = self._clients[intent.instrument.venue]
+        fills = await self._fetch_fills(client, intent.instrument, sent_ms)
         order = self._orders.state.order(intent.client_order_id)
         if order is None or order.status not in UNACKNOWLEDGED:
             return
-        if any(fill.side is intent.side and self._nobodys(fill) for fill in fills):
-            log.warning("inflight.trade_of_nobody", client_order_id=intent.client_order_id)
-            return
+        strangers = {f.venue_order_id: f for f in fills if f.side is intent.side and self._nobodys(f)}
+        for venue_order_id, fill in strangers.items():
+            owner = await client.client_id_of(intent.instrument, venue_order_id)
+            if owner in (NotFound.NOT_FOUND, intent.client_order_id):
+                log.warning("inflight.trade_of_nobody", client_order_id=intent.client_order_id, trade_id=fill.trade_id)
+                return
         log.warning("inflight.absent", client_order_id=intent.client_order_id)
         await self._orders.take([self._orders.conclusion(intent, OrderStatus.ABSENT, "the venue has no such order")])
 

@@ -46,7 +46,7 @@ async def test_the_stream_answers_before_any_question_is_asked() -> None:
 async def test_an_order_that_never_arrived_is_absent_only_after_the_consistency_delay() -> None:
     async with a_bench() as bench:
         intent = await send_unknown(bench, executed=False)
-        await bench.settle(4.9)
+        await bench.settle(9.9)
         assert bench.order(intent).status is S.IN_FLIGHT
         assert bench.risk.reserved(BTC)
         assert len(bench.venue.asked) >= 2
@@ -105,10 +105,28 @@ async def test_an_order_is_not_absent_while_a_trade_of_nobody_could_be_its_own(
         assert bench.risk.reserved(BTC)
 
 
+async def test_a_trade_of_the_owners_hand_does_not_keep_an_order_in_doubt_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The venue knows whose order the trade was; without that answer the instrument would stay blocked."""
+    async with a_bench() as bench:
+        intent = await send_unknown(bench, executed=False)
+        await bench.settle()
+        bench.venue.foreign_orders[VenueOrderId("v77")] = ClientOrderId("web_1")
+
+        async def trades(*_: object):  # type: ignore[no-untyped-def]
+            return [a_fill(intent, client_id="", venue_order_id="v77")]
+
+        monkeypatch.setattr(bench.venue, "fills", trades)
+        await bench.settle(30)
+        assert bench.order(intent).status is S.ABSENT
+        assert not bench.risk.reserved(BTC)
+
+
 async def test_a_venue_that_finds_the_order_late_revives_it_and_its_reservation() -> None:
     async with a_bench() as bench:
         intent = await send_unknown(bench, executed=False)
-        await bench.settle(10)
+        await bench.settle(15)
         assert not bench.risk.reserved(BTC)
         bench.venue.tells = True
         order = bench.venue._register(intent, S.ACCEPTED)

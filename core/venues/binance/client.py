@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 import structlog
 
 from core.clock import Clock
-from core.domain.ids import InstrumentId, Symbol, VenueName, VenueOrderId
+from core.domain.ids import ClientOrderId, InstrumentId, Symbol, VenueName, VenueOrderId
 from core.domain.instrument import Instrument
 from core.domain.money import ZERO, Quantity
 from core.domain.order import Order, OrderIntent, OrderStatus, OrderType
@@ -21,6 +21,7 @@ from core.venues.binance import facts
 from core.venues.binance.instruments import instruments_of
 from core.venues.binance.orders import Command, Store, cancellation, placement
 from core.venues.binance.parse import (
+    account_position_report,
     algo_report,
     balance_reports,
     order_report,
@@ -210,6 +211,14 @@ class BinanceClient:
         return await self._conditional_order(intent) or NotFound.NOT_FOUND
 
     @_reading
+    async def client_id_of(
+        self, instrument: InstrumentId, venue_order_id: VenueOrderId
+    ) -> ClientOrderId | NotFound:
+        params = {"symbol": self._symbols.venue_symbol(instrument.symbol), "orderId": str(venue_order_id)}
+        row = await self._found(self._ccxt.fapiPrivateGetOrder, params, OrderRow)
+        return NotFound.NOT_FOUND if row is None else ClientOrderId(row.clientOrderId)
+
+    @_reading
     async def fills(self, instrument: InstrumentId, since_ms: int) -> Sequence[FillReport]:
         """Windows of a week; within one the venue gives the oldest first, so a full page goes on by trade id."""
         symbol = self._symbols.venue_symbol(instrument.symbol)
@@ -240,19 +249,22 @@ class BinanceClient:
 
     @_reading
     async def balances(self) -> Sequence[BalanceReport]:
-        account = await self._read(self._ccxt.fapiPrivateV3GetAccount, {}, AccountRow)
-        return balance_reports(account, Source.REST)
+        return balance_reports(await self._account(), Source.REST)
 
     @_reading
     async def mass_status(self) -> MassStatus:
-        """Four requests at once; one that fails raises for all (INV-5)."""
+        """Four requests at once; one that fails raises for all (INV-5).
+
+        Two of them tell positions: one that only the account knows of is there, whatever the other list lacks (REC-02).
+        """
         requested_ms = self._clock.now_ms()
-        plain, algo, positions, balances = await asyncio.gather(
+        plain, algo, listed, account = await asyncio.gather(
             self._read(self._ccxt.fapiPrivateGetOpenOrders, {}, list[OrderRow]),
             self._read(self._ccxt.fapiPrivateGetOpenAlgoOrders, {}, list[AlgoRow]),
             self.positions(),
-            self.balances(),
+            self._account(),
         )
+        positions = self._with_unlisted(listed, account)
         orders = [
             *(
                 order_report(row, i, Source.REST)
@@ -266,8 +278,17 @@ class BinanceClient:
             requested_ms=requested_ms,
             orders=tuple(orders),
             positions=tuple(positions),
-            balances=tuple(balances),
+            balances=tuple(balance_reports(account, Source.REST)),
         )
+
+    def _with_unlisted(self, listed: Sequence[PositionReport], account: AccountRow) -> list[PositionReport]:
+        known = {(report.instrument, report.position_side) for report in listed}
+        told = [
+            account_position_report(row, instrument, Source.REST)
+            for row in account.positions
+            if (instrument := self._symbols.unified(row.symbol)) is not None
+        ]
+        return [*listed, *(r for r in told if r.quantity != ZERO and (r.instrument, r.position_side) not in known)]
 
     @_reading
     async def account_settings(self) -> AccountSettings:
@@ -286,6 +307,9 @@ class BinanceClient:
                 if (instrument := self._symbols.unified(row.symbol)) is not None
             },
         )
+
+    async def _account(self) -> AccountRow:
+        return await self._read(self._ccxt.fapiPrivateV3GetAccount, {}, AccountRow)
 
     async def _account_config(self) -> AccountConfigRow:
         return await self._read(self._ccxt.fapiPrivateGetAccountConfig, {}, AccountConfigRow)

@@ -34,6 +34,7 @@ from core.errors import MalformedPayload
 from core.venues.binance.facts import EXPIRY_REASONS
 from core.venues.binance.payloads import (
     AccountEvent,
+    AccountPositionRow,
     AccountRow,
     AlgoEvent,
     AlgoRow,
@@ -156,8 +157,8 @@ def trade_report(row: TradeRow, instrument: InstrumentId, source: Source) -> Fil
             venue_order_id=VenueOrderId(str(row.orderId)),
             trade_id=TradeId(str(row.id)),
             side=SIDES[row.side],
-            quantity=Quantity(decimal_of(row.qty, "qty")),
-            price=Price(decimal_of(row.price, "price")),
+            quantity=Quantity(_positive(row.qty, "qty")),
+            price=Price(_positive(row.price, "price")),
             fee=decimal_of(row.commission, "commission"),
             fee_asset=Asset(row.commissionAsset),
             realized=decimal_of(row.realizedPnl, "realizedPnl"),
@@ -182,6 +183,21 @@ def position_report(row: PositionRow, instrument: InstrumentId, source: Source) 
         )
     except (KeyError, ValueError) as error:
         raise MalformedPayload("binance position", _say(error)) from None
+
+
+def account_position_report(row: AccountPositionRow, instrument: InstrumentId, source: Source) -> PositionReport:
+    try:
+        return PositionReport(
+            instrument=instrument,
+            position_side=POSITION_SIDES[row.positionSide],
+            quantity=_signed(row.positionAmt, row.positionSide),
+            entry_price=None,
+            mark_price=None,
+            venue_time_ms=row.updateTime,
+            source=source,
+        )
+    except (KeyError, ValueError) as error:
+        raise MalformedPayload("binance account position", _say(error)) from None
 
 
 def balance_reports(account: AccountRow, source: Source) -> list[BalanceReport]:
@@ -231,12 +247,12 @@ def order_event(event: OrderTradeUpdate, table: SymbolTable) -> Sequence[Report]
             return (status,)
         quantity = decimal_of(order.last_quantity, "l")
         # A liquidation's frame may announce without a trade (l = 0).
-        return (_fill(order, instrument, quantity, event.time), status) if quantity else (status,)
+        return (_fill(order, instrument, event.time), status) if quantity else (status,)
     except (KeyError, ValueError) as error:
         raise MalformedPayload("binance ORDER_TRADE_UPDATE", _say(error)) from None
 
 
-def _fill(order: OrderUpdate, instrument: InstrumentId, quantity: Decimal, time: int) -> FillReport:
+def _fill(order: OrderUpdate, instrument: InstrumentId, time: int) -> FillReport:
     return FillReport(
         instrument=instrument,
         client_order_id=ClientOrderId(order.client_id),
@@ -244,8 +260,8 @@ def _fill(order: OrderUpdate, instrument: InstrumentId, quantity: Decimal, time:
         # Liquidations may have no trade id; order and running total name the trade as well.
         trade_id=TradeId(str(order.trade_id) if order.trade_id else f"{order.order_id}-{order.filled}"),
         side=SIDES[order.side],
-        quantity=Quantity(quantity),
-        price=Price(decimal_of(order.last_price, "L")),
+        quantity=Quantity(_positive(order.last_quantity, "l")),
+        price=Price(_positive(order.last_price, "L")),
         fee=decimal_of(order.fee, "n") if order.fee else ZERO,
         fee_asset=Asset(order.fee_asset or instrument.symbol.rpartition(":")[2]),
         realized=decimal_of(order.realized, "rp") if order.realized else ZERO,
@@ -367,6 +383,14 @@ def _price(text: str | None, field: str) -> Price | None:
     if value < 0:
         raise ValueError(f"{field}: a negative price")
     return Price(value) if value else None
+
+
+def _positive(text: str, field: str) -> Decimal:
+    """A trade has a price and a size; without them it must not reach arithmetic (POS-03)."""
+    value = decimal_of(text, field)
+    if value <= 0:
+        raise ValueError(f"{field}: not positive")
+    return value
 
 
 def _quantity(text: str | None, field: str) -> Quantity:

@@ -77,10 +77,20 @@ class AssetRow(Struct, frozen=True, gc=False):
     updateTime: int = 0  # noqa: N815
 
 
+class AccountPositionRow(Struct, frozen=True, gc=False):
+    """No entry price and no mark here."""
+
+    symbol: str
+    positionAmt: str  # noqa: N815
+    positionSide: str = "BOTH"  # noqa: N815
+    updateTime: int = 0  # noqa: N815
+
+
 class AccountRow(Struct, frozen=True):
-    """GET /fapi/v3/account."""
+    """GET /fapi/v3/account: only symbols with a position or an open order."""
 
     assets: list[AssetRow]
+    positions: list[AccountPositionRow] = field(default_factory=list)
 
 
 class AccountConfigRow(Struct, frozen=True, gc=False):
