@@ -11,10 +11,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import msgspec
 import stamina
+import structlog
+from stamina.instrumentation import RetryDetails
 
 from core.engine.ports import Accepted, Outcome, Rejected, Unknown
 from core.errors import Ambiguous, MalformedPayload, RateLimited, Refused, Unreachable, VenueError
@@ -27,6 +29,12 @@ if TYPE_CHECKING:
     from core.venues.request_budget import Charge, RequestBudget
 
 _T = TypeVar("_T")
+_A = TypeVar("_A")
+_B = TypeVar("_B")
+_C = TypeVar("_C")
+_D = TypeVar("_D")
+
+log = structlog.get_logger(__name__)
 
 _JSON = msgspec.json.Decoder(float_hook=Decimal)
 PROTECTIVE_RESENDS = (0.1, 0.4, 1.0)
@@ -86,11 +94,9 @@ class Seam:
 
 
 def _is_error(data: object) -> bool:
-    """Some errors come with HTTP 200; a success may carry `code` too (200, as number or text)."""
-    if not isinstance(data, dict):
-        return False
-    code = data.get("code")
-    return isinstance(code, int) and not isinstance(code, bool) and code < 0
+    """Some errors come with HTTP 200; a success may carry `code` too (200, as number or text) (ORD-07)."""
+    code = data.get("code") if isinstance(data, dict) else None
+    return isinstance(code, int | str) and str(code).startswith("-")
 
 
 class PortedExchange:
@@ -201,6 +207,8 @@ class ReadPolicy:
         """`first_pause` in seconds, doubling. `attempts=1` switches repeating off."""
         self._errors, self._resync = errors, resync
         self._attempts, self._first_pause = attempts, first_pause
+        # Its own hooks are looked for at the first retry: an import of half a second on the loop, in an outage.
+        stamina.instrumentation.set_on_retry_hooks([_note_retry])
 
     async def run(self, read: Callable[[], Awaitable[_T]]) -> _T:
         try:
@@ -226,3 +234,27 @@ class ReadPolicy:
 
 def _is_passing(error: Exception) -> bool:
     return isinstance(error, Unreachable | Ambiguous)
+
+
+def _note_retry(details: RetryDetails) -> None:
+    log.info("venue.read_again", why=str(details.caused_by), number=details.retry_num, wait_s=details.wait_for)
+
+
+@overload
+async def together(first: Awaitable[_A], second: Awaitable[_B], /) -> tuple[_A, _B]: ...
+@overload
+async def together(
+    first: Awaitable[_A], second: Awaitable[_B], third: Awaitable[_C], fourth: Awaitable[_D], /
+) -> tuple[_A, _B, _C, _D]: ...
+async def together(*reads: Awaitable[Any]) -> tuple[Any, ...]:
+    """All answers, in order. The first failure is raised as it is, and then none of the others goes on behind it."""
+
+    async def answer(read: Awaitable[_T]) -> _T:
+        return await read
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(answer(read)) for read in reads]
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from failed.exceptions[0].__cause__
+    return tuple(task.result() for task in tasks)

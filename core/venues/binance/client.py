@@ -41,7 +41,7 @@ from core.venues.binance.payloads import (
     SymbolConfigRow,
     TradeRow,
 )
-from core.venues.client import CommandPolicy, ReadPolicy, VenueClock
+from core.venues.client import CommandPolicy, ReadPolicy, VenueClock, together
 from core.venues.symbols import SymbolTable
 
 _P = ParamSpec("_P")
@@ -95,7 +95,7 @@ class BinanceClient:
         """Clock first, because everything signed depends on it; then the rest at once, which also warms the pool."""
         await self.measure_clock()
         try:
-            settings, _ = await asyncio.gather(self._account_config(), self.load_instruments())
+            settings, _ = await together(self._account_config(), self.load_instruments())
         except Refused as error:
             if facts.ERRORS.is_auth(error):
                 raise StartRefused(
@@ -125,7 +125,7 @@ class BinanceClient:
     @_reading
     async def load_instruments(self) -> None:
         """Market rules and leverage brackets, replaced as a whole. Raises VenueError."""
-        markets, brackets = await asyncio.gather(
+        markets, brackets = await together(
             self._reads.run(lambda: self._ccxt.load_markets(reload=True)),
             self._read(self._ccxt.fapiPrivateGetLeverageBracket, {}, list[BracketRow]),
         )
@@ -258,7 +258,7 @@ class BinanceClient:
         Two of them tell positions: one that only the account knows of is there, whatever the other list lacks (REC-02).
         """
         requested_ms = self._clock.now_ms()
-        plain, algo, listed, account = await asyncio.gather(
+        plain, algo, listed, account = await together(
             self._read(self._ccxt.fapiPrivateGetOpenOrders, {}, list[OrderRow]),
             self._read(self._ccxt.fapiPrivateGetOpenAlgoOrders, {}, list[AlgoRow]),
             self.positions(),
@@ -293,7 +293,7 @@ class BinanceClient:
     @_reading
     async def account_settings(self) -> AccountSettings:
         """Two requests: accountConfig has position mode, rights and asset mode, symbolConfig the leverages."""
-        account, symbols = await asyncio.gather(
+        account, symbols = await together(
             self._account_config(), self._read(self._ccxt.fapiPrivateGetSymbolConfig, {}, list[SymbolConfigRow])
         )
         self._hedge_mode = account.dualSidePosition
@@ -330,7 +330,7 @@ class BinanceClient:
         only its yes counts."""
         symbol = self._symbols.venue_symbol(intent.instrument.symbol)
         mine = {"clientAlgoId": str(intent.client_order_id)}
-        resting, child = await asyncio.gather(
+        resting, child = await together(
             self._read(self._ccxt.fapiPrivateGetOpenAlgoOrders, {"symbol": symbol}, list[AlgoRow]),
             self._plain_order(intent),
         )
@@ -339,7 +339,7 @@ class BinanceClient:
         for row in resting:
             if row.clientAlgoId == intent.client_order_id:
                 return algo_report(row, intent.instrument, Source.REST)
-        history, single = await asyncio.gather(
+        history, single = await together(
             self._read(self._ccxt.fapiPrivateGetAllAlgoOrders, {"symbol": symbol, "limit": str(_PAGE)}, list[AlgoRow]),
             self._found(self._ccxt.fapiPrivateGetAlgoOrder, mine, AlgoRow),
         )
