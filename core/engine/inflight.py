@@ -17,15 +17,16 @@ from core.errors import VenueError
 
 log = structlog.get_logger(__name__)
 
-ASK_AFTER_SECONDS = (0.25, 0.75, 1.5, 3.0, 5.0, 10.0)
+ASK_AFTER_SECONDS = (0.25, 0.75, 1.5, 3.0, 4.5, 5.0, 10.0)
 """Growing intervals between questions; the last one repeats. The stream usually answers before the first."""
-CONSISTENCY_SECONDS = 5.0
-"""A venue may deny an order it has just taken for this long (Binance: -2013 right after POST)."""
+CONSISTENCY_SECONDS = 10.0
+"""A venue may deny an order it has just taken for this long (Binance: -2013 right after POST; REC-07)."""
 STOP_CONSISTENCY_SECONDS = 1.0
 """For a stop. Waiting longer would cost the position at its deadline, and one that turns up later harms nobody: it can
 only reduce, and the guardian cancels what is too much."""
 FILLS_LOOK_BACK_MS = 60_000
-ALARM_AFTER_QUESTIONS = 8
+ALARM_AFTER_QUESTIONS = 5
+"""10 s after the order was sent (POS-03)."""
 
 
 class InflightResolver:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Protocol
 
-from core.domain.ids import Asset, ClientOrderId, InstrumentId, Symbol, VenueName
+from core.domain.ids import Asset, ClientOrderId, InstrumentId, Symbol, VenueName, VenueOrderId
 from core.domain.instrument import Instrument
 from core.domain.money import Price
 from core.domain.order import Order, OrderIntent
@@ -100,6 +100,10 @@ class VenueClient(Protocol):
 
     async def query_order(self, intent: OrderIntent) -> OrderStatusReport | NotFound:
         """By client order id in every store where this kind of order can be. Raises VenueError."""
+        ...
+
+    async def client_id_of(self, instrument: InstrumentId, venue_order_id: VenueOrderId) -> ClientOrderId | NotFound:
+        """Whose order that was: the client order id of any order of the account, a trade's usually. Raises VenueError."""
         ...
 
     async def fills(self, instrument: InstrumentId, since_ms: int) -> Sequence[FillReport]:

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from core.domain.ids import Leg, VenueName
+from core.domain.ids import ClientOrderId, Leg, VenueName, VenueOrderId
 from core.domain.order import OrderIntent, OrderStatus
 from core.engine.ports import Outcome, Unknown
 from core.errors import Unreachable

@@ -60,6 +60,7 @@ class ScriptedVenue:
         self.error: VenueError | None = None
         self.cancel_answers: deque[Outcome] = deque()
         self.orders: dict[ClientOrderId, Resting] = {}
+        self.foreign_orders: dict[VenueOrderId, ClientOrderId] = {}
         self.positions_held: dict[InstrumentId, Decimal] = {}
         self.sent: list[OrderIntent] = []
         self.sent_at: list[float] = []
@@ -226,6 +227,11 @@ class ScriptedVenue:
         await self._read("query_order")
         order = self.orders.get(intent.client_order_id)
         return NotFound.NOT_FOUND if order is None else self._status(order)
+
+    async def client_id_of(self, instrument: InstrumentId, venue_order_id: VenueOrderId) -> ClientOrderId | NotFound:
+        await self._read("client_id_of")
+        owned = {**self.foreign_orders, **{o.venue_order_id: i for i, o in self.orders.items()}}
+        return owned.get(venue_order_id, NotFound.NOT_FOUND)
 
     async def fills(self, instrument: InstrumentId, since_ms: int) -> Sequence[FillReport]:
         await self._read("fills")

@@ -211,9 +211,7 @@ class BinanceClient:
         return await self._conditional_order(intent) or NotFound.NOT_FOUND
 
     @_reading
-    async def client_id_of(
-        self, instrument: InstrumentId, venue_order_id: VenueOrderId
-    ) -> ClientOrderId | NotFound:
+    async def client_id_of(self, instrument: InstrumentId, venue_order_id: VenueOrderId) -> ClientOrderId | NotFound:
         params = {"symbol": self._symbols.venue_symbol(instrument.symbol), "orderId": str(venue_order_id)}
         row = await self._found(self._ccxt.fapiPrivateGetOrder, params, OrderRow)
         return NotFound.NOT_FOUND if row is None else ClientOrderId(row.clientOrderId)
