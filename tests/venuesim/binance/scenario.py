@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 from tests.venuesim.binance.bench import Bench, Sent
@@ -24,6 +26,7 @@ def collect() -> dict[str, Any]:
     _market_streams(bench, found)
     _sessions(bench, found)
     _liquidation(found)
+    _changed_brackets(found)
     return found
 
 
@@ -46,6 +49,7 @@ def _orders(bench: Bench, found: dict[str, Any]) -> None:
     found["order_post_limit"] = resting
     amended = {"symbol": "DOTUSDT", "side": "BUY", "quantity": "60", "price": price, "orderId": resting["orderId"]}
     found["order_put"] = bench.ok("PUT", "/fapi/v1/order", modifyId=7, **amended)
+    found["orderAmendment"] = bench.ok("GET", "/fapi/v1/orderAmendment", symbol="DOTUSDT")
     one = {"symbol": "DOTUSDT", "orderId": resting["orderId"]}
     found["openOrder"] = bench.ok("GET", "/fapi/v1/openOrder", **one)
     found["openOrders"] = bench.ok("GET", "/fapi/v1/openOrders")
@@ -82,6 +86,8 @@ def _algo_orders(bench: Bench, found: dict[str, Any]) -> None:
 
 
 def _account(bench: Bench, found: dict[str, Any]) -> None:
+    bench.ok("POST", "/fapi/v1/multiAssetsMargin", multiAssetsMargin="true")
+    bench.ok("POST", "/fapi/v1/multiAssetsMargin", multiAssetsMargin="false")
     for path in ("accountConfig", "rateLimit/order", "apiTradingStatus", "multiAssetsMargin", "feeBurn"):
         found[path] = bench.ok("GET", f"/fapi/v1/{path}")
     found["positionSide/dual"] = bench.ok("GET", "/fapi/v1/positionSide/dual")
@@ -97,7 +103,8 @@ def _account(bench: Bench, found: dict[str, Any]) -> None:
     bench.order(symbol="ETHUSDT", quantity="0.1")
     margin = {"symbol": "ETHUSDT", "amount": "100", "type": 1}
     found["positionMargin_post"] = bench.ok("POST", "/fapi/v1/positionMargin", **margin)
-    bench.ok("POST", "/fapi/v1/multiAssetsMargin", multiAssetsMargin="true")
+    found["positionMargin/history"] = bench.ok("GET", "/fapi/v1/positionMargin/history", symbol="ETHUSDT")
+    found["symbolAdlRisk"] = bench.ok("GET", "/fapi/v1/symbolAdlRisk", symbol="BTCUSDT")
 
 
 def _user_stream(sent: Sent, found: dict[str, Any]) -> None:
@@ -143,8 +150,22 @@ def _sessions(bench: Bench, found: dict[str, Any]) -> None:
 def _liquidation(found: dict[str, Any]) -> None:
     bench = Bench(balance="1000", mode=PositionMode.HEDGE)
     sent = bench.user_stream()
+    forced = bench.open("/market/ws/btcusdt@forceOrder")[1]
     bench.order(quantity="0.200", positionSide="LONG")
-    bench.move(bench.price() * 90 / 100)
+    limit = Decimal(bench.ok("GET", "/fapi/v3/positionRisk")[0]["liquidationPrice"])
+    bench.move(f"{limit * Decimal('1.0005'):.1f}")
+    found["MARGIN_CALL"] = sent.of("MARGIN_CALL")[0]
+    bench.move(f"{limit * Decimal('0.99'):.1f}")
+    bench.run(2_000)
+    found["stream:forceOrder"] = forced.of("forceOrder")[0]
     rows = [row for row in sent.of("ORDER_TRADE_UPDATE") if row["o"]["x"] == "CALCULATED"]
     found["ORDER_TRADE_UPDATE:CALCULATED"] = rows[0]
     found["forceOrders"] = bench.ok("GET", "/fapi/v1/forceOrders")
+
+
+def _changed_brackets(found: dict[str, Any]) -> None:
+    bench = Bench()
+    sent = bench.open("/market/ws/!contractInfo")[1]
+    instrument = bench.exchange.instrument("BTCUSDT")
+    bench.exchange.operator.change_instrument(replace(instrument, brackets=instrument.brackets[1:]))
+    found["stream:contractInfo"] = sent.of("contractInfo")[0]

@@ -132,10 +132,11 @@ def test_a_trailing_stop_announces_its_activation(bench: Bench) -> None:
 
 def test_settings_are_told(bench: Bench) -> None:
     sent = bench.user_stream()
+    bench.ok("POST", "/fapi/v1/multiAssetsMargin", multiAssetsMargin="true")
+    bench.ok("POST", "/fapi/v1/multiAssetsMargin", multiAssetsMargin="false")
     bench.ok("POST", "/fapi/v1/leverage", symbol="BTCUSDT", leverage=5)
     bench.ok("POST", "/fapi/v1/marginType", symbol="BTCUSDT", marginType="ISOLATED")
-    bench.ok("POST", "/fapi/v1/multiAssetsMargin", multiAssetsMargin="true")
-    leverage, margin, assets = sent.frames
+    assets, _, leverage, margin = sent.frames
     assert isinstance(leverage, dict)
     assert isinstance(margin, dict)
     assert isinstance(assets, dict)

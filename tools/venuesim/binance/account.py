@@ -2,41 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-from tools.venuesim.binance import symbols
-from tools.venuesim.binance.account_rows import AccountRows
-from tools.venuesim.binance.errors import VenueError
+from tools.venuesim.binance.account_rows import AccountRows, adl_rank
 from tools.venuesim.binance.formats import money, stripped
 from tools.venuesim.binance.limits import ORDERS_PER_MINUTE, ORDERS_PER_TEN_SECONDS
+from tools.venuesim.binance.order_queries import time_range
 from tools.venuesim.binance.order_requests import OrderRequests
 from tools.venuesim.binance.params import Params
-from tools.venuesim.binance.refusals import translate
 from tools.venuesim.binance.routing import Route, Routes, Security
-from tools.venuesim.binance.words import MARGIN_MODE, MARGIN_MODE_OF, POSITION_SIDE_OF
-from tools.venuesim.exchange.model import PositionMode, Refusal, Refused
+from tools.venuesim.binance.symbol_table import bracket_rows
+from tools.venuesim.binance.words import MARGIN_MODE, POSITION_SIDE
+from tools.venuesim.exchange.model import PositionMode
 from tools.venuesim.wire import Host, Lane
-
-_MARGIN_CODES = {Refusal.MODE_UNCHANGED: -4046, Refusal.MODE_HAS_ORDERS: -4047, Refusal.MODE_HAS_POSITION: -4048}
-_POSITION_CODES = {Refusal.MODE_UNCHANGED: -4059, Refusal.MODE_HAS_ORDERS: -4067, Refusal.MODE_HAS_POSITION: -4068}
-_SUCCESS = {"code": 200, "msg": "success"}
-_WEEK_MS = 7 * 86_400_000
 
 
 class AccountEndpoints:
     """Handlers for everything that is about the account rather than about an order."""
 
-    def __init__(
-        self, host: Host, requests: OrderRequests, rows: AccountRows, announce_assets_mode: Callable[[bool], None]
-    ) -> None:
+    def __init__(self, host: Host, requests: OrderRequests, rows: AccountRows) -> None:
         self._host = host
         self._exchange = host.exchange
         self._requests = requests
         self._rows = rows
-        self._announce_assets_mode = announce_assets_mode
-        # Only the flag is kept, for clients that must recognise the mode: margin is always per asset here.
-        self._multi_assets = False
 
     def routes(self) -> Routes:
         """This part of the API."""
@@ -53,22 +39,16 @@ class AccountEndpoints:
             "/fapi/v1/commissionRate": self.commission_rate,
             "/fapi/v1/positionSide/dual": self.position_side,
             "/fapi/v1/multiAssetsMargin": self.multi_assets,
-            "/fapi/v1/feeBurn": lambda _: {"feeBurn": False},
+            "/fapi/v1/feeBurn": lambda _: {"feeBurn": self._exchange.fee_in_coin},
+            "/fapi/v1/adlQuantile": self.adl_quantile,
+            "/fapi/v1/symbolAdlRisk": self.adl_risk,
             "/fapi/v1/income": self.income,
             "/fapi/v1/rateLimit/order": self.order_limits,
             "/fapi/v1/apiTradingStatus": self.trading_status,
             "/sapi/v1/account/apiRestrictions": self.api_restrictions,
             "/sapi/v1/capital/config/getall": lambda _: [],
         }
-        write = {
-            "/fapi/v1/leverage": self.set_leverage,
-            "/fapi/v1/marginType": self.set_margin_type,
-            "/fapi/v1/positionSide/dual": self.set_position_side,
-            "/fapi/v1/multiAssetsMargin": self.set_multi_assets,
-            "/fapi/v1/positionMargin": self.position_margin,
-        }
-        table: Routes = {("GET", path): Route(call, Lane.ACCOUNT, Security.READ) for path, call in read.items()}
-        return table | {("POST", path): Route(call, Lane.ACCOUNT, Security.TRADE) for path, call in write.items()}
+        return {("GET", path): Route(call, Lane.ACCOUNT, Security.READ) for path, call in read.items()}
 
     def account(self, _: Params) -> object:
         """GET v3/account."""
@@ -83,12 +63,12 @@ class AccountEndpoints:
         can = "trade" in self._exchange.permissions
         return {
             "feeTier": 0,
-            "feeBurn": False,
+            "feeBurn": self._exchange.fee_in_coin,
             "canTrade": can,
             "canDeposit": True,
             "canWithdraw": False,
             "updateTime": 0,
-            "multiAssetsMargin": self._multi_assets,
+            "multiAssetsMargin": self._exchange.multi_assets,
             "tradeGroupId": -1,
             **self._rows.totals(),
             "assets": self._rows.assets(v2=True),
@@ -116,7 +96,7 @@ class AccountEndpoints:
             "canWithdraw": False,
             "dualSidePosition": self._hedge(),
             "updateTime": 0,
-            "multiAssetsMargin": self._multi_assets,
+            "multiAssetsMargin": self._exchange.multi_assets,
             "tradeGroupId": -1,
         }
 
@@ -139,7 +119,7 @@ class AccountEndpoints:
     def leverage_bracket(self, params: Params) -> object:
         """GET leverageBracket: an array, also of one symbol, as third parties report."""
         return [
-            {"symbol": symbol, "brackets": [dict(row) for row in symbols.bracket_rows(symbol)]}
+            {"symbol": symbol, "brackets": bracket_rows(self._exchange.instrument(symbol))}
             for symbol in self._symbols(params)
         ]
 
@@ -157,73 +137,14 @@ class AccountEndpoints:
         """GET positionSide/dual."""
         return {"dualSidePosition": self._hedge()}
 
-    def set_position_side(self, params: Params) -> object:
-        """POST positionSide/dual; there is no stream event for it."""
-        params.required("dualSidePosition")
-        mode = PositionMode.HEDGE if params.flag("dualSidePosition") else PositionMode.ONE_WAY
-        self._refusing(lambda: self._exchange.set_position_mode(mode), None, _POSITION_CODES)
-        return dict(_SUCCESS)
-
     def multi_assets(self, _: Params) -> object:
         """GET multiAssetsMargin."""
-        return {"multiAssetsMargin": self._multi_assets}
-
-    def set_multi_assets(self, params: Params) -> object:
-        """POST multiAssetsMargin; -4171 when nothing changes."""
-        params.required("multiAssetsMargin")
-        wanted = params.flag("multiAssetsMargin")
-        if wanted is self._multi_assets:
-            raise VenueError(-4171)
-        self._multi_assets = wanted
-        self._announce_assets_mode(wanted)
-        return dict(_SUCCESS)
-
-    def set_leverage(self, params: Params) -> object:
-        """POST leverage; -4028 outside 1..max of the symbol's brackets."""
-        symbol = self._requests.symbol(params)
-        leverage = params.integer("leverage")
-        if leverage is None:
-            raise VenueError(-1102, "leverage")
-        if not 1 <= leverage <= self._exchange.instrument(symbol).max_leverage:
-            raise VenueError(-4028, leverage)
-        self._refusing(lambda: self._exchange.set_leverage(symbol, leverage), symbol, {Refusal.LEVERAGE_INVALID: -4028})
-        config = self._exchange.config(symbol)
-        return {"leverage": config.leverage, "maxNotionalValue": stripped(config.max_notional), "symbol": symbol}
-
-    def set_margin_type(self, params: Params) -> object:
-        """POST marginType."""
-        symbol = self._requests.symbol(params)
-        mode = MARGIN_MODE_OF.get(params.required("marginType"))
-        if mode is None:
-            raise VenueError(-1130, "marginType")
-        self._refusing(lambda: self._exchange.set_margin_mode(symbol, mode), symbol, _MARGIN_CODES)
-        return dict(_SUCCESS)
-
-    def position_margin(self, params: Params) -> object:
-        """POST positionMargin: type 1 adds to an isolated position, 2 takes out."""
-        symbol = self._requests.symbol(params)
-        amount, direction = params.decimal("amount"), params.integer("type")
-        if amount is None or amount <= 0:
-            raise VenueError(-1102, "amount")
-        if direction not in (1, 2):
-            raise VenueError(-1130, "type")
-        side = POSITION_SIDE_OF.get(params.text("positionSide") or "BOTH")
-        if side is None:
-            raise VenueError(-4060)
-        signed = amount if direction == 1 else -amount
-        self._refusing(lambda: self._exchange.add_margin(symbol, side, signed), symbol, {})
-        return {
-            "amount": float(amount),
-            "code": 200,
-            "msg": "Successfully modify position margin.",
-            "type": direction,
-        }
+        return {"multiAssetsMargin": self._exchange.multi_assets}
 
     def income(self, params: Params) -> object:
         """GET income, ascending, the last 7 days unless asked otherwise; tradeId is a string."""
         symbol, wanted = params.text("symbol"), params.text("incomeType")
-        end = params.time("endTime") or self._host.now_ms()
-        start = params.time("startTime") or end - _WEEK_MS
+        start, end = time_range(params, self._host.now_ms())
         rows = [
             {
                 "symbol": entry.symbol or "",
@@ -241,6 +162,25 @@ class AccountEndpoints:
             and start <= entry.time_ms <= end
         ]
         return rows[: params.limit(100, 1_000)]
+
+    def adl_quantile(self, params: Params) -> object:
+        """GET adlQuantile: 0..4 by side; a hedged cross symbol has HEDGE instead of BOTH."""
+        held: dict[str, dict[str, int]] = {}
+        symbol = self._requests.optional_symbol(params)
+        for row in self._exchange.positions():
+            if symbol in (None, row.symbol):
+                ranks = held.setdefault(row.symbol, {"LONG": 0, "SHORT": 0})
+                view = self._exchange.position_view(row.symbol, row.position_side)
+                ranks[POSITION_SIDE[row.position_side]] = adl_rank(view)
+        for ranks in held.values():
+            ranks.setdefault("HEDGE" if self._hedge() else "BOTH", 0)
+        return [{"symbol": name, "adlQuantile": ranks} for name, ranks in held.items()]
+
+    def adl_risk(self, params: Params) -> object:
+        """GET symbolAdlRisk: nobody but this account trades here, so the risk is always low."""
+        now_ms = self._host.now_ms()
+        rows = [{"symbol": name, "adlRisk": "low", "updateTime": now_ms} for name in self._symbols(params)]
+        return rows[0] if "symbol" in params else rows
 
     def order_limits(self, _: Params) -> object:
         """GET rateLimit/order: the order limits really enforced."""
@@ -278,9 +218,3 @@ class AccountEndpoints:
 
     def _hedge(self) -> bool:
         return self._exchange.position_mode is PositionMode.HEDGE
-
-    def _refusing(self, command: Callable[[], Any], symbol: str | None, codes: dict[Refusal, int]) -> None:
-        try:
-            command()
-        except Refused as refused:
-            raise translate(refused, self._exchange, symbol, codes) from refused

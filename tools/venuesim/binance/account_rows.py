@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -26,6 +26,8 @@ class AccountRows:
 
     def totals(self) -> Row:
         """The sums at the head of GET account."""
+        if self._exchange.multi_assets:
+            return self._totals_in_usd()
         balance = self._exchange.balance(TOTALS_ASSET)
         return {
             "totalInitialMargin": money(balance.position_margin + balance.order_margin),
@@ -39,6 +41,30 @@ class AccountRows:
             "totalCrossUnPnl": money(balance.cross_unrealized),
             "availableBalance": money(balance.available),
             "maxWithdrawAmount": money(balance.max_withdraw),
+        }
+
+    def _totals_in_usd(self) -> Row:
+        """Multi-assets mode counts every asset, in USD."""
+        worth = {asset: self._exchange.worth(asset) for asset in self._exchange.assets()}
+        balances = [(self._exchange.balance(asset), price) for asset, price in worth.items()]
+
+        def total(value: Callable[[Balance], Decimal]) -> str:
+            return money(sum((value(balance) * price for balance, price in balances), ZERO))
+
+        # The free amount is one for all assets, only expressed in each.
+        free = max((balance.available * price for balance, price in balances), default=ZERO)
+        return {
+            "totalInitialMargin": total(lambda row: row.position_margin + row.order_margin),
+            "totalMaintMargin": total(lambda row: row.maintenance),
+            "totalWalletBalance": total(lambda row: row.wallet),
+            "totalUnrealizedProfit": total(lambda row: row.unrealized),
+            "totalMarginBalance": total(lambda row: row.margin_balance),
+            "totalPositionInitialMargin": total(lambda row: row.position_margin),
+            "totalOpenOrderInitialMargin": total(lambda row: row.order_margin),
+            "totalCrossWalletBalance": total(lambda row: row.cross_wallet),
+            "totalCrossUnPnl": total(lambda row: row.cross_unrealized),
+            "availableBalance": money(free),
+            "maxWithdrawAmount": total(lambda row: row.max_withdraw),
         }
 
     def assets(self, *, v2: bool) -> list[Row]:
@@ -136,7 +162,7 @@ class AccountRows:
                 "maintMargin": zero_or_money(view.maintenance),
                 "positionInitialMargin": zero_or_money(view.initial_margin),
                 "openOrderInitialMargin": zero_or_money(view.order_margin),
-                "adl": 2 if view.position.qty else 0,
+                "adl": adl_rank(view),
                 "bidNotional": stripped(view.bid_notional),
                 "askNotional": stripped(view.ask_notional),
                 "updateTime": view.position.updated_ms,
@@ -183,6 +209,15 @@ class AccountRows:
 
     def _amount(self, view: PositionView) -> str:
         return self._table.qty(view.position.symbol, view.position.qty)
+
+
+def adl_rank(view: PositionView) -> int:
+    """0..4: how early others' losses would be settled with this position. Profit moves it forward."""
+    row = view.position
+    if not row.qty or not view.initial_margin:
+        return 0
+    gain = view.unrealized / view.initial_margin
+    return 1 + sum(gain > step for step in (ZERO, Decimal("0.5"), Decimal(1)))
 
 
 def _asset(balance: Balance) -> Row:

@@ -25,6 +25,7 @@ from tools.venuesim.binance.params import Params
 from tools.venuesim.binance.refusals import translate
 from tools.venuesim.binance.routing import Route, Routes, Security
 from tools.venuesim.binance.session import SessionEndpoints
+from tools.venuesim.binance.settings import SettingsEndpoints
 from tools.venuesim.binance.sockets import StreamSocket, UserStreams
 from tools.venuesim.binance.stream_names import parse_target
 from tools.venuesim.binance.symbol_table import SymbolTable, instruments
@@ -67,13 +68,13 @@ class BinanceFacade:
         self._key_revoked = False
         self._waiting: deque[tuple[Event, ...]] = deque()
         self._telling = False
-        account_rows = AccountRows(host.exchange, table)
         self._routes: Routes = {
             **MarketEndpoints(host, requests, table).routes(),
             **OrderEndpoints(host, requests, rows, amendments).routes(),
             **OrderQueries(host, requests, rows, amendments).routes(),
             **AlgoEndpoints(host, requests, rows).routes(),
-            **AccountEndpoints(host, requests, account_rows, self._announce_assets_mode).routes(),
+            **AccountEndpoints(host, requests, AccountRows(host.exchange, table)).routes(),
+            **SettingsEndpoints(host, requests).routes(),
             **self._session.routes(),
         }
 
@@ -198,12 +199,11 @@ class BinanceFacade:
         for event in events:
             if isinstance(event, MarketTick):
                 self._markets.on_tick(event)
+            else:
+                self._markets.on_event(event)
         if self._users.anyone:
             for frame in self._frames.of(events, self._host.now_ms()):
                 self._users.push(frame)
-
-    def _announce_assets_mode(self, enabled: bool) -> None:  # noqa: FBT001 - a callback with one meaning
-        self._users.push(self._frames.multi_assets(self._host.now_ms(), enabled=enabled))
 
     def _charge(self, request: Request, params: Params) -> None:
         if request.path.startswith("/fapi/") and request.path not in UNWEIGHED:

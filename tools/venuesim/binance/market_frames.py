@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from tools.venuesim.binance.formats import money, padded
+from tools.venuesim.binance.formats import money, padded, stripped
 from tools.venuesim.binance.market_data import weighted_average
-from tools.venuesim.binance.symbol_table import SymbolTable
+from tools.venuesim.binance.symbol_table import STATUS, SymbolTable, bracket_rows
+from tools.venuesim.binance.words import ORDER_STATUS, ORDER_TYPE, SIDE, TIF
 from tools.venuesim.exchange.interface import Exchange
-from tools.venuesim.exchange.model import Candle, Depth, Level, PublicTrade, Quote
+from tools.venuesim.exchange.model import Candle, Depth, Fill, Instrument, Level, Order, PublicTrade, Quote
 
 Row = dict[str, Any]
 USD_MARGINED = 1
@@ -155,6 +156,57 @@ class MarketFrames:
             "ps": symbol,
             "st": USD_MARGINED,
         }
+
+    def force_order(self, order: Order, fill: Fill, now_ms: int) -> Row:
+        """`<symbol>@forceOrder`: a liquidation everybody can see."""
+        symbol = order.symbol
+        body = {
+            "s": symbol,
+            "S": SIDE[order.side],
+            "o": ORDER_TYPE[order.type],
+            "f": TIF[order.tif],
+            "q": stripped(order.qty),
+            "p": stripped(order.price or fill.price),
+            "ap": stripped(self._table.average(symbol, order.avg_price)),
+            "X": ORDER_STATUS[order.status],
+            "l": stripped(fill.qty),
+            "z": stripped(order.filled),
+            "T": fill.time_ms,
+        }
+        return {"e": "forceOrder", "E": now_ms, "o": body, "ps": symbol, "st": USD_MARGINED}
+
+    def contract_info(self, instrument: Instrument, now_ms: int, *, brackets: bool) -> Row:
+        """`!contractInfo`: a contract changed; its brackets are told only when they did."""
+        wire = self._table.wire_row(instrument.symbol)
+        row: Row = {
+            "e": "contractInfo",
+            "E": now_ms,
+            "s": instrument.symbol,
+            "ct": wire["contractType"],
+            "dt": wire["deliveryDate"],
+            "ot": wire["onboardDate"],
+            "cs": STATUS[instrument.status],
+        }
+        if brackets:
+            row["bks"] = self._brackets(instrument)
+        return {**row, "st": USD_MARGINED}
+
+    def _brackets(self, instrument: Instrument) -> list[Row]:
+        rows = bracket_rows(instrument)
+        # Each bracket allows the leverages from just above the next one's up to its own.
+        least = [int(row["initialLeverage"]) + 1 for row in rows[1:]] + [1]
+        return [
+            {
+                "bs": row["bracket"],
+                "bnf": row["notionalFloor"],
+                "bnc": row["notionalCap"],
+                "mmr": row["maintMarginRatio"],
+                "cf": row["cum"],
+                "mi": lowest,
+                "ma": row["initialLeverage"],
+            }
+            for row, lowest in zip(rows, least, strict=True)
+        ]
 
     def partial_depth(self, symbol: str, depth: Depth, levels: int, before_id: int, now_ms: int) -> Row:
         """`<symbol>@depth<levels>`: the best levels whole."""

@@ -11,12 +11,14 @@ from tools.venuesim.binance.market_data import INTERVALS
 from tools.venuesim.binance.market_frames import MarketFrames, Row
 from tools.venuesim.binance.stream_names import Stream
 from tools.venuesim.binance.symbol_table import SymbolTable
-from tools.venuesim.exchange.events import MarketTick
-from tools.venuesim.exchange.model import Depth
+from tools.venuesim.exchange.events import Event, MarketTick, OrderTrade, SymbolChanged
+from tools.venuesim.exchange.model import Depth, Origin
 from tools.venuesim.wire import Host
 
 SECOND_MS = 1_000
 LONG_JUMP_MS = 60_000
+# Kinds that speak when something happens to a contract.
+_ON_EVENT = frozenset({"forceOrder", "contractInfo"})
 # Kinds that speak when the market moves; the others speak every so many seconds.
 _WITH_MARKET = frozenset({"bookTicker", "trade", "aggTrade", "kline", "depth", "partialDepth"})
 _MARK_SECONDS = {"1s": 1, "3s": 3, None: 3}
@@ -46,7 +48,7 @@ class _Subscription:
         """Seconds between two frames, None for streams that follow the market."""
         if self.stream.kind in ("markPrice", "markPriceArray"):
             return _MARK_SECONDS[self.stream.detail]
-        if self.stream.kind in _WITH_MARKET and self.stream.symbol is not None:
+        if self.stream.kind in _ON_EVENT or (self.stream.kind in _WITH_MARKET and self.stream.symbol is not None):
             return None
         return _SECONDS[self.stream.kind]
 
@@ -62,6 +64,8 @@ class MarketStreams:
         self._by_symbol: dict[str, list[_Subscription]] = {}
         self._symbols = {instrument.symbol for instrument in host.exchange.instruments()}
         self._clock_runs = False
+        self._forced: dict[str, OrderTrade] = {}
+        """The largest liquidation of each symbol in the running second."""
 
     def subscribe(self, listener: Listener, stream: Stream) -> None:
         """Starts pushing `stream` to `listener`; an unknown symbol stays silent, as on the venue."""
@@ -81,7 +85,7 @@ class MarketStreams:
         if subscription.listeners:
             return
         del self._by_name[stream.name]
-        if subscription.by_clock_s is None and stream.symbol is not None:
+        if stream.kind in _WITH_MARKET and stream.symbol is not None:
             self._by_symbol[stream.symbol].remove(subscription)
             self._exchange.unwatch(stream.symbol)
 
@@ -91,8 +95,40 @@ class MarketStreams:
             for payload in self._of_tick(subscription, tick, self._host.now_ms()):
                 self._push(subscription, payload)
 
+    def on_event(self, event: Event) -> None:
+        """Liquidations and changes of contracts."""
+        match event:
+            case OrderTrade(order=order) if order.origin is Origin.LIQUIDATION:
+                self._force(event)
+            case SymbolChanged(symbol=symbol, brackets=brackets):
+                for subscription in self._speaking("contractInfo", symbol):
+                    instrument = self._exchange.instrument(symbol)
+                    frame = self._frames.contract_info(instrument, self._host.now_ms(), brackets=brackets)
+                    self._push(subscription, frame)
+
+    def _force(self, event: OrderTrade) -> None:
+        """At most one a second and symbol, the largest."""
+        symbol = event.order.symbol
+        known = self._forced.get(symbol)
+        if known is None:
+            self._host.call_later(SECOND_MS, lambda: self._tell_forced(symbol))
+        if known is None or event.fill.qty > known.fill.qty:
+            self._forced[symbol] = event
+
+    def _tell_forced(self, symbol: str) -> None:
+        event = self._forced.pop(symbol)
+        for subscription in self._speaking("forceOrder", symbol):
+            self._push(subscription, self._frames.force_order(event.order, event.fill, self._host.now_ms()))
+
+    def _speaking(self, kind: str, symbol: str) -> list[_Subscription]:
+        return [
+            row for row in self._by_name.values() if row.stream.kind == kind and row.stream.symbol in (None, symbol)
+        ]
+
     def _start(self, subscription: _Subscription) -> None:
         symbol = subscription.stream.symbol
+        if subscription.stream.kind in _ON_EVENT:
+            return
         if subscription.by_clock_s is None and symbol is not None:
             if subscription.stream.kind in ("depth", "partialDepth"):
                 subscription.depth = self._exchange.depth(symbol)
@@ -195,6 +231,6 @@ class MarketStreams:
         text = json.dumps(payload, separators=(",", ":"))
         first = payload[0] if isinstance(payload, list) and payload else payload
         event = first["e"] if isinstance(first, dict) else subscription.stream.kind
-        symbol = payload["s"] if isinstance(payload, dict) else None
+        symbol = payload.get("s") or payload["o"]["s"] if isinstance(payload, dict) else None
         for listener in list(subscription.listeners.values()):
             listener.push(subscription.stream.name, text, event=event, symbol=symbol)

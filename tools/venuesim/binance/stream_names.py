@@ -21,6 +21,9 @@ _PATTERNS: tuple[tuple[str, str, re.Pattern[str]], ...] = (
     ("market", "miniTicker", re.compile(r"^(?P<symbol>[a-z0-9_]+)@miniTicker$")),
     ("market", "miniTickerArray", re.compile(r"^!miniTicker@arr$")),
     ("market", "ticker", re.compile(r"^(?P<symbol>[a-z0-9_]+)@ticker$")),
+    ("market", "forceOrder", re.compile(r"^(?P<symbol>[a-z0-9_]+)@forceOrder$")),
+    ("market", "forceOrder", re.compile(r"^!forceOrder@arr$")),
+    ("market", "contractInfo", re.compile(r"^!contractInfo$")),
     ("market", "tickerArray", re.compile(r"^!ticker@arr$")),
 )
 

@@ -73,6 +73,25 @@ def _bracket(entry: dict[str, Any]) -> Bracket:
     )
 
 
+def bracket_rows(instrument: Instrument) -> list[dict[str, int | float]]:
+    """The leverage table as leverageBracket prints it: numbers, not texts."""
+    return [
+        {
+            "bracket": number,
+            "initialLeverage": row.leverage,
+            "notionalCap": _number(row.cap),
+            "notionalFloor": _number(row.floor),
+            "maintMarginRatio": float(row.rate),
+            "cum": float(row.cum),
+        }
+        for number, row in enumerate(instrument.brackets, start=1)
+    ]
+
+
+def _number(value: Decimal) -> int | float:
+    return int(value) if value == value.to_integral_value() else float(value)
+
+
 class SymbolTable:
     """Digits and wire rows by symbol, kept in step with the engine's instruments."""
 
@@ -115,6 +134,10 @@ class SymbolTable:
         for value, digits in ((price, self.price_digits(symbol)), (qty, self.qty_digits(symbol))):
             if value is not None and value != value.quantize(Decimal(1).scaleb(-digits)):
                 raise VenueError(-1111)
+
+    def wire_row(self, symbol: str) -> dict[str, Any]:
+        """What never changes of a symbol: contract type, dates, digits."""
+        return self._rows[symbol]
 
     def wire_rows(self) -> list[dict[str, Any]]:
         """The `symbols` of exchangeInfo, with the status and filters the engine really applies."""

@@ -14,19 +14,22 @@ from tools.venuesim.binance.words import (
     CONDITIONAL_STATUS,
     CONDITIONAL_TYPE,
     EXPIRY_CODE,
+    MARGIN_MODE,
     MARGIN_MODE_LOWER,
-    ORDER_STATUS,
     ORDER_TYPE,
     POSITION_SIDE,
     SIDE,
     TIF,
     WORKING_TYPE,
+    order_status,
 )
 from tools.venuesim.exchange.events import (
     AccountChanged,
+    AssetsModeChanged,
     ConditionalUpdate,
     Event,
     LeverageChanged,
+    MarginCalled,
     MarginModeChanged,
     OrderAmended,
     OrderCanceled,
@@ -90,8 +93,11 @@ class UserFrames:
                         told_lite = following.fill.id
                         yield self._lite(following, now_ms)
                     yield self._order(order, "NEW", now_ms)
+                case OrderTrade() if not _is_trade(event.order):
+                    # The risk engine's own fills come before what they did to the account.
+                    yield self._trade(event, now_ms)
                 case OrderTrade():
-                    if told_lite != event.fill.id and _is_trade(event.order):
+                    if told_lite != event.fill.id:
                         yield self._lite(event, now_ms)
                     if isinstance(following, AccountChanged):
                         account_told = index + 1
@@ -114,6 +120,11 @@ class UserFrames:
                 return self._order(order, "AMENDMENT", now_ms)
             case ConditionalUpdate(conditional=algo, child=child):
                 return self._algo(algo, child, now_ms)
+            case AssetsModeChanged(multi_assets=enabled):
+                payload = _head("ACCOUNT_CONFIG_UPDATE", now_ms) | {"ai": {"j": enabled}}
+                return UserFrame("ACCOUNT_CONFIG_UPDATE", payload)
+            case MarginCalled():
+                return self._margin_call(event, now_ms)
             case LeverageChanged(symbol=symbol, leverage=leverage):
                 payload = _head("ACCOUNT_CONFIG_UPDATE", now_ms) | {"ac": {"s": symbol, "l": leverage}}
                 return UserFrame("ACCOUNT_CONFIG_UPDATE", payload, symbol)
@@ -121,10 +132,6 @@ class UserFrames:
                 return self._margin_mode(symbol, now_ms)
             case _:
                 return None
-
-    def multi_assets(self, now_ms: int, *, enabled: bool) -> UserFrame:
-        """The announcement of a change of the multi-assets mode."""
-        return UserFrame("ACCOUNT_CONFIG_UPDATE", _head("ACCOUNT_CONFIG_UPDATE", now_ms) | {"ai": {"j": enabled}})
 
     def expired_key(self, key: str, now_ms: int) -> UserFrame:
         """The announcement after which a stream stays silent."""
@@ -233,6 +240,25 @@ class UserFrames:
         body = {"B": [], "P": rows, "m": "MARGIN_TYPE_CHANGE"}
         return UserFrame("ACCOUNT_UPDATE", _head("ACCOUNT_UPDATE", now_ms) | {"a": body}, symbol)
 
+    def _margin_call(self, event: MarginCalled, now_ms: int) -> UserFrame:
+        rows = [
+            {
+                "s": view.position.symbol,
+                "ps": POSITION_SIDE[view.position.position_side],
+                "pa": stripped(view.position.qty),
+                "mt": MARGIN_MODE[view.position.margin_mode],
+                "iw": money_stripped(view.position.isolated_wallet),
+                "mp": money_stripped(view.mark),
+                "up": money_stripped(view.unrealized),
+                "mm": money_stripped(view.maintenance),
+            }
+            for view in event.views
+        ]
+        payload: Row = {"e": "MARGIN_CALL", "E": now_ms}
+        if event.cross_wallet is not None:
+            payload["cw"] = money_stripped(event.cross_wallet)
+        return UserFrame("MARGIN_CALL", payload | {"p": rows})
+
     def _position(self, position: Position) -> Row:
         mark = self._exchange.quote(position.symbol).mark if position.qty else ZERO
         return {
@@ -302,7 +328,7 @@ def _is_trade(order: Order) -> bool:
 
 
 def _status_word(order: Order, execution: str) -> str:
-    return "NEW" if execution == "NEW" else ORDER_STATUS[order.status]
+    return "NEW" if execution == "NEW" else order_status(order)
 
 
 def _balance(balance: Balance, change: Decimal) -> Row:

@@ -187,6 +187,9 @@ class MatchingEngine:
         self._look_at_all()
         return margin.balance(self._state, asset)
 
+    def worth(self, asset: str) -> Decimal:
+        return self._state.worth(asset)
+
     def positions(self) -> Sequence[Position]:
         return self._state.ledger.open()
 

@@ -97,6 +97,10 @@ class Exchange(Protocol):
 
     def balance(self, asset: str) -> Balance: ...
 
+    def worth(self, asset: str) -> Decimal:
+        """USD for one unit."""
+        ...
+
     def positions(self) -> Sequence[Position]:
         """Rows with a quantity other than 0."""
         ...
