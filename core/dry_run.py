@@ -77,7 +77,6 @@ async def dry_run(settings: Settings) -> AsyncIterator[DryRun]:
             changes[f"{prefix}_URL"] = urls.get(venue)
             changes[f"{prefix}_TESTNET"] = None
         changes["OKX_PASSPHRASE"] = "sim" if "okx" in urls else None
-        changes["PREFLIGHT_PROBE_ORDERS"] = "true"
         yield DryRun(settings=derive_settings(settings, changes, source="dry run"), urls=urls)
 
 

@@ -10,11 +10,13 @@ import argparse
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -41,15 +43,30 @@ def main() -> int:
             settings = Path(folder) / "demo.env"
             settings.write_text(_settings(url, data), encoding="utf-8")
             settings.chmod(0o600)
-            status = _daemon(settings)
+            status = _daemon(settings, quiet=asked.json)
     if status:
         print(f"the daemon ended with exit status {status}; its log is in logs/breakwater.log", file=sys.stderr)
         return status
     run = max((data / "dry-run").iterdir())
     result = check(run)
-    _say("\n2. the audit log of this run", asked)
-    print(f"{result.sentence()}\n{run.relative_to(PROJECT_ROOT)}/audit.log")
+    if asked.json:
+        print(json.dumps({"run": str(run.relative_to(PROJECT_ROOT)), "audit": asdict(result), **_journaled(run)}))
+    else:
+        _say("\n2. the audit log of this run", asked)
+        print(f"{result.sentence()}\n{run.relative_to(PROJECT_ROOT)}/audit.log")
     return 0 if result.clean else 1
+
+
+def _journaled(run: Path) -> dict[str, list[dict[str, Any]]]:
+    """What the daemon wrote down: the verdict on every signal, the positions and their stops."""
+    questions = {
+        "signals": "SELECT signal_id, venue, symbol, side, score, code, detail FROM signals ORDER BY signal_id",
+        "positions": "SELECT venue, symbol, side, quantity, entry_cost, closed_ms FROM positions ORDER BY opened_ms",
+        "stops": "SELECT symbol, side, quantity, trigger_price, status FROM orders WHERE leg = 'stop' ORDER BY intent_ms",
+    }
+    with closing(sqlite3.connect(f"file:{run / 'journal.db'}?mode=ro", uri=True)) as journal:
+        journal.row_factory = sqlite3.Row
+        return {name: [dict(row) for row in journal.execute(sql)] for name, sql in questions.items()}
 
 
 def _wave() -> list[dict[str, Any]]:
@@ -83,10 +100,12 @@ def _settings(url: str, data: Path) -> str:
     return "".join(f"{name}={value}\n" for name, value in lines.items())
 
 
-def _daemon(settings: Path) -> int:
+def _daemon(settings: Path, *, quiet: bool) -> int:
     command = [sys.executable, "main.py", "--dry-run", "--once", "--env-file", str(settings)]
+    out = subprocess.DEVNULL if quiet else None
+    environment = _bare_environment()
     return subprocess.run(
-        command, cwd=PROJECT_ROOT, env=_bare_environment(), check=False, timeout=STEP_SECONDS
+        command, cwd=PROJECT_ROOT, env=environment, check=False, timeout=STEP_SECONDS, stdout=out, stderr=out
     ).returncode
 
 
@@ -111,7 +130,7 @@ def _bare_environment() -> dict[str, str]:
 
 
 def _say(text: str, asked: argparse.Namespace) -> None:
-    if not asked.quiet:
+    if not asked.quiet and not asked.json:
         print(text, flush=True)
 
 
@@ -120,6 +139,7 @@ def _arguments() -> argparse.Namespace:
         prog="demo.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quiet", action="store_true", help="only the table and the audit verdict")
+    parser.add_argument("--json", action="store_true", help="one JSON object: signals, positions, stops, audit verdict")
     return parser.parse_args()
 
 

@@ -1,9 +1,9 @@
 """Kill the daemon with SIGKILL at a random moment of its waves, start it again, and ask the venue what it sees.
 
-One run: a simulator with latency, a signal server that pushes waves, the live form of the daemon. It is killed at a moment
-drawn from the seed (between start and the end of the last wave), started again, and after five seconds the venue's own
-record, the journal and the audit log must agree: no entry sent twice, every position under a stop of its quantity, no
-stop without a position, the journal's positions the venue's. `python -m tests.campaigns.kill --runs 50` prints the count.
+One run: a simulator with latency, a signal server that pushes waves, the live form of the daemon. It is killed at a
+moment drawn from the seed (mostly inside a wave), started again, and after five seconds the venue's own record, the
+journal and the audit log must agree: no entry sent twice, every position under a stop of its quantity, no stop without
+a position, the journal's positions the venue's. `python -m tests.campaigns.kill --runs 50` prints the count.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The real processes of a campaign: simulator, signal server, daemon. Started, asked, killed; nothing is left running."""
+"""The real processes of a campaign: simulator, signal server, daemon. Started, asked, killed; none is left running."""
 
 from __future__ import annotations
 
