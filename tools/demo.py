@@ -62,7 +62,7 @@ def _journaled(run: Path) -> dict[str, list[dict[str, Any]]]:
     questions = {
         "signals": "SELECT signal_id, venue, symbol, side, score, code, detail FROM signals ORDER BY signal_id",
         "positions": "SELECT venue, symbol, side, quantity, entry_cost, closed_ms FROM positions ORDER BY opened_ms",
-        "stops": "SELECT symbol, side, quantity, trigger_price, status FROM orders WHERE leg = 'stop' ORDER BY intent_ms",
+        "stops": "SELECT symbol, side, quantity, trigger_price, status FROM orders WHERE leg = 'stop' ORDER BY symbol",
     }
     with closing(sqlite3.connect(f"file:{run / 'journal.db'}?mode=ro", uri=True)) as journal:
         journal.row_factory = sqlite3.Row
