@@ -276,6 +276,8 @@ class Orchestrator:
             risk.set_state(standing.state, reason=standing.reason, author=standing.author)
         elif not self._settings.trading.trading_enabled:
             risk.set_state(TradingState.REDUCING, reason="TRADING_ENABLED=false", author="configuration")
+        elif risk.standing.state is TradingState.REDUCING:
+            log.warning("start.restricted", reason=risk.standing.reason)
         elif not engine.protection.all_covered():
             risk.halt("a position stands without a stop after the start")
             engine.notifier.notify(Level.CRITICAL, "a position stands without a stop after the start")

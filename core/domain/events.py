@@ -78,6 +78,22 @@ class MarginCalled:
     what: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnIdUnknown:
+    """The venue tells of an order with our prefix that this journal lacks: another instance trades the account, or the
+    journal is an old one (REC-08, REC-10)."""
+
+    instrument: InstrumentId
+    client_order_id: str
+
+
 Event = (
-    OrderChanged | PositionChanged | ReducedElsewhere | Inconsistent | LeverageChanged | AssetModeChanged | MarginCalled
+    OrderChanged
+    | PositionChanged
+    | ReducedElsewhere
+    | Inconsistent
+    | OwnIdUnknown
+    | LeverageChanged
+    | AssetModeChanged
+    | MarginCalled
 )

@@ -18,6 +18,9 @@ from core.domain.position import Position, PositionKey
 from core.domain.reports import OrderStatusReport, PositionReport, PositionSide
 from core.domain.signal import Side
 
+ENTRY_TOLERANCE = Decimal("0.001")
+"""Share of the entry price; a venue's rounding of averages is far below."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mismatch:
@@ -108,6 +111,13 @@ def adopted(mismatch: Mismatch, stop_loss_percent: Decimal, known: Position | No
         stop_loss_percent=stop_loss_percent,
         opened_ms=report.venue_time_ms,
     )
+
+
+def entry_differs(position: Position, report: PositionReport) -> bool:
+    """Whether the venue tells another average than our fills make: ours stays, people are told (POS-04)."""
+    if report.entry_price is None or key_of(report) != position.key:
+        return False
+    return abs(report.entry_price - position.entry_price) > position.entry_price * ENTRY_TOLERANCE
 
 
 def closed_elsewhere(position: Position, at_ms: int) -> Position:

@@ -6,16 +6,17 @@ from collections.abc import Iterable, Mapping
 
 import structlog
 
-from core.domain.events import AssetModeChanged, Event, MarginCalled, ReducedElsewhere
+from core.domain.events import AssetModeChanged, Event, MarginCalled, OwnIdUnknown, ReducedElsewhere
 from core.domain.ids import VenueName
 from core.domain.money import plain
 from core.domain.reports import Origin
-from core.domain.risk import TradingState
 from core.engine.leverage import LeverageKeeper
 from core.engine.ports import AccountSettings, Level, Notifier, VenueClient
 from core.engine.risk_guard import RiskGuard
 
 log = structlog.get_logger(__name__)
+
+_ANOTHER = "another instance trades this account, or the journal is an old one"
 
 
 class AccountWatch:
@@ -34,6 +35,7 @@ class AccountWatch:
         self._leverage = leverage
         self._notifier = notifier
         self._hedge_mode: dict[VenueName, bool] = {}
+        self._strangers: set[VenueName] = set()
 
     def learn(self, venue: VenueName, account: AccountSettings) -> None:
         """The account as pre-flight found it."""
@@ -63,6 +65,8 @@ class AccountWatch:
                 self._off(event.venue, "multi-assets mode was switched on; switch the account back")
             elif isinstance(event, ReducedElsewhere):
                 self._reduced(event)
+            elif isinstance(event, OwnIdUnknown):
+                self._unknown_own(event)
             elif isinstance(event, MarginCalled):
                 self._notifier.notify(Level.CRITICAL, f"{event.instrument}: {event.what}")
 
@@ -74,7 +78,16 @@ class AccountWatch:
         self._notifier.notify(Level.CRITICAL, f"{event.position.key}: {event.origin} by the venue: {what}")
         if event.origin is Origin.LIQUIDATION:
             why = f"{event.instrument} was liquidated; look at it, then resume"
-            self._risk.set_state(TradingState.REDUCING, reason=why, author="account-watch")
+            self._risk.restrict(why, "account-watch")
+
+    def _unknown_own(self, event: OwnIdUnknown) -> None:
+        """Said once per venue and start; every one of them is in the log."""
+        venue = event.instrument.venue
+        self._risk.restrict(f"{venue} has orders of ours that this journal lacks: {_ANOTHER}", "account-watch")
+        if venue not in self._strangers:
+            self._strangers.add(venue)
+            what = f"order {event.client_order_id} is ours by its id and not in this journal: {_ANOTHER}"
+            self._notifier.notify(Level.CRITICAL, f"{event.instrument}: {what}; no entries until you resume")
 
     def _off(self, venue: VenueName, why: str) -> None:
         if self._risk.venue_off_reason(venue) != why:

@@ -16,6 +16,7 @@ from core.domain.events import (
     LeverageChanged,
     MarginCalled,
     OrderChanged,
+    OwnIdUnknown,
     PositionChanged,
     ReducedElsewhere,
 )
@@ -160,7 +161,7 @@ class OrderManager:
     def _on_status(self, report: OrderStatusReport, events: list[Event]) -> None:
         order = self._state.order(report.client_order_id)
         if order is None:
-            self._on_foreign(report.instrument, report.client_order_id)
+            self._on_foreign(report.instrument, report.client_order_id, events)
             return
         changed = apply_status(order, report)
         if isinstance(changed, IllegalReport):
@@ -172,7 +173,7 @@ class OrderManager:
         order = self._state.order(fill.client_order_id) if fill.client_order_id else None
         order = order or self._state.order_by_venue_id(fill.instrument, fill.venue_order_id)
         if order is None:
-            self._on_foreign(fill.instrument, fill.client_order_id)
+            self._on_foreign(fill.instrument, fill.client_order_id, events)
             self._on_foreign_fill(fill, events)
             return
         changed = apply_fill(order, fill)
@@ -222,11 +223,12 @@ class OrderManager:
         if order.fills_missing and not before.fills_missing:
             self._unresolved(order, "the venue reports fills whose trades were not seen")
 
-    def _on_foreign(self, instrument: InstrumentId, client_order_id: str) -> None:
+    def _on_foreign(self, instrument: InstrumentId, client_order_id: str, events: list[Event]) -> None:
         self.counts["foreign_report"] += 1
         if is_ours(client_order_id):
             self.counts["unknown_own_report"] += 1
             log.error("orders.id_not_in_journal", instrument=str(instrument), client_order_id=client_order_id)
+            events.append(OwnIdUnknown(instrument=instrument, client_order_id=client_order_id))
 
     def _inconsistent(self, instrument: InstrumentId, what: str) -> Inconsistent:
         self.counts["illegal_report"] += 1

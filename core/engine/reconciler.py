@@ -16,14 +16,16 @@ import structlog
 
 from core.clock import Clock
 from core.domain.events import Event, Inconsistent
-from core.domain.ids import ClientOrderId, InstrumentId, Leg, VenueName
-from core.domain.money import ZERO, Quantity, plain
+from core.domain.ids import ClientOrderId, InstrumentId, Leg, PositionId, VenueName
+from core.domain.money import ZERO, Price, Quantity, plain
 from core.domain.order import UNACKNOWLEDGED, Order, OrderStatus
 from core.domain.position import Position, PositionKey
 from core.domain.reconciliation import (
     Mismatch,
     adopted,
     closed_elsewhere,
+    key_of,
+    entry_differs,
     missing_orders,
     orphans,
     position_mismatches,
@@ -46,8 +48,12 @@ PAUSE_SECONDS = 5.0
 """After a run: what reconciliation cannot put right asks for it again at once, and must not hammer the venue."""
 SECOND_READING_SECONDS = 1.0
 """Between two readings that must agree before something is booked as done elsewhere."""
+DENIED_SECONDS = 10.0
+"""An order that was acknowledged once is believed gone after being denied for so long, in look-ups that answered."""
 TRADES_LOOK_BACK_MS = 60_000
 ORPHAN_MIN_AGE_MS = 10_000
+MANY_ORPHANS = 10
+"""More than these at once are said (STP-16)."""
 
 
 class ExternalPositions(StrEnum):
@@ -83,9 +89,11 @@ class Reconciler:
         self._notifier = notifier
         self._external = external
         self._left_alone: dict[PositionKey, Quantity] = {}
+        self._other_entries: dict[PositionId, Price] = {}
         self._locks: defaultdict[VenueName, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._asked = asyncio.Event()
         self._due: set[VenueName] = set()
+        self._denied: dict[VenueName, dict[ClientOrderId, float]] = {}
         self._suspects: dict[VenueName, frozenset[ClientOrderId]] = {}
         self._unlisted: dict[VenueName, frozenset[InstrumentId]] = {}
         self.last_ms: dict[VenueName, int] = {}
@@ -127,12 +135,14 @@ class Reconciler:
         """Make our picture the venue's. Raises VenueError; then nothing was concluded."""
         async with self._locks[venue]:
             client = self._clients[venue]
+            listable = [o.client_order_id for o in self._live(venue) if o.status not in UNACKNOWLEDGED]
             status = await client.mass_status()
             await self._take(status)
-            await self._ask_for_missing(client, status)
+            await self._ask_for_missing(client, missing_orders(self._live(venue), status.orders, listable))
             mismatches = self._mismatches(venue, status)
             if mismatches:
                 await self._settle(client, mismatches)
+            self._compare_entries(venue, status)
             await self._forget_unlisted(venue, status)
             await self._sweep(venue, status)
             self._guard_everything(venue)
@@ -144,22 +154,32 @@ class Reconciler:
         await self._orders.take([*status.orders, *status.positions, *status.balances])
         await self._orders.drained()
 
-    async def _ask_for_missing(self, client: VenueClient, status: MassStatus) -> None:
-        live = [order for order in self._orders.state.all_live_orders() if order.instrument.venue is client.name]
-        known = [o.client_order_id for o in live if o.status not in UNACKNOWLEDGED]
-        for order in missing_orders(live, status.orders, known):
+    async def _ask_for_missing(self, client: VenueClient, missing: Sequence[Order]) -> None:
+        """Each by its id, in every store: an order that is in no list has usually just ended."""
+        before, now = self._denied.get(client.name, {}), self._clock.monotonic()
+        denied: dict[ClientOrderId, float] = {}
+        for order in missing:
             answer = await client.query_order(order.intent)
-            if isinstance(answer, NotFound):
-                self._note("order_vanished", order.instrument, f"{order.client_order_id} is unknown to the venue")
-                if order.intent.leg is Leg.STOP:  # two lists and a look-up agree; a second stop harms nobody
-                    gone = self._orders.conclusion(order.intent, OrderStatus.CANCELED, "unknown to the venue")
-                    await self._orders.take([gone])
-            else:
+            if not isinstance(answer, NotFound):
                 await self._orders.take([answer])
+            elif self._orders.state.order(order.client_order_id) is order:
+                denied[order.client_order_id] = before.get(order.client_order_id, now)
+                await self._believe_denial(order, now - denied[order.client_order_id])
+        self._denied[client.name] = denied
         await self._orders.drained()
-        for order in live:
+        for order in self._live(client.name):
             if order.status in UNACKNOWLEDGED or order.fills_missing:
                 self._orders.resolve(order, "found undecided by reconciliation")
+
+    async def _believe_denial(self, order: Order, denied_for: float) -> None:
+        """A venue may deny an order it has just taken, so only what it denies again after a while is gone (REC-07)."""
+        if denied_for < DENIED_SECONDS:
+            self.ask(order.instrument.venue)
+            return
+        self._note("order_vanished", order.instrument, f"{order.client_order_id} is unknown to the venue")
+        if order.intent.leg is Leg.STOP:  # a second stop harms nobody
+            gone = self._orders.conclusion(order.intent, OrderStatus.CANCELED, "unknown to the venue")
+            await self._orders.take([gone])
 
     def _mismatches(self, venue: VenueName, status: MassStatus) -> list[Mismatch]:
         """Differences that nothing in flight can explain."""
@@ -200,6 +220,20 @@ class Reconciler:
         if position is not None:
             self._orders.put_position(position)
 
+    def _compare_entries(self, venue: VenueName, status: MassStatus) -> None:
+        """Another average at the venue is recorded beside ours and said once; ours is never rewritten (POS-04)."""
+        for position in self._positions(venue):
+            for report in status.positions:
+                told = report.entry_price
+                if told is None or not entry_differs(position, report) or self._other_entries.get(position.id) == told:
+                    continue
+                self._other_entries[position.id] = told
+                what = f"{position.key}: entered at {plain(position.entry_price)}, the venue's average is {plain(told)}"
+                self._note("entry_price", position.instrument, what)
+                self._notifier.notify(Level.WARNING, what)
+        held = {position.id for position in self._orders.state.positions()}
+        self._other_entries = {key: told for key, told in self._other_entries.items() if key in held}
+
     def _leave_alone(self, mismatch: Mismatch) -> None:
         """Opened elsewhere, and the policy is to keep our hands off: said once, never half adopted (REC-06)."""
         if self._left_alone.get(mismatch.key) != mismatch.venue:
@@ -234,7 +268,8 @@ class Reconciler:
         for report in status.orders:
             if (order := self._orders.state.order(report.client_order_id)) is not None:
                 known[report.client_order_id] = order
-        flat_there = [r for r in status.orders if not _held(r, status)]
+        held = {key_of(p) for p in status.positions if p.quantity != ZERO}
+        flat_there = [r for r in status.orders if PositionKey(r.instrument, r.side.opposite) not in held]
         found = orphans(flat_there, known, self._positions(venue))
         old = [r for r in found if status.requested_ms - r.venue_time_ms >= ORPHAN_MIN_AGE_MS]
         for report in old:
@@ -242,12 +277,17 @@ class Reconciler:
             if report.client_order_id in self._suspects.get(venue, ()) and order is not None:
                 self._note("orphan", report.instrument, f"{report.client_order_id} protects nothing; cancelled")
                 await self._orders.cancel(order)
+        if len(old) > MANY_ORPHANS and len(self._suspects.get(venue, ())) <= MANY_ORPHANS:
+            self._notifier.notify(Level.CRITICAL, f"{venue}: {len(old)} stops of ours protect nothing")
         self._suspects[venue] = frozenset(report.client_order_id for report in old)
 
     def _guard_everything(self, venue: VenueName) -> None:
         for position in self._orders.state.positions():
             if position.instrument.venue is venue:
                 self._protection.guard(position.key)
+
+    def _live(self, venue: VenueName) -> list[Order]:
+        return [order for order in self._orders.state.all_live_orders() if order.instrument.venue is venue]
 
     def _positions(self, venue: VenueName) -> list[Position]:
         return [position for position in self._orders.state.positions() if position.instrument.venue is venue]
@@ -256,7 +296,3 @@ class Reconciler:
         self.discrepancies[kind] += 1
         log.warning("reconcile.discrepancy", kind=kind, instrument=str(instrument), what=what)
         self._books.note("discrepancy", {"kind": kind, "instrument": str(instrument), "what": what})
-
-
-def _held(report: OrderStatusReport, status: MassStatus) -> bool:
-    return any(p.instrument == report.instrument and p.quantity != ZERO for p in status.positions)

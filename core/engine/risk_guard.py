@@ -45,6 +45,9 @@ class Standing:
     author: str
 
 
+_STARTING = Standing(state=TradingState.HALTED, reason="starting", author="breakwater")
+
+
 class RiskGuard:
     """Owns reservations and trading state. Money is in quote coin; USDT and USDC count alike."""
 
@@ -63,7 +66,7 @@ class RiskGuard:
         self._journal = journal
         self._clock = clock
         self._reserved: dict[ClientOrderId, tuple[InstrumentId, Notional]] = {}
-        self._standing = Standing(state=TradingState.HALTED, reason="starting", author="breakwater")
+        self._standing = _STARTING
         self._venues_off: dict[VenueName, str] = {}
         self.denials: Counter[Reason] = Counter()
 
@@ -95,6 +98,11 @@ class RiskGuard:
         if held["author"] == "breakwater" or held["state"] == TradingState.ACTIVE:
             return None
         return Standing(state=TradingState(held["state"]), reason=held["reason"], author=held["author"])
+
+    def restrict(self, reason: str, author: str) -> None:
+        """No entries until somebody resumes; loosens nothing stricter. Holds when met while starting."""
+        if self._standing.state is TradingState.ACTIVE or self._standing == _STARTING:
+            self.set_state(TradingState.REDUCING, reason=reason, author=author)
 
     def halt(self, reason: str) -> None:
         """An invariant broke: no entries, no discretionary exits; protection goes on."""

@@ -1,0 +1,12 @@
+"""Entries of docs/FAILURES.md, on virtual time: over the fakes of the engine or over the simulated venue."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from tests.scenarios.conftest import QuickLoop, _plain_log, _seeded_backoff, world
+
+__all__ = ["_plain_log", "_seeded_backoff", "world"]
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    return {"virtual": QuickLoop}
