@@ -52,6 +52,7 @@ async def test_a_definite_no_is_a_rejection_with_the_venues_code(code: int, stat
         assert len(rig.tap.asked) == 1, "a refusal is never sent again"
 
 
+@pytest.mark.failure("ORD-17")
 @pytest.mark.parametrize("code", [-1000, -1001, -1006, -1007, -4116, -31_337, "-31337", "", None])
 async def test_what_is_not_a_definite_no_leaves_an_order_unknown(code: Any) -> None:
     """-4116 says our own earlier send arrived; a code nobody knows says nothing."""
@@ -221,6 +222,7 @@ def test_no_code_has_two_meanings() -> None:
     assert facts.CODES.keys() >= facts.WOULD_TRIGGER | facts.NOTHING_TO_REDUCE
 
 
+@pytest.mark.failure("ORD-17")
 def test_every_documented_error_is_in_the_table(shared: Path) -> None:
     folder = shared / "venues" / "fixtures" / "binance_usdm"
     documented = json.loads((folder / "rest_errors.doc.json").read_text("utf-8"))
@@ -232,6 +234,7 @@ def test_every_documented_error_is_in_the_table(shared: Path) -> None:
     assert not missing
 
 
+@pytest.mark.failure("ORD-17")
 @pytest.mark.parametrize(
     ("status", "code", "kind"),
     [
