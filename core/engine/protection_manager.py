@@ -148,7 +148,7 @@ class ProtectionManager:
                 await self._watch_fired(position, fired)
             elif (exact := _exact(stops, position)) is not None:
                 self._record(position, exact)
-                self._cancel([stop for stop in stops if stop is not exact and stop.status is OrderStatus.ACCEPTED])
+                self._cancel([stop for stop in self._resting(key) if stop is not exact])
                 return
             elif (sent := _on_its_way(stops, position)) is not None:
                 await self._await_answer(position, sent)
@@ -274,7 +274,8 @@ class ProtectionManager:
             self._cancelling.discard(stop.client_order_id)
 
     def _resting(self, key: PositionKey) -> list[Order]:
-        """Stops that outlived their position; after a close nothing of ours may stay on the book (STP-16)."""
+        """Every stop of ours in this direction, of earlier positions too: after a close nothing may stay on the book
+        (STP-16), and what an earlier position left is no protection of this one (STP-10)."""
         live = self._orders.state.live_orders(key.instrument)
         stops = [order for order in live if order.intent.leg is Leg.STOP and order.status is OrderStatus.ACCEPTED]
         return [order for order in stops if order.intent.side is key.side.opposite]

@@ -182,9 +182,12 @@ class Reconciler:
             await self._orders.take([gone])
 
     def _mismatches(self, venue: VenueName, status: MassStatus) -> list[Mismatch]:
-        """Differences that nothing in flight can explain."""
+        """Differences that nothing in flight can explain; the others are looked at again soon."""
         found = position_mismatches(self._positions(venue), status.positions)
-        return [m for m in found if not self._busy(m.instrument)]
+        clear = [m for m in found if not self._busy(m.instrument)]
+        if len(clear) < len(found):
+            self.ask(venue)
+        return clear
 
     def _busy(self, instrument: InstrumentId) -> bool:
         return any(o.status in UNACKNOWLEDGED or o.fills_missing for o in self._orders.state.live_orders(instrument))
@@ -205,6 +208,8 @@ class Reconciler:
             agreed = first.get(mismatch.key) == mismatch.venue
             if agreed and not self._busy(mismatch.instrument):
                 self._book(mismatch)
+            else:
+                self.ask(client.name)
 
     def _book(self, mismatch: Mismatch) -> None:
         known = self._orders.state.position(mismatch.key)

@@ -142,6 +142,8 @@ async def test_a_stop_the_venue_lost_is_replaced() -> None:
         del bench.venue.orders[stop.intent.client_order_id]
         await bench.reconciler.reconcile(BINANCE)
         await bench.settle()
+        assert bench.venue.working_stops() == []  # a look-up may be too early: only a denial that lasts is believed
+        await bench.settle(20)
         assert len(bench.venue.working_stops()) == 1
         assert bench.protection.covered(BTC_LONG)
 
@@ -175,7 +177,7 @@ async def test_a_young_orphan_and_one_whose_symbol_is_held_there_are_left_alone(
         report = bench.venue._status(stop)
         young = replace(report, venue_time_ms=NOW_MS - 9_999)
         old = replace(report, venue_time_ms=NOW_MS - 10_001)
-        held = a_position_report(amount=-1)
+        held = a_position_report(amount=1)
         for orders, positions in (((young,), ()), ((young,), ()), ((old,), (held,)), ((old,), (held,))):
             bench.venue.mass_statuses.append(a_mass_status(orders=orders, positions=positions))
             await bench.reconciler.reconcile(BINANCE)
