@@ -86,6 +86,9 @@ class PlainFacade:
     def unknown_outcome(self, request: Request) -> Response:
         return answer({"error": "unknown"}, 503, "unknown")
 
+    def not_yet(self, request: Request) -> Response | None:
+        return answer([]) if request.path == "/orders" else None
+
     def on_events(self, events: tuple[Event, ...]) -> None:
         for event in events:
             symbol = event.quote.symbol if isinstance(event, MarketTick) else None
@@ -108,13 +111,18 @@ class PlainSession:
         self.is_open = True
 
     def describe(self, text: str) -> RequestInfo | None:
-        return RequestInfo(lane=Lane.SESSION, op="echo") if text.startswith("echo") else None
+        lanes = {"echo": Lane.SESSION, "order": Lane.ORDER}
+        op = text.partition(" ")[0]
+        return RequestInfo(lane=lanes[op], op=op) if op in lanes else None
 
     def receive(self, text: str) -> None:
-        if text.startswith("echo"):
+        if text.startswith(("echo", "order")):
             self.outbox.reply(text, code=0, status=200)
         elif text == "bye":
             self.outbox.close(4001, "bye")
+
+    def refuse(self, text: str, error: Response) -> None:
+        self.outbox.reply(f"refused {text}", code=error.code, status=error.status)
 
     def closed(self) -> None:
         self.is_open = False

@@ -115,6 +115,17 @@ class Simulation:
         """Open a socket; an answer instead refuses the handshake. ``deliver`` gets every frame, the close too."""
         return self._sockets.connect(path, query, headers, deliver)
 
+    def handshake(
+        self,
+        path: str,
+        query: str,
+        headers: Mapping[str, str],
+        deliver: Deliver,
+        answer: Callable[[Socket | Response], None],
+    ) -> None:
+        """``connect`` as a client meets it: the answer takes the latency, like that of a request."""
+        self._sockets.handshake(path, query, headers, deliver, answer)
+
     # for the control interface
 
     def advance(self, delta_ms: float) -> None:

@@ -89,14 +89,14 @@ class Rest:
         if refusal is None and error is not None and error.phase != "after":
             refusal = error
         if refusal is not None:
-            self._send(trip, self._error(trip.request, refusal), extra_ms + (refusal.delay_ms or 0))
+            self._send(trip, injected_error(floor.facade, trip.request, refusal), extra_ms + (refusal.delay_ms or 0))
             return
         response = self._answer(trip)
         if error is not None:
-            response = self._error(trip.request, error)
+            response = injected_error(floor.facade, trip.request, error)
             extra_ms += error.delay_ms or 0
         if (unknown := floor.fault("timeout_after_execution", occasion)) is not None:
-            response = self._unknown(trip.request, unknown)
+            response = injected_unknown(floor.facade, trip.request, unknown)
             extra_ms += TIMEOUT_MS if unknown.delay_ms is None else unknown.delay_ms
         if (late := floor.fault("event_before_reply", occasion)) is not None:
             extra_ms += EVENT_LEAD_MS if late.delay_ms is None else late.delay_ms
@@ -109,8 +109,10 @@ class Rest:
         floor = self._floor
         stale = floor.fault("stale_rest", trip.occasion) if trip.request.method == "GET" else None
         key = question(trip.request)
-        if stale is not None and key in self._answers:
-            return self._answers[key]
+        if stale is not None:
+            remembered = self._answers.get(key) or floor.facade.not_yet(trip.request)
+            if remembered is not None:
+                return remembered
         floor.current = trip.occasion
         try:
             response = floor.facade.handle(trip.request)
@@ -121,17 +123,6 @@ class Rest:
             if floor.fault("empty_rest", trip.occasion) is not None:
                 return replace(response, body=emptied(response.body))
         return response
-
-    def _error(self, request: Request, fault: Fault) -> Response:
-        status = fault.status or 503
-        if fault.body is not None:
-            return Response(status=status, headers={"content-type": "application/json"}, body=_raw(fault.body))
-        return self._floor.facade.error(request, status=status, code=fault.code, message=None)
-
-    def _unknown(self, request: Request, fault: Fault) -> Response:
-        if fault.status is not None or fault.body is not None or fault.code is not None:
-            return self._error(request, fault)
-        return self._floor.facade.unknown_outcome(request)
 
     def _send(self, trip: Trip, response: Response, extra_ms: float) -> None:
         def deliver() -> None:
@@ -149,6 +140,21 @@ class Rest:
         self._answers.move_to_end(key)
         if len(self._answers) > REMEMBERED:
             self._answers.popitem(last=False)
+
+
+def injected_error(facade: Facade, request: Request, fault: Fault) -> Response:
+    """What ``http_error`` or ``maintenance`` answers."""
+    status = fault.status or 503
+    if fault.body is not None:
+        return Response(status=status, headers={"content-type": "application/json"}, body=_raw(fault.body))
+    return facade.error(request, status=status, code=fault.code, message=None)
+
+
+def injected_unknown(facade: Facade, request: Request, fault: Fault) -> Response:
+    """What ``timeout_after_execution`` answers."""
+    if fault.status is not None or fault.body is not None or fault.code is not None:
+        return injected_error(facade, request, fault)
+    return facade.unknown_outcome(request)
 
 
 def question(request: Request) -> str:

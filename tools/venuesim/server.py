@@ -115,9 +115,18 @@ class Server:
         # Pings and pongs are the simulation's to answer: a half-open stream must stay silent.
         web_socket = web.WebSocketResponse(autoping=False, autoclose=True, compress=False, max_msg_size=MAX_BODY)
         writer = _SocketWriter(web_socket)
+        opened: asyncio.Future[Socket | Response] = asyncio.get_running_loop().create_future()
+
+        def answer(result: Socket | Response) -> None:
+            if not opened.done():
+                opened.set_result(result)
+            elif isinstance(result, Socket):
+                result.gone()
+
         self._driver.catch_up()
-        socket = self._driver.simulation.connect(path, query, headers, writer.put)
+        self._driver.simulation.handshake(path, query, headers, writer.put, answer)
         self._driver.arm()
+        socket = await opened
         if isinstance(socket, Response):
             return _web_response(socket)
         await web_socket.prepare(request)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from tools.venuesim.delays import Delays
 from tools.venuesim.faults import Fault, Occasion
 from tools.venuesim.request_log import Line
-from tools.venuesim.rest import LATENCY_MS, Floor
-from tools.venuesim.wire import Frame, FrameKind, Response, StreamSession
+from tools.venuesim.rest import EVENT_LEAD_MS, LATENCY_MS, Floor, injected_error, injected_unknown
+from tools.venuesim.wire import Frame, FrameKind, Lane, Request, RequestInfo, Response, StreamSession
 
 Deliver = Callable[[Frame], None]
 GARBAGE = '\x00{"e":not json'
@@ -30,7 +30,9 @@ class Socket:
         self._delays = delays
         self._deliver = deliver
         self._line: Line | None = None
-        self._drop_reply = False
+        self._drop_reply = self._mute_reply = False
+        self._late_ms = 0.0
+        """How much later the reply under way leaves."""
         self._last_in = self._last_out = 0.0
         self._kept: Frame | None = None
         """Waits to be overtaken (``reorder_events``)."""
@@ -55,7 +57,7 @@ class Socket:
                 floor.log.lose(line)
                 return
         due = self._last_in = max(self._last_in, floor.time_ms() + delay)
-        floor.after(due - floor.time_ms(), lambda: self._execute(text, occasion, line))
+        floor.after(due - floor.time_ms(), lambda: self._execute(text, occasion, info, line))
 
     def ping(self, data: bytes = b"") -> None:
         """The client asks whether we live. (As Outbox: ``ping_client``.)"""
@@ -100,6 +102,8 @@ class Socket:
             self._out_late(frame, twice.delay_ms or 0.0)
 
     def reply(self, payload: str | bytes, *, code: int | str | None = None, status: int | None = None) -> None:
+        if self._mute_reply:
+            return
         line, self._line = self._line, None
         if self._drop_reply:
             self._drop_reply = False
@@ -109,7 +113,10 @@ class Socket:
         answered = None
         if line is not None:
             answered = self._answered(line, status, code)
-        self._out(_frame(payload), answered)
+        if self._late_ms:
+            self._out_late(_frame(payload), self._late_ms, answered)
+        else:
+            self._out(_frame(payload), answered)
 
     def ping_client(self, data: bytes = b"") -> None:
         self._out(Frame(kind=FrameKind.PING, data=data))
@@ -131,17 +138,46 @@ class Socket:
         """Leave the connection open and dead: nothing passes in either direction any more."""
         self.half_open = True
 
-    def _execute(self, text: str, occasion: Occasion, line: Line | None) -> None:
+    def _execute(self, text: str, occasion: Occasion, info: RequestInfo | None, line: Line | None) -> None:
         if self.session is None or not self.is_open:
             return
-        self._line = line
+        self._line, self._late_ms = line, 0.0
         self._drop_reply = line is not None and self._floor.fault("drop_response", occasion) is not None
         self._floor.current = occasion
         try:
-            self.session.receive(text)
+            # What only opens and closes subscriptions has no status that could be an error.
+            if info is None or info.lane is Lane.SESSION:
+                self.session.receive(text)
+            else:
+                self._carry_out(self.session, text, occasion)
         finally:
             self._floor.current = None
-            self._line = None
+            self._line, self._late_ms, self._mute_reply = None, 0.0, False
+
+    def _carry_out(self, session: StreamSession, text: str, occasion: Occasion) -> None:
+        """A command under the faults that REST requests have too."""
+        floor = self._floor
+        request = Request(method="WS", path=occasion.path or "")
+        refusal = floor.fault("maintenance", occasion)
+        error = floor.fault("http_error", occasion)
+        if refusal is None and error is not None and error.phase != "after":
+            refusal = error
+        if refusal is not None:
+            self._late_ms = refusal.delay_ms or 0.0
+            session.refuse(text, injected_error(floor.facade, request, refusal))
+            return
+        unknown = floor.fault("timeout_after_execution", occasion)
+        if (late := floor.fault("event_before_reply", occasion)) is not None:
+            self._late_ms = EVENT_LEAD_MS if late.delay_ms is None else late.delay_ms
+        self._mute_reply = error is not None or unknown is not None
+        session.receive(text)
+        self._mute_reply = False
+        if unknown is not None:
+            self._late_ms += unknown.delay_ms or 0.0
+            session.refuse(text, injected_unknown(floor.facade, request, unknown))
+        elif error is not None:
+            self._late_ms += error.delay_ms or 0.0
+            session.refuse(text, injected_error(floor.facade, request, error))
 
     def _cut_by(self, occasion: Occasion) -> bool:
         """Faults on the socket that wait for a frame."""
@@ -162,9 +198,9 @@ class Socket:
         due = self._last_out = max(self._last_out, now + self._delays.leg())
         self._floor.after(due - now, lambda: self._hand_over(frame, sent))
 
-    def _out_late(self, frame: Frame, delay_ms: float) -> None:
+    def _out_late(self, frame: Frame, delay_ms: float, sent: Callable[[], None] | None = None) -> None:
         """Leave on its own, others may overtake."""
-        self._floor.after(self._delays.leg() + delay_ms, lambda: self._hand_over(frame, None))
+        self._floor.after(self._delays.leg() + delay_ms, lambda: self._hand_over(frame, sent))
 
     def _hand_over(self, frame: Frame, sent: Callable[[], None] | None) -> None:
         if not self.is_open or self.half_open:
@@ -221,6 +257,23 @@ class SocketDesk:
         if floor.fault("half_open_stream", occasion) is not None:
             socket.stall()
         return socket
+
+    def handshake(
+        self,
+        path: str,
+        query: str,
+        headers: Mapping[str, str],
+        deliver: Deliver,
+        answer: Callable[[Socket | Response], None],
+    ) -> None:
+        """``connect`` half the latency from now, answered another half later."""
+
+        def arrived() -> None:
+            opened = self.connect(path, query, headers, deliver)
+            floor.after(self._delays.leg(), lambda: answer(opened))
+
+        floor = self._floor
+        floor.after(self._delays.leg(), arrived)
 
     def strike(self, fault: Fault) -> None:
         """Let a socket fault that waits for no frame act on the connections of the moment."""

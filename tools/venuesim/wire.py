@@ -112,6 +112,10 @@ class StreamSession(Protocol):
         """One frame from the client, at the moment it is matched."""
         ...
 
+    def refuse(self, text: str, error: Response) -> None:
+        """Answer a command with an injected error (``Facade.error``), in the socket's own form."""
+        ...
+
     def closed(self) -> None:
         """The socket is gone; nothing can be sent any more."""
         ...
@@ -134,6 +138,10 @@ class Facade(Protocol):
 
     def unknown_outcome(self, request: Request) -> Response:
         """The venue's answer for "executed or not, we cannot tell"."""
+        ...
+
+    def not_yet(self, request: Request) -> Response | None:
+        """The answer to a query of a copy that has not heard of anything lately; None = the usual answer."""
         ...
 
     def on_events(self, events: tuple[Event, ...]) -> None:

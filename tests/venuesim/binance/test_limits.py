@@ -35,25 +35,25 @@ def test_weights_are_those_of_the_venue(method: str, path: str, params: dict[str
 
 def test_weight_runs_over_the_calendar_minute_and_starts_anew() -> None:
     limits = Limits()
-    limits.charge(NOW + 59_000, 2_000)
+    limits.rest.charge(NOW + 59_000, 2_000)
     assert limits.weight_headers(NOW + 59_500) == {"x-mbx-used-weight-1m": "2000"}
     assert limits.weight_headers(NOW + 60_000) == {"x-mbx-used-weight-1m": "0"}
 
 
 def test_going_on_after_429_ends_in_a_ban_that_grows() -> None:
     limits = Limits()
-    limits.charge(NOW, 2_400)
+    limits.rest.charge(NOW, 2_400)
     for _ in range(PATIENCE):
         with pytest.raises(VenueError) as refused:
-            limits.charge(NOW, 1)
+            limits.rest.charge(NOW, 1)
         assert (refused.value.status, refused.value.code) == (429, -1003)
     with pytest.raises(VenueError) as banned:
-        limits.charge(NOW, 1)
+        limits.rest.charge(NOW, 1)
     assert (banned.value.status, banned.value.code) == (418, -1003)
     assert f"banned until {NOW + FIRST_BAN_MS}." in banned.value.msg
     with pytest.raises(VenueError):
-        limits.charge(NOW + FIRST_BAN_MS - 1, 1)
-    limits.charge(NOW + FIRST_BAN_MS, 1)
+        limits.rest.charge(NOW + FIRST_BAN_MS - 1, 1)
+    limits.rest.charge(NOW + FIRST_BAN_MS, 1)
 
 
 def test_the_301st_order_in_ten_seconds_is_refused_and_not_counted() -> None:

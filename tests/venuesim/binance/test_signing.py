@@ -46,7 +46,7 @@ def test_a_changed_payload_is_refused() -> None:
 @pytest.mark.parametrize(("key", "code"), [(None, -2014), ("", -2014), ("other", -2015)])
 def test_unknown_key_is_refused_with_status_401(key: str | None, code: int) -> None:
     with pytest.raises(VenueError) as refused:
-        signing.check_key(key, "sim")
+        signing.check_key(key)
     assert (refused.value.code, refused.value.status) == (code, 401)
 
 

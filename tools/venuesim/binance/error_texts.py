@@ -99,6 +99,7 @@ TEXTS: dict[int, str] = {
     -4053: "Auto add margin only support for isolated position.",
     -4054: "Cannot add position margin: position is 0.",
     -4055: "Amount must be positive.",
+    -4056: "HMAC_SHA256 API key is not supported.",
     -4059: "No need to change position side.",
     -4060: "Invalid position side.",
     -4061: "Order's position side does not match user's setting.",

@@ -30,7 +30,7 @@ from tools.venuesim.binance.sockets import StreamSocket, UserStreams
 from tools.venuesim.binance.stream_names import parse_target
 from tools.venuesim.binance.symbol_table import SymbolTable, instruments
 from tools.venuesim.binance.user_frames import UserFrames
-from tools.venuesim.binance.ws_api import ApiSocket
+from tools.venuesim.binance.ws_api import HANDSHAKE_WEIGHT, ApiSocket
 from tools.venuesim.exchange.events import Event, MarketTick
 from tools.venuesim.exchange.model import Policy, Refused
 from tools.venuesim.wire import (
@@ -47,6 +47,7 @@ from tools.venuesim.wire import (
 
 DEFAULT_BLOCK_MS = 60_000
 _ID_NAMES = ("newClientOrderId", "origClientOrderId", "clientAlgoId")
+_SINGLE = frozenset({"/fapi/v1/order", "/fapi/v1/openOrder", "/fapi/v1/algoOrder"})
 _UNKNOWN_OUTCOME = "Unknown error, please check your request or try again later."
 
 
@@ -66,6 +67,7 @@ class BinanceFacade:
         self._session = SessionEndpoints(host, keys, self._users, self._frames)
         self._limits = Limits()
         self._key_revoked = False
+        self._api_sockets: list[ApiSocket] = []
         self._waiting: deque[tuple[Event, ...]] = deque()
         self._telling = False
         self._routes: Routes = {
@@ -119,7 +121,7 @@ class BinanceFacade:
         if target is None:
             return Response(status=404)
         if target.route == "api":
-            return ApiSocket(self._host, outbox, self)
+            return self._open_api(query, outbox)
         return StreamSocket(self._host, outbox, target, self._markets, self._users)
 
     def error(
@@ -159,12 +161,10 @@ class BinanceFacade:
         match fault.kind:
             case "listen_key_expired":
                 return self._session.expire_now()
-            case "rate_limit" if fault.status == 418:
-                self._limits.banned_until_ms = until_ms
             case "rate_limit":
-                self._limits.refused_until_ms = until_ms
+                self._limits.refuse_until(until_ms, banned=fault.status == 418)
             case "revoke_key":
-                self._key_revoked = True
+                self._revoke_key(fault.duration_ms)
             case _:
                 return False
         return True
@@ -189,11 +189,51 @@ class BinanceFacade:
         """What an endpoint is for."""
         return self._routes[method, path].lane
 
-    def check_key(self, key: str | None) -> None:
-        """-2014 or -2015 unless it is the account's key and still valid."""
-        signing.check_key(key, signing.API_KEY)
+    def check_key(self, key: str | None) -> str:
+        """The key; -2014 or -2015 unless it is one of the account's and still valid."""
+        known = signing.check_key(key)
         if self._key_revoked:
             raise VenueError(-2015)
+        return known
+
+    def left(self, socket: ApiSocket) -> None:
+        """A trading socket is gone."""
+        self._api_sockets.remove(socket)
+
+    def not_yet(self, request: Request) -> Response | None:
+        """An answer from before the thing asked about existed; None where that is no different."""
+        params = Params.of(request.query, _text(request.body))
+        route = self._routes.get((request.method, request.path))
+        if route is None or route.lane is not Lane.QUERY:
+            return None
+        try:
+            self._charge(request, params)
+            self._authorise(request, params, route.security)
+            if request.path in _SINGLE:
+                raise VenueError(-2013)
+        except VenueError as error:
+            return self._with_headers(request, error.response(), error=error)
+        return self._with_headers(request, json_response([]))
+
+    def _open_api(self, query: str, outbox: Outbox) -> StreamSession | Response:
+        try:
+            self._limits.socket.charge(self._host.now_ms(), HANDSHAKE_WEIGHT)
+        except VenueError as error:
+            return error.response()
+        socket = ApiSocket(self._host, outbox, self, tells_limits="returnRateLimits=false" not in query)
+        self._api_sockets.append(socket)
+        return socket
+
+    def _revoke_key(self, duration_ms: float | None) -> None:
+        """For good, or for a while; sessions that are logged on are told."""
+        self._key_revoked = True
+        for socket in list(self._api_sockets):
+            socket.revoke()
+        if duration_ms is not None:
+            self._host.call_later(duration_ms, self._restore_key)
+
+    def _restore_key(self) -> None:
+        self._key_revoked = False
 
     def _tell(self, events: tuple[Event, ...]) -> None:
         for event in events:
@@ -207,17 +247,17 @@ class BinanceFacade:
 
     def _charge(self, request: Request, params: Params) -> None:
         if request.path.startswith("/fapi/") and request.path not in UNWEIGHED:
-            self._limits.charge(self._host.now_ms(), request_weight(request.method, request.path, params))
+            self._limits.rest.charge(self._host.now_ms(), request_weight(request.method, request.path, params))
 
     def _authorise(self, request: Request, params: Params, security: Security) -> None:
         """Key, then timestamp, then signature, then what the key may do: the order clients see."""
         if security is Security.NONE:
             return
-        self.check_key(request.headers.get("x-mbx-apikey"))
+        key = self.check_key(request.headers.get("x-mbx-apikey"))
         if security.signed:
             signing.check_time(params.text("timestamp"), params.text("recvWindow"), self._host.now_ms())
             signed = signing.without_signature(request.query, _text(request.body))
-            signing.check_signature(params.text("signature"), signing.API_SECRET, signed)
+            signing.check_signed_by(key, params.text("signature"), signed)
             self._check_permission(security)
 
     def _check_permission(self, security: Security) -> None:
@@ -237,7 +277,7 @@ class BinanceFacade:
         if request.path.startswith("/fapi/") and request.path not in UNWEIGHED:
             headers |= self._limits.weight_headers(self._host.now_ms())
         if error is not None and error.status in (418, 429):
-            headers["retry-after"] = str(self._limits.retry_after_s(self._host.now_ms()))
+            headers["retry-after"] = str(self._limits.rest.retry_after_s(self._host.now_ms()))
         return replace(response, headers=headers)
 
 

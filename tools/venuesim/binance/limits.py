@@ -38,6 +38,12 @@ _FIXED: dict[tuple[str, str], int] = {
     ("GET", "/fapi/v1/positionSide/dual"): 30,
     ("GET", "/fapi/v1/multiAssetsMargin"): 30,
     ("GET", "/fapi/v1/feeBurn"): 30,
+    ("GET", "/fapi/v1/adlQuantile"): 5,
+    ("GET", "/fapi/v1/historicalTrades"): 200,
+    ("GET", "/fapi/v1/rpiDepth"): 20,
+    ("POST", "/fapi/v1/order/test"): 0,
+    ("POST", "/fapi/v1/countdownCancelAll"): 10,
+    ("PUT", "/fapi/v1/batchOrders"): 5,
     ("GET", "/fapi/v1/trades"): 5,
     ("GET", "/fapi/v1/aggTrades"): 20,
     ("GET", "/fapi/v1/fundingRate"): 0,
@@ -53,10 +59,15 @@ _BY_SYMBOL: dict[tuple[str, str], tuple[int, int]] = {
     ("GET", "/fapi/v2/ticker/price"): (1, 2),
     ("GET", "/fapi/v1/ticker/bookTicker"): (2, 5),
     ("GET", "/fapi/v1/apiTradingStatus"): (1, 10),
+    ("GET", "/fapi/v1/forceOrders"): (20, 50),
 }
 # Upper limit -> weight, in the venue's own steps.
 _DEPTH = ((50, 2), (100, 5), (500, 10))
 _KLINES = ((99, 1), (499, 2), (1_000, 5))
+KLINES = frozenset(
+    f"/fapi/v1/{name}"
+    for name in ("klines", "continuousKlines", "indexPriceKlines", "markPriceKlines", "premiumIndexKlines")
+)
 # Neither answers with a weight header: they have a pool of their own.
 UNWEIGHED = frozenset({"/fapi/v1/fundingRate", "/fapi/v1/fundingInfo"})
 
@@ -68,7 +79,7 @@ def request_weight(method: str, path: str, params: Params) -> int:
         return _BY_SYMBOL[key]["symbol" not in params]
     if key == ("GET", "/fapi/v1/depth"):
         return _stepped(params.text("limit"), 500, _DEPTH, 20)
-    if key == ("GET", "/fapi/v1/klines"):
+    if path in KLINES:
         return _stepped(params.text("limit"), 500, _KLINES, 10)
     return _FIXED.get(key, 1)
 
@@ -99,12 +110,10 @@ class Window:
 
 
 @dataclass(slots=True)
-class Limits:
-    """All counters of one address and account. Times are venue time in ms."""
+class Pool:
+    """Request weight of one address on one entrance: REST and the trading socket have one each."""
 
     weight: Window = field(default_factory=lambda: Window(MINUTE_MS, WEIGHT_PER_MINUTE))
-    orders_minute: Window = field(default_factory=lambda: Window(MINUTE_MS, ORDERS_PER_MINUTE))
-    orders_ten_seconds: Window = field(default_factory=lambda: Window(TEN_SECONDS_MS, ORDERS_PER_TEN_SECONDS))
     banned_until_ms: int = 0
     refused_until_ms: int = 0
     """Set from outside: everything before it is answered 429."""
@@ -132,6 +141,41 @@ class Limits:
             raise self._banned()
         raise VenueError(-1003, self.weight.limit)
 
+    def used(self, now_ms: int) -> int:
+        """The running total of the minute."""
+        self.weight.roll(now_ms)
+        return self.weight.used
+
+    def retry_after_s(self, now_ms: int) -> int:
+        """Whole seconds until requests are answered again."""
+        until = max(self.banned_until_ms, self.refused_until_ms, self.weight.start_ms + MINUTE_MS)
+        return max(1, -(-(until - now_ms) // 1_000))
+
+    def _banned(self) -> VenueError:
+        text = (
+            f"Way too much request weight used; IP banned until {self.banned_until_ms}. "
+            "Please use the websocket for live updates to avoid bans."
+        )
+        return VenueError(-1003, text=text, status=418)
+
+
+@dataclass(slots=True)
+class Limits:
+    """All counters of one address and account. Times are venue time in ms."""
+
+    rest: Pool = field(default_factory=Pool)
+    socket: Pool = field(default_factory=Pool)
+    orders_minute: Window = field(default_factory=lambda: Window(MINUTE_MS, ORDERS_PER_MINUTE))
+    orders_ten_seconds: Window = field(default_factory=lambda: Window(TEN_SECONDS_MS, ORDERS_PER_TEN_SECONDS))
+
+    def refuse_until(self, until_ms: int, *, banned: bool) -> None:
+        """Everything is answered 429, or 418 when banned, whatever was used."""
+        for pool in (self.rest, self.socket):
+            if banned:
+                pool.banned_until_ms = until_ms
+            else:
+                pool.refused_until_ms = until_ms
+
     def charge_orders(self, now_ms: int, ten_seconds: int = 1, minute: int = 1) -> None:
         """Books an order on both counters; 429 (-1015) naming the counter that is full."""
         self.orders_minute.roll(now_ms)
@@ -145,26 +189,15 @@ class Limits:
 
     def weight_headers(self, now_ms: int) -> dict[str, str]:
         """The running total of the minute, which every weighed answer carries."""
-        self.weight.roll(now_ms)
-        return {"x-mbx-used-weight-1m": str(self.weight.used)}
+        return {"x-mbx-used-weight-1m": str(self.rest.used(now_ms))}
 
     def order_headers(self, now_ms: int) -> dict[str, str]:
         """The running order totals, which answers to accepted orders carry."""
+        ten_seconds, minute = self.orders_used(now_ms)
+        return {"x-mbx-order-count-10s": str(ten_seconds), "x-mbx-order-count-1m": str(minute)}
+
+    def orders_used(self, now_ms: int) -> tuple[int, int]:
+        """Running totals of 10 seconds and of the minute."""
         self.orders_minute.roll(now_ms)
         self.orders_ten_seconds.roll(now_ms)
-        return {
-            "x-mbx-order-count-10s": str(self.orders_ten_seconds.used),
-            "x-mbx-order-count-1m": str(self.orders_minute.used),
-        }
-
-    def retry_after_s(self, now_ms: int) -> int:
-        """Whole seconds until requests are answered again."""
-        until = max(self.banned_until_ms, self.refused_until_ms, self.weight.start_ms + MINUTE_MS)
-        return max(1, -(-(until - now_ms) // 1_000))
-
-    def _banned(self) -> VenueError:
-        text = (
-            f"Way too much request weight used; IP banned until {self.banned_until_ms}. "
-            "Please use the websocket for live updates to avoid bans."
-        )
-        return VenueError(-1003, text=text, status=418)
+        return self.orders_ten_seconds.used, self.orders_minute.used

@@ -1,15 +1,23 @@
-"""Who may call what: API key, timestamp window and HMAC signature, checked in the venue's order."""
+"""Who may call what: API key, timestamp window and signature, checked in the venue's order."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from tools.venuesim.binance.errors import VenueError
 
 # The simulator's one account; published, so that any client can be pointed at it.
 API_KEY = "sim"
 API_SECRET = "sim"
+# The same account with an Ed25519 key, which alone may log a session on; its private key lies in
+# data/sim_ed25519_private_key.pem for the same reason.
+ED25519_KEY = "sim-ed25519"
+ED25519_PUBLIC = bytes.fromhex("b615bd1abd7ce112790a5b1b785c279053e7d3375d93386b1a96ee8ce0d4ef27")
 
 DEFAULT_RECV_WINDOW_MS = 5_000
 MAX_RECV_WINDOW_MS = 60_000
@@ -32,12 +40,14 @@ def _drop(text: str) -> str:
     return "&".join(pair for pair in text.split("&") if not pair.startswith("signature="))
 
 
-def check_key(sent: str | None, expected: str) -> None:
-    """-2014 without a key, -2015 for one the venue does not know."""
+def check_key(sent: str | None) -> str:
+    """-2014 without a key, -2015 for one the venue does not know; the key otherwise."""
     if not sent:
         raise VenueError(-2014)
-    if not hmac.compare_digest(sent.encode(), expected.encode()):
-        raise VenueError(-2015)
+    for known in (API_KEY, ED25519_KEY):
+        if hmac.compare_digest(sent.encode(), known.encode()):
+            return known
+    raise VenueError(-2015)
 
 
 def check_time(timestamp: str | None, recv_window: str | None, now_ms: int) -> None:
@@ -55,8 +65,22 @@ def check_time(timestamp: str | None, recv_window: str | None, now_ms: int) -> N
         raise VenueError(-1021)
 
 
+def check_signed_by(key: str, sent: str | None, signed: str) -> None:
+    """-1102 without a signature, -1022 for one this key did not make. `signed` comes from `without_signature`."""
+    if key != ED25519_KEY:
+        check_signature(sent, API_SECRET, signed)
+        return
+    if not sent:
+        raise VenueError(-1102, "signature")
+    public = Ed25519PublicKey.from_public_bytes(ED25519_PUBLIC)
+    try:
+        public.verify(base64.b64decode(sent, validate=True), signed.encode())
+    except (InvalidSignature, ValueError):
+        raise VenueError(-1022) from None
+
+
 def check_signature(sent: str | None, secret: str, signed: str) -> None:
-    """-1102 without a signature, -1022 for a wrong one. `signed` comes from `without_signature`."""
+    """The same for an HMAC key."""
     if not sent:
         raise VenueError(-1102, "signature")
     if not hmac.compare_digest(sent.encode(), signature(secret, signed).encode()):

@@ -10,7 +10,7 @@ from tools.venuesim.binance.listen_keys import ListenKeys
 from tools.venuesim.binance.market_streams import MarketStreams
 from tools.venuesim.binance.stream_names import SocketTarget, Stream, is_listen_key, parse_stream, pushes
 from tools.venuesim.binance.user_frames import UserFrame
-from tools.venuesim.wire import Host, Lane, Outbox, RequestInfo, Timer
+from tools.venuesim.wire import Host, Lane, Outbox, RequestInfo, Response, Timer
 
 PING_MS = 180_000
 LIFETIME_MS = 24 * 3_600_000
@@ -126,6 +126,13 @@ class StreamSocket:
             self._reply({"error": {"code": 2, "msg": "Invalid request: invalid type"}, "id": number}, code=2)
             return
         self._reply({"result": self._carry_out(method, params), "id": number})
+
+    def refuse(self, text: str, error: Response) -> None:
+        """An injected error for a control frame."""
+        command = _parsed(text)
+        number = command.get("id") if isinstance(command, dict) else None
+        body = {"code": error.code or -1000, "msg": f"HTTP {error.status}"}
+        self._reply({"error": body, "id": number}, code=-1000)
 
     def closed(self) -> None:
         """Gives up every subscription."""
