@@ -9,15 +9,8 @@ import pytest
 import structlog
 
 from core.venues import reconnecting
-from tests.fakes.virtual_loop import VirtualLoop
+from tests.fakes.virtual_loop import QuickLoop, VirtualLoop
 from tests.scenarios.worlds import LoopbackWorld, SimulatedWorld, World
-
-
-class QuickLoop(VirtualLoop):
-    """Without asyncio's debug mode, which would spend most of a scenario on recording where each timer was made."""
-
-    def set_debug(self, enabled: bool) -> None:
-        super().set_debug(False)
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:

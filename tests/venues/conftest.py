@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 import pytest
 import structlog
 
-from tests.fakes.virtual_loop import VirtualLoop
+from tests.fakes.virtual_loop import QuickLoop
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    return {"virtual": VirtualLoop}
+    return {"virtual": QuickLoop}
 
 
 @pytest.fixture(autouse=True)
