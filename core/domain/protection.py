@@ -13,6 +13,8 @@ from core.domain.signal import Side
 
 MAX_STOP_ATTEMPTS = 3
 """Placements of one stop before the position is flattened (STP-01, STP-02)."""
+LEVEL_TOLERANCE, LEVEL_TICKS = Decimal("0.05"), 5
+"""Share of the level, or ticks, whichever is more, by which a resting stop may differ from the wanted one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +81,12 @@ def _kept_away(side: Side, level: Price, reference: Decimal, instrument: Instrum
     if side is Side.BUY:
         return min(level, instrument.round_price_down(reference - room))
     return max(level, instrument.round_price_up(reference + room))
+
+
+def stands_right(position: Position, instrument: Instrument, trigger: Decimal) -> bool:
+    """Whether a resting stop's level is the one this position wants, the ladder's few ticks aside (STP-10)."""
+    wanted = stop_price(position, instrument)
+    return abs(trigger - wanted) <= max(wanted * LEVEL_TOLERANCE, instrument.tick * LEVEL_TICKS)
 
 
 def crossed(side: Side, level: Decimal, reference: Decimal) -> bool:

@@ -21,7 +21,7 @@ from core.domain.instrument import Instrument
 from core.domain.money import Price, Quantity, plain
 from core.domain.order import UNACKNOWLEDGED, Order, OrderIntent, OrderStatus, OrderType, TriggerReference
 from core.domain.position import Position, PositionKey
-from core.domain.protection import Flatten, StopPlan, plan, trigger_of
+from core.domain.protection import Flatten, StopPlan, plan, stands_right, trigger_of
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.closer import Closer, next_attempt
 from core.engine.order_manager import OrderManager
@@ -34,6 +34,7 @@ PROTECTIONS_REMEMBERED = 2_000
 """Records of positions, closed ones too, oldest first; far more than can be open at a time."""
 TRIGGERED_WITHOUT_FILL_SECONDS = 1.0
 """A stop that fired and did not fill is not protection (STP-19)."""
+MAKE_ROOM_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +88,7 @@ class ProtectionManager:
         self._naked: dict[PositionKey, _Naked] = {}
         self._protections: dict[PositionId, Protection] = {}
         self._cancelling: set[ClientOrderId] = set()
+        self._unconfirmed: set[PositionKey] = set()
         self._tasks: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
@@ -94,10 +96,11 @@ class ProtectionManager:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             for position in self._orders.state.positions():
+                # A row of the journal proves no position: its guardian waits for the venue's word (STP-13).
+                self._unconfirmed.add(position.key)
                 if not self.covered(position.key):
                     now = self._clock.now_ms()  # how long it stood naked before this start is not known
                     self._naked[position.key] = _Naked(now, self._clock.monotonic() + self._deadline)
-                self.guard(position.key)
             await asyncio.Event().wait()
 
     def protection(self, position_id: PositionId) -> Protection | None:
@@ -107,7 +110,7 @@ class ProtectionManager:
     def covered(self, key: PositionKey) -> bool:
         """Whether the open position has a confirmed stop of its own quantity (True when there is no position)."""
         position = self._orders.state.position(key)
-        return position is None or _exact(self._stops(position), position) is not None
+        return position is None or self._exact(self._stops(position), position) is not None
 
     def all_covered(self) -> bool:
         return all(self.covered(position.key) for position in self._orders.state.positions())
@@ -119,10 +122,16 @@ class ProtectionManager:
                 self._note_size(event.position)
                 self.guard(event.position.key)
             elif isinstance(event, OrderChanged) and event.order.intent.leg is Leg.STOP:
-                self.guard(PositionKey(event.order.instrument, event.order.intent.side.opposite))
+                key = PositionKey(event.order.instrument, event.order.intent.side.opposite)
+                if key not in self._unconfirmed:
+                    self.guard(key)
 
     def guard(self, key: PositionKey) -> None:
-        """Make sure a guardian is looking at this position."""
+        """Make sure a guardian is looking at this position, which a fill or a reading of the venue has just told."""
+        if key in self._unconfirmed:
+            self._unconfirmed.discard(key)
+            if (naked := self._naked.get(key)) is not None:
+                naked.deadline = self._clock.monotonic() + self._deadline
         running = self._guards.get(key)
         if self._tasks is not None and (running is None or running.done()):
             self._guards[key] = self._tasks.create_task(self._guard(key), name=f"protection/{key}")
@@ -146,7 +155,7 @@ class ProtectionManager:
             stops = self._stops(position)
             if (fired := _with_status(stops, OrderStatus.TRIGGERED, OrderStatus.PARTIALLY_FILLED)) is not None:
                 await self._watch_fired(position, fired)
-            elif (exact := _exact(stops, position)) is not None:
+            elif (exact := self._exact(stops, position)) is not None:
                 self._record(position, exact)
                 self._cancel([stop for stop in self._resting(key) if stop is not exact])
                 return
@@ -163,6 +172,8 @@ class ProtectionManager:
         self._note_size(position)
         instrument = self._instruments[position.instrument]
         refused = self._refusals(position)
+        if refused == 1:
+            await self._make_room(position.instrument.venue)
         trigger = trigger_of(refused, self._working_type)
         decision = plan(position, instrument, self._reference(position.instrument, trigger), refused)
         if isinstance(decision, Flatten):
@@ -170,6 +181,16 @@ class ProtectionManager:
             return
         intent = self._stop_intent(position, decision, trigger)
         await self._orders.submit([self._risk.approve_reducing(intent)])
+
+    async def _make_room(self, venue: VenueName) -> None:
+        """A venue takes so many stops: those of positions that are closed go before a refused one is tried again
+        (STP-20)."""
+        state = self._orders.state
+        resting = [o for o in state.all_live_orders() if o.intent.leg is Leg.STOP and o.status is OrderStatus.ACCEPTED]
+        mine = [o for o in resting if o.instrument.venue is venue]
+        left = [o for o in mine if state.position(PositionKey(o.instrument, o.intent.side.opposite)) is None]
+        if tasks := self._cancel(left):
+            await asyncio.wait(tasks, timeout=MAKE_ROOM_SECONDS)
 
     def _stop_intent(self, position: Position, stop: StopPlan, trigger: TriggerReference) -> OrderIntent:
         attempt = next_attempt(self._orders.state.orders_of(position.id), Leg.STOP)
@@ -257,15 +278,18 @@ class ProtectionManager:
         self._books.note("protected", facts)
         self._orders.wake(position.instrument)
 
-    def _cancel(self, stops: Sequence[Order]) -> None:
+    def _cancel(self, stops: Sequence[Order]) -> list[asyncio.Task[None]]:
         """In tasks of their own: a cancel without an answer must not keep the guardian from the next fill.
 
         One that fails is tried again when something changes here, or by the reconciler.
         """
+        tasks = []
         for stop in stops:
             if self._tasks is not None and stop.client_order_id not in self._cancelling:
                 self._cancelling.add(stop.client_order_id)
-                self._tasks.create_task(self._cancel_one(stop), name=f"protection/cancel/{stop.client_order_id}")
+                name = f"protection/cancel/{stop.client_order_id}"
+                tasks.append(self._tasks.create_task(self._cancel_one(stop), name=name))
+        return tasks
 
     async def _cancel_one(self, stop: Order) -> None:
         try:
@@ -273,20 +297,22 @@ class ProtectionManager:
         finally:
             self._cancelling.discard(stop.client_order_id)
 
+    def _exact(self, stops: list[Order], position: Position) -> Order | None:
+        """The newest confirmed stop of exactly this quantity, standing where this position wants it."""
+        instrument = self._instruments.get(position.instrument)
+        for stop in reversed(stops):
+            trigger = stop.intent.trigger_price
+            right = instrument is None or (trigger is not None and stands_right(position, instrument, trigger))
+            if right and stop.status is OrderStatus.ACCEPTED and stop.intent.quantity == position.quantity:
+                return stop
+        return None
+
     def _resting(self, key: PositionKey) -> list[Order]:
         """Every stop of ours in this direction, of earlier positions too: after a close nothing may stay on the book
         (STP-16), and what an earlier position left is no protection of this one (STP-10)."""
         live = self._orders.state.live_orders(key.instrument)
         stops = [order for order in live if order.intent.leg is Leg.STOP and order.status is OrderStatus.ACCEPTED]
         return [order for order in stops if order.intent.side is key.side.opposite]
-
-
-def _exact(stops: list[Order], position: Position) -> Order | None:
-    """The newest confirmed stop of exactly this quantity."""
-    for stop in reversed(stops):
-        if stop.status is OrderStatus.ACCEPTED and stop.intent.quantity == position.quantity:
-            return stop
-    return None
 
 
 def _on_its_way(stops: list[Order], position: Position) -> Order | None:
