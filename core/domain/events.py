@@ -43,6 +43,13 @@ class Inconsistent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PositionTold:
+    """The stream spoke of a position; whether it agrees with ours is seen when the trades it belongs to have come."""
+
+    instrument: InstrumentId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReducedElsewhere:
     """An order that is not ours shrank or closed a position; `position` is what is left of it."""
 
@@ -90,6 +97,7 @@ class OwnIdUnknown:
 Event = (
     OrderChanged
     | PositionChanged
+    | PositionTold
     | ReducedElsewhere
     | Inconsistent
     | OwnIdUnknown

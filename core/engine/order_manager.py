@@ -18,6 +18,7 @@ from core.domain.events import (
     OrderChanged,
     OwnIdUnknown,
     PositionChanged,
+    PositionTold,
     ReducedElsewhere,
 )
 from core.domain.ids import ClientOrderId, InstrumentId, Leg, TradeId, VenueName, is_ours
@@ -148,6 +149,8 @@ class OrderManager:
                 self._on_status(report, events)
             case PositionReport():
                 self._state.put_venue_position(report)
+                if report.source is Source.STREAM:
+                    events.append(PositionTold(instrument=report.instrument))
             case BalanceReport():
                 if self._state.put_balance(report, self._clock.monotonic()):
                     self._books.wallet(report)

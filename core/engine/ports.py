@@ -103,7 +103,7 @@ class VenueClient(Protocol):
         ...
 
     async def client_id_of(self, instrument: InstrumentId, venue_order_id: VenueOrderId) -> ClientOrderId | NotFound:
-        """Whose order that was: the client order id of any order of the account, a trade's usually. Raises VenueError."""
+        """Whose order that was: the client order id of any order of the account. Raises VenueError."""
         ...
 
     async def fills(self, instrument: InstrumentId, since_ms: int) -> Sequence[FillReport]:

@@ -15,7 +15,7 @@ from enum import StrEnum
 import structlog
 
 from core.clock import Clock
-from core.domain.events import Event, Inconsistent
+from core.domain.events import Event, Inconsistent, PositionTold
 from core.domain.ids import ClientOrderId, InstrumentId, Leg, PositionId, VenueName
 from core.domain.money import ZERO, Price, Quantity, plain
 from core.domain.order import UNACKNOWLEDGED, Order, OrderStatus
@@ -24,13 +24,12 @@ from core.domain.reconciliation import (
     Mismatch,
     adopted,
     closed_elsewhere,
-    key_of,
     entry_differs,
+    key_of,
     missing_orders,
     orphans,
     position_mismatches,
 )
-from core.domain.reports import OrderStatusReport
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.order_manager import OrderManager
 from core.engine.ports import Level, MassStatus, NotFound, Notifier, StreamState, UserStream, VenueClient
@@ -51,6 +50,8 @@ SECOND_READING_SECONDS = 1.0
 DENIED_SECONDS = 10.0
 """An order that was acknowledged once is believed gone after being denied for so long, in look-ups that answered."""
 TRADES_LOOK_BACK_MS = 60_000
+TOLD_SECONDS = 0.5
+"""After the stream spoke of a position: its trades come within the same millisecond, or were not ours."""
 ORPHAN_MIN_AGE_MS = 10_000
 MANY_ORPHANS = 10
 """More than these at once are said (STP-16)."""
@@ -93,6 +94,7 @@ class Reconciler:
         self._locks: defaultdict[VenueName, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._asked = asyncio.Event()
         self._due: set[VenueName] = set()
+        self._told: set[InstrumentId] = set()
         self._denied: dict[VenueName, dict[ClientOrderId, float]] = {}
         self._suspects: dict[VenueName, frozenset[ClientOrderId]] = {}
         self._unlisted: dict[VenueName, frozenset[InstrumentId]] = {}
@@ -126,10 +128,22 @@ class Reconciler:
         self._asked.set()
 
     def on_events(self, events: Sequence[Event]) -> None:
-        """Must-consumer: an impossible report makes its venue suspect."""
+        """Must-consumer: an impossible report, or a position that is not ours, makes its venue suspect."""
         for event in events:
             if isinstance(event, Inconsistent):
                 self.ask(event.instrument.venue)
+            elif isinstance(event, PositionTold) and event.instrument not in self._told:
+                self._told.add(event.instrument)
+                asyncio.get_running_loop().call_later(TOLD_SECONDS, self._compare, event.instrument)
+
+    def _compare(self, instrument: InstrumentId) -> None:
+        """Whether trades have explained what the stream said of this position (UDS-01); if not, read the venue."""
+        self._told.discard(instrument)
+        state = self._orders.state
+        told = [report for report in state.venue_positions() if report.instrument == instrument]
+        differing = position_mismatches(state.positions_on(instrument), told)
+        if not self._busy(instrument) and any(self._left_alone.get(m.key) != m.venue for m in differing):
+            self.ask(instrument.venue)
 
     async def reconcile(self, venue: VenueName) -> None:
         """Make our picture the venue's. Raises VenueError; then nothing was concluded."""
@@ -170,6 +184,7 @@ class Reconciler:
         for order in self._live(client.name):
             if order.status in UNACKNOWLEDGED or order.fills_missing:
                 self._orders.resolve(order, "found undecided by reconciliation")
+                self.ask(client.name)  # what hides behind it can be judged only when it is decided
 
     async def _believe_denial(self, order: Order, denied_for: float) -> None:
         """A venue may deny an order it has just taken, so only what it denies again after a while is gone (REC-07)."""
@@ -182,12 +197,9 @@ class Reconciler:
             await self._orders.take([gone])
 
     def _mismatches(self, venue: VenueName, status: MassStatus) -> list[Mismatch]:
-        """Differences that nothing in flight can explain; the others are looked at again soon."""
+        """Differences that nothing in flight can explain."""
         found = position_mismatches(self._positions(venue), status.positions)
-        clear = [m for m in found if not self._busy(m.instrument)]
-        if len(clear) < len(found):
-            self.ask(venue)
-        return clear
+        return [m for m in found if not self._busy(m.instrument)]
 
     def _busy(self, instrument: InstrumentId) -> bool:
         return any(o.status in UNACKNOWLEDGED or o.fills_missing for o in self._orders.state.live_orders(instrument))

@@ -7,6 +7,7 @@ import pytest
 
 from core.domain.ids import Leg, VenueName
 from core.domain.order import OrderStatus
+from core.domain.reports import Source
 from core.domain.signal import Side
 from core.errors import Unreachable, VenueError
 from tests.builders import (
@@ -261,3 +262,24 @@ async def test_what_cannot_be_put_right_does_not_hammer_the_venue() -> None:
         bench.reconciler.ask(BINANCE)
         await bench.settle(60)
         assert bench.venue.reads.count("mass_status") <= 13
+
+
+async def test_a_position_the_stream_tells_and_no_trade_explains_is_taken_over_within_seconds() -> None:
+    """Not at the next periodic run: somebody opened it by hand a moment ago, and it has no stop."""
+    async with a_bench() as bench:
+        opened = a_position_report(amount=2, source=Source.STREAM)
+        bench.venue.positions_held[BTC] = Decimal(2)
+        bench.orders.apply([opened])
+        await bench.settle(8)
+        assert bench.position().quantity == 2
+        assert bench.protection.covered(BTC_LONG)
+
+
+async def test_our_own_trades_explain_what_the_stream_tells_and_nothing_is_read() -> None:
+    async with a_bench() as bench:
+        await bench.enter(an_intent())
+        await bench.settle(1)
+        bench.orders.apply([a_position_report(amount=1, source=Source.STREAM)])
+        before = bench.reconciler.last_ms.get(BINANCE)
+        await bench.settle(8)
+        assert bench.reconciler.last_ms.get(BINANCE) == before
