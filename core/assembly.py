@@ -26,6 +26,7 @@ from core.engine.entry import EntryDesk, EntryRules
 from core.engine.inflight import InflightResolver
 from core.engine.leverage import LeverageKeeper
 from core.engine.order_manager import OrderManager
+from core.engine.passed_stops import PassedStops
 from core.engine.ports import (
     AuditLog,
     Journal,
@@ -71,6 +72,7 @@ class Engine:
     risk: RiskGuard
     closer: Closer
     protection: ProtectionManager
+    passed: PassedStops
     inflight: InflightResolver
     reconciler: Reconciler
     leverage: LeverageKeeper
@@ -187,6 +189,9 @@ def assemble(
         clock=clock,
         notifier=notifier,
     )
+    passed = PassedStops(
+        orders=orders, protection=protection, closer=closer, reference=reference, clock=clock, notifier=notifier
+    )
     inflight = InflightResolver(orders=orders, clients=clients, clock=clock, notifier=notifier)
     prefetcher = Prefetcher(
         clients=clients,
@@ -268,6 +273,7 @@ def assemble(
         risk=risk,
         closer=closer,
         protection=protection,
+        passed=passed,
         inflight=inflight,
         reconciler=reconciler,
         leverage=leverage,

@@ -212,6 +212,7 @@ class Orchestrator:
         self._go(engine, held)
         control = ControlServer(folder=self._settings.process.data_dir, queries=self.queries, commands=engine.commands)
         start("control", control.run())
+        start("passed-stops", engine.passed.run())
         start("kill-file", self._watch_kill_file(engine))
         start("status-line", self._status_lines())
         start("waves", waves.run())
@@ -372,7 +373,7 @@ class Orchestrator:
         if left and self.outcome.status is ExitStatus.DONE:
             self.outcome.status = ExitStatus.OPERATOR_NEEDED
             self.outcome.said = "without a confirmed stop: " + ", ".join(map(str, left)) + "; start again or close them"
-        await self._end("signals", "waves", "control", "kill-file", "status-line", "reconciler")
+        await self._end("signals", "waves", "control", "kill-file", "status-line", "reconciler", "passed-stops")
         await self._end(*(name for name in self._tasks if name.startswith("market/")))
         await self._end(*(name for name in self._tasks if name.startswith("user-stream/")))
         if self._messenger is not None:
