@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: help setup setup-dev demo run check lint test failures bench lock clean
+.PHONY: help setup setup-dev demo run check lint test failures fuzz chaos bench lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -58,6 +58,12 @@ test: check ## everything that must pass
 
 failures: setup-dev ## which entries of docs/FAILURES.md a test proves
 	@$(BIN)/python -m tools.failures $(ARGS)
+
+fuzz: setup-dev ## ten thousand generated histories, each must end in the venue's state (a minute)
+	@$(BIN)/python -m tests.campaigns.histories $(ARGS)
+
+chaos: setup-dev ## kill -9 at random moments of waves, fifty times (ten minutes)
+	@$(BIN)/python -m tests.campaigns.kill --runs 50 $(ARGS)
 
 bench: setup-dev ## the figures of docs/ARCHITECTURE.md, measured against the simulator
 	@$(BIN)/python -m tools.bench $(ARGS)

@@ -1,0 +1,474 @@
+"""Generated histories: what a venue did, told badly, must end as the venue has it.
+
+One history is one run of the engine beside a venue with its own books (tests/fakes/true_venue.py) on virtual time:
+entries filled whole, in parts or not at all, stops that fire, are refused when they fire or are cancelled by the owner,
+closes, reductions, openings and turns by the owner's hand, auto-deleveraging, liquidation, funding and deposits, while
+frames are lost, doubled, late and overtaken, answers go missing and reads fail. Then the weather clears, the reconciler
+runs, and orders, trades, positions, stops and wallet must be the venue's.
+
+`python -m tests.campaigns.histories --runs 10000 --seed 1` prints the count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from decimal import Decimal
+from functools import partial
+from random import Random
+
+import structlog
+
+from core.domain.ids import InstrumentId, Leg, PositionId, SignalId, VenueName, client_order_id
+from core.domain.order import UNACKNOWLEDGED, OrderIntent, OrderStatus, OrderType, TriggerReference
+from core.domain.position import PositionKey
+from core.domain.reports import Origin, Report, WalletCause
+from core.domain.risk import TradingState
+from core.domain.signal import Side
+from core.engine.account_watch import AccountWatch
+from core.engine.bookkeeping import Bookkeeper
+from core.engine.closer import Closer
+from core.engine.inflight import InflightResolver
+from core.engine.leverage import LeverageKeeper
+from core.engine.order_manager import OrderManager
+from core.engine.ports import FillRecord, UserStream, VenueClient
+from core.engine.prefetch import Prefetcher
+from core.engine.protection_manager import ProtectionManager
+from core.engine.reconciler import Reconciler
+from core.engine.risk_guard import Approved, RiskGuard
+from core.engine.state import State
+from core.errors import VenueError
+from tests.builders import BTC, ETH, USDT, an_instrument, notional, price, quantity, risk_limits
+from tests.fakes.diary import Diary
+from tests.fakes.fake_audit import FakeAudit
+from tests.fakes.fake_journal import FakeJournal
+from tests.fakes.fake_notifier import FakeNotifier
+from tests.fakes.fake_stream import FakeStream
+from tests.fakes.true_venue import TrueOrder, TrueVenue, Weather
+from tests.fakes.virtual_loop import VirtualClock, VirtualLoop
+
+BINANCE = VenueName.BINANCE
+ACCOUNT = "binance/history"
+SOL = InstrumentId(BINANCE, type(BTC.symbol)("SOL/USDT:USDT"))
+INSTRUMENTS = (BTC, ETH, SOL)
+S = OrderStatus
+CALM_SECONDS = 15.0
+"""Longer than the resolver's longest pause between two questions."""
+
+
+class History:
+    """One life of one account. `chance` decides everything."""
+
+    def __init__(self, chance: Random, *, hedge: bool) -> None:
+        self._chance = chance
+        self._clock = VirtualClock()
+        listed = {i: an_instrument(i) for i in INSTRUMENTS}
+        self.journal, self.notifier, self.state = FakeJournal(Diary()), FakeNotifier(), State()
+        self._inbox: asyncio.Queue[Sequence[Report]] = asyncio.Queue()
+        self.venue = TrueVenue(list(listed.values()), self._clock, chance, self._inbox.put_nowait, hedge=hedge)
+        self.venue.plan = self._plan
+        clients: dict[VenueName, VenueClient] = {BINANCE: self.venue}
+        streams: dict[VenueName, UserStream] = {BINANCE: FakeStream()}
+        audit = FakeAudit()
+        books = Bookkeeper(journal=self.journal, audit=audit, clock=self._clock, default_stop_percent=Decimal(2))
+        self.orders = OrderManager(clients=clients, state=self.state, books=books, clock=self._clock)
+        limits = risk_limits()
+        quotes = dict.fromkeys(INSTRUMENTS, USDT)
+        self.risk = RiskGuard(state=self.state, limits=limits, quotes=quotes, journal=self.journal, clock=self._clock)
+        accounts = {BINANCE: ACCOUNT}
+        self.closer = Closer(
+            accounts=accounts, orders=self.orders, risk=self.risk, clock=self._clock, notifier=self.notifier
+        )
+        self.protection = ProtectionManager(
+            accounts=accounts,
+            orders=self.orders,
+            risk=self.risk,
+            closer=self.closer,
+            instruments=listed,
+            reference=lambda _instrument, _trigger: None,
+            working_type=TriggerReference.MARK_PRICE,
+            deadline_seconds=3.0,
+            books=books,
+            clock=self._clock,
+            notifier=self.notifier,
+        )
+        self.inflight = InflightResolver(orders=self.orders, clients=clients, clock=self._clock, notifier=self.notifier)
+        prefetcher = Prefetcher(
+            clients=clients, streams=streams, orders=self.orders, clock=self._clock, timeout_seconds=5.0
+        )
+        self.reconciler = Reconciler(
+            clients=clients,
+            streams=streams,
+            orders=self.orders,
+            protection=self.protection,
+            prefetcher=prefetcher,
+            books=books,
+            clock=self._clock,
+            notifier=self.notifier,
+        )
+        leverage = LeverageKeeper(clients=clients, state=self.state, leverage=1)
+        watch = AccountWatch(clients=clients, risk=self.risk, leverage=leverage, notifier=self.notifier)
+        for listener in (self.risk, self.protection, self.reconciler, leverage, watch):
+            self.orders.listen(listener.on_events)
+        self.orders.on_unresolved(self.inflight.watch)
+        self.orders.on_broken(self._broke)
+        self.broken: list[str] = []
+        self.seen: Counter[str] = Counter()
+        self._entries = 0
+        self._works: set[asyncio.Task[None]] = set()
+
+    def _broke(self, reason: str) -> None:
+        self.broken.append(reason)
+        self.risk.halt(reason)
+
+    # the life
+
+    async def live(self) -> list[str]:
+        """What is wrong in the end; empty = our picture is the venue's."""
+        self.risk.set_state(TradingState.ACTIVE, reason="history", author="test")
+        async with asyncio.TaskGroup() as group:
+            parts = (self.orders, self.protection, self.inflight, self.reconciler)
+            tasks = [group.create_task(part.run()) for part in parts]
+            tasks.append(group.create_task(self._deliver()))
+            await asyncio.sleep(0)
+            try:
+                await self.reconciler.reconcile(BINANCE)
+                for _ in range(self._chance.randint(5, 40)):
+                    await self._step()
+                return await self._calm()
+            finally:
+                for task in (*tasks, *self._works):
+                    task.cancel()
+
+    async def _deliver(self) -> None:
+        while True:
+            await self.orders.take(await self._inbox.get())
+
+    async def _step(self) -> None:
+        chance = self._chance
+        happening = chance.choices(
+            (
+                self._enter,
+                self._fire,
+                self._by_hand,
+                self._venue_takes,
+                self._close,
+                self._cancel_by_hand,
+                self._money,
+                self._reconcile,
+                self._weather_turns,
+            ),
+            weights=(8, 4, 3, 2, 2, 1, 1, 3, 4),
+        )[0]
+        self.seen[happening.__name__.strip("_")] += 1
+        happening()
+        await asyncio.sleep(chance.choice((0.0, 0.02, 0.2, 1.0, 4.0)) * chance.random())
+
+    async def _calm(self) -> list[str]:
+        """Nothing is lost any more, and what was on its way has arrived or never will: one reading makes it true.
+
+        Two more, because an orphan is cancelled only in the second reading that sees it older than ten seconds.
+        """
+        self.venue.weather = Weather()
+        await asyncio.sleep(CALM_SECONDS)
+        await self.reconciler.reconcile(BINANCE)
+        await asyncio.sleep(CALM_SECONDS)
+        wrong = [f"after one reading: {what}" for what in await self._judged(self._wrong)]
+        for _ in range(2):
+            await self.reconciler.reconcile(BINANCE)
+            await asyncio.sleep(CALM_SECONDS)
+        return [*wrong, *await self._judged(lambda: [*self._wrong(), *self._wrong_in_the_end()])]
+
+    async def _judged(self, judge: Callable[[], list[str]]) -> list[str]:
+        """Twice where something is wrong: the first look may have met a cancel on its way."""
+        if judge():
+            await asyncio.sleep(0.5)
+        return judge()
+
+    def _work(self, doing: Callable[[], Awaitable[None]]) -> None:
+        async def run() -> None:
+            try:
+                await doing()
+            except VenueError:
+                self.seen["failed_reading"] += 1
+
+        task = asyncio.get_running_loop().create_task(run())
+        self._works.add(task)
+        task.add_done_callback(self._works.discard)
+
+    # what can happen
+
+    def _weather_turns(self) -> None:
+        chance = self._chance
+
+        def sometimes(most: float) -> float:
+            return chance.choice((0.0, 0.0, chance.random() * most, most))
+
+        self.venue.weather = Weather(
+            lost=sometimes(1.0),
+            doubled=sometimes(1.0),
+            late=sometimes(6.0),
+            unclear=sometimes(0.6),
+            refused=sometimes(0.5),
+            unread=sometimes(0.5),
+            early=sometimes(1.0),
+            latency=chance.choice((0.0, 0.05, 0.6)),
+        )
+
+    def _enter(self) -> None:
+        chance = self._chance
+        instrument, side = chance.choice(INSTRUMENTS), chance.choice(tuple(Side))
+        if self.state.positions_on(instrument) and not self.venue.hedge:
+            return
+        if self.state.position(PositionKey(instrument, side)) or self.risk.reserved(instrument):
+            return
+        self._entries += 1
+        signal = f"h{self._entries}"
+        client_id = client_order_id(ACCOUNT, signal, Leg.ENTRY, 0)
+        intent = OrderIntent(
+            client_order_id=client_id,
+            instrument=instrument,
+            leg=Leg.ENTRY,
+            attempt=0,
+            signal_id=SignalId(signal),
+            position_id=PositionId(client_id),
+            side=side,
+            type=chance.choice((OrderType.MARKET, OrderType.LIMIT_IOC)),
+            quantity=quantity(chance.randint(1, 6)),
+            reduce_only=False,
+            price=price(100),
+            decision_price=price(100),
+            stop_loss_percent=Decimal(2),
+        )
+        approved = self.risk.approve_entry(intent, notional(intent.quantity * 100))
+        if isinstance(approved, Approved):
+            self._work(lambda: self.orders.submit([approved]))
+
+    def _plan(self, order: TrueOrder) -> None:
+        """How the venue fills an entry it took: at once, in parts with pauses, in part, or not at all."""
+        chance = self._chance
+        rest, at = int(order.quantity), 0.0
+        end: OrderStatus | None = None
+        while rest > 0:
+            if chance.random() < 0.15:
+                end = chance.choice((S.EXPIRED, S.CANCELED))
+                break
+            piece = rest if chance.random() < 0.5 else chance.randint(1, rest)
+            rest -= piece
+            self._at(at, partial(self._trade_if_resting, order, Decimal(piece)))
+            at += chance.choice((0.0, 0.0, 0.01, 0.3, 2.0))
+        if end is not None:
+            self._at(at, partial(self._end_if_resting, order, end))
+
+    def _at(self, seconds: float, action: Callable[[], object]) -> None:
+        if seconds:
+            asyncio.get_running_loop().call_later(seconds, action)
+        else:
+            action()
+
+    def _fire(self) -> None:
+        """The price reaches the stops of one instrument: all of one direction, at once."""
+        chance = self._chance
+        waiting = self.venue.waiting_stops(chance.choice(INSTRUMENTS))
+        if not waiting:
+            return
+        side = chance.choice(waiting).side
+        for stop in waiting:
+            if stop.side is side:
+                self._fire_one(stop)
+
+    def _fire_one(self, stop: TrueOrder) -> None:
+        chance = self._chance
+        if not self.venue.held.get(stop.key) or chance.random() < 0.1:
+            self.venue.end(stop, S.REJECTED)  # refused at the moment it fired
+            return
+        self.venue.fire(stop)
+        if chance.random() < 0.1:
+            self.venue.end(stop, S.EXPIRED)
+            return
+        first = stop.quantity if chance.random() < 0.6 else Decimal(chance.randint(1, int(stop.quantity)))
+        later = chance.choice((0.0, 0.3, 0.8))
+
+        rest = later + chance.choice((0.0, 0.4))
+        self._at(later, partial(self._trade_if_resting, stop, first))
+        self._at(rest, partial(self._trade_if_resting, stop, stop.quantity))
+        self._at(rest, partial(self._end_if_resting, stop, S.EXPIRED))
+
+    def _trade_if_resting(self, order: TrueOrder, amount: Decimal) -> None:
+        if order.resting:
+            self.venue.trade(order, amount)
+
+    def _end_if_resting(self, order: TrueOrder, status: OrderStatus) -> None:
+        if order.resting:
+            self.venue.end(order, status)
+
+    def _by_hand(self) -> None:
+        """The owner shrinks, grows, closes, turns or opens a position in another program."""
+        chance = self._chance
+        instrument = chance.choice(INSTRUMENTS)
+        held = [k for k, q in self.venue.held.items() if q and k.instrument == instrument]
+        amount = Decimal(chance.randint(1, 8))
+        if held and chance.random() < 0.7:
+            key = chance.choice(held)
+            if not self.venue.hedge and chance.random() < 0.3:  # without reduce-only it can turn the position round
+                self.venue.foreign(instrument, key.side.opposite, amount, reduce=None, origin=Origin.ORDER)
+            else:
+                self.venue.foreign(instrument, key.side.opposite, amount, reduce=key.side, origin=Origin.ORDER)
+        elif chance.random() < 0.5:
+            self.venue.foreign(instrument, chance.choice(tuple(Side)), amount, reduce=None, origin=Origin.ORDER)
+
+    def _venue_takes(self) -> None:
+        """Liquidation takes all of a position and cancels its plain orders; ADL takes a part."""
+        chance = self._chance
+        held = [key for key, quantity in self.venue.held.items() if quantity]
+        if not held:
+            return
+        key = chance.choice(held)
+        whole = chance.random() < 0.4
+        amount = self.venue.held[key] if whole else Decimal(chance.randint(1, int(self.venue.held[key])))
+        origin = Origin.LIQUIDATION if whole else Origin.ADL
+        if whole:
+            for order in self.venue.orders.values():
+                if order.resting and order.instrument == key.instrument and (order.trigger is None or order.child):
+                    self.venue.end(order, S.CANCELED)
+        self.seen[origin.value] += 1
+        self.venue.foreign(key.instrument, key.side.opposite, amount, reduce=key.side, origin=origin)
+
+    def _close(self) -> None:
+        positions = self.state.positions()
+        if positions:
+            key = self._chance.choice(positions).key
+            self._work(lambda: self.closer.flatten(key, "history", leg=Leg.CLOSE))
+
+    def _cancel_by_hand(self) -> None:
+        waiting = [o for o in self.venue.orders.values() if o.waiting]
+        if waiting:
+            self.venue.end(self._chance.choice(waiting), S.CANCELED)
+
+    def _money(self) -> None:
+        chance = self._chance
+        cause = chance.choice((WalletCause.FUNDING, WalletCause.DEPOSIT, WalletCause.WITHDRAWAL))
+        self.venue.wallet_changes(Decimal(chance.randint(-50, 50)), cause)
+
+    def _reconcile(self) -> None:
+        self._work(lambda: self.reconciler.reconcile(BINANCE))
+
+    # judging
+
+    def _wrong(self) -> list[str]:
+        return [
+            *(f"broken: {reason}" for reason in self.broken),
+            *self._wrong_orders(),
+            *self._wrong_trades(),
+            *self._wrong_positions(),
+            *self._wrong_money(),
+            *(f"{p.key} is naked" for p in self.state.positions() if not self.protection.covered(p.key)),
+        ]
+
+    def _wrong_orders(self) -> list[str]:
+        wrong = [f"{key} was sent {n} times" for key, n in Counter(self.venue.sent).items() if n > 1]
+        for client_id in self.venue.sent:
+            order, true = self.state.order(client_id), self.venue.orders.get(client_id)
+            if order is None:
+                wrong.append(f"{client_id} is forgotten")
+            elif order.filled > order.intent.quantity:
+                wrong.append(f"{client_id} is filled {order.filled} of {order.intent.quantity}")
+            elif true is None:
+                if order.status not in (S.ABSENT, S.REJECTED) and not self._may_hide(order.intent):
+                    wrong.append(f"{client_id} never arrived and is {order.status}")
+            elif (order.status, order.filled, order.fills_missing) != (true.status, true.filled, 0):
+                said = f"{order.status} {order.filled} (+{order.fills_missing})"
+                wrong.append(f"{order.intent.leg} {client_id} is {said}, at the venue {true.status} {true.filled}")
+            elif order.trade_ids != true.trades:
+                wrong.append(f"{client_id} has the trades {order.trade_ids}, at the venue {true.trades}")
+        return wrong
+
+    def _may_hide(self, intent: OrderIntent) -> bool:
+        """A trade of nobody we know on this side may be the lost order's: it stays in doubt, and says so."""
+        order = self.state.order(intent.client_order_id)
+        assert order is not None
+        doubted = order.status in UNACKNOWLEDGED and intent.client_order_id in self.inflight.unresolved
+        ours = set(self.venue.sent)
+        strangers = [f for f in self.venue.fills_told if f.client_order_id not in ours]
+        return doubted and any(f.instrument == intent.instrument and f.side is intent.side for f in strangers)
+
+    def _wrong_trades(self) -> list[str]:
+        booked = Counter(r.fill.trade_id for r in self.journal.posted if isinstance(r, FillRecord))
+        ours = set(self.venue.sent)
+        true = {fill.trade_id for fill in self.venue.fills_told if fill.client_order_id in ours}
+        return [
+            *(f"trade {trade} is booked {n} times" for trade, n in booked.items() if n > 1),
+            *(f"trade {trade} is not booked" for trade in sorted(true - set(booked))),
+        ]
+
+    def _wrong_positions(self) -> list[str]:
+        ours = {position.key: [position.quantity] for position in self.state.positions()}
+        true = {key: [quantity] for key, quantity in self.venue.held.items() if quantity}
+        return [] if ours == true else [f"we hold {_said(ours)}, the venue {_said(true)}"]
+
+    def _wrong_in_the_end(self) -> list[str]:
+        """One stop of its own size for each position and no other, and nothing reserved for what is over."""
+        stops: dict[PositionKey, list[Decimal]] = {}
+        for order in self.venue.orders.values():
+            if order.resting:
+                stops.setdefault(order.key, []).append(order.quantity - order.filled)
+        true = {key: [quantity] for key, quantity in self.venue.held.items() if quantity}
+        wrong = [] if stops == true else [f"stops rest for {_said(stops)}, positions are {_said(true)}"]
+        live = {order.client_order_id for order in self.state.all_live_orders()}
+        return [*wrong, *(f"{key} ended and is reserved" for key in self.risk._reserved if key not in live)]
+
+    def _wrong_money(self) -> list[str]:
+        balance = self.state.balance(BINANCE, USDT)
+        if balance is None or balance.wallet != self.venue.wallet:
+            return [f"our wallet is {balance}, the venue's {self.venue.wallet}"]
+        return []
+
+
+def _said(held: Mapping[PositionKey, Sequence[Decimal]]) -> str:
+    return ", ".join(f"{key} {' and '.join(map(str, quantities))}" for key, quantities in held.items()) or "nothing"
+
+
+def run(chance: Random) -> tuple[list[str], Counter[str]]:
+    """What is wrong in the end of one history, and what happened in it."""
+
+    async def live() -> tuple[list[str], Counter[str]]:
+        history = History(chance, hedge=chance.random() < 0.25)
+        wrong = await history.live()
+        history.seen["entries"] += len(history.venue.sent)
+        history.seen["trades"] += len(history.venue.fills_told)
+        return wrong, history.seen
+
+    with asyncio.Runner(loop_factory=VirtualLoop, debug=False) as runner:
+        return runner.run(live())
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="histories", description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--runs", type=int, default=10_000, help="how many histories (10000)")
+    parser.add_argument("--seed", type=int, default=1, help="the first seed (1)")
+    parser.add_argument("--show", action="store_true", help="log what the engine does")
+    asked = parser.parse_args()
+    if not asked.show:
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    seen: Counter[str] = Counter()
+    failed, started = 0, time.monotonic()
+    for seed in range(asked.seed, asked.seed + asked.runs):
+        wrong, happened = run(Random(seed))
+        seen += happened
+        if wrong:
+            failed += 1
+            print(f"seed {seed}: {'; '.join(wrong)}", flush=True)
+        if (seed - asked.seed + 1) % 1000 == 0:
+            print(f"{seed - asked.seed + 1} histories, {failed} wrong", flush=True)
+    print(", ".join(f"{name} {count}" for name, count in sorted(seen.items())))
+    print(f"{asked.runs} histories in {time.monotonic() - started:.0f} s, {failed} did not end in the venue's state")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
