@@ -82,6 +82,7 @@ class OrderManager:
         self._tasks: asyncio.TaskGroup | None = None
         self._unresolved: Callable[[Order, str], None] = _nobody_resolves
         self._broken: Callable[[str], None] = _nobody_halts
+        self._taken_over: dict[PositionKey, int] = {}
         self._foreign_trades: OrderedDict[tuple[InstrumentId, TradeId], None] = OrderedDict()
         self.counts: Counter[str] = Counter()
 
@@ -211,6 +212,8 @@ class OrderManager:
         position = self._state.position(closing_key(fill))
         if position is None or fill.quantity > position.quantity or fill.side is position.side:
             return
+        if fill.venue_time_ms <= self._taken_over.get(position.key, position.opened_ms - 1):
+            return  # told late: it shrank an earlier position, or the figure that was taken over has it already
         self._foreign_trades[fill.instrument, fill.trade_id] = None
         while len(self._foreign_trades) > FOREIGN_TRADES_REMEMBERED:
             self._foreign_trades.popitem(last=False)
@@ -241,12 +244,19 @@ class OrderManager:
     def put_position(self, position: Position, events: list[Event] | None = None) -> None:
         """Write a position; from reconciliation (no `events`) it is published at once."""
         self._state.put_position(position)
+        if not position.open:
+            self._taken_over.pop(position.key, None)
         self._books.position(position)
         event = PositionChanged(position=position)
         if events is None:
             self._publish([event])
         else:
             events.append(event)
+
+    def take_over(self, position: Position, told_ms: int) -> None:
+        """Write a position as the venue told it (venue UTC ms); what others traded until then is in that figure."""
+        self._taken_over[position.key] = told_ms
+        self.put_position(position)
 
     def restore(self, orders: Iterable[Order], positions: Iterable[Position]) -> None:
         """State from the journal, before anything runs; not written again."""

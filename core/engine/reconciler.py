@@ -234,8 +234,8 @@ class Reconciler:
         self._notifier.notify(Level.WARNING, f"{mismatch.key}: {what}; the venue's figure is taken over")
         if known is not None and position is None:
             self._orders.put_position(closed_elsewhere(known, self._clock.now_ms()))
-        if position is not None:
-            self._orders.put_position(position)
+        if position is not None and mismatch.report is not None:
+            self._orders.take_over(position, mismatch.report.venue_time_ms)
 
     def _compare_entries(self, venue: VenueName, status: MassStatus) -> None:
         """Another average at the venue is recorded beside ours and said once; ours is never rewritten (POS-04)."""
