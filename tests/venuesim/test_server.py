@@ -100,11 +100,11 @@ async def test_a_refused_handshake_is_an_http_answer() -> None:
 
 
 async def test_prices_move_by_themselves_and_fire_stops() -> None:
-    async with serving(tick_hz=200, speed=10_000) as line, line.session.ws_connect(line.url + "/ws") as socket:
+    async with serving(tick_hz=200, speed=400) as line, line.session.ws_connect(line.url + "/ws") as socket:
         await line.send("POST", "/order?qty=0.1")
         _, state = await line.send("GET", "/_sim/state")
         mark = float(state["positions"][0]["mark"])
-        await line.send("POST", f"/stop?trigger={mark * 0.999:.1f}")
+        await line.send("POST", f"/stop?trigger={mark * 0.998:.1f}")
         async with asyncio.timeout(20):
             heard = [await socket.receive_str() for _ in range(8)]
         assert heard.count("OrderTrade") == 2

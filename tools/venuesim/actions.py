@@ -8,7 +8,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Protocol
 
 from tools.venuesim.exchange.engine import MatchingEngine
-from tools.venuesim.exchange.model import Instrument, Refused, SymbolStatus
+from tools.venuesim.exchange.model import Bracket, Instrument, Refused, SymbolStatus
 from tools.venuesim.faults import Fault, FaultError
 
 GAP = 0.05
@@ -19,6 +19,8 @@ CHANGEABLE = frozenset(
         "market_max_qty", "min_notional", "band_up", "band_down", "market_bound", "maker_fee", "taker_fee",
     }
 )  # fmt: skip
+
+GRID = ("tick", "step", "market_step")
 
 
 class Stage(Protocol):
@@ -51,6 +53,8 @@ class Actions:
         self._instrument(fault)
         if fault.kind == "change_filters":
             self._changes(fault)
+        elif fault.kind == "halt_symbol":
+            self._status(fault)
 
     def carry_out(self, fault: Fault) -> None:
         fault.seen += 1
@@ -65,19 +69,29 @@ class Actions:
         engine.set_price(symbol, engine.quote(symbol).last * (1 + jump), hold_ms=fault.duration_ms or 0.0)
 
     def _halt(self, fault: Fault) -> None:
-        """No trading in the symbol, for ``duration_ms`` if given."""
-        self._set_status(fault, SymbolStatus.HALTED)
+        """No trading in the symbol, for ``duration_ms`` if given.
+
+        ``body`` may name another status than "halted"; "settling" and "closed" settle its positions, as a delisting.
+        """
+        status = self._status(fault)
+        if status in (SymbolStatus.SETTLING, SymbolStatus.CLOSED):
+            self._stage.engine.settle(self._instrument(fault).symbol)
+        self._set_status(fault, status)
         self._undo_after(fault, lambda: self._set_status(fault, SymbolStatus.TRADING))
 
     def _change_filters(self, fault: Fault) -> None:
-        """Other limits for the symbol: ``body`` = {field: value}; back after ``duration_ms`` if given."""
+        """Other limits for the symbol: ``body`` = {field: value}; back after ``duration_ms`` if given.
+
+        ``brackets`` is a list of {leverage, cap, rate}, lowest cap first.
+        """
         before = self._instrument(fault)
         changes = self._changes(fault)
         self._stage.engine.operator.change_instrument(replace(before, **changes))
         self._undo_after(fault, lambda: self._stage.engine.operator.change_instrument(before))
 
     def _liquidate(self, fault: Fault) -> None:
-        self._stage.engine.liquidate(self._instrument(fault).symbol)
+        """Now; with ``duration_ms`` the symbol takes no orders for that long."""
+        self._stage.engine.liquidate(self._instrument(fault).symbol, fault.duration_ms or 0.0)
 
     def _deleverage(self, fault: Fault) -> None:
         """Close ``fraction`` of the position (all of it by default)."""
@@ -96,6 +110,12 @@ class Actions:
     def _set_status(self, fault: Fault, status: SymbolStatus) -> None:
         self._stage.engine.operator.set_status(self._instrument(fault).symbol, status)
 
+    def _status(self, fault: Fault) -> SymbolStatus:
+        try:
+            return SymbolStatus(str(fault.body or SymbolStatus.HALTED.value))
+        except ValueError as error:
+            raise FaultError(f"unknown status {fault.body!r}; known: {', '.join(SymbolStatus)}") from error
+
     def _instrument(self, fault: Fault) -> Instrument:
         if fault.symbol is None:
             raise FaultError(f"{fault.kind} needs match.symbol")
@@ -107,11 +127,34 @@ class Actions:
     def _changes(self, fault: Fault) -> dict[str, Any]:
         if not isinstance(fault.body, Mapping) or not fault.body:
             raise FaultError("change_filters needs body = {field: value}")
+        values = dict(fault.body)
+        changes: dict[str, Any] = {}
+        if "brackets" in values:
+            changes["brackets"] = _brackets(values.pop("brackets"))
         known = {row.name for row in fields(Instrument)} & CHANGEABLE
-        for key in fault.body:
+        for key in values:
             if key not in known:
-                raise FaultError(f"unknown filter {key!r}; known: {', '.join(sorted(known))}")
+                raise FaultError(f"unknown filter {key!r}; known: brackets, {', '.join(sorted(known))}")
         try:
-            return {key: Decimal(str(value)) for key, value in fault.body.items()}
+            changes |= {key: Decimal(str(value)) for key, value in values.items()}
         except InvalidOperation as error:
             raise FaultError("filters are numbers") from error
+        if any(changes.get(key, 1) <= 0 for key in GRID):
+            raise FaultError("tick and step must be above 0")
+        return changes
+
+
+def _brackets(rows: object) -> tuple[Bracket, ...]:
+    """A leverage table; floors and the constants that keep the maintenance margin continuous follow from it."""
+    if not isinstance(rows, list) or not rows:
+        raise FaultError("brackets must be a list of {leverage, cap, rate}")
+    table: list[Bracket] = []
+    try:
+        for row in rows:
+            floor, rate = (table[-1].cap if table else Decimal(0)), Decimal(str(row["rate"]))
+            cum = table[-1].cum + floor * (rate - table[-1].rate) if table else Decimal(0)
+            cap = Decimal(str(row["cap"]))
+            table.append(Bracket(leverage=int(row["leverage"]), floor=floor, cap=cap, rate=rate, cum=cum))
+    except (InvalidOperation, KeyError, TypeError, ValueError) as error:
+        raise FaultError("brackets must be a list of {leverage, cap, rate}") from error
+    return tuple(table)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
 from random import Random
 from typing import Any
 from urllib.parse import urlencode
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from tools.venuesim.binance import signing
 from tools.venuesim.binance.facade import VENUE
@@ -20,6 +25,7 @@ from tools.venuesim.timers import Timed, Timers
 from tools.venuesim.wire import Injected, Request, Response, StreamSession
 
 START_MS = 1_790_000_000_000
+ED25519_PEM = Path(signing.__file__).parent.parent / "data" / "sim_ed25519_private_key.pem"
 
 
 @dataclass
@@ -195,10 +201,45 @@ class Bench:
         assert not isinstance(session, Response)
         return session, sent
 
+    def api(self, query: str = "") -> Api:
+        """A connected trading socket."""
+        return Api(self, *self.open("/ws-fapi/v1", query))
+
     def user_stream(self) -> Sent:
         """A connected private stream."""
         key = json.loads(self.raw("POST", "/fapi/v1/listenKey").body)["listenKey"]
         return self.open("/private/ws", f"listenKey={key}")[1]
+
+
+class Api:
+    """The trading socket's other end: `ask` signs, sends and returns the answer."""
+
+    def __init__(self, bench: Bench, session: StreamSession, sent: Sent) -> None:
+        self._bench = bench
+        self.session = session
+        self.sent = sent
+
+    def ask(self, method: str, *, key: str = "sim", **params: Any) -> Any:
+        return self.plain(method, **self.signed(key, params))
+
+    def plain(self, method: str, **params: Any) -> Any:
+        """Without key and signature."""
+        self.session.receive(json.dumps({"id": str(len(self.sent.replies)), "method": method, "params": params}))
+        return self.sent.replies[-1]
+
+    def signed(self, key: str, params: dict[str, Any]) -> dict[str, Any]:
+        values = {"apiKey": key, "timestamp": self._bench.now_ms(), **params}
+        payload = "&".join(f"{name}={value}" for name, value in sorted(values.items()))
+        return {**values, "signature": sign(key, payload)}
+
+
+def sign(key: str, payload: str) -> str:
+    """With the secret or the private key of one of the account's keys."""
+    if key != signing.ED25519_KEY:
+        return signing.signature(signing.API_SECRET, payload)
+    private = load_pem_private_key(ED25519_PEM.read_bytes(), None)
+    assert isinstance(private, Ed25519PrivateKey)
+    return base64.b64encode(private.sign(payload.encode())).decode()
 
 
 def order_params(**params: Any) -> dict[str, Any]:

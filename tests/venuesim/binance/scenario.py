@@ -11,6 +11,7 @@ from tests.venuesim.binance.bench import Bench, Sent
 from tools.venuesim.exchange.model import PositionMode
 
 GTC = {"type": "LIMIT", "timeInForce": "GTC"}
+GTC_ONLY = {"timeInForce": "GTC"}
 
 
 def collect() -> dict[str, Any]:
@@ -27,6 +28,7 @@ def collect() -> dict[str, Any]:
     _sessions(bench, found)
     _liquidation(found)
     _changed_brackets(found)
+    _trading_socket(found)
     return found
 
 
@@ -169,3 +171,26 @@ def _changed_brackets(found: dict[str, Any]) -> None:
     instrument = bench.exchange.instrument("BTCUSDT")
     bench.exchange.operator.change_instrument(replace(instrument, brackets=instrument.brackets[1:]))
     found["stream:contractInfo"] = sent.of("contractInfo")[0]
+
+
+def _trading_socket(found: dict[str, Any]) -> None:
+    bench = Bench()
+    api = bench.api()
+    order = {"symbol": "BTCUSDT", "side": "BUY", "quantity": "0.01", "price": "74000", **GTC}
+    found["ws:order.place"] = api.ask("order.place", newClientOrderId="ws-1", **order)
+    one = {"symbol": "BTCUSDT", "origClientOrderId": "ws-1"}
+    found["ws:order.modify"] = api.ask("order.modify", side="BUY", quantity="0.02", price="74000", modifyId=1, **one)
+    found["ws:order.status"] = api.ask("order.status", **one)
+    found["ws:order.cancel"] = api.ask("order.cancel", **one)
+    bench.order()
+    stop = {"algoType": "CONDITIONAL", "symbol": "BTCUSDT", "side": "SELL", "quantity": "0.01", "reduceOnly": "true"}
+    placed = api.ask("algoOrder.place", type="TAKE_PROFIT", triggerPrice="90000", price="90000", **{**stop, **GTC_ONLY})
+    found["ws:algoOrder.place"] = placed
+    found["ws:algoOrder.cancel"] = api.ask("algoOrder.cancel", algoId=placed["result"]["algoId"])
+    for name in ("balance", "position", "status"):
+        found[f"ws:v2/account.{name}"] = api.ask(f"v2/account.{name}")
+    for name in ("start", "ping", "stop"):
+        found[f"ws:userDataStream.{name}"] = api.plain(f"userDataStream.{name}", apiKey="sim")
+    found["ws:ticker.price"] = api.plain("ticker.price", symbol="BTCUSDT")
+    found["ws:ticker.book"] = api.plain("ticker.book", symbol="BTCUSDT")
+    found["ws:error"] = api.ask("order.cancel", **one)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
-from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
@@ -267,45 +266,7 @@ def test_requests_are_described_for_the_log(
     assert (info.lane, info.symbol, info.client_ids) == (lane, symbol, ids)
 
 
-def test_the_websocket_api_answers_like_rest(bench: Bench) -> None:
-    session, sent = bench.open("/ws-fapi/v1")
-    order = {"symbol": "BTCUSDT", "side": "BUY", "quantity": "0.01", "newClientOrderId": "ws-1", **FAR}
-    text = _api_request(bench, "order.place", order)
-    info = session.describe(text)
-    session.receive(text)
-    session.receive(_api_request(bench, "order.status", {"symbol": "BTCUSDT", "origClientOrderId": "ws-1"}))
-    session.receive(_api_request(bench, "order.cancel", {"symbol": "BTCUSDT", "origClientOrderId": "ws-1"}))
-    session.receive(_api_request(bench, "order.cancel", {"symbol": "BTCUSDT", "origClientOrderId": "ws-1"}))
-    session.receive(_api_request(bench, "order.place", {**order, "signature": "00"}))
-    placed, status, cancelled, gone, forged = sent.replies
-    assert info is not None
-    assert (info.lane, info.client_ids, info.op) == (Lane.ORDER, ("ws-1",), "order.place")
-    assert (placed["status"], placed["result"]["status"], status["result"]["clientOrderId"]) == (200, "NEW", "ws-1")
-    assert {row["rateLimitType"] for row in placed["rateLimits"]} == {"ORDERS"}
-    assert cancelled["result"]["status"] == "CANCELED"
-    assert (gone["status"], gone["error"]["code"]) == (400, -2011)
-    assert forged["error"]["code"] == -1022
-
-
-@pytest.mark.parametrize(
-    "text", ["", "[]", "nonsense", '{"method":"order.fly"}', '{"method":"order.place","params":[]}']
-)
-def test_the_websocket_api_survives_garbage(bench: Bench, text: str) -> None:
-    session, sent = bench.open("/ws-fapi/v1")
-    session.describe(text)
-    session.receive(text)
-    assert sent.replies[0]["status"] >= 400
-
-
 def test_a_signature_over_escaped_parameters_is_accepted(bench: Bench) -> None:
     text = f"timestamp={bench.now_ms()}&symbol=BTCUSDT&origClientOrderId={quote('a:b/c', safe='')}"
     answer = bench.raw("GET", "/fapi/v1/order", f"{text}&signature={signing.signature('sim', text)}")
     assert answer.code == -2013
-
-
-def _api_request(bench: Bench, method: str, params: dict[str, Any]) -> str:
-    values = {"apiKey": "sim", "timestamp": bench.now_ms(), **params}
-    payload = "&".join(f"{name}={value}" for name, value in sorted(values.items()) if name != "signature")
-    return json.dumps(
-        {"id": "1", "method": method, "params": {"signature": signing.signature("sim", payload), **values}}
-    )

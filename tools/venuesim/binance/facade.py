@@ -16,6 +16,7 @@ from tools.venuesim.binance.errors import VenueError, json_response
 from tools.venuesim.binance.limits import UNWEIGHED, Limits, request_weight
 from tools.venuesim.binance.listen_keys import ListenKeys
 from tools.venuesim.binance.market_data import MarketEndpoints
+from tools.venuesim.binance.market_extras import MarketExtras
 from tools.venuesim.binance.market_streams import MarketStreams
 from tools.venuesim.binance.order_queries import Amendments, OrderQueries
 from tools.venuesim.binance.order_requests import OrderRequests
@@ -70,8 +71,10 @@ class BinanceFacade:
         self._api_sockets: list[ApiSocket] = []
         self._waiting: deque[tuple[Event, ...]] = deque()
         self._telling = False
+        markets = MarketEndpoints(host, requests, table)
         self._routes: Routes = {
-            **MarketEndpoints(host, requests, table).routes(),
+            **markets.routes(),
+            **MarketExtras(host, markets).routes(),
             **OrderEndpoints(host, requests, rows, amendments).routes(),
             **OrderQueries(host, requests, rows, amendments).routes(),
             **AlgoEndpoints(host, requests, rows).routes(),

@@ -111,8 +111,10 @@ class MarketEndpoints:
 
     def trades(self, params: Params) -> object:
         """GET trades, ascending."""
-        symbol = self._requests.symbol(params)
-        limit = params.limit(500, 1_000)
+        return self.trade_rows(params.required("symbol"))[-params.limit(500, 1_000) :]
+
+    def trade_rows(self, symbol: str) -> list[dict[str, Any]]:
+        """Everything still known of a symbol's trades, ascending."""
         return [
             {
                 "id": trade.id,
@@ -123,7 +125,7 @@ class MarketEndpoints:
                 "isBuyerMaker": trade.buyer_maker,
                 "isRPITrade": False,
             }
-            for trade in self._exchange.trades(symbol)[-limit:]
+            for trade in self._exchange.trades(symbol)
         ]
 
     def agg_trades(self, params: Params) -> object:
@@ -150,7 +152,11 @@ class MarketEndpoints:
 
     def klines(self, params: Params) -> object:
         """GET klines: arrays of twelve; -1120 for an interval that is not offered."""
-        symbol = self._requests.symbol(params)
+        return [self.kline(symbol, candle) for symbol, candle in self.asked_candles(params)]
+
+    def asked_candles(self, params: Params, name: str = "symbol") -> list[tuple[str, Candle]]:
+        """The candles a request asks for, with their symbol; `name` is the parameter that names it."""
+        symbol = self._exchange.instrument(params.required(name)).symbol
         interval_ms = INTERVALS.get(params.required("interval"))
         if interval_ms is None:
             raise VenueError(-1120)
@@ -162,8 +168,7 @@ class MarketEndpoints:
             for candle in self._exchange.candles(symbol, interval_ms, None if bounded else limit)
             if (start is None or candle.open_ms >= start) and (end is None or candle.open_ms <= end)
         ]
-        kept = candles[:limit] if start is not None else candles[-limit:]
-        return [self._kline(symbol, candle) for candle in kept]
+        return [(symbol, candle) for candle in (candles[:limit] if start is not None else candles[-limit:])]
 
     def premium_row(self, symbol: str) -> dict[str, Any]:
         """One row of premiumIndex; lastFundingRate is the rate predicted for the running interval."""
@@ -267,7 +272,8 @@ class MarketEndpoints:
             "time": self._host.now_ms(),
         }
 
-    def _kline(self, symbol: str, candle: Candle) -> list[object]:
+    def kline(self, symbol: str, candle: Candle) -> list[object]:
+        """A candle as an array of twelve."""
         price, qty, quote = self._table.price, self._table.qty, self._table.quote
         return [
             candle.open_ms,
