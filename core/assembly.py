@@ -220,6 +220,7 @@ def assemble(
             transport=transport(access.name),
             sink=orders.take,
             on_connected=partial(_resume, access.name, reconciler, watch),
+            on_set_aside=partial(reconciler.ask, access.name),
         )
         clients[access.name] = connection.client
         streams[access.name] = connection.user_stream

@@ -22,4 +22,7 @@ class Notices:
         say = {Level.INFO: log.info, Level.WARNING: log.warning, Level.CRITICAL: log.critical}[level]
         say("notice", text=text)
         if self._messenger is not None:
-            self._messenger.notify(level, text)
+            try:
+                self._messenger.notify(level, text)
+            except Exception:  # swallow: people are told by the log as well, and no message may stop a close (JRN-06)
+                log.exception("notice.not_sent", level=level.value)

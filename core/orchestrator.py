@@ -41,9 +41,13 @@ STREAMS_READY_SECONDS = 30.0
 MARKET_READY_SECONDS = 10.0
 PROTECTED_AT_START_SECONDS = 30.0
 KILL_FILE_CHECK_SECONDS = 1.0
+JOURNAL_CHECK_SECONDS = 0.5
+_UNWRITABLE = "the journal cannot be written: no entries; stops and closes go out and are journaled later"
 MESSENGER_SECONDS = 1.0
 """For the last words before Telegram is left."""
 _TELEGRAM_KEY = "telegram_update"
+_RUN_KEY = "run"
+_WATCHERS = ("control", "kill-file", "journal-watch", "status-line", "reconciler", "passed-stops")
 STEP_SECONDS = 2.0
 """The most one closing step may take; with the settling time the whole stop stays below 10 s."""
 
@@ -106,6 +110,7 @@ class Orchestrator:
         self.symbols: dict[str, str] = {}
         """The venue's own name of each instrument, for tables and for asking the venue's record."""
         self._source: SignalSource | None = None
+        self._journal_broken = ""
         self._notices = Notices()
         self._messenger: Messenger | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -144,6 +149,7 @@ class Orchestrator:
             audit = ChainedAuditLog(process.data_dir, audit_worker, self._clock.now_ms)
             if (broken := await journal.open()) is not None:
                 log.error("journal.set_aside", moved_to=broken.name, meaning="the venues will tell what is open")
+                self._journal_broken = f"the journal was broken and was set aside as {broken.name}"
             stack.push_async_callback(self._close_journal, journal)
             try:
                 tail = await audit.open()
@@ -206,6 +212,7 @@ class Orchestrator:
             )
             self._notices.attach(self._messenger)
             start("telegram", self._messenger.run())
+        self._tell_of_the_last_run(engine, held)
         await self._until_live(engine)
         start("reconciler", engine.reconciler.run())
         await asyncio.gather(self._until_protected(engine), self._leverage(engine), self._until_priced(engine))
@@ -214,6 +221,7 @@ class Orchestrator:
         start("control", control.run())
         start("passed-stops", engine.passed.run())
         start("kill-file", self._watch_kill_file(engine))
+        start("journal-watch", self._watch_journal(engine))
         start("status-line", self._status_lines())
         start("waves", waves.run())
         source = engine.signal_source(self._host.transport("signals"))
@@ -223,6 +231,20 @@ class Orchestrator:
         gc.collect()
         gc.freeze()  # what lives until the end need not be looked through again
         return waves
+
+    def _tell_of_the_last_run(self, engine: Engine, held: JournalState) -> None:
+        """What is not known about the past is said (JRN-03), and without a journal nobody but people may resume."""
+        if self._journal_broken:
+            engine.risk.restrict(f"{self._journal_broken}; compare the positions, then resume", "journal")
+            engine.notifier.notify(Level.CRITICAL, f"{self._journal_broken}; no entries until you resume")
+        if held.values.get(_RUN_KEY) == "running":
+            text = "the last run ended without being stopped: its newest notes may be missing, the venues tell the rest"
+            engine.notifier.notify(Level.WARNING, text)
+            engine.audit.record("unclean_start", {})
+        self._note_run(engine, "running")
+
+    def _note_run(self, engine: Engine, value: str) -> None:
+        engine.journal.append_nowait([StateRecord(key=_RUN_KEY, value=value, time_ms=self._clock.now_ms())])
 
     def _restore(self, engine: Engine, held: JournalState) -> None:
         engine.orders.restore(held.orders, held.positions)
@@ -349,6 +371,16 @@ class Orchestrator:
             held = exists
             await asyncio.sleep(KILL_FILE_CHECK_SECONDS)
 
+    async def _watch_journal(self, engine: Engine) -> None:
+        """Says when the journal refuses and when it works again (JRN-09); entries stop by themselves meanwhile."""
+        writable = True
+        while True:
+            if engine.journal.writable != writable:
+                writable = not writable
+                text = "the journal is written again; entries go on" if writable else _UNWRITABLE
+                engine.notifier.notify(Level.INFO if writable else Level.CRITICAL, text)
+            await asyncio.sleep(JOURNAL_CHECK_SECONDS)
+
     def _note_update(self, engine: Engine, update: int) -> None:
         record = StateRecord(key=_TELEGRAM_KEY, value=str(update), time_ms=self._clock.now_ms())
         engine.journal.append_nowait([record])
@@ -373,13 +405,14 @@ class Orchestrator:
         if left and self.outcome.status is ExitStatus.DONE:
             self.outcome.status = ExitStatus.OPERATOR_NEEDED
             self.outcome.said = "without a confirmed stop: " + ", ".join(map(str, left)) + "; start again or close them"
-        await self._end("signals", "waves", "control", "kill-file", "status-line", "reconciler", "passed-stops")
+        await self._end("signals", "waves", *_WATCHERS)
         await self._end(*(name for name in self._tasks if name.startswith("market/")))
         await self._end(*(name for name in self._tasks if name.startswith("user-stream/")))
         if self._messenger is not None:
             await self._messenger.drain(MESSENGER_SECONDS)
         await self._end("telegram")
         await self._end("protection", "inflight", "orders")
+        self._note_run(engine, "stopped")
         log.info("stopped", positions=len(engine.orders.state.positions()))
 
     async def _settle(self, engine: Engine) -> None:

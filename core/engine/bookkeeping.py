@@ -53,11 +53,11 @@ class Bookkeeper:
         self._journal.append_nowait(records)
 
     def sent(self, intent: OrderIntent) -> None:
-        self._audit.record("order_sent", _intent_facts(intent))
+        self.note("order_sent", _intent_facts(intent))
 
     def order(self, order: Order) -> None:
         self.soon([OrderRecord(order=order, time_ms=self._clock.now_ms())])
-        self._audit.record(
+        self.note(
             "order",
             {
                 "client_order_id": order.client_order_id,
@@ -70,7 +70,7 @@ class Bookkeeper:
 
     def fill(self, fill: FillReport, order: Order) -> None:
         self.soon([FillRecord(fill=fill, time_ms=self._clock.now_ms())])
-        self._audit.record(
+        self.note(
             "fill",
             {
                 "client_order_id": order.client_order_id,
@@ -89,7 +89,7 @@ class Bookkeeper:
     def foreign_fill(self, fill: FillReport, left: Position) -> None:
         """A trade of somebody else's order that shrank our position."""
         self.soon([FillRecord(fill=fill, time_ms=self._clock.now_ms())])
-        self._audit.record(
+        self.note(
             "foreign_fill",
             {
                 "position_id": left.id,
@@ -105,7 +105,7 @@ class Bookkeeper:
 
     def position(self, position: Position) -> None:
         self.soon([PositionRecord(position=position, time_ms=self._clock.now_ms())])
-        self._audit.record(
+        self.note(
             "position",
             {
                 "position_id": position.id,
@@ -120,7 +120,7 @@ class Bookkeeper:
 
     def wallet(self, report: BalanceReport) -> None:
         """Every change of a wallet, with the venue's reason for it."""
-        self._audit.record(
+        self.note(
             "wallet",
             {
                 "venue": report.venue.value,
@@ -135,11 +135,14 @@ class Bookkeeper:
 
     def inconsistent(self, instrument: InstrumentId, what: str) -> None:
         log.error("orders.inconsistent", instrument=str(instrument), what=what)
-        self._audit.record("inconsistent", {"instrument": str(instrument), "what": what})
+        self.note("inconsistent", {"instrument": str(instrument), "what": what})
 
     def note(self, kind: str, facts: Mapping[str, Any]) -> None:
-        """Any other fact worth proving later: verdicts, stops confirmed, trading states."""
-        self._audit.record(kind, facts)
+        """Any fact worth proving later: verdicts, stops confirmed, trading states. Never raises."""
+        try:
+            self._audit.record(kind, facts)
+        except Exception:  # swallow: the audit trail must not stop a stop or a close (JRN-06)
+            log.exception("audit.not_recorded", kind=kind)
 
 
 def _intent_facts(intent: OrderIntent) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""PassedStops: the price stands beyond a stop and the position still lives, whatever the venue's trigger does (STP-18)."""
+"""PassedStops: the price stands beyond a stop, and the position lives, whatever the venue's trigger does (STP-18)."""
 
 from __future__ import annotations
 

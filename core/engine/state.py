@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from core.domain.ids import Asset, ClientOrderId, InstrumentId, PositionId, VenueName, VenueOrderId
@@ -151,7 +152,7 @@ class State:
         key = (report.instrument, report.position_side)
         known = self._venue_positions.get(key)
         if known is None or report.venue_time_ms >= known.venue_time_ms:
-            self._venue_positions[key] = report
+            self._venue_positions[key] = report if known is None else _merged(known, report)
 
     def put_balance(self, report: BalanceReport, now: float) -> bool:
         """Overwrite, unless the report is older than what is known (UDS-06); True when the wallet is another one now.
@@ -193,3 +194,11 @@ class State:
             siblings.pop(client_order_id, None)
             if not siblings:
                 del self._by_position[order.intent.position_id]
+
+
+def _merged(known: PositionReport, report: PositionReport) -> PositionReport:
+    """`report`, with what it does not say taken from before: of the same position only (POS-07)."""
+    if report.quantity == ZERO or (report.quantity > ZERO) != (known.quantity > ZERO):
+        return report
+    silent = ("entry_price", "mark_price", "unrealized", "isolated", "isolated_margin")
+    return replace(report, **{name: getattr(known, name) for name in silent if getattr(report, name) is None})

@@ -48,18 +48,25 @@ def connect_venue(
     sink: ReportSink,
     on_connected: Callable[[], Awaitable[None]],
     on_state: Callable[[StreamState], None] = lambda _state: None,
+    on_set_aside: Callable[[], None] = lambda: None,
 ) -> VenueConnection:
     """Builds, connects nothing yet.
 
     `on_connected` reconciles; it runs after every (re)connect of the private stream, while its frames already flow into
     `sink`, and the stream counts as LIVE only when it returned. A VenueError from it makes the stream connect anew.
-    Raises ValueError for a venue that has no adapter.
+    `on_set_aside` hears of every frame that could not be understood. Raises ValueError for a venue without an adapter.
     """
     if access.name is VenueName.BINANCE:
         # Imported here: ccxt costs 100 ms and 40 MiB, and only the venues in use should be loaded.
         from core.venues.binance.connection import connect_binance
 
         return connect_binance(
-            access, clock=clock, transport=transport, sink=sink, on_connected=on_connected, on_state=on_state
+            access,
+            clock=clock,
+            transport=transport,
+            sink=sink,
+            on_connected=on_connected,
+            on_state=on_state,
+            on_set_aside=on_set_aside,
         )
     raise ValueError(f"there is no adapter for {access.name} yet")

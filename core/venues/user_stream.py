@@ -100,10 +100,11 @@ class UserDataStreamManager:
         *,
         on_connected: Callable[[], Awaitable[None]],
         on_state: Callable[[StreamState], None] = lambda _state: None,
+        on_set_aside: Callable[[], None] = lambda: None,
         backoff: Backoff | None = None,
     ) -> None:
         self._feed, self._open_socket, self._clock, self._sink = feed, open_socket, clock, sink
-        self._on_connected, self._on_state = on_connected, on_state
+        self._on_connected, self._on_state, self._on_set_aside = on_connected, on_state, on_set_aside
         self._backoff = backoff or Backoff()
         self._live = asyncio.Event()
         self._live_since_ms: int | None = None
@@ -216,7 +217,9 @@ class UserDataStreamManager:
             except MalformedPayload as error:
                 # Set aside: one bad frame must not cost the ones behind it. It says what, never the frame itself.
                 statistics.malformed += 1
+                # What it told is to be read from the venue (POS-09).
                 log.warning("stream.malformed", venue=self._feed.venue, what=error.what, size=len(frame))
+                self._on_set_aside()
                 continue
             if reports is None:
                 statistics.unknown += 1

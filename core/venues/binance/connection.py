@@ -31,6 +31,7 @@ def connect_binance(
     sink: ReportSink,
     on_connected: Callable[[], Awaitable[None]],
     on_state: Callable[[StreamState], None],
+    on_set_aside: Callable[[], None],
 ) -> VenueConnection:
     """See `core.venues.connect_venue`."""
     hosts = facts.hosts_of(access.base_url, testnet=access.testnet)
@@ -48,7 +49,13 @@ def connect_binance(
     return VenueConnection(
         client=BinanceClient(ccxt, symbols, clock, venue_clock),
         user_stream=UserDataStreamManager(
-            feed, transport.socket, clock, sink, on_connected=on_connected, on_state=on_state
+            feed,
+            transport.socket,
+            clock,
+            sink,
+            on_connected=on_connected,
+            on_state=on_state,
+            on_set_aside=on_set_aside,
         ),
         market=MarketStream(access.name, routes, transport.socket, clock),
     )
