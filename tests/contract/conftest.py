@@ -1,0 +1,14 @@
+"""The contract of our own client runs on virtual time; unmodified libraries need real sockets and real time."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from tests.fakes.virtual_loop import QuickLoop
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    if item.path.stem == "test_venue_client_contract":
+        return {"virtual": QuickLoop}
+    return {"real": asyncio.new_event_loop}
