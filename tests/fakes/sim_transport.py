@@ -26,6 +26,8 @@ from tools.venuesim.wire import Dropped, Frame, FrameKind, Request, Response
 
 Watch = Callable[[str, str], None]
 """Called with a moment of a request ("sending", then "answered" or "lost") and what it asks ("POST /fapi/v1/order")."""
+Tamper = Callable[[str, Any], Any]
+"""(what was asked, the document answered) -> the document that arrives instead."""
 
 
 class SimulatedVenue:
@@ -86,6 +88,7 @@ class Line:
     def __init__(self, venue: SimulatedVenue, watch: Watch = lambda *_: None) -> None:
         self.venue = venue
         self.watch = watch
+        self.tamper: Tamper | None = None
         self.cut_off = False
         self._sockets: list[SimSocket] = []
 
@@ -133,11 +136,11 @@ class SimHttp:
             await asyncio.Event().wait()
         if isinstance(answer, Dropped):
             raise Ambiguous("simulated", "the connection ended before the answer")
-        return HttpResponse(
-            status=answer.status,
-            headers={name.lower(): value for name, value in answer.headers.items()},
-            body=answer.body,
-        )
+        body = answer.body
+        if line.tamper is not None:
+            body = json.dumps(line.tamper(f"{method} {parts.path}", json.loads(body))).encode()
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        return HttpResponse(status=answer.status, headers=headers, body=body)
 
     async def close(self) -> None: ...
 

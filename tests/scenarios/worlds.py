@@ -21,7 +21,7 @@ from core.engine.queries import StatusReport
 from core.orchestrator import ExitStatus, Host, Orchestrator, Outcome
 from core.storage.writer import InlineExecutor, WriterThread
 from core.transport import AiohttpHttp, Transport, WebsocketsSocket
-from tests.fakes.sim_transport import Line, SimulatedFeed, SimulatedVenue, Watch
+from tests.fakes.sim_transport import Line, SimulatedFeed, SimulatedVenue, Tamper, Watch
 from tests.fakes.virtual_loop import VirtualClock
 from tools.signal_feed import Form, SignalFeed, parse_script
 from tools.signal_server import serving
@@ -55,6 +55,11 @@ class Daemon:
         self.data_dir = settings.process.data_dir
         self._line = line
         self._task: asyncio.Task[Outcome] | None = None
+
+    def tamper(self, change: Tamper) -> None:
+        """From now on the venue's answers to this daemon are what `change` makes of them."""
+        assert self._line is not None
+        self._line.tamper = change
 
     def begin(self) -> None:
         """Start it without waiting for anything."""
