@@ -1,0 +1,48 @@
+"""What a request of ours costs at Binance and which lane it takes."""
+
+from typing import Any
+
+import pytest
+
+from core.venues.binance.facts import charge_of
+from core.venues.request_budget import Lane
+
+
+@pytest.mark.parametrize(
+    ("params", "lane"),
+    [
+        ({"side": "BUY"}, Lane.ENTRY),
+        ({"side": "SELL", "reduceOnly": "true"}, Lane.PROTECTION),
+        ({"side": "BUY", "positionSide": "LONG"}, Lane.ENTRY),
+        ({"side": "SELL", "positionSide": "LONG"}, Lane.PROTECTION),
+        ({"side": "SELL", "positionSide": "SHORT"}, Lane.ENTRY),
+        ({"side": "BUY", "positionSide": "SHORT"}, Lane.PROTECTION),
+    ],
+)
+def test_an_order_that_can_only_close_takes_the_lane_of_protection(params: dict[str, Any], lane: Lane) -> None:
+    charge = charge_of("POST", "order", params, 0)
+    assert (charge.lane, charge.orders, charge.weight) == (lane, 1, 0)
+
+
+def test_an_entry_promises_the_order_of_its_stop() -> None:
+    assert charge_of("POST", "order", {"side": "BUY"}, 0).promise == 1
+    stop = charge_of("POST", "algoOrder", {"side": "SELL"}, 0)
+    assert (stop.lane, stop.orders, stop.promise) == (Lane.PROTECTION, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("path", "with_symbol", "without"),
+    [("openOrders", 1, 40), ("openAlgoOrders", 1, 40), ("positionRisk", 5, 5), ("account", 5, 5), ("userTrades", 5, 5)],
+)
+def test_look_ups_that_decide_about_protection_go_with_cancels_at_their_weight(
+    path: str, with_symbol: int, without: int
+) -> None:
+    for params, weight in (({"symbol": "BTCUSDT"}, with_symbol), ({}, without)):
+        charge = charge_of("GET", path, params, 1)
+        assert (charge.lane, charge.weight, charge.orders) == (Lane.CANCEL, weight, 0)
+
+
+def test_what_the_table_does_not_know_is_data_at_the_librarys_cost() -> None:
+    charge = charge_of("GET", "klines", {}, 7.6)
+    assert (charge.lane, charge.weight) == (Lane.DATA, 8)
+    assert charge_of("GET", "klines", {}, 0).weight == 1
