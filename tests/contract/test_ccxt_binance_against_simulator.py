@@ -3,58 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import closing
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
-from urllib.request import Request, urlopen
 
 import ccxt
 import ccxt.async_support
 import ccxt.pro
 import pytest
 
-PATIENCE_S = 10
+from tests.contract.simulator import PATIENCE_S, Venue, running
+
 BTC = "BTC/USDT:USDT"
 ETH_USDC = "ETH/USDC:USDC"
 
 
-@dataclass(frozen=True)
-class Venue:
-    """A running simulator."""
-
-    url: str
-    ws: str
-
-    def state(self) -> Any:
-        """What the venue itself has recorded."""
-        with urlopen(f"{self.url}/_sim/state", timeout=PATIENCE_S) as answer:
-            return json.load(answer)
-
-    def set_price(self, symbol: str, price: str) -> None:
-        """Moves the market and waits until triggers ran."""
-        body = json.dumps({"symbol": symbol, "price": price, "hold_ms": 60_000}).encode()
-        request = Request(f"{self.url}/_sim/price", data=body, headers={"content-type": "application/json"})
-        with urlopen(request, timeout=PATIENCE_S) as answer:
-            assert answer.status == 200
-
-
 @pytest.fixture
-def venue(project_root: Any) -> Iterator[Venue]:
-    """A process of its own for every test: they trade one account."""
-    command = [sys.executable, "-m", "tools.venuesim", "--venue", "binance", "--tick-hz", "10"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=project_root)
-    assert process.stdout is not None
-    with closing(process.stdout):
-        try:
-            ready = json.loads(process.stdout.readline())
-            yield Venue(url=ready["url"], ws=ready["ws"])
-        finally:
-            process.terminate()
-            assert process.wait(PATIENCE_S) == 0
+def venue(project_root: Path) -> Iterator[Venue]:
+    with running(project_root) as found:
+        yield found
 
 
 def _point(client: Any, venue: Venue) -> Any:
