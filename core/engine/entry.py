@@ -270,6 +270,6 @@ def _nothing_bought(order: Order) -> Denied:
     refused = order.status is OrderStatus.REJECTED
     return Denied(
         reason=Reason.REJECTED if refused else Reason.NOT_FILLED,
-        detail=order.detail or f"the order ended {order.status} without a fill",
+        detail=order.detail or f"no liquidity: the order ended {order.status} without a fill",
         values={"client_order_id": order.client_order_id, "status": order.status.value},
     )

@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Callable, Mapping
 
-from tests.scenarios.conftest import QuickLoop, _plain_log, _seeded_backoff, world
+from tests.fakes.virtual_loop import QuickLoop
+from tests.scenarios.conftest import _plain_log, _seeded_backoff, world
 
 __all__ = ["_plain_log", "_seeded_backoff", "world"]
 
