@@ -29,7 +29,7 @@ def test_the_live_form_protects_a_wave_of_six_and_leaves_quietly(tmp_path: Path)
         try:
             wait_for_line(log, "wave.done")
         finally:
-            status = daemon.stop()
+            status = daemon.stop(timeout=10)
         said = log.read_text("utf-8")
         assert status == 0, said
         assert " warning " not in said, said

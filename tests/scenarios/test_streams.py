@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from core.domain.wave import LegState
-from tests.scenarios.worlds import PAIRS, Daemon, SimulatedWorld, World, a_wave
+from tests.scenarios.worlds import PAIRS, Daemon, SimulatedWorld, World, a_signal, a_wave
 
 pytestmark = pytest.mark.may_block("simulation runs storage inline")
 
@@ -43,6 +43,21 @@ async def test_events_late_lost_doubled_or_turned_round_change_nothing_in_the_en
         report = await daemon.wave()
         assert [leg.state for leg in report.legs] == [LegState.PROTECTED] * 4
         await asyncio.sleep(6)
+        await world.everything_holds()
+        assert daemon.held() == await world.held()
+
+
+async def test_trades_told_twice_are_counted_once(world: World) -> None:
+    """Five partial fills, each told again a little later, between the others."""
+    await world.play({"at_ms": 4_000, "signals": [a_signal("DOGEUSDT"), a_signal("XRPUSDT", direction="SHORT")]})
+    await world.fault("slow_fill", count=-1, fraction=0.2, delay_ms=100)
+    async with world.running() as daemon:
+        await world.fault("duplicate_event", match={"stream": PRIVATE}, count=-1, delay_ms=130)
+        report = await daemon.wave()
+        assert [leg.state for leg in report.legs] == [LegState.PROTECTED] * 2
+        fills = {f["symbol"]: f["price"] for f in (await world.ask("state?all=1"))["fills"]}
+        assert len(fills) == 2
+        assert not any("inconsistent" in row["kind"] for row in _audit(daemon.data_dir))
         await world.everything_holds()
         assert daemon.held() == await world.held()
 
