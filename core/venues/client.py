@@ -254,7 +254,7 @@ async def together(*reads: Awaitable[Any]) -> tuple[Any, ...]:
 
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(answer(read)) for read in reads]
+            tasks = [group.create_task(answer(read), name="venue-client/read") for read in reads]
     except ExceptionGroup as failed:
         raise failed.exceptions[0] from failed.exceptions[0].__cause__
     return tuple(task.result() for task in tasks)
