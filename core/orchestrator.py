@@ -47,7 +47,7 @@ MESSENGER_SECONDS = 1.0
 """For the last words before Telegram is left."""
 _TELEGRAM_KEY = "telegram_update"
 _RUN_KEY = "run"
-_WATCHERS = ("control", "kill-file", "journal-watch", "status-line", "reconciler", "passed-stops")
+_WATCHERS = ("control", "kill-file", "journal-watch", "status-line", "reconciler", "passed-stops", "account-watch")
 STEP_SECONDS = 2.0
 """The most one closing step may take; with the settling time the whole stop stays below 10 s."""
 
@@ -220,6 +220,7 @@ class Orchestrator:
         control = ControlServer(folder=self._settings.process.data_dir, queries=self.queries, commands=engine.commands)
         start("control", control.run())
         start("passed-stops", engine.passed.run())
+        start("account-watch", engine.watch.run())
         start("kill-file", self._watch_kill_file(engine))
         start("journal-watch", self._watch_journal(engine))
         start("status-line", self._status_lines())

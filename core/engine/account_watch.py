@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 
 import structlog
@@ -13,9 +14,12 @@ from core.domain.reports import Origin
 from core.engine.leverage import LeverageKeeper
 from core.engine.ports import AccountSettings, Level, Notifier, VenueClient
 from core.engine.risk_guard import RiskGuard
+from core.errors import VenueError
 
 log = structlog.get_logger(__name__)
 
+LOOK_SECONDS = 60.0
+"""Two requests of weight 5 each."""
 _ANOTHER = "another instance trades this account, or the journal is an old one"
 
 
@@ -42,8 +46,18 @@ class AccountWatch:
         self._hedge_mode[venue] = account.hedge_mode
         self._leverage.learn(venue, account.leverage)
 
+    async def run(self) -> None:
+        """Look at every venue now and then: what no event tells of must not wait for the next connection."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            for venue in list(self._clients):
+                try:
+                    await self.look(venue)
+                except VenueError as error:
+                    log.warning("account.unread", venue=venue, error=str(error))
+
     async def look(self, venue: VenueName) -> None:
-        """Read the settings again, after every connection: position mode has no stream event. Raises VenueError."""
+        """Read the settings again, after every connection too: position mode has no stream event. Raises VenueError."""
         account = await self._clients[venue].account_settings()
         self._leverage.learn(venue, account.leverage)
         known = self._hedge_mode.setdefault(venue, account.hedge_mode)

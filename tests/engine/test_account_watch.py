@@ -1,5 +1,6 @@
 """What must not change under a running daemon, and the venue's own warnings: entries stop, stops go on."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -138,3 +139,15 @@ async def test_a_margin_call_is_passed_on_at_once() -> None:
         account.watch.on_events([MarginCalled(instrument=BTC, what="margin call: 12 is needed")])
         (told,) = bench.notifier.critical()
         assert "margin call: 12 is needed" in told
+
+
+async def test_it_looks_every_minute_and_an_answer_that_fails_does_not_end_it() -> None:
+    async with a_bench() as bench:
+        account = Account(bench)
+        account.now = Unreachable(BINANCE, "no route")
+        running = asyncio.create_task(account.watch.run())
+        await bench.settle(61)
+        account.now = replace(ONE_WAY, hedge_mode=True)
+        await bench.settle(60)
+        assert "from one-way to hedge" in (bench.risk.venue_off_reason(BINANCE) or "")
+        running.cancel()

@@ -38,6 +38,7 @@ def said() -> LogLines:
     return LogLines()
 
 
+@pytest.mark.failure("CFG-07")
 async def test_entries_long_and_short_get_stops_that_name_their_side(world: SimulatedWorld) -> None:
     await world.play(a_wave(PAIRS[:4]))
     async with world.running() as daemon:
@@ -126,6 +127,7 @@ async def test_closing_one_side_leaves_the_other_with_its_stop(world: SimulatedW
         await _holds(world, daemon)
 
 
+@pytest.mark.failure("CFG-07")
 async def test_a_mode_changed_mid_run_stops_entries_with_the_reason_and_not_the_stops(
     world: SimulatedWorld, said: LogLines, owner: Owner
 ) -> None:
@@ -147,6 +149,7 @@ async def test_a_mode_changed_mid_run_stops_entries_with_the_reason_and_not_the_
         await _holds(world, daemon)
 
 
+@pytest.mark.failure("CFG-07")
 async def test_one_way_changed_to_hedge_mid_run_is_told_alike(tmp_path: Path) -> None:
     async with SimulatedWorld(tmp_path) as world:
         await world.play(a_wave(PAIRS[:1], at_ms=60_000))
@@ -209,3 +212,19 @@ async def _holds(world: SimulatedWorld, daemon: Daemon) -> None:
     assert not {key: n for key, n in posts.items() if n > 1}, "an order was sent twice"
     refused = [row for row in await world.sent("order", "stop") if row["status"] != 200]
     assert not refused
+
+
+@pytest.mark.parametrize("mode", list(PositionMode))
+async def test_a_mode_changed_behind_a_living_stream_is_noticed_at_the_first_refusal(
+    tmp_path: Path, mode: PositionMode
+) -> None:
+    """No event tells of it: the refused stop does, and the next one is put as the new mode wants it."""
+    other = PositionMode.HEDGE if mode is PositionMode.ONE_WAY else PositionMode.ONE_WAY
+    async with SimulatedWorld(tmp_path, position_mode=mode) as world, world.running() as daemon:
+        await world.tell("account", position_mode=other.value)
+        named = {"positionSide": "LONG"} if other is PositionMode.HEDGE else {}
+        await the_owner(world).trade("ETHUSDT", "BUY", "0.500", **named)
+        await world.until(lambda: _covered(world, 1), seconds=20)
+        await asyncio.sleep(60)
+        assert "position mode was changed" in (daemon.status.venues[0].off_because or "")
+        assert await _stops(world) == await _held(world) == {("ETHUSDT", "long"): Decimal("0.500")}

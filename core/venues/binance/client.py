@@ -15,7 +15,7 @@ from core.domain.instrument import Instrument
 from core.domain.money import ZERO, Quantity
 from core.domain.order import Order, OrderIntent, OrderStatus, OrderType
 from core.domain.reports import BalanceReport, FillReport, OrderStatusReport, PositionReport, Report, Source
-from core.engine.ports import AccountSettings, MassStatus, NotFound, Outcome
+from core.engine.ports import AccountSettings, MassStatus, NotFound, Outcome, Rejected
 from core.errors import MalformedPayload, Refused, StartRefused, Unreachable, VenueError
 from core.venues.binance import facts
 from core.venues.binance.instruments import instruments_of
@@ -146,7 +146,23 @@ class BinanceClient:
     # --- commands ---------------------------------------------------------------------------------------------------
 
     async def submit(self, intent: OrderIntent) -> Outcome:
-        command = placement(intent, self._symbols.venue_symbol(intent.instrument.symbol), hedge_mode=self._hedge_mode)
+        outcome = await self._place(intent, hedge_mode=self._hedge_mode)
+        if intent.reduce_only and isinstance(outcome, Rejected) and outcome.code == facts.WRONG_POSITION_SIDE:
+            return await self._place_otherwise(intent, outcome)
+        return outcome
+
+    async def _place_otherwise(self, intent: OrderIntent, refused: Rejected) -> Outcome:
+        """The position mode was changed behind our back: protection goes out as the account is now. Entries stay
+        refused until somebody has read the settings and judged them (CFG-07)."""
+        try:
+            hedge_mode = (await self._account_config()).dualSidePosition
+        except VenueError as error:
+            log.warning("venue.mode_unread", venue=self.name, error=str(error))
+            return refused
+        return refused if hedge_mode == self._hedge_mode else await self._place(intent, hedge_mode=hedge_mode)
+
+    async def _place(self, intent: OrderIntent, *, hedge_mode: bool) -> Outcome:
+        command = placement(intent, self._symbols.venue_symbol(intent.instrument.symbol), hedge_mode=hedge_mode)
 
         async def send() -> tuple[Report, ...]:
             if command.store is Store.CONDITIONAL:

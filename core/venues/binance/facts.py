@@ -121,6 +121,7 @@ ERRORS = ErrorTable(venue="binance", codes=CODES, windows_ms={"-1015": 10_000, "
 NO_SUCH_ORDER = "-2013"
 UNKNOWN_ORDER = "-2011"
 NO_SUCH_LISTEN_KEY = "-1125"
+WRONG_POSITION_SIDE = "-4061"
 WOULD_TRIGGER = frozenset({"-2021", "-4135", "-4142"})
 NOTHING_TO_REDUCE = frozenset({"-2022"})
 
