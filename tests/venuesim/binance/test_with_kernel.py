@@ -2,73 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-from urllib.parse import urlencode
-
 import pytest
 
-from tests.venuesim.binance.bench import START_MS, order_params, stop_params
-from tools.venuesim.binance import signing
-from tools.venuesim.binance.facade import VENUE
-from tools.venuesim.kernel import Simulation, SimulationSettings
-from tools.venuesim.wire import Dropped, Frame, FrameKind, Request, Response
-
-
-class Desk:
-    """A simulation whose clock the test moves, with one private stream."""
-
-    def __init__(self, **settings: Any) -> None:
-        self.now = float(START_MS)
-        self.simulation = Simulation(VENUE, SimulationSettings(symbols=20, **settings), START_MS)
-        self.frames: list[tuple[float, Any]] = []
-        self.answers: list[tuple[float, Response | Dropped]] = []
-        key = json.loads(self._answered("POST", "/fapi/v1/listenKey", "").body)["listenKey"]
-        self.open("/private/ws", f"listenKey={key}")
-        self.begun = self.now
-
-    def open(self, path: str, query: str) -> None:
-        socket = self.simulation.connect(path, query, {}, self._take)
-        assert not isinstance(socket, Response)
-
-    def run(self, milliseconds: float) -> None:
-        target = self.now + milliseconds
-        while (due := self.simulation.next_due()) is not None and due <= target:
-            self.now = max(self.now, due)
-            self.simulation.run_until(self.now)
-        self.now = target
-        self.simulation.run_until(target)
-
-    def submit(self, method: str, path: str, params: dict[str, Any]) -> None:
-        text = urlencode({"timestamp": self.simulation.now_ms(), **params})
-        self._submit(method, path, f"{text}&signature={signing.signature('sim', text)}")
-
-    def ask(self, method: str, path: str, **params: Any) -> Any:
-        """Sends and waits; the JSON of the answer."""
-        self.submit(method, path, params)
-        self.run(2_000)
-        answer = self.answers[-1][1]
-        assert isinstance(answer, Response)
-        return json.loads(answer.body)
-
-    @property
-    def events(self) -> list[str]:
-        return [payload["e"] for _, payload in self.frames]
-
-    def _answered(self, method: str, path: str, query: str) -> Response:
-        self._submit(method, path, query)
-        self.run(2_000)
-        answer = self.answers.pop()[1]
-        assert isinstance(answer, Response)
-        return answer
-
-    def _submit(self, method: str, path: str, query: str) -> None:
-        request = Request(method=method, path=path, query=query, headers={"x-mbx-apikey": "sim"})
-        self.simulation.submit(request, lambda result: self.answers.append((self.now, result)))
-
-    def _take(self, frame: Frame) -> None:
-        if frame.kind is FrameKind.TEXT:
-            self.frames.append((self.now, json.loads(frame.data)))
+from tests.venuesim.binance.bench import order_params, stop_params
+from tests.venuesim.binance.desk import Desk
+from tools.venuesim.wire import Dropped
 
 
 def test_an_order_is_answered_a_round_trip_later_and_its_events_come_with_it() -> None:

@@ -148,7 +148,8 @@ class Pool:
 
     def retry_after_s(self, now_ms: int) -> int:
         """Whole seconds until requests are answered again."""
-        until = max(self.banned_until_ms, self.refused_until_ms, self.weight.start_ms + MINUTE_MS)
+        blocked_ms = max(self.banned_until_ms, self.refused_until_ms)
+        until = blocked_ms if blocked_ms > now_ms else self.weight.start_ms + MINUTE_MS
         return max(1, -(-(until - now_ms) // 1_000))
 
     def _banned(self) -> VenueError:
