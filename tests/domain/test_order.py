@@ -36,6 +36,7 @@ ODD_BUT_REAL = [
 ]
 
 
+@pytest.mark.failure("POS-14")
 @pytest.mark.parametrize(("old", "new"), list(product(S, repeat=2)))
 def test_every_pair_is_applied_stale_or_illegal_and_never_moves_back(old: S, new: S) -> None:
     order = an_order(status=old)

@@ -1,0 +1,534 @@
+"""Order and position state, as docs/FAILURES.md demands it (POS)."""
+
+import ast
+import asyncio
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from decimal import Decimal
+from itertools import permutations
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.domain.ids import Leg
+from core.domain.order import Order, OrderIntent, OrderStatus, apply_status
+from core.domain.position import PositionKey
+from core.domain.reconciliation import key_of, position_mismatches
+from core.domain.reports import BalanceReport, Report, Source
+from core.domain.signal import Side
+from core.domain.wave import LegState
+from core.engine.ports import Level, Outcome, PositionRecord, Rejected
+from core.engine.state import State
+from core.errors import MalformedPayload, Unreachable
+from core.venues.binance.parse import order_event, position_report, trade_report
+from core.venues.binance.payloads import OrderTradeUpdate, OrderUpdate, PositionRow, TradeRow
+from core.venues.symbols import SymbolTable
+from tests.builders import (
+    BTC,
+    BTC_LONG,
+    NOW_MS,
+    a_balance_report,
+    a_fill,
+    a_mass_status,
+    a_position,
+    a_position_report,
+    a_status,
+    an_instrument,
+    an_instrument_id,
+    an_intent,
+    an_order,
+    price,
+)
+from tests.engine.bench import BINANCE, Bench, a_bench
+from tests.fakes.virtual_loop import VirtualLoop
+from tests.scenarios.worlds import PAIRS, SimulatedWorld, World, a_wave
+
+pytestmark = pytest.mark.may_block("simulation runs storage inline")
+
+S = OrderStatus
+CORE = Path(__file__).resolve().parents[2] / "core"
+
+
+# --- POS-02 ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.failure("POS-02")
+@pytest.mark.parametrize("hidden_ms", [300, 6_000, 14_000])
+async def test_an_open_the_venue_hides_for_a_while_is_protected_once_it_appears(world: World, hidden_ms: int) -> None:
+    """Longer than the ten seconds after which an order counts as absent: then the position itself has to be found."""
+    await world.play(a_wave(PAIRS[:1], at_ms=8_000))
+    async with world.running() as daemon:
+        await world.fault("drop_response", match={"path": "/fapi/v1/order", "method": "POST"})
+        for event in ("ORDER_TRADE_UPDATE", "ACCOUNT_UPDATE"):
+            await world.fault("delay_event", match={"event": event}, delay_ms=hidden_ms, count=-1)
+        late = {"at_ms": 0.0, "duration_ms": 4_000.0 + hidden_ms, "count": -1}
+        await world.fault(
+            "http_error", match={"path": "/fapi/v1/order", "method": "GET"}, status=400, code=-2013, **late
+        )
+        for path in ("/fapi/v3/positionRisk", "/fapi/v3/account", "/fapi/v1/userTrades"):
+            await world.fault("empty_rest", match={"path": path}, **late)
+        await world.until(lambda: _protected(world, 1), seconds=60)
+        assert len(await world.sent("order")) == 1
+        assert daemon.held() == await world.held()
+        await asyncio.sleep(20)
+        await world.everything_holds()
+
+
+@pytest.mark.failure("POS-02")
+async def test_a_stop_refused_for_want_of_a_position_is_tried_again_for_the_filled_size(world: World) -> None:
+    await world.play(a_wave(PAIRS[:1]))
+    await world.fault("reject_stop", code=-4509)
+    async with world.running() as daemon:
+        report = await daemon.wave()
+        assert report.legs[0].state is LegState.PROTECTED
+        await world.everything_holds()
+
+
+async def _protected(world: World, count: int) -> bool:
+    held, stops = await world.held(), await world.resting_stops()
+    return len(held) == len(stops) == count
+
+
+# --- POS-03 ---------------------------------------------------------------------------------------------------------
+
+NO_PRICE = ["0", "0.00000", "-1", "", "NaN", "Infinity"]
+
+
+def a_trade_frame(**changes: Any) -> OrderTradeUpdate:
+    fields: dict[str, Any] = {
+        "symbol": "BTCUSDT",
+        "client_id": an_intent().client_order_id,
+        "side": "BUY",
+        "quantity": "1",
+        "average": "100",
+        "execution": "TRADE",
+        "status": "FILLED",
+        "order_id": 7,
+        "last_quantity": "1",
+        "filled": "1",
+        "last_price": "100",
+        "trade_id": 9,
+    }
+    return OrderTradeUpdate(time=1, order=OrderUpdate(**fields | changes))
+
+
+def a_table() -> SymbolTable:
+    table = SymbolTable()
+    table.replace([an_instrument()])
+    return table
+
+
+@pytest.mark.failure("POS-03")
+@pytest.mark.parametrize("bad", NO_PRICE)
+@pytest.mark.parametrize("field", ["last_price", "last_quantity"])
+def test_a_trade_without_a_price_or_a_size_never_becomes_a_fill(bad: str, field: str) -> None:
+    nothing_traded = field == "last_quantity" and bad in ("0", "0.00000")
+    try:
+        told = order_event(a_trade_frame(**{field: bad}), a_table())
+    except MalformedPayload:
+        assert not nothing_traded
+    else:
+        assert [type(report).__name__ for report in told] == ["OrderStatusReport"]
+        assert nothing_traded
+    row = TradeRow("BTCUSDT", 1, 7, "BUY", "100", "1", "0", "0", "USDT", 1, False)
+    spoilt = {"last_price": "price", "last_quantity": "qty"}[field]
+    with pytest.raises(MalformedPayload):
+        trade_report(TradeRow(**{f: getattr(row, f) for f in row.__struct_fields__} | {spoilt: bad}), BTC, Source.REST)
+
+
+@pytest.mark.failure("POS-03")
+@pytest.mark.parametrize("entry", [None, "0", "0.0"])
+async def test_a_position_without_an_entry_price_is_not_adopted_and_reaches_no_arithmetic(entry: str | None) -> None:
+    row = PositionRow("BTCUSDT", "2", entry or "", "0")
+    report = position_report(row, BTC, Source.REST)
+    assert report.entry_price is None
+    async with a_bench() as bench:
+        bench.venue.mass_statuses.extend([a_mass_status(positions=(report,))] * 3)
+        for _ in range(3):
+            await bench.reconciler.reconcile(BINANCE)
+        assert bench.state.positions() == []
+        assert bench.orders.counts["failed_reports"] == 0
+        assert bench.venue.sent == []
+
+
+@pytest.mark.failure("POS-03")
+async def test_an_entry_in_doubt_is_no_position_and_after_ten_seconds_people_are_told() -> None:
+    async with a_bench() as bench:
+        bench.venue.script(Leg.ENTRY, bench.venue.lose_request)
+        bench.venue.error = Unreachable(BINANCE, "no route")
+        await bench.enter(an_intent())
+        await bench.settle(9.9)
+        assert bench.order(an_intent()).status is S.IN_FLIGHT
+        assert bench.state.positions() == []
+        assert bench.notifier.critical() == []
+        await bench.settle(0.2)
+        assert len(bench.notifier.critical()) == 1
+
+
+# --- POS-04, POS-05 -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.failure("POS-04")
+async def test_another_average_at_the_venue_is_recorded_and_said_and_ours_stays() -> None:
+    async with a_bench() as bench:
+        await bench.enter(an_intent())
+        await bench.settle()
+        bench.venue.price = Decimal("241.99")
+        for _ in range(3):
+            await bench.reconciler.reconcile(BINANCE)
+            await bench.settle(1)
+        assert bench.position().entry_price == 100
+        assert [stop.intent.trigger_price for stop in bench.venue.working_stops()] == [98]
+        (told,) = [text for level, text in bench.notifier.messages if level is Level.WARNING]
+        assert "100" in told
+        assert "241.99" in told
+        (noted,) = [row for row in bench.audit.of("discrepancy") if row["kind"] == "entry_price"]
+        assert "241.99" in noted["what"]
+
+
+@pytest.mark.failure("POS-05")
+@pytest.mark.parametrize("answer", ["told", "lost", "late"])
+async def test_entry_and_reconciliation_racing_make_one_position_whatever_their_timing(answer: str) -> None:
+    for offset_ms in range(0, 1_600, 80):
+        async with a_bench(latency=0.25) as bench:
+            if answer == "lost":
+                bench.venue.tells = False
+                bench.venue.script(Leg.ENTRY, bench.venue.lose_answer)
+            elif answer == "late":
+                bench.venue.script(Leg.ENTRY, _told_a_second_late(bench))
+            entering = asyncio.ensure_future(bench.enter(an_intent()))
+            await bench.settle(offset_ms / 1000)
+            await asyncio.gather(bench.reconciler.reconcile(BINANCE), bench.reconciler.reconcile(BINANCE), entering)
+            await bench.settle(15)
+            bench.venue.tells = True
+            position = bench.position()
+            assert (position.id, position.quantity) == (an_intent().position_id, 1), offset_ms
+            assert {intent.leg for intent in bench.venue.sent} == {Leg.ENTRY, Leg.STOP}
+            assert bench.venue.positions_held[BTC] == 1
+            assert len(bench.venue.working_stops()) == 1
+
+
+def _told_a_second_late(bench: Bench):  # type: ignore[no-untyped-def]
+    async def late(intent: OrderIntent) -> Outcome:
+        bench.venue.tells = False
+        await bench.venue.execute(intent)
+        order = bench.venue.orders[intent.client_order_id]
+        told: list[Report] = [*order.fills, bench.venue._status(order)]
+        asyncio.get_running_loop().call_later(1, bench.orders.apply, told)
+        bench.venue.tells = True
+        return await bench.venue.lose_request(intent)
+
+    return late
+
+
+# --- POS-06, POS-07 -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.failure("POS-06")
+def test_ten_thousand_random_changes_while_snapshots_are_walked_raise_nothing() -> None:
+    chance, state = Random(6), State()
+    names = [an_instrument_id(f"C{n}/USDT:USDT") for n in range(20)]
+    walks: list[Any] = []
+    for step in range(10_000):
+        name, side = chance.choice(names), chance.choice(list(Side))
+        match chance.randrange(5):
+            case 0:
+                amount = chance.choice([0, 1, 2])
+                state.put_position(a_position(name, side=side, amount=amount, entry_amount=2, position_id=f"p{step}"))
+            case 1:
+                status = chance.choice([S.ACCEPTED, S.CANCELED, S.FILLED])
+                order = an_order(an_intent(f"k{chance.randrange(300)}", instrument=name), status=status)
+                state.put_order(order)
+            case 2:
+                state.put_venue_position(a_position_report(name, amount=chance.choice([0, 1]), venue_time_ms=step))
+            case 3:
+                state.put_balance(a_balance_report(step, venue_time_ms=step), float(step))
+            case _:
+                views = (state.positions, state.all_live_orders, state.venue_positions, state.balances)
+                walks.append((iter(chance.choice(views)()), None))
+                walks.append((iter(state.live_orders(name)), None))
+        for walk, _ in walks:
+            next(walk, None)
+        walks = walks[-50:]
+
+
+WRITERS = ("put_order", "drop_order", "put_position", "put_venue_position", "put_balance")
+
+
+@pytest.mark.failure("POS-07")
+def test_only_the_order_manager_writes_state() -> None:
+    callers = set()
+    for path in CORE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            match node:
+                case ast.Call(func=ast.Attribute(value=ast.Attribute(attr="_state"), attr=name)) if name in WRITERS:
+                    callers.add(path.name)
+    assert callers == {"order_manager.py"}
+
+
+@pytest.mark.failure("POS-07")
+async def test_reports_handed_in_at_once_are_applied_one_after_another() -> None:
+    async with a_bench() as bench:
+        running = 0
+        apply = bench.orders.apply
+
+        def watched(reports: list[Report]) -> None:
+            nonlocal running
+            running += 1
+            assert running == 1
+            apply(reports)
+            running -= 1
+
+        bench.orders.apply = watched  # type: ignore[assignment,method-assign]
+        told = [a_balance_report(n, venue_time_ms=NOW_MS + n) for n in range(100)]
+        await asyncio.gather(*(bench.orders.take([report]) for report in told))
+        await bench.orders.drained()
+        assert [balance.wallet for balance in bench.state.balances().values()] == [99]
+
+
+@pytest.mark.failure("POS-07")
+@given(st.data())
+def test_a_report_that_does_not_say_erases_nothing(data: st.DataObject) -> None:
+    order = an_order(status=S.ACCEPTED, venue_order_id="v1")
+    silent = replace(
+        a_status(order.intent, data.draw(st.sampled_from([S.ACCEPTED, S.PARTIALLY_FILLED, S.CANCELED]))),
+        venue_order_id=None,
+        trigger_price=None,
+        average_price=None,
+        detail="",
+    )
+    after = apply_status(replace(order, detail="why"), silent)
+    assert isinstance(after, Order)
+    assert (after.venue_order_id, after.detail) == ("v1", "why")
+    state = State()
+    known = replace(a_position_report(amount=2), mark_price=price(99), unrealized=Decimal(1), isolated=True)
+    fields = data.draw(st.sets(st.sampled_from(["entry_price", "mark_price", "unrealized", "isolated"])))
+    state.put_venue_position(known)
+    state.put_venue_position(replace(known, **dict.fromkeys(fields)))  # type: ignore[arg-type]
+    assert state.venue_positions() == [known]
+    told: BalanceReport = a_balance_report(5, available=4)
+    state.put_balance(told, 0.0)
+    state.put_balance(replace(told, available=None), 0.0)
+    balance = state.balance(BINANCE, told.asset)
+    assert balance is not None
+    assert balance.available == 4
+
+
+# --- POS-08 ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.failure("POS-08")
+@pytest.mark.parametrize("order", list(permutations(["fill", "again", "status", "close", "reconcile"])))
+async def test_own_close_and_the_venues_closure_book_a_position_once_in_every_order(order: tuple[str, ...]) -> None:
+    async with a_bench() as bench:
+        await bench.enter(an_intent())
+        await bench.settle()
+        (stop,) = bench.venue.working_stops()
+        bench.venue.tells, bench.venue.price = False, Decimal(98)
+        await bench.venue.fire(stop)
+        status, fill = bench.venue._status(stop), stop.fills[0]
+
+        async def nothing(_: OrderIntent) -> Outcome:
+            return Rejected(code="-2022", detail="no", nothing_to_reduce=True)
+
+        bench.venue.always(Leg.FLATTEN, nothing)
+        tasks = []
+        for what in order:
+            match what:
+                case "close":
+                    close = asyncio.ensure_future(bench.closer.flatten(BTC_LONG, "test"))
+                    await asyncio.sleep(0)
+                    assert bench.closer.closing(BTC_LONG) or bench.state.position(BTC_LONG) is None
+                    tasks.append(close)
+                case "reconcile":
+                    tasks.append(asyncio.ensure_future(bench.reconciler.reconcile(BINANCE)))
+                case "status":
+                    await bench.orders.take([status])
+                case _:
+                    await bench.orders.take([fill])
+            await asyncio.sleep(0)
+        await asyncio.gather(*tasks)
+        await bench.settle(5)
+        records = [r.position for r in bench.journal.posted if isinstance(r, PositionRecord)]
+        closed = [position for position in records if not position.open]
+        assert [position.realized for position in closed] == [-2], "booked once, at its fill's price"
+        assert bench.state.positions() == []
+        assert len(bench.venue.only(Leg.FLATTEN)) <= 1
+
+
+# --- POS-09 ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.failure("POS-09")
+@pytest.mark.parametrize(
+    ("amount", "side", "expected"),
+    [
+        ("2", "BOTH", Side.BUY),
+        ("-2", "BOTH", Side.SELL),
+        ("2", "LONG", Side.BUY),
+        ("2", "SHORT", Side.SELL),
+        ("-2", "SHORT", Side.SELL),
+    ],
+)
+def test_a_positions_side_is_parsed_once_and_net_mode_goes_by_the_sign(amount: str, side: str, expected: Side) -> None:
+    report = position_report(PositionRow("BTCUSDT", amount, "100", "100", side), BTC, Source.REST)
+    assert key_of(report) == PositionKey(BTC, expected)
+    empty = position_report(PositionRow("BTCUSDT", "0", "100", "100", side), BTC, Source.REST)
+    assert position_mismatches([], [empty]) == []
+
+
+@pytest.mark.failure("POS-09")
+@pytest.mark.parametrize("word", ["", "net", "buy", "long", "Long", "LONGISH"])
+def test_an_unknown_side_raises_and_never_becomes_a_default(word: str) -> None:
+    with pytest.raises(MalformedPayload):
+        order_event(a_trade_frame(side=word), a_table())
+    with pytest.raises(MalformedPayload):
+        order_event(a_trade_frame(position_side=word), a_table())
+    with pytest.raises(MalformedPayload):
+        position_report(PositionRow("BTCUSDT", "1", "100", "100", word), BTC, Source.REST)
+
+
+@pytest.mark.failure("POS-09")
+async def test_a_frame_that_cannot_be_understood_is_followed_by_a_reading_of_the_venue(world: World) -> None:
+    await world.play(a_wave(PAIRS[:1]))
+    async with world.running() as daemon:
+        await daemon.wave()
+        await asyncio.sleep(10)
+        await world.fault("garbage_frame", match={"stream": "listenKey"}, count=-1)
+        before = await _readings(world)
+        await world.fault("adl", match={"symbol": "BTCUSDT"}, fraction=1.0)
+        await asyncio.sleep(1)
+        assert await _readings(world) > before
+        await world.until(lambda: _protected(world, 0), seconds=20)
+        assert daemon.held() == {}
+
+
+async def _readings(world: World) -> int:
+    return sum(row["path"].endswith("positionRisk") for row in await world.ask("requests?since=0"))
+
+
+# --- POS-10 ---------------------------------------------------------------------------------------------------------
+
+
+_OF_TRADES = ("realized_pnl", "commission")
+
+
+@pytest.mark.failure("POS-10")
+async def test_the_sum_over_positions_is_the_venues_income_to_a_cent(tmp_path: Path) -> None:
+    """Fills in many parts, stops that fired, a deleveraging in profit."""
+    async with SimulatedWorld(tmp_path) as world:
+        await world.play(a_wave(PAIRS, at_ms=8_000), a_wave(PAIRS[::-1], at_ms=60_000) | _other_ids())
+        await world.fault("slow_fill", count=-1, fraction=0.3, delay_ms=50)
+        async with world.running() as daemon:
+            for number in (1, 2):
+                await daemon.wave(number)
+                jump = 0.01 if number == 1 else -0.01
+                await world.tell("fault", kind="gap_price", match={"symbol": "BTCUSDT"}, fraction=jump)
+                await world.fault("adl", match={"symbol": "BTCUSDT"}, fraction=1.0)
+                await _fire_every_stop(world)
+                await world.until(lambda: _flat(world), seconds=30)
+                await asyncio.sleep(3)
+            await asyncio.sleep(50)  # whatever reconciliation has to add
+        rows_of_income = world.venue.simulation.engine.income()
+        income = sum((row.amount for row in rows_of_income if row.type.value in _OF_TRADES), Decimal(0))
+        with closing(sqlite3.connect(daemon.data_dir / "journal.db")) as journal:
+            rows = journal.execute("SELECT signal_id, realized, fees, closed_ms FROM positions").fetchall()
+    assert len(rows) == 2 * len(PAIRS)
+    assert len({signal for signal, *_ in rows if signal}) == len(rows), "each position has its own signal"
+    assert all(closed for *_, closed in rows)
+    booked = sum((Decimal(realized) - Decimal(fees) for _, realized, fees, _ in rows), Decimal(0))
+    assert abs(booked - income) < Decimal("0.01")
+
+
+async def _flat(world: World) -> bool:
+    return not await world.held()
+
+
+def _other_ids() -> dict[str, Any]:
+    signals = a_wave(PAIRS[::-1])["signals"]
+    return {"signals": [signal | {"id": f"second-{signal['id']}"} for signal in signals]}
+
+
+async def _fire_every_stop(world: World) -> None:
+    for row in (await world.ask("state"))["positions"]:
+        beyond = Decimal(row["entry"]) * (Decimal("0.9") if row["side"] == "long" else Decimal("1.1"))
+        await world.tell("price", symbol=row["symbol"], price=str(beyond.quantize(Decimal("0.0001"))))
+
+
+# --- POS-14 ---------------------------------------------------------------------------------------------------------
+
+EVENTS = (
+    "reject next stop",
+    "lose next stop",
+    "hang next stop",
+    "cancel stop",
+    "expire stop",
+    "fire stop",
+    "fire stop without fill",
+    "foreign reduce",
+    "reconcile",
+    "repeat everything",
+    "mark falls",
+    "mark recovers",
+    "reads fail",
+    "reads work",
+    "wait",
+)
+
+
+@pytest.mark.failure("POS-14")
+@settings(max_examples=60)
+@given(st.lists(st.integers(1, 3), min_size=1, max_size=3), st.lists(st.sampled_from(EVENTS), max_size=10))
+def test_no_sequence_of_events_ends_without_a_stop_and_without_an_alarm(pieces: list[int], events: list[str]) -> None:
+    async def story() -> None:
+        async with a_bench(latency=0.02) as bench:
+            bench.venue.partial, bench.venue.pause = [Decimal(n) for n in pieces], 0.3
+            await bench.enter(an_intent(amount=sum(pieces)))
+            for event in events:
+                await _happen(bench, event)
+                await bench.settle(0.1)
+            await bench.settle(4.5)
+            held = bench.venue.positions_held.get(BTC, Decimal(0))
+            covered = [stop for stop in bench.venue.working_stops() if stop.intent.quantity >= held]
+            assert not held or covered or bench.notifier.critical(), "a position without a stop and without an alarm"
+            assert held >= 0
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(story())
+
+
+async def _happen(bench: Bench, event: str) -> None:  # noqa: C901 - one case an event
+    venue = bench.venue
+    stop = next(iter(venue.working_stops()), None)
+    match event:
+        case "reject next stop":
+            venue.script(Leg.STOP, venue.reject("-4045"))
+        case "lose next stop":
+            venue.script(Leg.STOP, venue.lose_request)
+        case "hang next stop":
+            venue.script(Leg.STOP, venue.hang)
+        case "cancel stop" | "expire stop" if stop is not None:
+            await venue.end(stop, S.CANCELED if event.startswith("cancel") else S.EXPIRED)
+        case "fire stop" | "fire stop without fill" if stop is not None:
+            await venue.fire(stop, fills=event == "fire stop")
+        case "foreign reduce" if venue.positions_held.get(BTC, Decimal(0)) > 1:
+            venue.positions_held[BTC] -= 1
+            venue._numbers += 1
+            by_hand = {"client_id": "web_1", "venue_order_id": "f1", "trade_id": f"t{venue._numbers}"}
+            await bench.orders.take([a_fill(side=Side.SELL, amount=1, **by_hand)])  # type: ignore[arg-type]
+        case "reconcile":
+            bench.reconciler.ask(BINANCE)
+        case "repeat everything":
+            for order in list(venue.orders.values()):
+                await bench.orders.take([*order.fills, venue._status(order)])
+        case "mark falls" | "mark recovers":
+            bench.market.default = Decimal(97 if event == "mark falls" else 100)
+        case "reads fail" | "reads work":
+            venue.error = Unreachable(BINANCE, "no route") if event == "reads fail" else None
+        case _:
+            await bench.settle(2)
