@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from core.domain.instrument import Instrument
 from core.domain.money import HUNDRED, Price, Quantity, plain
-from core.domain.order import TriggerReference
+from core.domain.order import OrderIntent, TriggerReference
 from core.domain.position import Position
 from core.domain.signal import Side
 
@@ -83,10 +83,14 @@ def _kept_away(side: Side, level: Price, reference: Decimal, instrument: Instrum
     return max(level, instrument.round_price_up(reference + room))
 
 
-def stands_right(position: Position, instrument: Instrument, trigger: Decimal) -> bool:
-    """Whether a resting stop's level is the one this position wants, the ladder's few ticks aside (STP-10)."""
+def protects(stop: OrderIntent, position: Position, instrument: Instrument) -> bool:
+    """Whether this stop, once it rests, is the one the position wants, the ladder's few ticks aside (STP-10)."""
+    if stop.position_id != position.id or stop.side is position.side or not stop.reduce_only:
+        return False
+    if stop.trigger_price is None or stop.quantity != position.quantity:
+        return False
     wanted = stop_price(position, instrument)
-    return abs(trigger - wanted) <= max(wanted * LEVEL_TOLERANCE, instrument.tick * LEVEL_TICKS)
+    return abs(stop.trigger_price - wanted) <= max(wanted * LEVEL_TOLERANCE, instrument.tick * LEVEL_TICKS)
 
 
 def crossed(side: Side, level: Decimal, reference: Decimal) -> bool:

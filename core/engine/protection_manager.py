@@ -21,7 +21,7 @@ from core.domain.instrument import Instrument
 from core.domain.money import Price, Quantity, plain
 from core.domain.order import UNACKNOWLEDGED, Order, OrderIntent, OrderStatus, OrderType, TriggerReference
 from core.domain.position import Position, PositionKey
-from core.domain.protection import Flatten, StopPlan, plan, stands_right, trigger_of
+from core.domain.protection import Flatten, StopPlan, plan, protects, trigger_of
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.closer import Closer, next_attempt
 from core.engine.order_manager import OrderManager
@@ -298,12 +298,12 @@ class ProtectionManager:
             self._cancelling.discard(stop.client_order_id)
 
     def _exact(self, stops: list[Order], position: Position) -> Order | None:
-        """The newest confirmed stop of exactly this quantity, standing where this position wants it."""
+        """The newest confirmed stop that is the one this position wants; of a venue that is off only sizes are known."""
         instrument = self._instruments.get(position.instrument)
         for stop in reversed(stops):
-            trigger = stop.intent.trigger_price
-            right = instrument is None or (trigger is not None and stands_right(position, instrument, trigger))
-            if right and stop.status is OrderStatus.ACCEPTED and stop.intent.quantity == position.quantity:
+            same_size = stop.intent.quantity == position.quantity
+            right = same_size if instrument is None else protects(stop.intent, position, instrument)
+            if right and stop.status is OrderStatus.ACCEPTED:
                 return stop
         return None
 
