@@ -158,3 +158,30 @@ def test_in_hedge_mode_a_closing_stop_needs_no_mark() -> None:
     desk.stop(900, position_side=PositionSide.LONG)
     desk.price(890)
     assert not desk.engine.positions()
+
+
+def test_a_protected_stop_waits_while_last_and_mark_are_far_apart(desk: Desk) -> None:
+    desk.buy()
+    stop = desk.stop(900, reference=Reference.LAST, max_gap=d("0.05"))
+    desk.price(800, mark=1000)
+    assert desk.engine.conditional(conditional_id=stop.id).status is ConditionalStatus.NEW
+    desk.price(800, mark=810)
+    assert desk.engine.conditional(conditional_id=stop.id).status is ConditionalStatus.FINISHED
+
+
+def test_a_stop_limit_price_keeps_to_the_band_around_its_trigger(desk: Desk) -> None:
+    desk.buy()
+    low = refusal(desk.stop, 900, type=ConditionalType.STOP_LIMIT, price=d(700))
+    assert low is Refusal.CONDITIONAL_PRICE_LOW
+    high = refusal(desk.stop, 1100, side=Side.BUY, type=ConditionalType.STOP_LIMIT, price=d(1300), reduce_only=False)
+    assert high is Refusal.CONDITIONAL_PRICE_HIGH
+
+
+def test_a_stop_good_till_a_date_expires_on_it(desk: Desk) -> None:
+    desk.buy()
+    stop = desk.stop(900, good_till_ms=desk.time.now_ms() + 2_000)
+    desk.tick(1_000)
+    assert desk.engine.conditional(conditional_id=stop.id).status is ConditionalStatus.NEW
+    desk.tick(1_000)
+    ended = desk.engine.conditional(conditional_id=stop.id)
+    assert (ended.status, ended.reason) == (ConditionalStatus.EXPIRED, Expiry.GOOD_TILL_DATE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -20,10 +21,18 @@ class Desk:
         self.now = float(START_MS)
         self.simulation = Simulation(VENUE, SimulationSettings(symbols=20, **settings), START_MS)
         self.frames: list[tuple[float, Any]] = []
+        self.raw: list[bytes] = []
+        """Every text frame as it came, garbage too."""
+        self.closes: list[int] = []
+        self.replied_ms = 0.0
         self.answers: list[tuple[float, Response | Dropped]] = []
+        self.reconnect()
+        self.begun = self.now
+
+    def reconnect(self) -> None:
+        """A private stream on the key of the moment."""
         key = json.loads(self._answered("POST", "/fapi/v1/listenKey", "").body)["listenKey"]
         self.open("/private/ws", f"listenKey={key}")
-        self.begun = self.now
 
     def open(self, path: str, query: str) -> None:
         socket = self.simulation.connect(path, query, {}, self._take)
@@ -60,10 +69,46 @@ class Desk:
         assert isinstance(answer, Response)
         return answer
 
-    def _submit(self, method: str, path: str, query: str) -> None:
-        request = Request(method=method, path=path, query=query, headers={"x-mbx-apikey": "sim"})
+    def _submit(self, method: str, path: str, query: str, key: str | None = "sim") -> None:
+        headers = {} if key is None else {"x-mbx-apikey": key}
+        request = Request(method=method, path=path, query=query, headers=headers)
         self.simulation.submit(request, lambda result: self.answers.append((self.now, result)))
 
+    def plain(self, method: str, path: str, key: str | None = "sim") -> Response:
+        """Sends without parameters and waits."""
+        self._submit(method, path, "", key)
+        self.run(0)
+        answer = self.answers[-1][1]
+        assert isinstance(answer, Response)
+        return answer
+
+    def trading_socket(self) -> Callable[..., Any]:
+        """Connects; call it with a method and parameters, it signs, waits and returns the answer."""
+        replies: list[Any] = []
+
+        def take(frame: Frame) -> None:
+            if frame.kind is FrameKind.TEXT:
+                self.replied_ms = self.now
+                replies.append(json.loads(frame.data))
+
+        socket = self.simulation.connect("/ws-fapi/v1", "", {}, take)
+        assert not isinstance(socket, Response)
+
+        def ask(method: str, **params: Any) -> Any:
+            values = {"apiKey": "sim", "timestamp": self.simulation.now_ms(), **params}
+            payload = "&".join(f"{name}={value}" for name, value in sorted(values.items()))
+            signed = {**values, "signature": signing.signature("sim", payload)}
+            socket.receive(json.dumps({"id": "1", "method": method, "params": signed}))
+            self.run(1_000)
+            return replies[-1]
+
+        return ask
+
     def _take(self, frame: Frame) -> None:
-        if frame.kind is FrameKind.TEXT:
+        if frame.kind is FrameKind.CLOSE:
+            self.closes.append(frame.close_code)
+        if frame.kind is not FrameKind.TEXT:
+            return
+        self.raw.append(frame.data)
+        if frame.data.startswith(b"{"):
             self.frames.append((self.now, json.loads(frame.data)))
