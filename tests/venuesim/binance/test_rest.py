@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
-from tests.venuesim.binance.bench import Bench, Fault
+from tests.venuesim.binance.bench import Bench, Fault, order_params
 from tools.venuesim.binance import signing
 from tools.venuesim.exchange.model import PositionMode
 from tools.venuesim.wire import Lane, Request
@@ -270,3 +270,70 @@ def test_a_signature_over_escaped_parameters_is_accepted(bench: Bench) -> None:
     text = f"timestamp={bench.now_ms()}&symbol=BTCUSDT&origClientOrderId={quote('a:b/c', safe='')}"
     answer = bench.raw("GET", "/fapi/v1/order", f"{text}&signature={signing.signature('sim', text)}")
     assert answer.code == -2013
+
+
+def test_a_batch_of_amendments_answers_row_by_row(bench: Bench) -> None:
+    order = bench.order(**FAR)
+    change = {"symbol": "BTCUSDT", "side": "BUY", "quantity": "0.02", "price": "73000"}
+    rows = [{**change, "orderId": order["orderId"]}, {**change, "orderId": 1}]
+    changed, unknown = bench.ok("PUT", "/fapi/v1/batchOrders", batchOrders=json.dumps(rows))
+    assert (changed["origQty"], changed["price"], unknown["code"]) == ("0.020", "73000.00", -2013)
+
+
+def test_amendments_are_listed_newest_first(bench: Bench) -> None:
+    order = bench.order(**FAR)
+    change = {"symbol": "BTCUSDT", "side": "BUY", "orderId": order["orderId"], "quantity": "0.010"}
+    for price in ("73000", "72000"):
+        bench.ok("PUT", "/fapi/v1/order", price=price, **change)
+    rows = bench.ok("GET", "/fapi/v1/orderAmendment", symbol="BTCUSDT", orderId=order["orderId"])
+    assert [row["amendment"]["price"] for row in rows] == [
+        {"before": "73000", "after": "72000"},
+        {"before": "74000", "after": "73000"},
+    ]
+    assert [row["amendment"]["count"] for row in rows] == [2, 1]
+    assert bench.ok("GET", "/fapi/v1/orderAmendment", symbol="BTCUSDT", origClientOrderId="other") == []
+
+
+def test_an_amendment_may_follow_the_book(bench: Bench) -> None:
+    order = bench.order(**FAR)
+    change = {"symbol": "BTCUSDT", "side": "BUY", "orderId": order["orderId"], "quantity": "0.010"}
+    changed = bench.ok("PUT", "/fapi/v1/order", priceMatch="QUEUE_5", **change)
+    bids = bench.public("/fapi/v1/depth", symbol="BTCUSDT", limit=5)["bids"]
+    assert changed["price"] == bids[4][0]
+
+
+def test_ended_orders_are_forgotten_sooner_when_nothing_was_filled(bench: Bench) -> None:
+    cancelled = bench.order(**FAR)
+    bench.ok("DELETE", "/fapi/v1/order", symbol="BTCUSDT", orderId=cancelled["orderId"])
+    filled = bench.order()
+    day_ms = 86_400_000
+    bench.leap(4 * day_ms)
+    assert bench.code("GET", "/fapi/v1/order", symbol="BTCUSDT", orderId=cancelled["orderId"]) == -2013
+    assert bench.ok("GET", "/fapi/v1/order", symbol="BTCUSDT", orderId=filled["orderId"])["status"] == "FILLED"
+    bench.leap(90 * day_ms)
+    assert bench.code("GET", "/fapi/v1/order", symbol="BTCUSDT", orderId=filled["orderId"]) == -2013
+
+
+def test_a_test_order_is_checked_and_not_placed(bench: Bench) -> None:
+    assert bench.ok("POST", "/fapi/v1/order/test", **order_params()) == {}
+    assert bench.code("POST", "/fapi/v1/order/test", **order_params(quantity="100")) == -2019
+    assert bench.ok("GET", "/fapi/v1/allOrders") == []
+
+
+def test_other_candles_and_older_trades_are_answered(bench: Bench) -> None:
+    asked = {"interval": "1m", "limit": 3}
+    candles = bench.public("/fapi/v1/klines", symbol="BTCUSDT", **asked)
+    pair = bench.public("/fapi/v1/continuousKlines", pair="BTCUSDT", contractType="PERPETUAL", **asked)
+    assert pair == candles
+    for name, key in (("markPriceKlines", "symbol"), ("indexPriceKlines", "pair"), ("premiumIndexKlines", "symbol")):
+        rows = bench.public(f"/fapi/v1/{name}", **{key: "BTCUSDT"}, **asked)
+        assert [(len(row), row[0], row[5]) for row in rows] == [(12, row[0], "0") for row in candles]
+    bench.run(5_000)
+    trades = json.loads(bench.raw("GET", "/fapi/v1/historicalTrades", "symbol=BTCUSDT&limit=3").body)
+    later = json.loads(
+        bench.raw("GET", "/fapi/v1/historicalTrades", f"symbol=BTCUSDT&fromId={trades[1]['id']}&limit=1").body
+    )
+    assert later == [trades[1]]
+    history = bench.public("/futures/data/openInterestHist", symbol="BTCUSDT", period="5m", limit=2)
+    assert [row["symbol"] for row in history] == ["BTCUSDT"] * 2
+    assert bench.public("/fapi/v1/rpiDepth", symbol="BTCUSDT", limit=5)["bids"]

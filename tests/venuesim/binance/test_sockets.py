@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.venuesim.binance.bench import Bench
+from tools.venuesim.exchange.model import PositionMode, SymbolStatus
 from tools.venuesim.wire import Lane, Response
 
 SECOND_MS = 1_000
@@ -187,3 +188,40 @@ def test_commands_are_logged_as_session(bench: Bench) -> None:
     info = session.describe(_subscribe("btcusdt@kline_1m"))
     assert info is not None
     assert (info.lane, info.op) == (Lane.SESSION, "SUBSCRIBE")
+
+
+def test_best_prices_of_every_changed_symbol_come_every_five_seconds(bench: Bench) -> None:
+    sent = bench.open("/public/ws/!bookTicker")[1]
+    bench.run(11 * SECOND_MS)
+    rows = sent.of("bookTicker")
+    names = {instrument.symbol for instrument in bench.exchange.instruments()}
+    assert {row["s"] for row in rows} == names
+    assert [row["s"] for row in rows].count("BTCUSDT") == 2
+
+
+def test_a_liquidation_is_told_to_everybody_once_a_second_and_the_largest_only() -> None:
+    bench = Bench(balance="1000", mode=PositionMode.HEDGE)
+    every, one = (
+        bench.open("/market/ws/!forceOrder@arr")[1],
+        bench.open("/market/stream", "streams=btcusdt@forceOrder")[1],
+    )
+    other = bench.open("/market/ws/ethusdt@forceOrder")[1]
+    bench.order(quantity="0.010", positionSide="LONG")
+    bench.order(quantity="0.020", side="SELL", positionSide="SHORT")
+    bench.exchange.liquidate("BTCUSDT")
+    assert every.frames == []
+    bench.run(SECOND_MS)
+    (row,) = every.of("forceOrder")
+    assert (row["o"]["S"], row["o"]["q"], row["o"]["X"], row["o"]["f"]) == ("BUY", "0.02", "FILLED", "IOC")
+    assert one.of("forceOrder") == [row]
+    assert other.frames == []
+
+
+def test_a_contract_that_changes_is_told_with_brackets_only_when_they_did(bench: Bench) -> None:
+    session, sent = bench.open("/market/ws/!contractInfo")
+    bench.exchange.operator.set_status("ETHUSDT", SymbolStatus.HALTED)
+    (row,) = sent.of("contractInfo")
+    assert (row["s"], row["cs"], "bks" in row) == ("ETHUSDT", "TRADING_HALT", False)
+    session.closed()
+    bench.exchange.operator.set_status("ETHUSDT", SymbolStatus.TRADING)
+    assert len(sent.frames) == 1

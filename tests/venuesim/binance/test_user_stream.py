@@ -242,3 +242,16 @@ def _summary(frame: Any) -> tuple[Any, ...]:
     order, account = frame.get("o", {}), frame.get("a", {})
     positions = [(row["pa"] == "0", row["ps"]) for row in account.get("P", [])] if account else []
     return (frame["e"], order.get("x"), order.get("X"), order.get("S"), order.get("R"), positions)
+
+
+def test_an_own_order_in_the_way_expires_in_match_unless_the_mode_says_otherwise(bench: Bench) -> None:
+    asks = bench.public("/fapi/v1/depth", symbol="BTCUSDT", limit=5)["asks"]
+    bench.order(side="SELL", type="LIMIT", timeInForce="GTC", price=asks[2][0], newClientOrderId="maker")
+    sent = bench.user_stream()
+    qty = str(sum(Decimal(level[1]) for level in asks[:3]) + Decimal("0.001"))
+    taker = bench.order(type="LIMIT", timeInForce="IOC", price=asks[4][0], quantity=qty)
+    assert taker["status"] == "FILLED"
+    gone = next(row["o"] for row in sent.of("ORDER_TRADE_UPDATE") if row["o"]["c"] == "maker")
+    assert (gone["x"], gone["X"], gone["er"], gone["V"]) == ("EXPIRED", "EXPIRED_IN_MATCH", "1", "EXPIRE_MAKER")
+    found = bench.ok("GET", "/fapi/v1/order", symbol="BTCUSDT", origClientOrderId="maker")
+    assert found["status"] == "EXPIRED_IN_MATCH"
