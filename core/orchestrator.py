@@ -271,6 +271,8 @@ class Orchestrator:
         except TimeoutError:
             late = sorted(venue for venue, stream in engine.streams.items() if stream.live_since_ms is None)
             log.error("stream.not_live", venues=late, waited_s=STREAMS_READY_SECONDS)  # noqa: TRY400 - no news in a trace
+            unread = f"{', '.join(late)}: could not be read for {STREAMS_READY_SECONDS:g} s, still trying"
+            engine.notifier.notify(Level.CRITICAL, f"{unread}; positions there stand as they were left")
 
     async def _until_protected(self, engine: Engine) -> None:
         deadline = self._clock.monotonic() + PROTECTED_AT_START_SECONDS

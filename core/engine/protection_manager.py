@@ -112,6 +112,10 @@ class ProtectionManager:
         position = self._orders.state.position(key)
         return position is None or self._exact(self._stops(position), position) is not None
 
+    def confirmed(self, key: PositionKey) -> bool:
+        """False for a row of the journal that neither a fill nor a reading of the venue has borne out yet (STP-13)."""
+        return key not in self._unconfirmed
+
     def all_covered(self) -> bool:
         return all(self.covered(position.key) for position in self._orders.state.positions())
 
@@ -298,7 +302,7 @@ class ProtectionManager:
             self._cancelling.discard(stop.client_order_id)
 
     def _exact(self, stops: list[Order], position: Position) -> Order | None:
-        """The newest confirmed stop that is the one this position wants; of a venue that is off only sizes are known."""
+        """The newest confirmed stop that is the one this position wants; of a venue that is off only sizes count."""
         instrument = self._instruments.get(position.instrument)
         for stop in reversed(stops):
             same_size = stop.intent.quantity == position.quantity

@@ -159,7 +159,7 @@ class Reconciler:
             self._compare_entries(venue, status)
             await self._forget_unlisted(venue, status)
             await self._sweep(venue, status)
-            self._guard_everything(venue)
+            self._guard_everything(venue, status)
             self._prefetcher.confirmed(venue)
             self.last_ms[venue] = self._clock.now_ms()
             log.debug("reconcile.done", venue=venue, orders=len(status.orders), mismatches=len(mismatches))
@@ -298,9 +298,10 @@ class Reconciler:
             self._notifier.notify(Level.CRITICAL, f"{venue}: {len(old)} stops of ours protect nothing")
         self._suspects[venue] = frozenset(report.client_order_id for report in old)
 
-    def _guard_everything(self, venue: VenueName) -> None:
-        for position in self._orders.state.positions():
-            if position.instrument.venue is venue:
+    def _guard_everything(self, venue: VenueName, status: MassStatus) -> None:
+        told = {key_of(report) for report in status.positions if report.quantity != ZERO}
+        for position in self._positions(venue):
+            if position.key in told or self._protection.confirmed(position.key):
                 self._protection.guard(position.key)
 
     def _live(self, venue: VenueName) -> list[Order]:
