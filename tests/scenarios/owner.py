@@ -32,16 +32,8 @@ class Owner:
     async def trade(self, symbol: str, side: str, quantity: str, **params: str) -> None:
         """A market order under a client id of a phone's shape."""
         self._orders += 1
-        await self.call(
-            "POST",
-            "/fapi/v1/order",
-            symbol=symbol,
-            side=side,
-            type="MARKET",
-            quantity=quantity,
-            newClientOrderId=f"android_{self._orders}",
-            **params,
-        )
+        own = {"type": "MARKET", "newClientOrderId": f"android_{self._orders}"}
+        await self.call("POST", "/fapi/v1/order", symbol=symbol, side=side, quantity=quantity, **{**own, **params})
 
 
 def the_owner(world: SimulatedWorld) -> Owner:
