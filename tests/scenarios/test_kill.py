@@ -1,0 +1,14 @@
+"""A short part of the kill campaign: real processes, SIGKILL in a wave, a restart. `make chaos` runs fifty of them."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.campaigns.kill import run
+
+SEEDS = (5, 6)
+
+
+def test_a_daemon_killed_in_a_wave_comes_back_to_what_the_venue_has(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(len(SEEDS)) as pool:
+        wrong = dict(zip(SEEDS, pool.map(lambda seed: run(seed, tmp_path / str(seed)), SEEDS), strict=True))
+    assert not any(wrong.values()), wrong
