@@ -15,9 +15,10 @@ from binance_common.configuration import (
 )
 from binance_common.errors import BadRequestError
 from binance_sdk_derivatives_trading_usds_futures.derivatives_trading_usds_futures import DerivativesTradingUsdsFutures
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tests.contract.simulator import PATIENCE_S, Venue, running
-from tools.venuesim.binance.signing import ED25519_KEY
+from tools.venuesim.binance.signing import ED25519_KEY, session_key
 
 SYMBOL = "BTCUSDT"
 # Its trading socket gives aiohttp a time-out in the old way.
@@ -158,8 +159,8 @@ async def test_orders_go_over_the_trading_socket(trading: Any, caplog: pytest.Lo
     assert "-2011" in caplog.text
 
 
-async def test_a_session_is_logged_on_with_the_published_ed25519_key(venue: Venue, project_root: Path) -> None:
-    private_key = (project_root / "tools/venuesim/data/sim_ed25519_private_key.pem").read_text()
+async def test_a_session_is_logged_on_with_the_published_ed25519_key(venue: Venue) -> None:
+    private_key = session_key().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     socket: Any = DerivativesTradingUsdsFutures(
         config_ws_api=ConfigurationWebSocketAPI(
             api_key=ED25519_KEY, private_key=private_key, stream_url=f"{venue.ws}/ws-fapi/v1"

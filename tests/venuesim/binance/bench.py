@@ -7,13 +7,9 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from pathlib import Path
 from random import Random
 from typing import Any
 from urllib.parse import urlencode
-
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from tools.venuesim.binance import signing
 from tools.venuesim.binance.facade import VENUE
@@ -25,7 +21,6 @@ from tools.venuesim.timers import Timed, Timers
 from tools.venuesim.wire import Injected, Request, Response, StreamSession
 
 START_MS = 1_790_000_000_000
-ED25519_PEM = Path(signing.__file__).parent.parent / "data" / "sim_ed25519_private_key.pem"
 
 
 @dataclass
@@ -237,9 +232,7 @@ def sign(key: str, payload: str) -> str:
     """With the secret or the private key of one of the account's keys."""
     if key != signing.ED25519_KEY:
         return signing.signature(signing.API_SECRET, payload)
-    private = load_pem_private_key(ED25519_PEM.read_bytes(), None)
-    assert isinstance(private, Ed25519PrivateKey)
-    return base64.b64encode(private.sign(payload.encode())).decode()
+    return base64.b64encode(signing.session_key().sign(payload.encode())).decode()
 
 
 def order_params(**params: Any) -> dict[str, Any]:

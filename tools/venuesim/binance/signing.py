@@ -7,21 +7,25 @@ import hashlib
 import hmac
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tools.venuesim.binance.errors import VenueError
 
 # The simulator's one account; published, so that any client can be pointed at it.
 API_KEY = "sim"
 API_SECRET = "sim"
-# The same account with an Ed25519 key, which alone may log a session on; its private key lies in
-# data/sim_ed25519_private_key.pem for the same reason.
+# The same account with an Ed25519 key, which alone may log a session on; its private key is the hash of its name, so
+# that any client can make it (`session_key`) and no key has to lie in a file.
 ED25519_KEY = "sim-ed25519"
-ED25519_PUBLIC = bytes.fromhex("b615bd1abd7ce112790a5b1b785c279053e7d3375d93386b1a96ee8ce0d4ef27")
 
 DEFAULT_RECV_WINDOW_MS = 5_000
 MAX_RECV_WINDOW_MS = 60_000
 AHEAD_MS = 1_000
+
+
+def session_key() -> Ed25519PrivateKey:
+    """The private key of `ED25519_KEY`; a client gets it as PEM by `private_bytes`."""
+    return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(ED25519_KEY.encode()).digest())
 
 
 def signature(secret: str, payload: str) -> str:
@@ -72,9 +76,8 @@ def check_signed_by(key: str, sent: str | None, signed: str) -> None:
         return
     if not sent:
         raise VenueError(-1102, "signature")
-    public = Ed25519PublicKey.from_public_bytes(ED25519_PUBLIC)
     try:
-        public.verify(base64.b64decode(sent, validate=True), signed.encode())
+        session_key().public_key().verify(base64.b64decode(sent, validate=True), signed.encode())
     except (InvalidSignature, ValueError):
         raise VenueError(-1022) from None
 
