@@ -10,8 +10,14 @@ from hypothesis import strategies as st
 
 from tests.campaigns.histories import run
 
-ONCE_WRONG = (2, 43, 52, 205, 254, 285, 430, 474, 2168)
-"""Seeds that ended otherwise before the engine was mended."""
+TELLING = {
+    "a stop denied by a venue that lags is not gone": (28, 32, 51, 88),
+    "a leftover stop goes although the other direction is held": (134, 303, 363),
+    "an earlier position's stop goes although a later one is held": (28, 900, 1041),
+    "what hid behind an order in doubt is looked at when it is decided": (390, 432, 551),
+    "a trade of the owner's hand does not keep an order in doubt": (2, 21, 35),
+}
+"""Seeds that end otherwise when the line of the engine that sees to it is taken out."""
 
 
 @pytest.fixture(autouse=True)
@@ -26,10 +32,11 @@ def test_any_history_told_in_any_way_ends_in_the_venues_state(seed: int) -> None
     assert not wrong
 
 
-@pytest.mark.parametrize("seed", ONCE_WRONG)
-def test_a_history_that_once_ended_otherwise_does_not_any_more(seed: int) -> None:
-    wrong, _ = run(Random(seed))
-    assert not wrong
+@pytest.mark.parametrize("what", TELLING)
+def test_a_history_that_tells_ends_in_the_venues_state(what: str) -> None:
+    for seed in TELLING[what]:
+        wrong, _ = run(Random(seed))
+        assert not wrong, seed
 
 
 def test_the_histories_hold_every_kind_of_event() -> None:

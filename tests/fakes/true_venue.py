@@ -59,7 +59,7 @@ class Weather:
     unread: float = 0.0
     """Share of reads that fail."""
     early: float = 0.0
-    """Share of look-ups that do not find an order younger than a second."""
+    """Share of look-ups and lists that do not have an order younger than a second."""
     latency: float = 0.05
 
 
@@ -365,9 +365,7 @@ class TrueVenue:
     async def query_order(self, intent: OrderIntent) -> OrderStatusReport | NotFound:
         await self._asked()
         order = self.orders.get(intent.client_order_id)
-        young = order is not None and self._clock.now_ms() - order.created_ms < 1_000
-        hidden = order is None or (young and self._hits(self.weather.early))
-        report = None if order is None or hidden else self.status(order, Source.REST)
+        report = None if order is None or self._hidden(order) else self.status(order, Source.REST)
         await self._half_way()
         return report or NotFound.NOT_FOUND
 
@@ -409,7 +407,8 @@ class TrueVenue:
 
     async def _open_orders(self) -> list[OrderStatusReport]:
         await self._asked()
-        rows = [self.status(order, Source.REST) for order in self.orders.values() if order.resting]
+        resting = [order for order in self.orders.values() if order.resting and not self._hidden(order)]
+        rows = [self.status(order, Source.REST) for order in resting]
         await self._half_way()
         return rows
 
@@ -417,6 +416,10 @@ class TrueVenue:
         return AccountSettings(hedge_mode=self.hedge, can_trade=True, multi_assets=False, leverage={})
 
     async def set_leverage(self, symbol: Symbol, leverage: int) -> None: ...
+
+    def _hidden(self, order: TrueOrder) -> bool:
+        """Look-ups and lists lag behind the matching of orders."""
+        return self._clock.now_ms() - order.created_ms < 1_000 and self._hits(self.weather.early)
 
     async def _asked(self) -> None:
         await self._half_way()
