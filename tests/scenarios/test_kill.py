@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.campaigns.kill import run
 
-SEEDS = (5, 6)
+SEEDS = (9, 17)
 
 
 def test_a_daemon_killed_in_a_wave_comes_back_to_what_the_venue_has(tmp_path: Path) -> None:
