@@ -149,3 +149,6 @@ def test_the_synchronous_client_works_too(library: Any, venue: Venue) -> None:
         assert client.futures_position_information(symbol=SYMBOL)[0]["positionAmt"] == "-0.010"
     finally:
         client.session.close()
+        # It makes a loop of its own and leaves it to the interpreter.
+        client.loop.close()
+        asyncio.set_event_loop(None)
