@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.venuesim.binance.bench import order_params, stop_params
 from tests.venuesim.binance.desk import Desk
+from tools.venuesim.control import Control
 from tools.venuesim.wire import Dropped
 
 
@@ -91,3 +94,33 @@ def test_a_jump_of_an_hour_ends_the_key_and_skips_old_frames() -> None:
     desk.run(3_000)
     assert desk.events.count("listenKeyExpired") == 1
     assert 3 <= desk.events.count("markPriceUpdate") <= 70
+
+
+def test_the_control_interface_can_fund_fees_in_bnb() -> None:
+    desk = Desk()
+    control = Control(desk.simulation)
+    body = json.dumps({"asset": "BNB", "wallet": "2"}).encode()
+    state = json.loads(control.handle("POST", "/_sim/account", "", body).body)
+    assert state["balances"]["BNB"] == {"wallet": "2", "available": "2"}
+    assert [payload["a"]["B"][0]["a"] for _, payload in desk.frames] == ["BNB"]
+    desk.ask("POST", "/fapi/v1/feeBurn", feeBurn="true")
+    desk.ask("POST", "/fapi/v1/order", **order_params())
+    fills = json.loads(control.handle("GET", "/_sim/state", "", b"").body)["fills"]
+    assert [row["fee_asset"] for row in fills] == ["BNB"]
+    assert control.handle("POST", "/_sim/account", "", b'{"asset":"DOGE","wallet":"1"}').status == 400
+
+
+def test_the_fill_of_a_child_can_overtake_the_news_of_its_trigger() -> None:
+    desk = Desk()
+    desk.ask("POST", "/fapi/v1/order", **order_params())
+    desk.ask("POST", "/fapi/v1/algoOrder", **stop_params(clientAlgoId="stop-1"))
+    desk.simulation.arm({"kind": "delay_event", "match": {"event": "ALGO_UPDATE"}, "count": -1, "delay_ms": 50})
+    desk.simulation.engine.set_price("BTCUSDT", desk.simulation.engine.quote("BTCUSDT").last * 8 // 10, hold_ms=1e9)
+    desk.run(100)
+    told = [(row["e"], row["o"]["X"]) for _, row in desk.frames if "o" in row]
+    assert told[-4:] == [
+        ("ORDER_TRADE_UPDATE", "FILLED"),
+        ("ALGO_UPDATE", "TRIGGERING"),
+        ("ALGO_UPDATE", "TRIGGERED"),
+        ("ALGO_UPDATE", "FINISHED"),
+    ]
