@@ -91,6 +91,7 @@ def open_or_add(position: Position | None, fill: FillReport, intent: OrderIntent
     return replace(
         position,
         quantity=Quantity(position.quantity + fill.quantity),
+        opened_ms=min(position.opened_ms, fill.venue_time_ms),
         entry_quantity=Quantity(position.entry_quantity + fill.quantity),
         entry_cost=position.entry_cost + fill.quantity * fill.price,
         fees=position.fees + fill.fee,

@@ -162,7 +162,14 @@ class Reconciler:
             self._guard_everything(venue, status)
             self._prefetcher.confirmed(venue)
             self.last_ms[venue] = self._clock.now_ms()
-            log.debug("reconcile.done", venue=venue, orders=len(status.orders), mismatches=len(mismatches))
+            log.debug(
+                "reconcile.done",
+                venue=venue,
+                orders=len(status.orders),
+                positions=len(status.positions),
+                balances=len(status.balances),
+                mismatches=len(mismatches),
+            )
 
     async def _take(self, status: MassStatus) -> None:
         await self._orders.take([*status.orders, *status.positions, *status.balances])

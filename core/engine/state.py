@@ -151,8 +151,11 @@ class State:
     def put_venue_position(self, report: PositionReport) -> None:
         key = (report.instrument, report.position_side)
         known = self._venue_positions.get(key)
-        if known is None or report.venue_time_ms >= known.venue_time_ms:
-            self._venue_positions[key] = report if known is None else _merged(known, report)
+        if known is None:
+            self._venue_positions[key] = report
+        else:
+            older, newer = sorted((known, report), key=lambda told: told.venue_time_ms)
+            self._venue_positions[key] = _merged(older, newer)
 
     def put_balance(self, report: BalanceReport, now: float) -> bool:
         """Overwrite, unless the report is older than what is known (UDS-06); True when the wallet is another one now.
@@ -196,9 +199,9 @@ class State:
                 del self._by_position[order.intent.position_id]
 
 
-def _merged(known: PositionReport, report: PositionReport) -> PositionReport:
-    """`report`, with what it does not say taken from before: of the same position only (POS-07)."""
-    if report.quantity == ZERO or (report.quantity > ZERO) != (known.quantity > ZERO):
-        return report
+def _merged(older: PositionReport, newer: PositionReport) -> PositionReport:
+    """`newer`, with what it does not say taken from before: of the same position only (POS-07)."""
+    if newer.quantity == ZERO or (newer.quantity > ZERO) != (older.quantity > ZERO):
+        return newer
     silent = ("entry_price", "mark_price", "unrealized", "isolated", "isolated_margin")
-    return replace(report, **{name: getattr(known, name) for name in silent if getattr(report, name) is None})
+    return replace(newer, **{name: getattr(older, name) for name in silent if getattr(newer, name) is None})

@@ -43,6 +43,7 @@ async def test_the_stream_answers_before_any_question_is_asked() -> None:
         assert bench.position().quantity == 1
 
 
+@pytest.mark.failure("REC-07")
 async def test_an_order_that_never_arrived_is_absent_only_after_the_consistency_delay() -> None:
     async with a_bench() as bench:
         intent = await send_unknown(bench, executed=False)
@@ -56,6 +57,7 @@ async def test_an_order_that_never_arrived_is_absent_only_after_the_consistency_
         assert "fills" in bench.venue.reads
 
 
+@pytest.mark.failure("REC-07")
 async def test_questions_come_at_growing_intervals_and_nothing_is_ever_sent_again() -> None:
     async with a_bench() as bench:
         intent = await send_unknown(bench, executed=False)

@@ -136,6 +136,7 @@ async def test_trades_missed_in_a_gap_explain_a_difference_and_are_booked_once()
         assert "position" not in bench.reconciler.discrepancies
 
 
+@pytest.mark.failure("REC-07")
 async def test_a_stop_the_venue_lost_is_replaced() -> None:
     async with a_bench() as bench:
         await opened(bench)
