@@ -1,0 +1,314 @@
+"""Persistence and audit, as docs/FAILURES.md demands it (JRN)."""
+
+import asyncio
+import io
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from contextlib import closing
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from core.domain.wave import LegState
+from core.engine.ports import Level
+from core.log_files import RotatedFile
+from core.logs import configure_logging
+from core.orchestrator import Host
+from core.storage import audit_files, database
+from core.storage.audit_log import AuditLog
+from core.storage.writer import InlineExecutor
+from tests.scenarios.worlds import PAIRS, Daemon, SimulatedWorld, World, a_wave
+
+pytestmark = pytest.mark.may_block("simulation runs storage inline")
+
+STOP_REQUEST = "POST /fapi/v1/algoOrder"
+CORE = Path(__file__).resolve().parents[2] / "core"
+
+
+class HeldExecutor(Executor):
+    """Runs nothing while `held`; afterwards everything in order, as a disk that was blocked does."""
+
+    def __init__(self) -> None:
+        self.held = False
+        self._waiting: list[Callable[[], None]] = []
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(fn(*args, **kwargs))
+            except Exception as error:
+                future.set_exception(error)
+
+        if self.held:
+            self._waiting.append(run)
+        else:
+            run()
+        return future
+
+    def release(self) -> None:
+        self.held = False
+        for run in self._waiting:
+            run()
+        self._waiting.clear()
+
+
+def a_daemon(world: SimulatedWorld, executors: Iterator[Executor], **changes: Any) -> Daemon:
+    """The first executor is the journal's, the second the audit's."""
+    host, line = world._host(lambda *_: None)
+    changed: Host = replace(host, executor=lambda: next(executors), **changes)
+    daemon = Daemon(world.settings(), changed, line)
+    world._daemons.append(daemon)
+    return daemon
+
+
+def shape(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    """Who, what and when, counted from the first."""
+    first = rows[0]["received"]
+    return [(round(row["received"] - first), row["method"], row["path"], row["client_id"]) for row in rows]
+
+
+async def a_rough_ride(world: World, daemon: Daemon) -> list[tuple[Any, ...]]:
+    """A wave in which one stop is refused until its position is flattened, and a stop that fires afterwards."""
+    await world.fault("reject_stop", match={"symbol": "ETHUSDT"}, count=3, code=-2010)
+    report = await daemon.wave()
+    states = sorted(leg.state for leg in report.legs)
+    assert states == sorted([LegState.FLATTENED, LegState.PROTECTED, LegState.PROTECTED])
+    (stop,) = [row for row in (await world.ask("state"))["orders"] if row["symbol"] == "BTCUSDT"]
+    await world.tell("price", symbol="BTCUSDT", price=str(Decimal(stop["stop_price"]) - 500))
+    await world.fault("adl", match={"symbol": "SOLUSDT"}, fraction=0.5)
+    await asyncio.sleep(20)
+    await world.everything_holds()
+    assert daemon.held() == await world.held()
+    assert list(await world.held()) == ["SOLUSDT"]
+    return shape(await world.sent("order", "stop", "cancel"))
+
+
+async def the_usual(tmp_path: Path) -> tuple[list[tuple[Any, ...]], float]:
+    async with SimulatedWorld(tmp_path / "usual", latency_ms=40) as world:
+        await world.play(a_wave(PAIRS[:3]))
+        async with world.running() as daemon:
+            return await a_rough_ride(world, daemon), await world.longest_naked_ms()
+
+
+# --- JRN-01, JRN-06 -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.failure("JRN-01")
+async def test_an_audit_blocked_for_a_minute_changes_no_moment_of_any_order(tmp_path: Path) -> None:
+    expected, naked = await the_usual(tmp_path)
+    async with SimulatedWorld(tmp_path / "blocked", latency_ms=40) as world:
+        await world.play(a_wave(PAIRS[:3]))
+        audit = HeldExecutor()
+        daemon = a_daemon(world, iter([InlineExecutor(), audit]))
+        daemon.begin()
+        await daemon.ready()
+        audit.held = True
+        assert await a_rough_ride(world, daemon) == expected
+        assert await world.longest_naked_ms() == naked
+        await asyncio.sleep(40)
+        audit.release()
+        await daemon.stop()
+    kinds = {json.loads(line)["kind"] for line in (daemon.data_dir / "audit.log").read_text("utf-8").splitlines()}
+    assert {"order_sent", "fill", "flatten", "protected"} <= kinds
+
+
+class Broken:
+    """A messenger that cannot even be told something."""
+
+    def notify(self, level: Level, text: str) -> None:
+        raise RuntimeError(f"no line: {level} {text[:9]}")
+
+    async def run(self) -> None:
+        await asyncio.Event().wait()
+
+    async def drain(self, timeout_s: float) -> bool:
+        del timeout_s
+        return False
+
+
+class BrokenConsole(io.StringIO):
+    def write(self, text: str) -> int:
+        raise OSError(28, "No space left on device")
+
+
+def _raise(*_: object, **__: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.failure("JRN-06")
+@pytest.mark.parametrize("sink", ["audit file", "audit", "messages", "log"])
+async def test_protection_and_closing_are_the_same_with_a_sink_that_raises(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sink: str
+) -> None:
+    sinks = {path.stem for path in (CORE / "status").glob("*.py")}
+    assert sinks == {"__init__", "control", "line"}, "a metrics sink must be made to raise here, too"
+    expected, naked = await the_usual(tmp_path)
+    async with SimulatedWorld(tmp_path / "broken", latency_ms=40) as world:
+        await world.play(a_wave(PAIRS[:3]))
+        changes = {"messenger": lambda **_: Broken()} if sink == "messages" else {}
+        daemon = a_daemon(world, iter([InlineExecutor(), InlineExecutor()]), **changes)
+        daemon.begin()
+        await daemon.ready()
+        if sink == "audit file":
+            monkeypatch.setattr(audit_files, "_pwrite", _raise)
+        elif sink == "audit":
+            monkeypatch.setattr(AuditLog, "record", _raise)
+        elif sink == "log":
+            monkeypatch.setattr(RotatedFile, "write", _raise)
+            with configure_logging(tmp_path, console=BrokenConsole()) as health:
+                assert await a_rough_ride(world, daemon) == expected
+            assert health.file_failures
+        if sink != "log":
+            assert await a_rough_ride(world, daemon) == expected
+        assert await world.longest_naked_ms() == naked
+        monkeypatch.undo()
+        await daemon.stop()
+
+
+# --- JRN-03 ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.failure("JRN-03")
+async def test_intents_and_outcomes_are_on_disk_before_the_next_order_of_the_position(world: World) -> None:
+    """Looked at in the moment each request leaves, in the file as a kill would find it."""
+    seen: dict[str, list[int]] = {"POST /fapi/v1/order": [], STOP_REQUEST: []}
+
+    def look(moment: str, what: str) -> None:
+        if moment == "sending" and what in seen:
+            with closing(sqlite3.connect(daemon.data_dir / "journal.db")) as journal:
+                (intents,) = journal.execute("SELECT count(*) FROM orders").fetchone()
+                (fills,) = journal.execute("SELECT count(*) FROM fills").fetchone()
+            seen[what].append(intents if what != STOP_REQUEST else 1000 * fills + intents)
+
+    await world.play(a_wave(PAIRS[:3]))
+    daemon = world.daemon(watch=look)
+    daemon.begin()
+    await daemon.ready()
+    await daemon.wave()
+    assert seen["POST /fapi/v1/order"] == [3, 3, 3], "the whole wave was durable before its first order"
+    for number, found in enumerate(seen[STOP_REQUEST], start=1):
+        fills, intents = divmod(found, 1000)
+        assert fills >= number, "the fill this stop is for was stored before the stop left"
+        assert intents >= 3 + number
+    await daemon.stop()
+
+
+@pytest.mark.failure("JRN-03")
+async def test_a_start_after_a_kill_says_so_and_a_start_after_a_stop_does_not(world: World) -> None:
+    await world.play(a_wave(PAIRS[:2]))
+    async with world.running() as first:
+        await first.wave()
+        held = first.held()
+        left = await first.kill()
+    with capture_logs() as logs:
+        async with world.running(left) as second:
+            assert second.held() == held
+            assert [row.stop is not None for row in second.status.positions] == [True, True]
+        async with world.running(left):
+            pass
+    said = [row["text"] for row in logs if row["event"] == "notice" and "ended without being stopped" in row["text"]]
+    assert len(said) == 1
+    await world.everything_holds()
+
+
+# --- JRN-07, JRN-08, JRN-09 -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.failure("JRN-07")
+async def test_a_broken_journal_is_set_aside_untouched_and_entries_wait_for_people(world: World) -> None:
+    garbage = b"this is not a database" * 500
+    await world.play(a_wave(PAIRS[:2], at_ms=4_000), a_wave(PAIRS[2:4], at_ms=40_000))
+    async with world.running() as first:
+        await first.wave()
+    held = await world.held()
+    data = first.data_dir
+    for name in ("journal.db-wal", "journal.db-shm"):
+        (data / name).unlink(missing_ok=True)
+    (data / "journal.db").write_bytes(garbage)
+    for start in ("finds it broken", "has a good one again, and still nobody has confirmed"):
+        with capture_logs() as logs:
+            async with world.running(data) as second:
+                assert second.held() == await world.held() == held
+                assert [row.stop is not None for row in second.status.positions] == [True, True]
+                assert second.status.trading_state == "reducing"
+                await asyncio.sleep(45)
+                refused = [leg.denied.reason.value for wave in second.waves for leg in wave.legs if leg.denied]
+                assert set(refused) <= {"not_active", "already_seen", "duplicate_position"}
+                assert len(await world.sent("order")) == 2
+            alarms = [row for row in logs if row["log_level"] == "critical" and "was set aside" in row["text"]]
+            assert len(alarms) == (1 if start == "finds it broken" else 0)
+        assert await world.held() == held
+    (aside,) = [path for path in data.iterdir() if path.name.startswith("journal") and "broken" in path.name]
+    assert aside.read_bytes() == garbage
+
+
+@pytest.mark.failure("JRN-08")
+async def test_a_reader_that_holds_the_file_loses_no_record_and_delays_no_stop(tmp_path: Path) -> None:
+    expected, naked = await the_usual(tmp_path)
+    async with SimulatedWorld(tmp_path / "read", latency_ms=40) as world:
+        await world.play(a_wave(PAIRS[:3]))
+        async with world.running() as daemon:
+            path = daemon.data_dir / "journal.db"
+            with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+                reader.execute("BEGIN")
+                reader.execute("SELECT * FROM orders").fetchall()
+                assert await a_rough_ride(world, daemon) == expected
+                assert await world.longest_naked_ms() == naked
+                await asyncio.sleep(30)
+            sent = {row["client_id"] for row in await world.sent("order", "stop") if row["method"] == "POST"}
+            trades = {fill["id"] for fill in (await world.ask("state?all=1"))["fills"]}
+    with closing(sqlite3.connect(path)) as journal:
+        assert {row[0] for row in journal.execute("SELECT client_order_id FROM orders")} == sent
+        assert {row[0] for row in journal.execute("SELECT trade_id FROM fills")} == trades
+        assert journal.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+@pytest.mark.failure("JRN-09")
+@pytest.mark.parametrize("why", ["database or disk is full", "attempt to write a readonly database"])
+async def test_a_refusing_disk_stops_entries_and_nothing_else_and_heals_without_a_restart(
+    world: World, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    full = False
+    begin = database.Database._begin
+
+    def refuse(self: database.Database) -> None:
+        if full:
+            raise sqlite3.OperationalError(why)
+        begin(self)
+
+    monkeypatch.setattr(database.Database, "_begin", refuse)
+    waves = [a_wave(PAIRS[:2], at_ms=4_000), a_wave(PAIRS[2:4], at_ms=20_000), a_wave(PAIRS[4:], at_ms=60_000)]
+    await world.play(*waves)
+    with capture_logs() as logs:
+        async with world.running() as daemon:
+            await daemon.wave()
+            full = True
+            await world.fault("adl", match={"symbol": "ETHUSDT"}, fraction=0.5)
+            await asyncio.sleep(3)
+            await world.everything_holds()  # the smaller stop went out without a journal
+            unjournaled = [row["client_id"] for row in await world.sent("stop") if row["method"] == "POST"][2:]
+            assert unjournaled
+            second = await daemon.wave(2)
+            reasons = {leg.denied.reason.value for leg in second.legs if leg.denied}
+            assert reasons == {"journal_unwritable"}
+            assert await daemon_alarms(logs) == 1
+            full = False
+            third = await daemon.wave(3)
+            assert [leg.state for leg in third.legs] == [LegState.PROTECTED] * 2
+            await world.everything_holds()
+    with closing(sqlite3.connect(daemon.data_dir / "journal.db")) as journal:
+        assert journal.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert set(unjournaled) <= {row[0] for row in journal.execute("SELECT client_order_id FROM orders")}
+
+
+async def daemon_alarms(logs: list[Any]) -> int:
+    await asyncio.sleep(1)
+    return len([row for row in logs if row["event"] == "notice" and "the journal cannot be written" in row["text"]])
