@@ -25,7 +25,7 @@ from random import Random
 import structlog
 
 from core.domain.ids import InstrumentId, Leg, PositionId, SignalId, VenueName, client_order_id
-from core.domain.order import UNACKNOWLEDGED, OrderIntent, OrderStatus, OrderType, TriggerReference
+from core.domain.order import ENDED, UNACKNOWLEDGED, OrderIntent, OrderStatus, OrderType, TriggerReference
 from core.domain.position import PositionKey
 from core.domain.reports import Origin, Report, WalletCause
 from core.domain.risk import TradingState
@@ -381,6 +381,8 @@ class History:
             elif true is None:
                 if order.status not in (S.ABSENT, S.REJECTED) and not self._may_hide(order.intent):
                     wrong.append(f"{client_id} never arrived and is {order.status}")
+            elif order.status is S.ABSENT and true.status in ENDED and not true.filled:
+                continue  # denied while it was young, and over without a trade before anybody asked again
             elif (order.status, order.filled, order.fills_missing) != (true.status, true.filled, 0):
                 said = f"{order.status} {order.filled} (+{order.fills_missing})"
                 wrong.append(f"{order.intent.leg} {client_id} is {said}, at the venue {true.status} {true.filled}")
