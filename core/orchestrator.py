@@ -271,6 +271,8 @@ class Orchestrator:
         except TimeoutError:
             late = sorted(venue for venue, stream in engine.streams.items() if stream.live_since_ms is None)
             log.error("stream.not_live", venues=late, waited_s=STREAMS_READY_SECONDS)  # noqa: TRY400 - no news in a trace
+            for venue in late:  # on again when its first connection has been reconciled (AccountWatch.look)
+                engine.risk.set_venue(venue, "its private stream has not come up since the start")
             unread = f"{', '.join(late)}: could not be read for {STREAMS_READY_SECONDS:g} s, still trying"
             engine.notifier.notify(Level.CRITICAL, f"{unread}; positions there stand as they were left")
 
@@ -308,7 +310,11 @@ class Orchestrator:
             risk.halt("a position stands without a stop after the start")
             engine.notifier.notify(Level.CRITICAL, "a position stands without a stop after the start")
         else:
-            risk.set_state(TradingState.ACTIVE, reason="every position is verified protected", author="breakwater")
+            unread = [venue for venue in engine.clients if risk.venue_off_reason(venue) is not None]
+            verified = "every position is verified protected" + (
+                f", {', '.join(unread)} not read yet" if unread else ""
+            )
+            risk.set_state(TradingState.ACTIVE, reason=verified, author="breakwater")
         log.info("ready", build=build_id(), venues=sorted(engine.clients), state=risk.standing.state.value)
 
     # one wave
