@@ -340,7 +340,7 @@ async def test_after_a_restart_a_stop_is_made_only_after_a_successful_reading(wo
     alarms = [row["text"] for row in logs if row["event"] == "notice"]
     assert len(await world.sent("stop")) == (1 if lives else 0)
     assert any("could not be read" in text for text in alarms), alarms
-    begun = [row["reason"] for row in logs if row["event"] == "risk.trading_state"][0]
+    begun = next(row["reason"] for row in logs if row["event"] == "risk.trading_state")
     assert "binance not read yet" in begun, "a start that could not read a venue does not call it verified"
     await second.stop()
     await world.everything_holds()
