@@ -239,6 +239,7 @@ async def test_a_broken_journal_is_set_aside_untouched_and_entries_wait_for_peop
                 assert second.held() == await world.held() == held
                 assert [row.stop is not None for row in second.status.positions] == [True, True]
                 assert second.status.trading_state == "reducing"
+                assert "was set aside" in second.status.reason
                 await asyncio.sleep(45)
                 refused = [leg.denied.reason.value for wave in second.waves for leg in wave.legs if leg.denied]
                 assert set(refused) <= {"not_active", "already_seen", "duplicate_position"}

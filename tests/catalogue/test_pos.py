@@ -192,13 +192,20 @@ async def test_another_average_at_the_venue_is_recorded_and_said_and_ours_stays(
 
 
 @pytest.mark.failure("POS-05")
-@pytest.mark.parametrize("answer", ["told", "lost", "late"])
-async def test_entry_and_reconciliation_racing_make_one_position_whatever_their_timing(answer: str) -> None:
+@pytest.mark.parametrize("answer", ["told", "lost", "late", "hidden"])
+async def test_entry_and_reconciliation_racing_make_one_position_whatever_their_timing(
+    monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    """`hidden`: for six seconds the venue shows the position and can tell nothing about the order."""
     for offset_ms in range(0, 1_600, 80):
         async with a_bench(latency=0.25) as bench:
             if answer == "lost":
                 bench.venue.tells = False
                 bench.venue.script(Leg.ENTRY, bench.venue.lose_answer)
+            elif answer == "hidden":
+                bench.venue.tells = False
+                bench.venue.script(Leg.ENTRY, bench.venue.lose_answer)
+                _hide_orders(bench, monkeypatch, until=bench.clock.monotonic() + 6)
             elif answer == "late":
                 bench.venue.script(Leg.ENTRY, _told_a_second_late(bench))
             entering = asyncio.ensure_future(bench.enter(an_intent()))
@@ -211,6 +218,21 @@ async def test_entry_and_reconciliation_racing_make_one_position_whatever_their_
             assert {intent.leg for intent in bench.venue.sent} == {Leg.ENTRY, Leg.STOP}
             assert bench.venue.positions_held[BTC] == 1
             assert len(bench.venue.working_stops()) == 1
+
+
+def _hide_orders(bench: Bench, monkeypatch: pytest.MonkeyPatch, until: float) -> None:
+    query, trades = bench.venue.query_order, bench.venue.fills
+
+    async def hidden_order(intent: OrderIntent) -> Any:
+        if bench.clock.monotonic() < until:
+            raise Unreachable(BINANCE, "no route")
+        return await query(intent)
+
+    async def hidden_trades(*asked: Any) -> Any:
+        return [] if bench.clock.monotonic() < until else await trades(*asked)
+
+    monkeypatch.setattr(bench.venue, "query_order", hidden_order)
+    monkeypatch.setattr(bench.venue, "fills", hidden_trades)
 
 
 def _told_a_second_late(bench: Bench):  # type: ignore[no-untyped-def]
@@ -337,14 +359,13 @@ async def test_own_close_and_the_venues_closure_book_a_position_once_in_every_or
             return Rejected(code="-2022", detail="no", nothing_to_reduce=True)
 
         bench.venue.always(Leg.FLATTEN, nothing)
-        tasks = []
+        tasks: list[asyncio.Future[None]] = []
         for what in order:
             match what:
                 case "close":
-                    close = asyncio.ensure_future(bench.closer.flatten(BTC_LONG, "test"))
+                    tasks += [asyncio.ensure_future(bench.closer.flatten(BTC_LONG, "test")) for _ in range(2)]
                     await asyncio.sleep(0)
                     assert bench.closer.closing(BTC_LONG) or bench.state.position(BTC_LONG) is None
-                    tasks.append(close)
                 case "reconcile":
                     tasks.append(asyncio.ensure_future(bench.reconciler.reconcile(BINANCE)))
                 case "status":
