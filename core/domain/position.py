@@ -27,7 +27,8 @@ class PositionKey(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
     """`side` BUY = long. `quantity` base units, unsigned, 0 once closed. `realized` is gross of `fees`, both in quote
-    coin when the venue charges fees there. Times are venue UTC ms. `stop_loss_percent` is of the fill price."""
+    coin; a fee charged in another coin (BNB) is in its fill and in that coin's wallet, never added to these. Times are
+    venue UTC ms. `stop_loss_percent` is of the fill price."""
 
     id: PositionId
     instrument: InstrumentId
@@ -86,7 +87,7 @@ def open_or_add(position: Position | None, fill: FillReport, intent: OrderIntent
             stop_loss_percent=intent.stop_loss_percent if intent.stop_loss_percent is not None else default_stop,
             opened_ms=fill.venue_time_ms,
             signal_id=intent.signal_id,
-            fees=fill.fee,
+            fees=_fee(fill),
         )
     return replace(
         position,
@@ -94,7 +95,7 @@ def open_or_add(position: Position | None, fill: FillReport, intent: OrderIntent
         opened_ms=min(position.opened_ms, fill.venue_time_ms),
         entry_quantity=Quantity(position.entry_quantity + fill.quantity),
         entry_cost=position.entry_cost + fill.quantity * fill.price,
-        fees=position.fees + fill.fee,
+        fees=position.fees + _fee(fill),
     )
 
 
@@ -114,8 +115,14 @@ def reduce(position: Position | None, fill: FillReport) -> Position:
         position,
         quantity=remaining,
         realized=position.realized + (fill.price - position.entry_price) * fill.quantity * position.side.sign,
-        fees=position.fees + fill.fee,
+        fees=position.fees + _fee(fill),
         exit_quantity=Quantity(position.exit_quantity + fill.quantity),
         exit_cost=position.exit_cost + fill.quantity * fill.price,
         closed_ms=fill.venue_time_ms if remaining == ZERO else None,
     )
+
+
+def _fee(fill: FillReport) -> Decimal:
+    """In quote coin, which a linear instrument settles in; ZERO for a fee in another coin: 0.01 BNB is not 0.01 USDT."""
+    settles_in = fill.instrument.symbol.rpartition(":")[2]
+    return fill.fee if fill.fee_asset == settles_in else ZERO

@@ -1,12 +1,13 @@
 """A position is its own fills and nothing else."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.domain.ids import Leg
+from core.domain.ids import Asset, Leg
 from core.domain.position import FillWithoutPosition, Position, open_or_add, reduce
 from core.domain.signal import Side
 from tests.builders import NOW_MS, a_fill, a_position, an_intent
@@ -90,3 +91,12 @@ def test_an_entry_after_a_close_is_a_new_position() -> None:
     intent = an_intent("s2")
     again = open_or_add(closed, a_fill(intent, at=50), intent, STOP)
     assert (again.id, again.entry_price, again.realized) == (intent.position_id, 50, 0)
+
+
+def test_a_fee_in_another_coin_is_not_taken_for_quote_coin() -> None:
+    entry = an_intent(amount=1)
+    paid_in_bnb = replace(a_fill(entry, amount=1, at=100, fee="0.002"), fee_asset=Asset("BNB"))
+    position = open_or_add(None, paid_in_bnb, entry, STOP)
+    assert position.fees == 0
+    closed = close_fill(position, 1, 110)
+    assert (closed.fees, closed.realized) == (1, 10)
