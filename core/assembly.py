@@ -282,7 +282,9 @@ def assemble(
         desk=desk,
         prefetcher=prefetcher,
         books=books,
-        commands=Commands(orders=orders, closer=closer, clients=clients, instruments=instruments, books=books),
+        commands=Commands(
+            orders=orders, closer=closer, clients=clients, instruments=instruments, books=books, risk=risk
+        ),
         queries=queries,
     )
 

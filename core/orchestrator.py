@@ -23,6 +23,7 @@ from core.domain.ids import Asset, VenueName
 from core.domain.order import UNACKNOWLEDGED, Order
 from core.domain.risk import TradingState
 from core.domain.wave import WaveReport
+from core.engine.commands import KILL_FILE
 from core.engine.ports import AuditLog, JournalState, Level, Notifier, SignalSource, StateRecord
 from core.engine.queries import Queries
 from core.engine.wave_processor import WaveProcessor
@@ -374,8 +375,8 @@ class Orchestrator:
         while True:
             exists = path.exists()  # noqa: ASYNC240 - one stat a second of a local file
             if exists and not held:
-                engine.risk.set_state(TradingState.HALTED, reason="the KILL file exists", author="kill-file")
-            elif held and not exists and engine.risk.standing.author == "kill-file":
+                engine.risk.set_state(TradingState.HALTED, reason="the KILL file exists", author=KILL_FILE)
+            elif held and not exists and engine.risk.standing.author == KILL_FILE:
                 engine.risk.set_state(TradingState.ACTIVE, reason="the KILL file is gone", author="breakwater")
             held = exists
             await asyncio.sleep(KILL_FILE_CHECK_SECONDS)

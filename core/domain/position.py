@@ -123,6 +123,6 @@ def reduce(position: Position | None, fill: FillReport) -> Position:
 
 
 def _fee(fill: FillReport) -> Decimal:
-    """In quote coin, which a linear instrument settles in; ZERO for a fee in another coin: 0.01 BNB is not 0.01 USDT."""
+    """In quote coin, which a linear instrument settles in; ZERO for another coin: 0.01 BNB is not 0.01 USDT."""
     settles_in = fill.instrument.symbol.rpartition(":")[2]
     return fill.fee if fill.fee_asset == settles_in else ZERO

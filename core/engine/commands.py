@@ -15,15 +15,19 @@ from core.domain.money import ZERO, plain
 from core.domain.order import Order
 from core.domain.position import Position, PositionKey
 from core.domain.reconciliation import key_of
+from core.domain.risk import TradingState
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.closer import Closer
 from core.engine.order_manager import OrderManager
 from core.engine.ports import VenueClient
+from core.engine.risk_guard import RiskGuard, Standing
 from core.errors import VenueError
 
 log = structlog.get_logger(__name__)
 
 CLOSE_SECONDS = 30.0
+KILL_FILE = "kill-file"
+"""Author of the state that the file `DATA_DIR/KILL` sets."""
 LEFTOVER_SECONDS = 5.0
 
 
@@ -60,12 +64,26 @@ class Commands:
         clients: Mapping[VenueName, VenueClient],
         instruments: Mapping[InstrumentId, Instrument],
         books: Bookkeeper,
+        risk: RiskGuard,
     ) -> None:
         self._orders = orders
         self._closer = closer
         self._clients = clients
         self._instruments = instruments
         self._books = books
+        self._risk = risk
+
+    def pause(self, author: str) -> Standing:
+        """No entries until somebody resumes; exits, stops and closes go on. Survives a restart."""
+        self._risk.set_state(TradingState.REDUCING, reason="paused", author=author)
+        return self._risk.standing
+
+    def resume(self, author: str) -> Standing:
+        """Trade again, whatever had stopped entries. Raises ValueError while the KILL file does: it goes first."""
+        if self._risk.standing.author == KILL_FILE:
+            raise ValueError("the KILL file exists; remove it, then trading goes on by itself")
+        self._risk.set_state(TradingState.ACTIVE, reason="resumed", author=author)
+        return self._risk.standing
 
     def matching(self, symbol: str | None, venue: VenueName | None) -> list[Position]:
         """Open positions by any spelling of the symbol (None = all) and by venue (None = any)."""

@@ -1,6 +1,7 @@
 """The control socket: one JSON object per line in, one per line out; mode 0600, only the daemon's own user may speak.
 
-`{"command": "status"}` and `{"command": "close", "symbol": "BTCUSDT" | null, "venue": "binance" | null}`. Answers are
+`{"command": "status"}`, `{"command": "close", "symbol": "BTCUSDT" | null, "venue": "binance" | null}`,
+`{"command": "pause"}` and `{"command": "resume"}`. Answers are
 `{"ok": true, "result": …}` or `{"ok": false, "error": "…"}`.
 """
 
@@ -80,8 +81,12 @@ class ControlServer:
                 chosen = None if venue is None else VenueName(venue)
                 closed = await self._commands.close(symbol, chosen, author=str(request.get("author", "control socket")))
                 return [one.facts() for one in closed]
+            case "pause" | "resume" as order:
+                author = str(request.get("author", "control socket"))
+                change = self._commands.pause if order == "pause" else self._commands.resume
+                return asdict(change(author))
             case other:
-                raise ValueError(f"unknown command {other!r}; known: status, close")
+                raise ValueError(f"unknown command {other!r}; known: status, close, pause, resume")
 
 
 def _text(value: object) -> str:
