@@ -98,6 +98,7 @@ class Reconciler:
         self._denied: dict[VenueName, dict[ClientOrderId, float]] = {}
         self._suspects: dict[VenueName, frozenset[ClientOrderId]] = {}
         self._unlisted: dict[VenueName, frozenset[InstrumentId]] = {}
+        self._read_at: dict[VenueName, float] = {}
         self.last_ms: dict[VenueName, int] = {}
         self.discrepancies: Counter[str] = Counter()
 
@@ -107,12 +108,12 @@ class Reconciler:
         A venue whose private stream is down is polled instead, every few seconds, until the stream is back.
         """
         while True:
-            blind = [venue for venue in self._clients if self._streams[venue].state is StreamState.DOWN]
+            blind = any(self._blind(venue) for venue in self._clients)
             try:
                 async with asyncio.timeout(POLL_SECONDS if blind else PERIOD_SECONDS):
                     await self._asked.wait()
             except TimeoutError:
-                self._due.update(blind or self._clients)
+                self._due.update(venue for venue in self._clients if self._blind(venue) or self._aged(venue))
             self._asked.clear()
             for venue in sorted(self._due):
                 self._due.discard(venue)
@@ -121,6 +122,13 @@ class Reconciler:
                 except VenueError as error:
                     log.warning("reconcile.failed", venue=venue, error=str(error))
             await asyncio.sleep(PAUSE_SECONDS)
+
+    def _blind(self, venue: VenueName) -> bool:
+        return self._streams[venue].state is StreamState.DOWN
+
+    def _aged(self, venue: VenueName) -> bool:
+        """A venue's turn comes by its own last reading: polling a blind one must not starve the others."""
+        return self._clock.monotonic() - self._read_at.get(venue, float("-inf")) >= PERIOD_SECONDS
 
     def ask(self, venue: VenueName) -> None:
         """Reconcile this venue soon."""
@@ -161,6 +169,7 @@ class Reconciler:
             await self._sweep(venue, status)
             self._guard_everything(venue, status)
             self._prefetcher.confirmed(venue)
+            self._read_at[venue] = self._clock.monotonic()
             self.last_ms[venue] = self._clock.now_ms()
             log.debug(
                 "reconcile.done",

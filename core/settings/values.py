@@ -157,10 +157,6 @@ def parse_http_root(value: object) -> str:
     return parse_url(value, schemes=("http", "https"), path_allowed=True)
 
 
-def parse_socket_base(value: object) -> str:
-    return parse_url(value, schemes=("ws", "wss"), path_allowed=False)
-
-
 def parse_socket_url(value: object) -> str:
     return parse_url(value, schemes=("ws", "wss"), path_allowed=True)
 

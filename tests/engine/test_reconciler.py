@@ -9,6 +9,7 @@ from core.domain.ids import Leg, VenueName
 from core.domain.order import OrderStatus
 from core.domain.reports import Source
 from core.domain.signal import Side
+from core.engine.ports import StreamState
 from core.errors import Unreachable, VenueError
 from tests.builders import (
     BTC,
@@ -284,3 +285,13 @@ async def test_our_own_trades_explain_what_the_stream_tells_and_nothing_is_read(
         before = bench.reconciler.last_ms.get(BINANCE)
         await bench.settle(8)
         assert bench.reconciler.last_ms.get(BINANCE) == before
+
+
+async def test_polling_a_blind_venue_does_not_starve_the_others() -> None:
+    """Their balances would be older than the minute after which entries are refused."""
+    async with a_bench(instruments=[an_instrument(BTC), an_instrument(TWIN)]) as bench:
+        bench.streams[VenueName.BYBIT].state = StreamState.DOWN
+        await bench.settle(300)
+        now = bench.clock.now_ms()
+        assert now - bench.reconciler.last_ms[BINANCE] <= 60_000
+        assert now - bench.reconciler.last_ms[VenueName.BYBIT] <= 15_000
