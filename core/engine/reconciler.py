@@ -108,12 +108,13 @@ class Reconciler:
         A venue whose private stream is down is polled instead, every few seconds, until the stream is back.
         """
         while True:
-            blind = any(self._blind(venue) for venue in self._clients)
+            turns = {venue: self._turn(venue) for venue in self._clients}
+            first = min(turns.values(), default=PERIOD_SECONDS)
             try:
-                async with asyncio.timeout(POLL_SECONDS if blind else PERIOD_SECONDS):
+                async with asyncio.timeout(first):
                     await self._asked.wait()
             except TimeoutError:
-                self._due.update(venue for venue in self._clients if self._blind(venue) or self._aged(venue))
+                self._due.update(venue for venue, turn in turns.items() if turn <= first)
             self._asked.clear()
             for venue in sorted(self._due):
                 self._due.discard(venue)
@@ -123,12 +124,13 @@ class Reconciler:
                     log.warning("reconcile.failed", venue=venue, error=str(error))
             await asyncio.sleep(PAUSE_SECONDS)
 
-    def _blind(self, venue: VenueName) -> bool:
-        return self._streams[venue].state is StreamState.DOWN
-
-    def _aged(self, venue: VenueName) -> bool:
-        """A venue's turn comes by its own last reading: polling a blind one must not starve the others."""
-        return self._clock.monotonic() - self._read_at.get(venue, float("-inf")) >= PERIOD_SECONDS
+    def _turn(self, venue: VenueName) -> float:
+        """Seconds until this venue is read by itself: by its own last reading, so that polling a blind one does not
+        starve the others."""
+        if self._streams[venue].state is StreamState.DOWN:
+            return POLL_SECONDS
+        now = self._clock.monotonic()
+        return max(0.0, self._read_at.setdefault(venue, now) + PERIOD_SECONDS - now)
 
     def ask(self, venue: VenueName) -> None:
         """Reconcile this venue soon."""
