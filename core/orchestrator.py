@@ -228,7 +228,7 @@ class Orchestrator:
         start("waves", waves.run())
         source = engine.signal_source(self._host.transport("signals"))
         if source is not None:
-            start("signals", source.run(waves.handle))
+            start("signals", source.run(waves.handle, waves.expect))
         self._source = source
         gc.collect()
         gc.freeze()  # what lives until the end need not be looked through again

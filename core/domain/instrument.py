@@ -19,8 +19,27 @@ class LotRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bracket:
+    """Up to this position notional (quote coin) the venue grants at most this leverage (VAL-05)."""
+
+    most_notional: Notional
+    max_leverage: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceBand:
+    """How far from the mark the venue takes a limit price: factors, e.g. 1.05 and 0.95 (VAL-08)."""
+
+    up: Decimal
+    down: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Instrument:
-    """One linear perpetual. `tradable` is the venue's status word already judged (only TRADING is)."""
+    """One linear perpetual. `tradable` is the venue's status word already judged (only TRADING is), `status` that word.
+
+    `brackets` smallest notional first; empty = the venue has not told them.
+    """
 
     id: InstrumentId
     venue_symbol: str
@@ -31,6 +50,16 @@ class Instrument:
     min_notional: Notional
     tradable: bool
     max_leverage: int
+    status: str = ""
+    brackets: tuple[Bracket, ...] = ()
+    band: PriceBand | None = None
+
+    def most_notional(self, leverage: int) -> Notional | None:
+        """The largest position the venue allows at `leverage`, quote coin; None when it has not told its brackets."""
+        allowed = [bracket.most_notional for bracket in self.brackets if bracket.max_leverage >= leverage]
+        if not self.brackets:
+            return None
+        return max(allowed, default=Notional(Decimal(0)))
 
     def round_quantity(self, quantity: Decimal, rule: LotRule) -> Quantity:
         """Down to the step: never more than was asked for."""

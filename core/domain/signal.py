@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 
 from core.domain.ids import InstrumentId, SignalId
+from core.domain.money import Price
 
 
 class Side(StrEnum):
@@ -26,15 +28,24 @@ class Side(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignalParameters:
-    """What a signal may ask for itself; None = the configured default. Percent of the fill price."""
+    """What a signal may ask for itself; None = the configured default. Percent of the fill price.
+
+    `trailing_distance_percent` is the callback: how far the trailing stop stays behind the best price.
+    """
 
     stop_loss_percent: Decimal | None = None
+    trailing_activation_percent: Decimal | None = None
+    trailing_distance_percent: Decimal | None = None
     max_trades: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signal:
-    """Once-only by `id` within `source`, also across restarts (PRODUCT §2 W)."""
+    """Once-only by `id` within `source`, also across restarts (PRODUCT §2 W).
+
+    `price` is what its maker saw, None when it does not say. `features` are the maker's own figures (patterns, rsi, …)
+    as text: they decide nothing here and go into the execution row.
+    """
 
     id: SignalId
     source: str
@@ -44,6 +55,8 @@ class Signal:
     event_time_ms: int
     expires_at_ms: int
     parameters: SignalParameters = SignalParameters()
+    price: Price | None = None
+    features: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

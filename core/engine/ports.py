@@ -8,9 +8,11 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Protocol
 
+from core.domain.candle import Candle
+from core.domain.gate import Gate
 from core.domain.ids import Asset, ClientOrderId, InstrumentId, Symbol, VenueName, VenueOrderId
 from core.domain.instrument import Instrument
-from core.domain.money import Price
+from core.domain.money import Price, Quantity
 from core.domain.order import Order, OrderIntent
 from core.domain.position import Position
 from core.domain.reports import BalanceReport, FillReport, OrderStatusReport, PositionReport, Report
@@ -26,16 +28,45 @@ class Accepted:
     reports: tuple[Report, ...]
 
 
+class About(StrEnum):
+    """What a venue's refusal is about, as far as that changes what we do next. Each venue maps its codes by table."""
+
+    OTHER = "other"
+    WOULD_TRIGGER = "would_trigger"
+    """The stop level was already crossed at the venue (STP-06)."""
+    NOTHING_TO_REDUCE = "nothing_to_reduce"
+    """A reduce-only order found no position; re-read it, the code alone proves nothing (ORD-08)."""
+    INSUFFICIENT_MARGIN = "insufficient_margin"
+    """Nobody else of this wave will get margin on that venue either (SIG-10, VAL-13)."""
+    POSITION_LIMIT = "position_limit"
+    """The bracket of this leverage is full (VAL-05): this symbol only, never repeated."""
+    ACCOUNT_RESTRICTED = "account_restricted"
+    """The account may only reduce, or the key may not trade (RSK-12, NET-07): entries on that venue pause."""
+    STALE_RULES = "stale_rules"
+    """Step, tick or filter differs from what we loaded: load the rules anew, try once more (VAL-20)."""
+    NOT_TRADING = "not_trading"
+    """The symbol is halted, settling or delisted (VAL-21)."""
+    PRICE_BAND = "price_band"
+    """The limit price lies outside the venue's band (VAL-08)."""
+    UNREACHED = "unreached"
+    """Never left this host, or the venue is in maintenance or limits us: counts as a venue error (RSK-07, NET-11)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
     """A definite no: nothing was executed. `code` is the venue's raw code as text."""
 
     code: str
     detail: str
-    would_trigger: bool = False
-    """The stop level was already crossed at the venue (STP-06)."""
-    nothing_to_reduce: bool = False
-    """A reduce-only order found no position; re-read it, the code alone proves nothing (ORD-08)."""
+    about: About = About.OTHER
+
+    @property
+    def would_trigger(self) -> bool:
+        return self.about is About.WOULD_TRIGGER
+
+    @property
+    def nothing_to_reduce(self) -> bool:
+        return self.about is About.NOTHING_TO_REDUCE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +147,22 @@ class VenueClient(Protocol):
     async def mass_status(self) -> MassStatus: ...
     async def account_settings(self) -> AccountSettings: ...
     async def set_leverage(self, symbol: Symbol, leverage: int) -> None: ...
+    async def measure_clock(self) -> None:
+        """Measure the offset to the venue's clock and use it from now on (NET-01). Raises VenueError."""
+        ...
+
+    @property
+    def clock_offset_ms(self) -> int:
+        """The venue's clock minus ours, as last measured."""
+        ...
+
+    async def load_instruments(self) -> None:
+        """Replace the trading rules by the venue's newest (VAL-20), parsed off the loop. Raises VenueError."""
+        ...
+
+    async def warm(self, connections: int) -> None:
+        """Keep that many connections open and ready; never raises VenueError."""
+        ...
 
 
 class ReportSink(Protocol):
@@ -166,6 +213,22 @@ class MarketData(Protocol):
     async def run(self) -> None: ...
 
 
+class MarketReads(Protocol):
+    """Public figures of one venue by request, in the data lane. All raise VenueError."""
+
+    async def candles(self, symbol: Symbol, timeframe: str, limit: int) -> Sequence[Candle]:
+        """The newest closed candles, oldest first, at most `limit`. `timeframe` is a key of `TIMEFRAME_MS`."""
+        ...
+
+    async def open_interest(self, symbol: Symbol) -> Quantity:
+        """Base units."""
+        ...
+
+    async def day_turnover(self) -> Mapping[Symbol, Decimal]:
+        """Quote coin traded in 24 hours, every listed swap at once."""
+        ...
+
+
 # --- signals --------------------------------------------------------------------------------------------------------
 
 
@@ -181,8 +244,9 @@ class SignalBatch:
 
 
 class SignalSource(Protocol):
-    async def run(self, emit: Callable[[SignalBatch], None]) -> None:
-        """Until cancelled; reconnects by itself."""
+    async def run(self, emit: Callable[[SignalBatch], None], expect: Callable[[], None]) -> None:
+        """Until cancelled; reconnects by itself. A source that knows when its next wave is due calls `expect` shortly
+        before, so that venues are asked and connections warmed in time."""
         ...
 
 
@@ -214,6 +278,8 @@ class SignalMark:
     detail: str
     time_ms: int
     values: Mapping[str, str] = field(default_factory=dict)
+    gates: tuple[Gate, ...] = ()
+    """Every question that was asked of it, in order (`tools/why.py`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -77,6 +77,9 @@ class WaveProcessor:
                 self.handle(self._waiting.popleft())
             await asyncio.Event().wait()
 
+    def expect(self) -> None:
+        """A wave is due shortly: ask the venues and warm their connections now, off the wave's own time."""
+
     def handle(self, batch: SignalBatch) -> None:
         """Start a wave. Its signals are marked as seen here, before anything can be awaited (SIG-01, INV-11)."""
         if self._tasks is None:

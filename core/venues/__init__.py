@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core.domain.ids import VenueName
-from core.engine.ports import MarketData, ReportSink, StreamState, UserStream, VenueClient
+from core.engine.ports import MarketData, MarketReads, ReportSink, StreamState, UserStream, VenueClient
 
 if TYPE_CHECKING:
     from core.clock import Clock
@@ -38,6 +38,7 @@ class VenueConnection:
     client: VenueClient
     user_stream: UserStream
     market: MarketData
+    reads: MarketReads
 
 
 def connect_venue(

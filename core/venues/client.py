@@ -18,7 +18,7 @@ import stamina
 import structlog
 from stamina.instrumentation import RetryDetails
 
-from core.engine.ports import Accepted, Outcome, Rejected, Unknown
+from core.engine.ports import About, Accepted, Outcome, Rejected, Unknown
 from core.errors import Ambiguous, MalformedPayload, RateLimited, Refused, Unreachable, VenueError
 
 if TYPE_CHECKING:
@@ -149,11 +149,10 @@ class CommandPolicy:
         clock: Clock,
         resync: Callable[[], Awaitable[None]],
         *,
-        would_trigger: frozenset[str],
-        nothing_to_reduce: frozenset[str],
+        about: Mapping[str, About],
     ) -> None:
         self._errors, self._clock, self._resync = errors, clock, resync
-        self._would_trigger, self._nothing_to_reduce = would_trigger, nothing_to_reduce
+        self._about = about
 
     async def run(self, send: Callable[[], Awaitable[tuple[Report, ...]]], *, protective: bool) -> Outcome:
         """`send` always sends the same id; it is called again only after the venue certainly did not execute it."""
@@ -190,12 +189,9 @@ class CommandPolicy:
         return True
 
     def _rejected(self, error: VenueError) -> Rejected:
-        return Rejected(
-            code=error.code,
-            detail=error.what,
-            would_trigger=error.code in self._would_trigger,
-            nothing_to_reduce=error.code in self._nothing_to_reduce,
-        )
+        not_judged = isinstance(error, Unreachable | RateLimited)
+        about = About.UNREACHED if not_judged else self._about.get(error.code, About.OTHER)
+        return Rejected(code=error.code, detail=error.what, about=about)
 
 
 class ReadPolicy:

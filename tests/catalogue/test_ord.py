@@ -14,7 +14,7 @@ from core.domain.ids import Leg
 from core.domain.order import OrderIntent, OrderStatus
 from core.domain.reports import Source
 from core.domain.wave import LegState
-from core.engine.ports import Accepted, Outcome, Rejected
+from core.engine.ports import About, Accepted, Outcome, Rejected
 from core.venues.binance.orders import placement
 from core.venues.binance.parse import STATUSES, order_report
 from core.venues.binance.payloads import OrderRow
@@ -126,7 +126,7 @@ async def test_nothing_to_reduce_is_checked_by_reading_the_position_once(gone: b
         await bench.settle(6)
 
         async def nothing(_: OrderIntent) -> Outcome:
-            return Rejected(code="-2022", detail="ReduceOnly Order is rejected.", nothing_to_reduce=True)
+            return Rejected(code="-2022", detail="ReduceOnly Order is rejected.", about=About.NOTHING_TO_REDUCE)
 
         bench.venue.script(Leg.FLATTEN, nothing)
         if gone:  # closed by somebody else, and nobody told us
@@ -145,7 +145,7 @@ async def test_a_venue_that_always_finds_nothing_to_reduce_never_proves_flat_and
     async with a_bench() as bench:
         await bench.enter(an_intent())
         await bench.settle(6)
-        bench.venue.always(Leg.FLATTEN, bench.venue.reject("-2022", nothing_to_reduce=True))
+        bench.venue.always(Leg.FLATTEN, bench.venue.reject("-2022", about=About.NOTHING_TO_REDUCE))
         closing = bench.clock.monotonic()
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(60):

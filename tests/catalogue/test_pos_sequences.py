@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from core.domain.ids import Leg
 from core.domain.order import OrderIntent, OrderStatus
 from core.domain.signal import Side
-from core.engine.ports import Outcome, PositionRecord, Rejected
+from core.engine.ports import About, Outcome, PositionRecord, Rejected
 from core.errors import Unreachable
 from tests.builders import (
     BTC,
@@ -47,7 +47,7 @@ async def test_own_close_and_the_venues_closure_book_a_position_once_in_every_or
         status, fill = bench.venue._status(stop), stop.fills[0]
 
         async def nothing(_: OrderIntent) -> Outcome:
-            return Rejected(code="-2022", detail="no", nothing_to_reduce=True)
+            return Rejected(code="-2022", detail="no", about=About.NOTHING_TO_REDUCE)
 
         bench.venue.always(Leg.FLATTEN, nothing)
         tasks: list[asyncio.Future[None]] = []

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from core.domain.ids import Leg
 from core.domain.order import OrderIntent
-from core.engine.ports import Outcome, Rejected
+from core.engine.ports import About, Outcome, Rejected
 from tests.builders import BTC, BTC_LONG, an_intent
 from tests.engine.bench import Bench, a_bench
 
@@ -68,7 +68,7 @@ async def test_a_position_the_venue_no_longer_has_is_read_again_and_booked_close
         bench.venue.positions_held.clear()  # closed by somebody else, and nobody told us
 
         async def nothing(intent: OrderIntent) -> Outcome:
-            return Rejected(code="-2022", detail="reduce only rejected", nothing_to_reduce=True)
+            return Rejected(code="-2022", detail="reduce only rejected", about=About.NOTHING_TO_REDUCE)
 
         bench.venue.always(Leg.FLATTEN, nothing)
         async with asyncio.timeout(10):

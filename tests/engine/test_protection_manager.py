@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from core.domain.ids import Leg
 from core.domain.order import OrderIntent, OrderStatus, TriggerReference
 from core.domain.signal import Side
-from core.engine.ports import Outcome
+from core.engine.ports import About, Outcome
 from tests.builders import BTC, BTC_LONG, a_position, an_intent
 from tests.engine.bench import DEADLINE_SECONDS, Bench, a_bench
 from tests.fakes.virtual_loop import VirtualLoop
@@ -123,7 +123,7 @@ async def test_a_level_the_venue_calls_crossed_is_tried_further_away_then_flatte
     """Three tries, each 2 + attempt ticks away from the trigger's reference, the last one with the other trigger."""
     async with a_bench() as bench:
         bench.market.default = Decimal(mark)
-        bench.venue.always(Leg.STOP, bench.venue.reject("-2021", would_trigger=True))
+        bench.venue.always(Leg.STOP, bench.venue.reject("-2021", about=About.WOULD_TRIGGER))
         await bench.enter(an_intent())
         await bench.settle(1)
         stops = bench.sent_stops()
@@ -142,7 +142,7 @@ async def test_a_price_that_crossed_between_two_tries_flattens(mark: int) -> Non
 
         async def refuse_and_move(intent: OrderIntent) -> Outcome:
             bench.market.default = mark
-            return await bench.venue.reject("-2021", would_trigger=True)(intent)
+            return await bench.venue.reject("-2021", about=About.WOULD_TRIGGER)(intent)
 
         bench.venue.script(Leg.STOP, refuse_and_move)
         await bench.enter(an_intent())
@@ -326,7 +326,7 @@ def step(bench: Bench, answer: str):  # type: ignore[no-untyped-def]
     return {
         "accept": venue.behave,
         "reject": venue.reject(),
-        "crossed": venue.reject("-2021", would_trigger=True),
+        "crossed": venue.reject("-2021", about=About.WOULD_TRIGGER),
         "lose_answer": venue.lose_answer,
         "lose_request": venue.lose_request,
         "hang": venue.hang,

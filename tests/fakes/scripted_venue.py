@@ -17,7 +17,7 @@ from core.domain.money import ZERO
 from core.domain.order import Order, OrderIntent, OrderStatus, OrderType
 from core.domain.reports import BalanceReport, FillReport, OrderStatusReport, PositionReport, Report, Source
 from core.domain.signal import Side
-from core.engine.ports import Accepted, AccountSettings, MassStatus, NotFound, Outcome, Rejected, Unknown
+from core.engine.ports import About, Accepted, AccountSettings, MassStatus, NotFound, Outcome, Rejected, Unknown
 from core.errors import VenueError
 from tests.builders import a_balance_report, a_fill, a_mass_status, a_position_report, a_status
 from tests.fakes.diary import Diary
@@ -68,6 +68,8 @@ class ScriptedVenue:
         self.cancelled: list[ClientOrderId] = []
         self.reads: list[str] = []
         self.leverages: list[tuple[Symbol, int]] = []
+        self.offset_ms = 0
+        self.warmed: list[int] = []
         self.set_leverage_seconds: dict[Symbol, float] = {}
         self.mass_statuses: deque[MassStatus] = deque()
 
@@ -109,9 +111,9 @@ class ScriptedVenue:
         return Accepted(reports=())
 
     @staticmethod
-    def reject(code: str = "-2019", *, would_trigger: bool = False, nothing_to_reduce: bool = False) -> Script:
+    def reject(code: str = "-2019", about: About = About.OTHER) -> Script:
         async def refuse(intent: OrderIntent) -> Outcome:
-            return Rejected(code=code, detail="no", would_trigger=would_trigger, nothing_to_reduce=nothing_to_reduce)
+            return Rejected(code=code, detail="no", about=about)
 
         return refuse
 
@@ -272,6 +274,19 @@ class ScriptedVenue:
         await asyncio.sleep(self.set_leverage_seconds.get(symbol, self.latency))
         if self.error is not None:
             raise self.error
+
+    @property
+    def clock_offset_ms(self) -> int:
+        return self.offset_ms
+
+    async def measure_clock(self) -> None:
+        await self._read("clock")
+
+    async def load_instruments(self) -> None:
+        await self._read("instruments")
+
+    async def warm(self, connections: int) -> None:
+        self.warmed.append(connections)
 
     async def _read(self, what: str) -> None:
         self.reads.append(what)

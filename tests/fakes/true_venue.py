@@ -30,7 +30,7 @@ from core.domain.reports import (
     WalletCause,
 )
 from core.domain.signal import Side
-from core.engine.ports import Accepted, AccountSettings, MassStatus, NotFound, Outcome, Rejected, Unknown
+from core.engine.ports import About, Accepted, AccountSettings, MassStatus, NotFound, Outcome, Rejected, Unknown
 from core.errors import Unreachable
 from tests.builders import USDT
 
@@ -314,7 +314,7 @@ class TrueVenue:
         if self._hits(self.weather.refused):
             return Rejected(code="-2019", detail="no")
         if intent.reduce_only and intent.type is OrderType.MARKET and not self.held.get(_key(intent)):
-            return Rejected(code="-2022", detail="nothing to reduce", nothing_to_reduce=True)
+            return Rejected(code="-2022", detail="nothing to reduce", about=About.NOTHING_TO_REDUCE)
         order = self._take(intent)
         report = self.status(order, Source.REST)
         await self._half_way()
@@ -416,6 +416,14 @@ class TrueVenue:
         return AccountSettings(hedge_mode=self.hedge, can_trade=True, multi_assets=False, leverage={})
 
     async def set_leverage(self, symbol: Symbol, leverage: int) -> None: ...
+
+    @property
+    def clock_offset_ms(self) -> int:
+        return 0
+
+    async def measure_clock(self) -> None: ...
+    async def load_instruments(self) -> None: ...
+    async def warm(self, connections: int) -> None: ...
 
     def _hidden(self, order: TrueOrder) -> bool:
         """Look-ups and lists lag behind the matching of orders."""

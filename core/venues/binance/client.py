@@ -80,13 +80,16 @@ class BinanceClient:
             facts.ERRORS,
             clock,
             self.measure_clock,
-            would_trigger=facts.WOULD_TRIGGER,
-            nothing_to_reduce=facts.NOTHING_TO_REDUCE,
+            about=facts.ABOUT,
         )
 
     @property
     def instruments(self) -> Mapping[Symbol, Instrument]:
         return self._symbols.instruments
+
+    @property
+    def clock_offset_ms(self) -> int:
+        return self._venue_clock.offset_ms
 
     # --- life -------------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from core.venues import VenueAccess, VenueConnection
 from core.venues.binance import facts
 from core.venues.binance.client import BinanceClient
 from core.venues.binance.market_feed import MarkRoute, TouchRoute
+from core.venues.binance.market_reads import BinanceMarketReads
 from core.venues.binance.user_feed import BinanceUserFeed
 from core.venues.ccxt_loading import exchange_class
 from core.venues.client import PortedExchange, Seam, VenueClock
@@ -46,8 +47,10 @@ def connect_binance(
     ccxt = _ported(access, hosts, seam)
     feed = BinanceUserFeed(ccxt, hosts.stream, symbols)
     routes: list[PublicRoute] = [MarkRoute(hosts.stream, symbols), TouchRoute(hosts.stream, symbols)]
+    client = BinanceClient(ccxt, symbols, clock, venue_clock)
     return VenueConnection(
-        client=BinanceClient(ccxt, symbols, clock, venue_clock),
+        client=client,
+        reads=BinanceMarketReads(ccxt, symbols, venue_clock, client.measure_clock),
         user_stream=UserDataStreamManager(
             feed,
             transport.socket,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from core.engine.ports import About
 from core.venues.errors import ErrorTable, Meaning
 from core.venues.request_budget import Charge, Lane, Limit
 
@@ -122,8 +123,21 @@ NO_SUCH_ORDER = "-2013"
 UNKNOWN_ORDER = "-2011"
 NO_SUCH_LISTEN_KEY = "-1125"
 WRONG_POSITION_SIDE = "-4061"
-WOULD_TRIGGER = frozenset({"-2021", "-4135", "-4142"})
-NOTHING_TO_REDUCE = frozenset({"-2022"})
+ABOUT: Mapping[str, About] = {
+    code: about
+    for about, codes in {
+        About.WOULD_TRIGGER: "-2021 -4135 -4142",
+        About.NOTHING_TO_REDUCE: "-2022",
+        About.INSUFFICIENT_MARGIN: "-2018 -2019",
+        About.POSITION_LIMIT: "-2027 -2028",
+        About.ACCOUNT_RESTRICTED: "-2015 -4087 -4088 -4400 -4401",
+        About.STALE_RULES: "-1013 -1111 -4003 -4004 -4005 -4013 -4014 -4023 -4164",
+        About.NOT_TRADING: "-4140 -4141 -1121",
+        About.PRICE_BAND: "-4016 -4024 -4131",
+    }.items()
+    for code in codes.split()
+}
+"""What a refusal changes for us; codes that are missing change nothing."""
 
 EXPIRY_REASONS: Mapping[str, str] = {
     "1": "self-trade prevention",

@@ -118,6 +118,15 @@ class BracketRow(Struct, frozen=True):
     brackets: list[Bracket]
 
 
+class OpenInterestRow(Struct, frozen=True, gc=False):
+    openInterest: str  # noqa: N815
+
+
+class DayRow(Struct, frozen=True, gc=False):
+    symbol: str
+    quoteVolume: str  # noqa: N815
+
+
 class ServerTime(Struct, frozen=True, gc=False):
     serverTime: int  # noqa: N815
 

@@ -1,0 +1,74 @@
+"""Binance's public figures by request: candles, open interest, what was traded in a day. All in the data lane."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from core.domain.candle import TIMEFRAME_MS, Candle
+from core.domain.ids import Symbol
+from core.domain.money import Price, Quantity, decimal_of
+from core.errors import MalformedPayload, Unreachable
+from core.venues.binance import facts
+from core.venues.binance.parse import shaped
+from core.venues.binance.payloads import DayRow, OpenInterestRow
+from core.venues.client import ReadPolicy, VenueClock
+from core.venues.symbols import SymbolTable
+
+_T = TypeVar("_T")
+
+
+class BinanceMarketReads:
+    """Implements ports.MarketReads. Shares ccxt, throttle and clock with the client; a read is tried twice."""
+
+    def __init__(
+        self, ccxt: Any, symbols: SymbolTable, venue_clock: VenueClock, resync: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._ccxt, self._symbols, self._clock = ccxt, symbols, venue_clock
+        self._reads = ReadPolicy(facts.ERRORS, resync, attempts=2)
+
+    async def candles(self, symbol: Symbol, timeframe: str, limit: int) -> Sequence[Candle]:
+        """Weight 1 up to 98 candles. The venue lists the running candle last; it is left out."""
+        params = {"symbol": self._symbols.venue_symbol(symbol), "interval": timeframe, "limit": str(limit + 1)}
+        rows = await self._read(self._ccxt.fapiPublicGetKlines, params, list[list[Any]])
+        over_ms = self._clock.now_ms() - TIMEFRAME_MS[timeframe]
+        try:
+            candles = [_candle(row) for row in rows]
+        except (ValueError, IndexError) as error:
+            raise Unreachable("binance", f"unreadable candle: {error}") from None
+        return [candle for candle in candles if candle.open_ms <= over_ms][-limit:]
+
+    async def open_interest(self, symbol: Symbol) -> Quantity:
+        params = {"symbol": self._symbols.venue_symbol(symbol)}
+        row = await self._read(self._ccxt.fapiPublicGetOpenInterest, params, OpenInterestRow)
+        return Quantity(self._number(row.openInterest, "openInterest"))
+
+    async def day_turnover(self) -> Mapping[Symbol, Decimal]:
+        rows = await self._read(self._ccxt.fapiPublicGetTicker24hr, {}, list[DayRow])
+        return {
+            instrument.symbol: self._number(row.quoteVolume, "quoteVolume")
+            for row in rows
+            if (instrument := self._symbols.unified(row.symbol)) is not None
+        }
+
+    async def _read(self, call: Callable[[Any], Awaitable[Any]], params: dict[str, str], shape: type[_T]) -> _T:
+        try:
+            return shaped(await self._reads.run(lambda: call(dict(params))), shape, "binance")
+        except MalformedPayload as error:
+            raise Unreachable("binance", f"unreadable answer: {error}") from error
+
+    def _number(self, text: str, field: str) -> Decimal:
+        try:
+            return decimal_of(text, field)
+        except ValueError as error:
+            raise Unreachable("binance", f"unreadable answer: {error}") from None
+
+
+def _candle(row: list[Any]) -> Candle:
+    """[open time, open, high, low, close, volume, close time, quote volume, …]."""
+    numbers = [decimal_of(row[index], name) for index, name in ((1, "open"), (2, "high"), (3, "low"), (4, "close"))]
+    if not isinstance(row[0], int) or min(numbers) <= 0:
+        raise ValueError("a candle without a time or a price")
+    first, high, low, last = (Price(number) for number in numbers)
+    return Candle(row[0], first, high, low, last, decimal_of(row[5], "volume"), decimal_of(row[7], "quoteVolume"))
