@@ -8,15 +8,18 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 
+import structlog
+
 from core.build import build_id
 from core.clock import Clock
 from core.config import Settings, VenueSettings
 from core.domain.ids import Asset, InstrumentId, Symbol, VenueName
 from core.domain.instrument import Instrument
+from core.domain.liquidity import Filter, LiquidityRules, OnMissing
 from core.domain.money import Notional
 from core.domain.order import OrderType, TriggerReference
 from core.domain.risk import RiskLimits
-from core.domain.screening import ScreeningRules
+from core.domain.screening import ScreeningRules, stoplisted
 from core.domain.sizing import SizingRule
 from core.engine.account_watch import AccountWatch
 from core.engine.bookkeeping import Bookkeeper
@@ -31,6 +34,7 @@ from core.engine.ports import (
     AuditLog,
     Journal,
     MarketData,
+    MarketReads,
     Notifier,
     SignalSource,
     UserStream,
@@ -41,15 +45,21 @@ from core.engine.protection_manager import ProtectionManager
 from core.engine.queries import Queries
 from core.engine.reconciler import ExternalPositions, Reconciler
 from core.engine.risk_guard import RiskGuard
+from core.engine.screener import Screener
 from core.engine.state import State
 from core.engine.wave_processor import WaveProcessor, WaveRules
+from core.errors import VenueError
 from core.instance_lock import account_key
 from core.signals.parsing import SignalReader
 from core.signals.websocket_waves import PushedWaves
 from core.transport import Transport
 from core.venues import VenueAccess, connect_venue
 
+log = structlog.get_logger(__name__)
+
 ENTRY_PRICE_MAX_AGE_SECONDS = 3.0
+RULES_MAX_AGE_SECONDS = 3 * 3600.0
+"""Trading rules that could not be loaded anew for so long are not traded on (VAL-20)."""
 REFERENCE_MAX_AGE_SECONDS = 10.0
 """Beyond it a trigger reference is not used: the stop is sent and the venue judges (STP-04)."""
 
@@ -66,8 +76,12 @@ class Engine:
     clients: dict[VenueName, VenueClient]
     streams: dict[VenueName, UserStream]
     markets: dict[VenueName, MarketData]
+    reads: dict[VenueName, MarketReads]
     instruments: dict[InstrumentId, Instrument]
     quotes: dict[InstrumentId, Asset]
+    rules_loaded: dict[VenueName, float]
+    """Monotonic seconds at which each venue's trading rules were loaded last."""
+    screener: Screener
     orders: OrderManager
     risk: RiskGuard
     closer: Closer
@@ -99,17 +113,28 @@ class Engine:
             clock=self.clock,
             notifier=self.notifier,
             seen=seen,
+            renew_rules=self.renew_rules,
         )
+
+    async def renew_rules(self, venue: VenueName) -> None:
+        """Load a venue's trading rules anew; what stops that is said, and the old rules stay."""
+        try:
+            await self.clients[venue].load_instruments()
+        except VenueError as error:
+            log.warning("venue.rules_not_loaded", venue=venue, error=str(error))
+            return
+        self.learn_instruments()
 
     def learn_instruments(self) -> None:
         """Take over what the opened clients list."""
         for venue, client in self.clients.items():
+            self.rules_loaded[venue] = self.clock.monotonic()
             for symbol, instrument in client.instruments.items():
                 self.instruments[InstrumentId(venue, symbol)] = instrument
                 self.quotes[InstrumentId(venue, symbol)] = instrument.quote
 
     def drop_venue(self, venue: VenueName) -> None:
-        for part in (self.clients, self.streams, self.markets):
+        for part in (self.clients, self.streams, self.markets, self.reads):
             part.pop(venue, None)
 
     def signal_source(self, transport: Transport) -> SignalSource | None:
@@ -158,6 +183,7 @@ def assemble(
     clients: dict[VenueName, VenueClient] = {}
     streams: dict[VenueName, UserStream] = {}
     markets: dict[VenueName, MarketData] = {}
+    reads: dict[VenueName, MarketReads] = {}
     instruments: dict[InstrumentId, Instrument] = {}
     quotes: dict[InstrumentId, Asset] = {}
     names = {access.name: account_key(access.name, "", access.key) for access in accesses(settings)}
@@ -225,11 +251,23 @@ def assemble(
         clients[access.name] = connection.client
         streams[access.name] = connection.user_stream
         markets[access.name] = connection.market
+        reads[access.name] = connection.reads
+    screener = Screener(
+        reads=reads,
+        markets=markets,
+        instruments=instruments,
+        wanted=partial(_may_be_entered, settings),
+        clock=clock,
+        max_age=float(settings.signals.screen_max_age_seconds),
+    )
+    rules_loaded: dict[VenueName, float] = {}
     desk = EntryDesk(
         accounts=names,
         instruments=instruments,
         market=markets,
         leverage=leverage,
+        screener=screener,
+        rules_age=lambda venue: clock.monotonic() - rules_loaded.get(venue, float("-inf")),
         orders=orders,
         risk=risk,
         protection=protection,
@@ -268,8 +306,11 @@ def assemble(
         clients=clients,
         streams=streams,
         markets=markets,
+        reads=reads,
         instruments=instruments,
         quotes=quotes,
+        rules_loaded=rules_loaded,
+        screener=screener,
         orders=orders,
         risk=risk,
         closer=closer,
@@ -328,6 +369,10 @@ def _entry_rules(settings: Settings) -> EntryRules:
         stoplist=frozenset(settings.signals.stoplist_symbols),
         entry_max_age=ENTRY_PRICE_MAX_AGE_SECONDS,
         leverage=settings.sizing.leverage,
+        divergence_warn=settings.signals.price_divergence_warn_percent,
+        divergence_refuse=settings.signals.price_divergence_refuse_percent,
+        rules_max_age=RULES_MAX_AGE_SECONDS,
+        liquidity=_liquidity_rules(settings),
     )
     return EntryRules(
         type=OrderType(settings.entry.entry_order_type),
@@ -336,6 +381,43 @@ def _entry_rules(settings: Settings) -> EntryRules:
         sizing=sizing,
         screening=screening,
     )
+
+
+def _liquidity_rules(settings: Settings) -> LiquidityRules:
+    signals = settings.signals
+
+    def rule(name: str, limit: Decimal, missing: str, choice: str) -> Filter:
+        return Filter(setting=name, limit=limit, missing_setting=missing, on_missing=OnMissing(choice))
+
+    return LiquidityRules(
+        open_interest=rule(
+            "SIGNAL_MIN_OPEN_INTEREST_USDT",
+            signals.min_open_interest_usdt,
+            "SIGNAL_OPEN_INTEREST_ON_MISSING",
+            signals.open_interest_on_missing,
+        ),
+        volume_1h=rule(
+            "SIGNAL_MIN_VOLUME_1H_USDT",
+            signals.min_volume_1h_usdt,
+            "SIGNAL_VOLUME_1H_ON_MISSING",
+            signals.volume_1h_on_missing,
+        ),
+        move_5min=rule(
+            "SIGNAL_MAX_PRICE_CHANGE_5MIN_PERCENT",
+            signals.max_price_change_5min_percent,
+            "SIGNAL_PRICE_CHANGE_5MIN_ON_MISSING",
+            signals.price_change_5min_on_missing,
+        ),
+        spread=rule("MAX_SPREAD_PERCENT", signals.max_spread_percent, "SPREAD_ON_MISSING", signals.spread_on_missing),
+        max_age=float(signals.screen_max_age_seconds),
+    )
+
+
+def _may_be_entered(settings: Settings, instrument: Instrument) -> bool:
+    """Whether anything is ever read or subscribed for entering it (VAL-17)."""
+    quotes, stoplist = settings.trading.quote_coins, frozenset(settings.signals.stoplist_symbols)
+    listed = stoplisted(instrument.id.symbol, instrument.venue_symbol, stoplist)
+    return instrument.quote in quotes and not listed
 
 
 def _reference(

@@ -225,6 +225,7 @@ class Orchestrator:
         start("kill-file", self._watch_kill_file(engine))
         start("journal-watch", self._watch_journal(engine))
         start("status-line", self._status_lines())
+        start("screener", engine.screener.run())
         start("waves", waves.run())
         source = engine.signal_source(self._host.transport("signals"))
         if source is not None:

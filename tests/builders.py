@@ -18,6 +18,7 @@ from core.domain.ids import (
     client_order_id,
 )
 from core.domain.instrument import Instrument, LotRule
+from core.domain.liquidity import Activity, Filter, LiquidityRules, OnMissing
 from core.domain.money import ZERO, Notional, Price, Quantity
 from core.domain.order import Order, OrderIntent, OrderStatus, OrderType
 from core.domain.position import Position, PositionKey
@@ -351,6 +352,33 @@ def risk_limits(
     )
 
 
+def a_filter(name: str, limit: Number, on_missing: OnMissing = OnMissing.REFUSE) -> Filter:
+    return Filter(setting=name, limit=Decimal(limit), missing_setting=f"{name}_ON_MISSING", on_missing=on_missing)
+
+
+def liquidity_rules(**changes: Any) -> LiquidityRules:
+    """The default filters; `changes` name fields of LiquidityRules."""
+    fields: Mapping[str, Any] = {
+        "open_interest": a_filter("SIGNAL_MIN_OPEN_INTEREST_USDT", 1_000_000),
+        "volume_1h": a_filter("SIGNAL_MIN_VOLUME_1H_USDT", 50_000),
+        "move_5min": a_filter("SIGNAL_MAX_PRICE_CHANGE_5MIN_PERCENT", 4),
+        "spread": a_filter("MAX_SPREAD_PERCENT", "0.5"),
+        "max_age": 300.0,
+    }
+    return LiquidityRules(**{**fields, **changes})
+
+
+def an_activity(**changes: Any) -> Activity:
+    """A liquid symbol at a price of 100; `changes` name fields of Activity."""
+    fields: Mapping[str, Any] = {
+        "open_interest": Decimal(1_000_000),
+        "volume_1h": Decimal(1_000_000),
+        "age": 1.0,
+        "price_before": price(100),
+    }
+    return Activity(**{**fields, **changes})
+
+
 def screening_rules(**changes: Any) -> ScreeningRules:
     """Everything allowed; `changes` name fields of ScreeningRules."""
     fields: Mapping[str, Any] = {
@@ -360,6 +388,10 @@ def screening_rules(**changes: Any) -> ScreeningRules:
         "stoplist": frozenset(),
         "entry_max_age": 5.0,
         "leverage": 10,
+        "divergence_warn": Decimal(1),
+        "divergence_refuse": Decimal(5),
+        "rules_max_age": 3600.0,
+        "liquidity": liquidity_rules(),
     }
     return ScreeningRules(**{**fields, **changes})
 
@@ -370,6 +402,10 @@ def facts(**changes: Any) -> Facts:
         "instrument": an_instrument(),
         "price": price(100),
         "price_age": 0.0,
+        "mark": price(100),
+        "touch": (price("99.99"), price(100)),
+        "activity": an_activity(),
+        "rules_age": 0.0,
         "has_position": False,
         "has_pending_order": False,
         "leverage": 10,

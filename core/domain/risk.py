@@ -1,4 +1,4 @@
-"""May this entry be sent? Pure: the numbers in use come in, a refusal or None goes out."""
+"""May this entry be sent? Pure: the numbers in use come in, the gates with their answers go out."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
+from core.domain.gate import Gate, passed, refused
 from core.domain.money import Notional, plain
-from core.domain.verdict import Denied, Reason
+from core.domain.verdict import Reason
 
 
 class TradingState(StrEnum):
@@ -37,33 +38,58 @@ class RiskUsage:
     free: Decimal | None
 
 
-def check(notional: Notional, limits: RiskLimits, usage: RiskUsage) -> Denied | None:
+def check(notional: Notional, limits: RiskLimits, usage: RiskUsage) -> tuple[Gate, ...]:
     """At the limit passes, one unit above is denied (RSK-04). Values name the setting that decided (VAL-11)."""
-    if usage.positions + 1 > limits.max_positions:
-        return Denied(
-            reason=Reason.MAX_POSITIONS,
-            detail=f"{usage.positions} positions are open or in flight",
-            values={"MAX_POSITIONS": str(limits.max_positions), "in_use": str(usage.positions)},
-        )
-    exposure = usage.exposure + notional
-    if exposure > limits.max_exposure:
-        return Denied(
-            reason=Reason.MAX_EXPOSURE,
-            detail=f"exposure would be {plain(exposure)}",
-            values={"MAX_EXPOSURE_USD": plain(limits.max_exposure), "would_be": plain(exposure)},
-        )
+    return (_positions(limits, usage), _exposure(notional, limits, usage), _balance(notional, limits, usage))
+
+
+def _positions(limits: RiskLimits, usage: RiskUsage) -> Gate:
+    limit = f"MAX_POSITIONS={limits.max_positions}"
+    if usage.positions + 1 <= limits.max_positions:
+        return passed("positions", usage.positions + 1, limit)
+    return refused(
+        "positions",
+        Reason.MAX_POSITIONS,
+        f"{usage.positions} positions are open or in flight",
+        value=usage.positions + 1,
+        limit=limit,
+        MAX_POSITIONS=limits.max_positions,
+        in_use=usage.positions,
+    )
+
+
+def _exposure(notional: Notional, limits: RiskLimits, usage: RiskUsage) -> Gate:
+    exposure = plain(usage.exposure + notional)
+    limit = f"MAX_EXPOSURE_USD={plain(limits.max_exposure)}"
+    if usage.exposure + notional <= limits.max_exposure:
+        return passed("exposure", exposure, limit)
+    return refused(
+        "exposure",
+        Reason.MAX_EXPOSURE,
+        f"exposure would be {exposure}",
+        value=exposure,
+        limit=limit,
+        MAX_EXPOSURE_USD=plain(limits.max_exposure),
+        would_be=exposure,
+    )
+
+
+def _balance(notional: Notional, limits: RiskLimits, usage: RiskUsage) -> Gate:
+    limit = f"MINIMUM_ACTIVE_BALANCE_USD={plain(limits.reserve)}"
     if usage.free is None:
-        return Denied(reason=Reason.BALANCE_UNKNOWN, detail="the venue has not told the balance of this quote coin")
+        what = "the venue has not told the balance of this quote coin"
+        return refused("balance", Reason.BALANCE_UNKNOWN, what, value="unknown", limit=limit)
     left = usage.free - notional / limits.leverage
-    if left < limits.reserve:
-        return Denied(
-            reason=Reason.BALANCE_TOO_LOW,
-            detail=f"{plain(left)} would stay free",
-            values={
-                "MINIMUM_ACTIVE_BALANCE_USD": plain(limits.reserve),
-                "LEVERAGE": str(limits.leverage),
-                "free": plain(usage.free),
-                "would_stay": plain(left),
-            },
-        )
-    return None
+    if left >= limits.reserve:
+        return passed("balance", plain(left), limit)
+    return refused(
+        "balance",
+        Reason.BALANCE_TOO_LOW,
+        f"{plain(left)} would stay free",
+        value=plain(left),
+        limit=limit,
+        MINIMUM_ACTIVE_BALANCE_USD=plain(limits.reserve),
+        LEVERAGE=limits.leverage,
+        free=plain(usage.free),
+        would_stay=plain(left),
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 
+from core.domain.gate import Gate, passed, refused
 from core.domain.instrument import Instrument, LotRule
 from core.domain.money import HUNDRED, ZERO, Notional, Price, Quantity, plain
 from core.domain.verdict import Denied, Reason
@@ -46,6 +47,32 @@ def size(instrument: Instrument, price: Price, rule: SizingRule, lot: LotRule) -
             values={"quantity": plain(quantity), "maximum": plain(lot.maximum)},
         )
     return Sized(quantity=quantity, notional=notional)
+
+
+def size_gate(sized: Sized | Denied, rule: SizingRule) -> Gate:
+    """The size as a gate."""
+    limit = f"POSITION_SIZE_USD={plain(rule.target)}"
+    if isinstance(sized, Denied):
+        return Gate(name="size", value=sized.detail, limit=limit, denied=sized)
+    return passed("size", f"{plain(sized.quantity)} for {plain(round(sized.notional, 2))}", limit)
+
+
+def bracket_gate(instrument: Instrument, notional: Notional, held: Decimal, leverage: int) -> Gate:
+    """The venue grants a leverage only up to a position size; beyond it every order is refused (VAL-05).
+
+    `held` is what is open or in flight there already, quote coin. Brackets the venue has not told refuse nothing: the
+    venue's own refusal then ends the entry.
+    """
+    most = instrument.most_notional(leverage)
+    total = plain(round(notional + held, 2))
+    if most is None:
+        return passed("bracket", total, note="the venue has not told its brackets")
+    limit = f"at most {plain(most)} at LEVERAGE={leverage}"
+    if notional + held <= most:
+        return passed("bracket", total, limit)
+    detail = f"the venue allows positions up to {plain(most)} at leverage {leverage}"
+    figures: dict[str, object] = {"LEVERAGE": leverage, "most": plain(most), "would_be": total}
+    return refused("bracket", Reason.BRACKET_FULL, detail, value=total, limit=limit, **figures)
 
 
 def _smallest(lot: LotRule, floor: Decimal, price: Price) -> Quantity:

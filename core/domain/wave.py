@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from core.domain.gate import Gate, first_refusal
 from core.domain.ids import ClientOrderId, InstrumentId, WaveId
 from core.domain.money import Price, Quantity
 from core.domain.signal import Signal, Unusable
@@ -26,11 +27,28 @@ class Wave:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A signal that passed every filter of its own venue, with its size at the price that was looked at."""
+    """A signal that passed every filter of its own venue, with its size at the price that was looked at.
+
+    `attempt` 1 is the one repetition after the venue's rules turned out to have changed (VAL-20).
+    """
 
     signal: Signal
     price: Price
     size: Sized
+    gates: tuple[Gate, ...] = ()
+    attempt: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnedDown:
+    """A signal with a gate against it."""
+
+    signal: Signal
+    gates: tuple[Gate, ...]
+
+    @property
+    def denied(self) -> Denied | None:
+        return first_refusal(self.gates)
 
 
 def ranked(candidates: Iterable[Candidate]) -> list[Candidate]:
@@ -61,6 +79,7 @@ class Leg:
     fill_price: Price | None = None
     stop_price: Price | None = None
     unprotected_ms: int | None = None
+    gates: tuple[Gate, ...] = ()
 
     @property
     def instrument(self) -> InstrumentId:
@@ -77,6 +96,11 @@ class StageTimes:
     journaled: float | None = None
     acknowledged: float | None = None
     protected: float | None = None
+
+    def took_ms(self, start: str, end: str) -> float:
+        """From one stage to another; 0 where one was not reached."""
+        first, last = getattr(self, start), getattr(self, end)
+        return 0.0 if first is None or last is None else round(last - first, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

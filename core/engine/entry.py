@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
@@ -10,23 +11,25 @@ from functools import partial
 import structlog
 
 from core.clock import Clock
+from core.domain.gate import Gate, first_refusal, refused
 from core.domain.ids import ClientOrderId, InstrumentId, PositionId, SignalId, VenueName, client_order_id
 from core.domain.ids import Leg as LegName
 from core.domain.instrument import Instrument, LotRule
-from core.domain.money import HUNDRED, Price, plain
+from core.domain.money import HUNDRED, ZERO, Price, plain
 from core.domain.order import UNACKNOWLEDGED, Order, OrderIntent, OrderStatus, OrderType
 from core.domain.position import PositionKey
 from core.domain.screening import Facts, ScreeningRules, screen
 from core.domain.signal import Side, Signal
-from core.domain.sizing import SizingRule, size
+from core.domain.sizing import SizingRule, bracket_gate, size, size_gate
 from core.domain.verdict import Denied, Reason
-from core.domain.wave import Candidate, Leg, LegState
+from core.domain.wave import Candidate, Leg, LegState, TurnedDown
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.leverage import LeverageKeeper
 from core.engine.order_manager import OrderManager
-from core.engine.ports import ExecutionRecord, MarketData, Quote
+from core.engine.ports import About, ExecutionRecord, MarketData, Quote, Rejected
 from core.engine.protection_manager import ProtectionManager
 from core.engine.risk_guard import Approved, RiskGuard
+from core.engine.screener import Screener
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +58,8 @@ class EntryDesk:
         instruments: Mapping[InstrumentId, Instrument],
         market: Mapping[VenueName, MarketData],
         leverage: LeverageKeeper,
+        screener: Screener,
+        rules_age: Callable[[VenueName], float],
         orders: OrderManager,
         risk: RiskGuard,
         protection: ProtectionManager,
@@ -66,6 +71,8 @@ class EntryDesk:
         self._instruments = instruments
         self._market = market
         self._leverage = leverage
+        self._screener = screener
+        self._rules_age = rules_age
         self._orders = orders
         self._risk = risk
         self._protection = protection
@@ -79,44 +86,54 @@ class EntryDesk:
         wanted = set(venues)
         return sum(1 for position in self._orders.state.positions() if position.instrument.venue in wanted)
 
-    async def validate(self, signal: Signal) -> Candidate | Denied:
-        """Screen and size one signal. Awaits only where its leverage has to be confirmed first (a cold symbol)."""
+    async def validate(self, signal: Signal, attempt: int = 0) -> Candidate | TurnedDown:
+        """Screen and size one signal. Awaits only for a cold symbol: its leverage and its filters' inputs, at once."""
         instrument = self._instruments.get(signal.instrument)
         if instrument is not None and instrument.tradable:
-            await self._leverage.confirm(signal.instrument)
+            await asyncio.gather(self._leverage.confirm(signal.instrument), self._screener.ensure(signal.instrument))
+            instrument = self._instruments.get(signal.instrument)
         quote = self._market[signal.instrument.venue].quote(signal.instrument.symbol)
         price = None if quote is None else _entry_price(signal.side, quote)
-        denied = screen(signal, self._facts(signal, instrument, quote, price), self._rules.screening)
-        if denied is not None or instrument is None or price is None:
-            return denied or Denied(reason=Reason.NO_PRICE, detail="no live price has been received")
+        gates = screen(signal, self._facts(signal, instrument, quote, price), self._rules.screening)
+        if first_refusal(gates) is not None or instrument is None or price is None:
+            return TurnedDown(signal=signal, gates=gates)
         sized = size(instrument, price, self._rules.sizing, self._lot(instrument))
+        gates = (*gates, size_gate(sized, self._rules.sizing))
         if isinstance(sized, Denied):
-            return sized
-        return Candidate(signal=signal, price=price, size=sized)
+            return TurnedDown(signal=signal, gates=gates)
+        gates = (*gates, bracket_gate(instrument, sized.notional, ZERO, self._rules.screening.leverage))
+        if first_refusal(gates) is not None:
+            return TurnedDown(signal=signal, gates=gates)
+        return Candidate(signal=signal, price=price, size=sized, gates=gates, attempt=attempt)
 
-    def reserve(self, candidate: Candidate, wave_id: str) -> Denied | None:
-        """Ask the RiskGuard; None = reserved. Synchronous, so a wave cannot over-allocate.
+    def reserve(self, candidate: Candidate, wave_id: str) -> tuple[Gate, ...]:
+        """Ask the RiskGuard; reserved when no gate refuses. Synchronous, so a wave cannot over-allocate.
 
         What could have changed while the rest of the wave was validated is looked at again: expiry and duplicates.
         """
         signal = candidate.signal
         facts = self._facts(signal, self._instruments[signal.instrument], None, None)
-        for reason, bad in (
-            (Reason.EXPIRED, signal.expires_at_ms <= facts.now_ms),
-            (Reason.DUPLICATE_POSITION, facts.has_position),
-            (Reason.PENDING_ORDER, facts.has_pending_order),
+        for name, reason, bad in (
+            ("expiry", Reason.EXPIRED, signal.expires_at_ms <= facts.now_ms),
+            ("position", Reason.DUPLICATE_POSITION, facts.has_position),
+            ("pending_order", Reason.PENDING_ORDER, facts.has_pending_order),
         ):
             if bad:
-                return Denied(reason=reason, detail="changed while the wave was being decided")
+                return (refused(name, reason, "changed while the wave was being decided"),)
         intent = self._intent(candidate, wave_id)
         if self._orders.state.order(intent.client_order_id) is not None:
-            return Denied(reason=Reason.ALREADY_SEEN, detail="this signal has an order already")
-        answer = self._risk.approve_entry(intent, candidate.size.notional)
-        if isinstance(answer, Denied):
-            return answer
-        self._approved[_key(signal)] = answer
-        self._entries[_key(signal)] = intent.client_order_id
-        return None
+            return (refused("once_only", Reason.ALREADY_SEEN, "this signal has an order already"),)
+        ruling = self._risk.approve_entry(intent, candidate.size.notional)
+        if ruling.approved is not None:
+            self._approved[_key(signal)] = ruling.approved
+            self._entries[_key(signal)] = intent.client_order_id
+        return ruling.gates
+
+    def rules_changed(self, signal: Signal) -> bool:
+        """Whether the venue refused this entry because its trading rules are not the ones we loaded (VAL-20)."""
+        client_id = self._entries.get(_key(signal))
+        rejection = None if client_id is None else self._orders.rejection(client_id)
+        return rejection is not None and rejection.about is About.STALE_RULES
 
     async def send(self, candidates: Iterable[Candidate]) -> None:
         """Journal all in one commit, then send. Raises JournalUnwritable; then nothing was sent and nothing is held."""
@@ -162,7 +179,8 @@ class EntryDesk:
             unknown = order.status is OrderStatus.IN_FLIGHT
             return replace(leg, state=LegState.UNKNOWN if unknown else LegState.WORKING)
         if order.ended and not order.filled and not order.fills_missing:
-            return replace(leg, state=LegState.REFUSED, denied=_nothing_bought(order), quantity=None)
+            rejection = self._orders.rejection(order.client_order_id)
+            return replace(leg, state=LegState.REFUSED, denied=_nothing_bought(order, rejection), quantity=None)
         return self._filled_leg(leg, order)
 
     def _filled_leg(self, leg: Leg, order: Order) -> Leg:
@@ -191,10 +209,15 @@ class EntryDesk:
     def _facts(self, signal: Signal, instrument: Instrument | None, quote: Quote | None, price: Price | None) -> Facts:
         key = signal.instrument
         held = bool(self._orders.state.positions_on(key)) or self._orders.state.venue_holds(key)
+        touch = None if quote is None or quote.bid is None or quote.ask is None else (quote.bid, quote.ask)
         return Facts(
             instrument=instrument,
             price=price,
             price_age=None if quote is None else self._clock.monotonic() - quote.received,
+            mark=None if quote is None else quote.mark,
+            touch=touch,
+            activity=self._screener.activity(key),
+            rules_age=self._rules_age(key.venue),
             has_position=held,
             has_pending_order=self._risk.reserved(key)
             or any(not order.intent.reduce_only for order in self._orders.state.live_orders(key)),
@@ -208,14 +231,17 @@ class EntryDesk:
     def _intent(self, candidate: Candidate, wave_id: str) -> OrderIntent:
         signal = candidate.signal
         client_id = client_order_id(
-            self._accounts[signal.instrument.venue], f"{signal.source}/{signal.id}", LegName.ENTRY, 0
+            self._accounts[signal.instrument.venue],
+            f"{signal.source}/{signal.id}",
+            LegName.ENTRY,
+            candidate.attempt,
         )
         stop = signal.parameters.stop_loss_percent
         return OrderIntent(
             client_order_id=client_id,
             instrument=signal.instrument,
             leg=LegName.ENTRY,
-            attempt=0,
+            attempt=candidate.attempt,
             signal_id=signal.id,
             position_id=PositionId(client_id),
             side=signal.side,
@@ -266,10 +292,16 @@ def _entry_price(side: Side, quote: Quote) -> Price | None:
     return quote.mark if touch is None else touch
 
 
-def _nothing_bought(order: Order) -> Denied:
-    refused = order.status is OrderStatus.REJECTED
-    return Denied(
-        reason=Reason.REJECTED if refused else Reason.NOT_FILLED,
-        detail=order.detail or f"no liquidity: the order ended {order.status} without a fill",
-        values={"client_order_id": order.client_order_id, "status": order.status.value},
-    )
+_SPECIAL = {About.INSUFFICIENT_MARGIN: Reason.INSUFFICIENT_MARGIN, About.POSITION_LIMIT: Reason.BRACKET_FULL}
+
+
+def _nothing_bought(order: Order, rejection: Rejected | None) -> Denied:
+    values = {"client_order_id": order.client_order_id, "status": order.status.value}
+    if order.status is not OrderStatus.REJECTED:
+        detail = order.detail or f"no liquidity: the order ended {order.status} without a fill"
+        return Denied(reason=Reason.NOT_FILLED, detail=detail, values=values)
+    reason = Reason.REJECTED
+    if rejection is not None:
+        reason = _SPECIAL.get(rejection.about, Reason.REJECTED)
+        values["code"] = rejection.code
+    return Denied(reason=reason, detail=order.detail or "the venue refused it", values=values)

@@ -53,6 +53,7 @@ from core.errors import VenueError
 log = structlog.get_logger(__name__)
 
 MustListener = Callable[[Sequence[Event]], None]
+OutcomeListener = Callable[[OrderIntent, Outcome], None]
 REPORT_QUEUE_SIZE = 10_000
 FOREIGN_TRADES_REMEMBERED = 1_000
 LAG_ALARM_SIZE = 1_000
@@ -84,6 +85,7 @@ class OrderManager:
         self._broken: Callable[[str], None] = _nobody_halts
         self._taken_over: dict[PositionKey, int] = {}
         self._foreign_trades: OrderedDict[tuple[InstrumentId, TradeId], None] = OrderedDict()
+        self._outcomes: list[OutcomeListener] = []
         self.counts: Counter[str] = Counter()
 
     @property
@@ -97,6 +99,10 @@ class OrderManager:
     def on_unresolved(self, watch: Callable[[Order, str], None]) -> None:
         """Who resolves orders with unknown outcome or missing fills (in-flight resolver)."""
         self._unresolved = watch
+
+    def on_outcome(self, listener: OutcomeListener) -> None:
+        """Told how the venue answered each order, before the answer is applied (risk guard, upkeep). Must not raise."""
+        self._outcomes.append(listener)
 
     def on_broken(self, halt: Callable[[str], None]) -> None:
         self._broken = halt
@@ -371,6 +377,8 @@ class OrderManager:
             log.exception("orders.submit_failed", client_order_id=intent.client_order_id)
             self._broken(f"sending an order failed inside the program: {error!r}")
             outcome = Unknown(cause=repr(error))
+        for listener in self._outcomes:
+            listener(intent, outcome)
         match outcome:
             case Accepted(reports=reports):
                 await self.take(reports)

@@ -30,12 +30,15 @@ class Prefetcher:
         orders: OrderManager,
         clock: Clock,
         timeout_seconds: float,
+        connections: int = 10,
     ) -> None:
+        """`connections` are kept ready for a wave that is due: its entries and their stops."""
         self._clients = clients
         self._streams = streams
         self._orders = orders
         self._clock = clock
         self._timeout = timeout_seconds
+        self._connections = connections
         self._confirmed: dict[VenueName, float] = {}
         self._live: dict[VenueName, float] = {}
 
@@ -63,6 +66,13 @@ class Prefetcher:
         except VenueError as error:
             return _failed(venue, str(error))
         return None
+
+    async def prepare(self) -> None:
+        """Ask every venue and open its connections for a wave that is due. Never raises VenueError."""
+        await asyncio.gather(*(self._prepare(venue) for venue in list(self._clients)))
+
+    async def _prepare(self, venue: VenueName) -> None:
+        await asyncio.gather(self.prefetch(venue), self._clients[venue].warm(self._connections))
 
     async def _read(self, venue: VenueName) -> None:
         client = self._clients[venue]

@@ -13,6 +13,7 @@ import structlog
 
 from core.clock import Clock
 from core.domain.events import Event, OrderChanged
+from core.domain.gate import Gate, first_refusal, passed, refused
 from core.domain.ids import Asset, ClientOrderId, InstrumentId, Leg, VenueName
 from core.domain.money import ZERO, Notional
 from core.domain.order import Order, OrderIntent
@@ -34,6 +35,18 @@ class Approved(Generic[T]):
     """Permission as a type: `OrderManager.submit` takes nothing else, and only this module makes one."""
 
     value: T
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """The answer to one entry: every gate that was asked, and the permission when all of them let it through."""
+
+    gates: tuple[Gate, ...]
+    approved: Approved[OrderIntent] | None = None
+
+    @property
+    def denied(self) -> Denied | None:
+        return first_refusal(self.gates)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,14 +130,14 @@ class RiskGuard:
 
     # entries
 
-    def approve_entry(self, intent: OrderIntent, notional: Notional) -> Approved[OrderIntent] | Denied:
+    def approve_entry(self, intent: OrderIntent, notional: Notional) -> Ruling:
         """Check every limit and reserve, with no await between (VAL-14). The reservation ends with the order."""
-        denied = self._refusal(intent, notional)
-        if denied is not None:
+        gates = self._gates(intent, notional)
+        if (denied := first_refusal(gates)) is not None:
             self.denials[denied.reason] += 1
-            return denied
+            return Ruling(gates=gates)
         self._reserved[intent.client_order_id] = (intent.instrument, notional)
-        return Approved(intent)
+        return Ruling(gates=gates, approved=Approved(intent))
 
     def approve_reducing(self, intent: OrderIntent) -> Approved[OrderIntent]:
         """Stops, closes and flattening are always allowed, in every trading state; they can only reduce (INV-3)."""
@@ -175,16 +188,28 @@ class RiskGuard:
             free = balance.wallet - used / self._limits.leverage
         return RiskUsage(positions=len(exposure), exposure=sum(exposure.values(), ZERO), free=free)
 
-    def _refusal(self, intent: OrderIntent, notional: Notional) -> Denied | None:
+    def _gates(self, intent: OrderIntent, notional: Notional) -> tuple[Gate, ...]:
         venue = intent.instrument.venue
-        if self._standing.state is not TradingState.ACTIVE:
-            return Denied(
-                reason=Reason.NOT_ACTIVE,
-                detail=f"trading is {self._standing.state}: {self._standing.reason}",
-                values={"state": self._standing.state.value, "author": self._standing.author},
-            )
-        if (why := self._venues_off.get(venue)) is not None:
-            return Denied(reason=Reason.VENUE_OFF, detail=why, values={"venue": venue})
-        if not self._journal.writable:
-            return Denied(reason=Reason.JOURNAL_UNWRITABLE, detail="the journal cannot be written; no entry without it")
-        return check(notional, self._limits, self.usage(venue, self._quotes[intent.instrument]))
+        usage = self.usage(venue, self._quotes[intent.instrument])
+        return (self._trading(), self._venue(venue), self._writable(), *check(notional, self._limits, usage))
+
+    def _trading(self) -> Gate:
+        standing = self._standing
+        if standing.state is TradingState.ACTIVE:
+            return passed("trading_state", standing.state.value)
+        detail = f"trading is {standing.state}: {standing.reason}"
+        state = standing.state.value
+        return refused(
+            "trading_state", Reason.NOT_ACTIVE, detail, value=state, limit="active", state=state, author=standing.author
+        )
+
+    def _venue(self, venue: VenueName) -> Gate:
+        if (why := self._venues_off.get(venue)) is None:
+            return passed("venue", "on")
+        return refused("venue", Reason.VENUE_OFF, why, value="off", limit="on", venue=venue)
+
+    def _writable(self) -> Gate:
+        if self._journal.writable:
+            return passed("journal", "writable")
+        what = "the journal cannot be written; no entry without it"
+        return refused("journal", Reason.JOURNAL_UNWRITABLE, what, value="unwritable", limit="writable")

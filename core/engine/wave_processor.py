@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
 import structlog
 
 from core.clock import Clock
+from core.domain.gate import Gate, first_refusal, refused
 from core.domain.ids import VenueName, WaveId
 from core.domain.signal import Signal
 from core.domain.verdict import Denied, Reason
-from core.domain.wave import Candidate, Leg, LegState, StageTimes, Wave, WaveReport, ranked
+from core.domain.wave import Candidate, Leg, LegState, StageTimes, TurnedDown, Wave, WaveReport, ranked
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.entry import EntryDesk
 from core.engine.ports import Level, Notifier, SignalBatch, SignalMark, WaveMark
@@ -52,13 +53,16 @@ class WaveProcessor:
         clock: Clock,
         notifier: Notifier,
         seen: frozenset[tuple[str, str]],
+        renew_rules: Callable[[VenueName], Awaitable[None]],
     ) -> None:
+        """`renew_rules` loads a venue's trading rules anew; it must not raise for what the venue says."""
         self._desk = desk
         self._prefetcher = prefetcher
         self._books = books
         self._rules = rules
         self._clock = clock
         self._notifier = notifier
+        self._renew_rules = renew_rules
         self._seen = dict.fromkeys(seen)
         self._tasks: asyncio.TaskGroup | None = None
         self._waiting: deque[SignalBatch] = deque()
@@ -79,6 +83,8 @@ class WaveProcessor:
 
     def expect(self) -> None:
         """A wave is due shortly: ask the venues and warm their connections now, off the wave's own time."""
+        if self._tasks is not None:
+            self._tasks.create_task(self._prefetcher.prepare(), name="wave/expected")
 
     def handle(self, batch: SignalBatch) -> None:
         """Start a wave. Its signals are marked as seen here, before anything can be awaited (SIG-01, INV-11)."""
@@ -129,30 +135,34 @@ class WaveProcessor:
     async def _decide(self, run: _Run, fresh: Sequence[int]) -> list[Candidate]:
         venues = sorted({run.wave.signals[i].instrument.venue for i in fresh})
         answers = await asyncio.gather(*(self._prefetcher.prefetch(venue) for venue in venues))
-        refused: Mapping[VenueName, Denied | None] = dict(zip(venues, answers, strict=True))
+        prefetched: Mapping[VenueName, Denied | None] = dict(zip(venues, answers, strict=True))
         run.stamp("prefetched")
         positions = self._desk.open_positions(venues)
-        log.info("wave.prefetched", venues=venues, positions=positions, ms=run.stages.prefetched)
-        verdicts = await asyncio.gather(*(self._validate(run.wave.signals[i], refused) for i in fresh))
+        text = f"prefetched {positions} positions"
+        log.info("wave.prefetched", text=text, venues=venues, positions=positions, ms=run.stages.prefetched)
+        verdicts = await asyncio.gather(*(self._validate(run.wave.signals[i], prefetched) for i in fresh))
         run.stamp("validated")
         candidates = []
-        for index, verdict in zip(fresh, verdicts, strict=True):
-            if isinstance(verdict, Denied):
-                run.refuse(index, verdict)
+        for verdict in verdicts:
+            if isinstance(verdict, TurnedDown):
+                run.turn_down(verdict.signal, verdict.gates)
             else:
                 candidates.append(verdict)
-        log.info("wave.validated", passed=len(candidates), of=len(fresh), ms=run.stages.validated)
+        took = run.stages.took_ms("prefetched", "validated")
+        text = f"validation complete: {len(candidates)} of {len(fresh)} passed in {took:g} ms"
+        log.info("wave.validated", text=text, passed=len(candidates), of=len(fresh), ms=run.stages.validated)
         return ranked(candidates)
 
-    async def _validate(self, signal: Signal, refused: Mapping[VenueName, Denied | None]) -> Candidate | Denied:
+    async def _validate(self, signal: Signal, prefetched: Mapping[VenueName, Denied | None]) -> Candidate | TurnedDown:
         """By the signal's own venue and by nothing else (SIG-04)."""
-        if (denied := refused[signal.instrument.venue]) is not None:
-            return denied
+        if (denied := prefetched[signal.instrument.venue]) is not None:
+            return TurnedDown(signal=signal, gates=(Gate(name="prefetch", value="failed", denied=denied),))
         try:
             return await self._desk.validate(signal)
         except Exception as error:  # swallow: one signal we cannot judge must not cost the others of its wave (SIG-10)
             log.exception("wave.signal_failed", signal_id=signal.id)
-            return Denied(reason=Reason.INTERNAL_ERROR, detail=f"it could not be judged: {error!r}")
+            gate = refused("judged", Reason.INTERNAL_ERROR, f"it could not be judged: {error!r}")
+            return TurnedDown(signal=signal, gates=(gate,))
 
     # executing
 
@@ -177,8 +187,26 @@ class WaveProcessor:
                     run.settle(candidate.signal, leg)
                     if leg.state is LegState.REFUSED:
                         held[candidate.signal.instrument.venue] -= 1
+                        spare = await self._after_refusal(run, candidate, leg, spare)
         for candidate in spare:
-            run.settle(candidate.signal, _limit_leg(candidate, self._limit(candidate.signal)))
+            run.turn_down(candidate.signal, (*candidate.gates, _slot_gate(candidate, self._limit(candidate.signal))))
+
+    async def _after_refusal(
+        self, run: _Run, candidate: Candidate, leg: Leg, spare: deque[Candidate]
+    ) -> deque[Candidate]:
+        """What a refusal means for the rest of the wave: the spare candidates, best first."""
+        if leg.denied is not None and leg.denied.reason is Reason.INSUFFICIENT_MARGIN:
+            venue = candidate.signal.instrument.venue
+            for other in spare:
+                if other.signal.instrument.venue is venue:
+                    run.turn_down(other.signal, (*other.gates, _no_margin_gate(venue)))
+            return deque(other for other in spare if other.signal.instrument.venue is not venue)
+        if candidate.attempt == 0 and self._desk.rules_changed(candidate.signal):
+            await self._renew_rules(candidate.signal.instrument.venue)
+            again = await self._desk.validate(candidate.signal, attempt=1)
+            if isinstance(again, Candidate):
+                return deque(ranked([again, *spare]))
+        return spare
 
     def _allocate(self, run: _Run, spare: deque[Candidate], held: Counter[VenueName]) -> list[Candidate]:
         """Synchronous: every check and reservation of the wave in one step. What has no slot stays in `spare`."""
@@ -191,9 +219,10 @@ class WaveProcessor:
             if held[venue] >= self._limit(candidate.signal) or (total and held.total() >= total):
                 kept.append(candidate)
                 continue
-            denied = self._desk.reserve(candidate, run.wave.id)
-            if denied is not None:
-                run.settle(candidate.signal, Leg(signal=candidate.signal, state=LegState.REFUSED, denied=denied))
+            gates = self._desk.reserve(candidate, run.wave.id)
+            run.note_gates(candidate.signal, (*candidate.gates, *gates))
+            if first_refusal(gates) is not None:
+                run.turn_down(candidate.signal, (*candidate.gates, *gates))
                 continue
             held[venue] += 1
             chosen.append(candidate)
@@ -207,10 +236,10 @@ class WaveProcessor:
         try:
             await self._desk.send(chosen)
         except JournalUnwritable as error:
-            denied = Denied(reason=Reason.JOURNAL_UNWRITABLE, detail=str(error))
+            gate = refused("journal", Reason.JOURNAL_UNWRITABLE, str(error), value="unwritable", limit="writable")
             for candidate in chosen:
                 held[candidate.signal.instrument.venue] -= 1
-                run.settle(candidate.signal, Leg(signal=candidate.signal, state=LegState.REFUSED, denied=denied))
+                run.turn_down(candidate.signal, (*candidate.gates, gate))
             return []
         return chosen
 
@@ -234,7 +263,7 @@ class WaveProcessor:
         report = run.report(self._desk.leg_now)
         self.reports.append(report)
         now = self._clock.now_ms()
-        marks = [self._signal_mark(run.wave, leg.signal, leg.denied) for leg in report.legs if not _is_repeat(leg)]
+        marks = [self._signal_mark(run.wave, leg.signal, leg) for leg in report.legs if not _is_repeat(leg)]
         finished = WaveMark(
             wave_id=run.wave.id, source=run.wave.source, received_ms=run.wave.received_ms, finished_ms=now
         )
@@ -258,7 +287,8 @@ class WaveProcessor:
             except Exception:  # swallow: statistics of a finished wave must not end the waves after it (SIG-10)
                 log.exception("wave.listener_failed", listener=repr(listener))
 
-    def _signal_mark(self, wave: Wave, signal: Signal, denied: Denied | None = None) -> SignalMark:
+    def _signal_mark(self, wave: Wave, signal: Signal, leg: Leg | None = None) -> SignalMark:
+        denied = None if leg is None else leg.denied
         return SignalMark(
             source=signal.source,
             signal_id=signal.id,
@@ -271,6 +301,7 @@ class WaveProcessor:
             detail="" if denied is None else denied.detail,
             time_ms=self._clock.now_ms(),
             values={} if denied is None else dict(denied.values),
+            gates=() if leg is None else leg.gates,
         )
 
 
@@ -283,6 +314,7 @@ class _Run:
         self._legs = legs
         self._started = started
         self._clock = clock
+        self._gates: dict[int, tuple[Gate, ...]] = {}
         self._index = {signal.id: i for i, signal in enumerate(wave.signals) if i not in legs}
 
     def stamp(self, stage: str) -> None:
@@ -293,15 +325,23 @@ class _Run:
         if getattr(self.stages, stage) is None:
             self.stamp(stage)
 
-    def refuse(self, index: int, denied: Denied) -> None:
-        self._legs[index] = Leg(signal=self.wave.signals[index], state=LegState.REFUSED, denied=denied)
+    def note_gates(self, signal: Signal, gates: tuple[Gate, ...]) -> None:
+        """Every gate asked so far; they go with whatever the leg becomes."""
+        self._gates[self._index[signal.id]] = gates
+
+    def turn_down(self, signal: Signal, gates: tuple[Gate, ...]) -> None:
+        self.note_gates(signal, gates)
+        self.settle(signal, Leg(signal=signal, state=LegState.REFUSED, denied=first_refusal(gates)))
 
     def settle(self, signal: Signal, leg: Leg) -> None:
         self._legs[self._index[signal.id]] = leg
 
     def report(self, now: Callable[[Signal], Leg]) -> WaveReport:
         """Legs nobody settled (the wave timed out) are told as they stand."""
-        legs = tuple(self._legs.get(i) or now(signal) for i, signal in enumerate(self.wave.signals))
+        legs = tuple(
+            replace(self._legs.get(i) or now(signal), gates=self._gates.get(i, ()))
+            for i, signal in enumerate(self.wave.signals)
+        )
         return WaveReport(
             wave_id=self.wave.id,
             source=self.wave.source,
@@ -312,13 +352,16 @@ class _Run:
         )
 
 
-def _limit_leg(candidate: Candidate, limit: int) -> Leg:
-    denied = Denied(
-        reason=Reason.WAVE_LIMIT,
-        detail="better signals took every slot of the wave",
-        values={"MAX_TRADES_PER_WAVE": str(limit), "score": str(candidate.signal.score)},
-    )
-    return Leg(signal=candidate.signal, state=LegState.REFUSED, denied=denied)
+def _slot_gate(candidate: Candidate, limit: int) -> Gate:
+    what = "better signals took every slot of the wave"
+    figures: dict[str, object] = {"MAX_TRADES_PER_WAVE": limit, "score": candidate.signal.score}
+    setting = f"MAX_TRADES_PER_WAVE={limit}"
+    return refused("slot", Reason.WAVE_LIMIT, what, value="none left", limit=setting, **figures)
+
+
+def _no_margin_gate(venue: VenueName) -> Gate:
+    what = f"{venue} refused an entry of this wave for lack of margin; it would refuse this one too"
+    return refused("margin", Reason.INSUFFICIENT_MARGIN, what, value="none left", venue=venue)
 
 
 def _is_repeat(leg: Leg) -> bool:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from core.settings.fields import Frozen, Setting
+from core.settings.fields import Frozen, Setting, lower
 from core.settings.values import (
     Count,
     Money,
@@ -18,6 +18,8 @@ from core.settings.values import (
     parse_symbol_choice,
     parse_symbols,
 )
+
+OnMissingChoice = Annotated[Literal["refuse", "pass"], lower]
 
 
 class SignalSettings(Frozen):
@@ -45,7 +47,6 @@ class SignalSettings(Frozen):
             "SIGNAL_MIN_OPEN_INTEREST_USDT",
             "least open interest of the symbol, quote units",
             "0 (off) or more",
-            effective=False,
         ),
     ] = Decimal(1_000_000)
     min_volume_1h_usdt: Annotated[
@@ -55,7 +56,6 @@ class SignalSettings(Frozen):
             "SIGNAL_MIN_VOLUME_1H_USDT",
             "least volume of the last hour, quote units",
             "0 (off) or more",
-            effective=False,
         ),
     ] = Decimal(50_000)
     max_price_change_5min_percent: Annotated[
@@ -65,7 +65,6 @@ class SignalSettings(Frozen):
             "SIGNAL_MAX_PRICE_CHANGE_5MIN_PERCENT",
             "largest move of five minutes against the entry side, percent",
             "0 (off) to 1000",
-            effective=False,
         ),
     ] = Decimal(4)
     max_spread_percent: Annotated[
@@ -75,9 +74,58 @@ class SignalSettings(Frozen):
             "MAX_SPREAD_PERCENT",
             "largest spread at entry, percent of the mid price",
             "0 (off) to 100",
-            effective=False,
         ),
     ] = Decimal("0.5")
+    open_interest_on_missing: Annotated[
+        OnMissingChoice,
+        Setting(
+            "SIGNAL_OPEN_INTEREST_ON_MISSING",
+            "what the filter does when the open interest is not known",
+            "`refuse` or `pass`",
+        ),
+    ] = "refuse"
+    volume_1h_on_missing: Annotated[
+        OnMissingChoice,
+        Setting(
+            "SIGNAL_VOLUME_1H_ON_MISSING",
+            "what the filter does when the volume of the last hour is not known",
+            "`refuse` or `pass`",
+        ),
+    ] = "refuse"
+    price_change_5min_on_missing: Annotated[
+        OnMissingChoice,
+        Setting(
+            "SIGNAL_PRICE_CHANGE_5MIN_ON_MISSING",
+            "what the filter does when the price of five minutes ago is not known",
+            "`refuse` or `pass`",
+        ),
+    ] = "refuse"
+    spread_on_missing: Annotated[
+        OnMissingChoice,
+        Setting(
+            "SPREAD_ON_MISSING",
+            "what the filter does when the spread is not known",
+            "`refuse` or `pass`",
+        ),
+    ] = "refuse"
+    price_divergence_warn_percent: Annotated[
+        Percent,
+        Field(ge=0, le=1000),
+        Setting(
+            "PRICE_DIVERGENCE_WARN_PERCENT",
+            "distance between the entry price and the mark that is noted with the entry, percent",
+            "0 (off) to 1000",
+        ),
+    ] = Decimal(1)
+    price_divergence_refuse_percent: Annotated[
+        Percent,
+        Field(gt=0, le=1000),
+        Setting(
+            "PRICE_DIVERGENCE_REFUSE_PERCENT",
+            "distance between the entry price and the mark beyond which an entry is refused, percent",
+            "above 0, up to 1000",
+        ),
+    ] = Decimal(5)
     stoplist_symbols: Annotated[
         Annotated[tuple[str, ...], BeforeValidator(parse_symbols)],
         Setting("STOPLIST_SYMBOLS", "symbols never entered", "comma list such as `BTCUSDT,ETH/USDC:USDC`"),
@@ -89,7 +137,6 @@ class SignalSettings(Frozen):
             "SCREEN_MAX_AGE_SECONDS",
             "age at which the filters' background data is no longer used, seconds",
             "1 to 86400",
-            effective=False,
         ),
     ] = 300
 

@@ -40,7 +40,7 @@ from core.engine.ports import FillRecord, UserStream, VenueClient
 from core.engine.prefetch import Prefetcher
 from core.engine.protection_manager import ProtectionManager
 from core.engine.reconciler import Reconciler
-from core.engine.risk_guard import Approved, RiskGuard
+from core.engine.risk_guard import RiskGuard
 from core.engine.state import State
 from core.errors import VenueError
 from tests.builders import BTC, ETH, USDT, an_instrument, notional, price, quantity, risk_limits
@@ -245,8 +245,8 @@ class History:
             decision_price=price(100),
             stop_loss_percent=Decimal(2),
         )
-        approved = self.risk.approve_entry(intent, notional(intent.quantity * 100))
-        if isinstance(approved, Approved):
+        approved = self.risk.approve_entry(intent, notional(intent.quantity * 100)).approved
+        if approved is not None:
             self._work(lambda: self.orders.submit([approved]))
 
     def _plan(self, order: TrueOrder) -> None:

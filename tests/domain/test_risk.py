@@ -4,9 +4,10 @@ from decimal import Decimal
 
 import pytest
 
+from core.domain.gate import first_refusal
 from core.domain.money import Notional
 from core.domain.risk import RiskUsage, check
-from core.domain.verdict import Denied, Reason
+from core.domain.verdict import Reason
 from tests.builders import risk_limits
 
 CENT = Decimal("0.01")
@@ -17,7 +18,7 @@ def usage(positions: int = 0, exposure: Decimal | int = 0, free: Decimal | int |
 
 
 def reason(notional: Decimal | int, used: RiskUsage, **limits: int) -> Reason | None:
-    denied = check(Notional(Decimal(notional)), risk_limits(**limits), used)
+    denied = first_refusal(check(Notional(Decimal(notional)), risk_limits(**limits), used))
     return None if denied is None else denied.reason
 
 
@@ -49,6 +50,6 @@ def test_an_unknown_balance_refuses_instead_of_meaning_zero_or_plenty() -> None:
     ],
 )
 def test_a_refusal_names_the_setting_that_decided(used: RiskUsage, setting: str) -> None:
-    denied = check(Notional(Decimal(100)), risk_limits(), used)
-    assert isinstance(denied, Denied)
+    denied = first_refusal(check(Notional(Decimal(100)), risk_limits(), used))
+    assert denied is not None
     assert setting in denied.values

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from core.domain.gate import first_refusal
 from core.domain.screening import screen
 from core.domain.signal import Side
 from core.domain.verdict import Reason
@@ -35,14 +36,14 @@ SETTINGS = {
 
 
 def test_a_symbol_nothing_speaks_against_passes() -> None:
-    assert screen(a_signal(), facts(), screening_rules()) is None
+    assert first_refusal(screen(a_signal(), facts(), screening_rules())) is None
 
 
 @pytest.mark.parametrize(("reason", "signal", "known", "rules"), CASES)
 def test_each_filter_refuses_with_its_own_reason_and_its_setting(
     reason: Reason, signal: dict[str, Any], known: dict[str, Any], rules: dict[str, Any]
 ) -> None:
-    denied = screen(a_signal(**signal), facts(**known), screening_rules(**rules))
+    denied = first_refusal(screen(a_signal(**signal), facts(**known), screening_rules(**rules)))
     assert denied is not None
     assert denied.reason is reason
     if reason in SETTINGS:
@@ -61,11 +62,11 @@ def test_each_filter_refuses_with_its_own_reason_and_its_setting(
     ],
 )
 def test_at_the_limit_a_signal_passes(signal: dict[str, Any], known: dict[str, Any], rules: dict[str, Any]) -> None:
-    assert screen(a_signal(**signal), facts(**known), screening_rules(**rules)) is None
+    assert first_refusal(screen(a_signal(**signal), facts(**known), screening_rules(**rules))) is None
 
 
 @pytest.mark.parametrize("spelling", ["BTCUSDT", "BTC/USDT", "BTC/USDT:USDT"])
 def test_the_stop_list_understands_every_spelling(spelling: str) -> None:
-    denied = screen(a_signal(), facts(), screening_rules(stoplist=frozenset({spelling})))
+    denied = first_refusal(screen(a_signal(), facts(), screening_rules(stoplist=frozenset({spelling}))))
     assert denied is not None
     assert denied.reason is Reason.STOPLISTED

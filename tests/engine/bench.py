@@ -15,7 +15,6 @@ from core.domain.risk import RiskLimits, TradingState
 from core.domain.screening import ScreeningRules
 from core.domain.signal import Signal
 from core.domain.sizing import SizingRule
-from core.domain.verdict import Denied
 from core.domain.wave import WaveReport
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.closer import Closer
@@ -23,11 +22,12 @@ from core.engine.entry import EntryDesk, EntryRules
 from core.engine.inflight import InflightResolver
 from core.engine.leverage import LeverageKeeper
 from core.engine.order_manager import OrderManager
-from core.engine.ports import MarketData, SignalBatch, UserStream, VenueClient
+from core.engine.ports import MarketData, MarketReads, SignalBatch, UserStream, VenueClient
 from core.engine.prefetch import Prefetcher
 from core.engine.protection_manager import ProtectionManager
 from core.engine.reconciler import Reconciler
 from core.engine.risk_guard import RiskGuard
+from core.engine.screener import Screener
 from core.engine.state import State
 from core.engine.wave_processor import WaveProcessor, WaveRules
 from tests.builders import (
@@ -46,6 +46,7 @@ from tests.fakes.fake_audit import FakeAudit
 from tests.fakes.fake_journal import FakeJournal
 from tests.fakes.fake_market import FakeMarket
 from tests.fakes.fake_notifier import FakeNotifier
+from tests.fakes.fake_reads import FakeReads
 from tests.fakes.fake_stream import FakeStream
 from tests.fakes.scripted_venue import ScriptedVenue
 from tests.fakes.virtual_loop import VirtualClock
@@ -75,6 +76,8 @@ class Bench:
     prefetcher: Prefetcher
     reconciler: Reconciler
     leverage: LeverageKeeper
+    reads: dict[VenueName, FakeReads]
+    screener: Screener
     desk: EntryDesk
     waves: WaveProcessor
 
@@ -88,9 +91,9 @@ class Bench:
 
     async def enter(self, intent: OrderIntent) -> None:
         """Approve and send an entry worth its quantity times 100."""
-        approved = self.risk.approve_entry(intent, notional(intent.quantity * 100))
-        assert not isinstance(approved, Denied), approved
-        await self.orders.submit([approved])
+        ruling = self.risk.approve_entry(intent, notional(intent.quantity * 100))
+        assert ruling.approved is not None, ruling.denied
+        await self.orders.submit([ruling.approved])
 
     async def wave(self, *signals: Signal) -> WaveReport:
         """Hand over a wave and wait for its report."""
@@ -186,11 +189,24 @@ async def a_bench(  # noqa: PLR0915 - the wiring of the whole engine, one statem
         notifier=notifier,
     )
     leverage = LeverageKeeper(clients=clients, state=state, leverage=bounds.leverage)
+    reads = {name: FakeReads(clock) for name in names}
+    figures: dict[VenueName, MarketReads] = dict(reads)
+    rules = screening or screening_rules(leverage=bounds.leverage)
+    screener = Screener(
+        reads=figures,
+        markets=prices,
+        instruments=by_id,
+        wanted=lambda _: True,
+        clock=clock,
+        max_age=rules.liquidity.max_age,
+    )
     desk = EntryDesk(
         accounts=accounts,
         instruments=by_id,
         market=prices,
         leverage=leverage,
+        screener=screener,
+        rules_age=lambda _venue: 0.0,
         orders=orders,
         risk=risk,
         protection=protection,
@@ -200,7 +216,7 @@ async def a_bench(  # noqa: PLR0915 - the wiring of the whole engine, one statem
             max_slippage_percent=Decimal("0.15"),
             stop_loss_percent=Decimal(2),
             sizing=sizing or sizing_rule(),
-            screening=screening or screening_rules(leverage=bounds.leverage),
+            screening=rules,
         ),
         clock=clock,
     )
@@ -212,6 +228,7 @@ async def a_bench(  # noqa: PLR0915 - the wiring of the whole engine, one statem
         clock=clock,
         notifier=notifier,
         seen=seen,
+        renew_rules=lambda venue: clients[venue].load_instruments(),
     )
     orders.listen(risk.on_events)
     orders.listen(protection.on_events)
@@ -243,11 +260,13 @@ async def a_bench(  # noqa: PLR0915 - the wiring of the whole engine, one statem
         prefetcher=prefetcher,
         reconciler=reconciler,
         leverage=leverage,
+        reads=reads,
+        screener=screener,
         desk=desk,
         waves=processor,
     )
     async with asyncio.TaskGroup() as group:
-        parts = (orders, protection, inflight, processor, reconciler)
+        parts = (orders, protection, inflight, processor, reconciler, screener)
         tasks = [group.create_task(part.run(), name=type(part).__name__) for part in parts]
         await asyncio.sleep(0)
         try:

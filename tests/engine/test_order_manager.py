@@ -27,9 +27,9 @@ def a_close(amount: int = 1) -> OrderIntent:
 
 
 def allowed(bench: Bench, intent: OrderIntent) -> Approved[OrderIntent]:
-    approved = bench.risk.approve_entry(intent, notional(intent.quantity * 100))
-    assert isinstance(approved, Approved)
-    return approved
+    ruling = bench.risk.approve_entry(intent, notional(intent.quantity * 100))
+    assert ruling.approved is not None
+    return ruling.approved
 
 
 async def test_an_entry_is_registered_then_durable_then_sent() -> None:

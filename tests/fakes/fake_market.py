@@ -20,7 +20,7 @@ class FakeMarket:
         mark = self.marks.get(symbol, self.default)
         if mark is None:
             return None
-        return a_quote(mark, received=asyncio.get_running_loop().time() - self.age)
+        return a_quote(mark, bid=mark, ask=mark, received=asyncio.get_running_loop().time() - self.age)
 
     def want(self, symbols: Sequence[Symbol]) -> None: ...
 

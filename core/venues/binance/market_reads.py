@@ -30,7 +30,11 @@ class BinanceMarketReads:
 
     async def candles(self, symbol: Symbol, timeframe: str, limit: int) -> Sequence[Candle]:
         """Weight 1 up to 98 candles. The venue lists the running candle last; it is left out."""
-        params = {"symbol": self._symbols.venue_symbol(symbol), "interval": timeframe, "limit": str(limit + 1)}
+        params: dict[str, Any] = {
+            "symbol": self._symbols.venue_symbol(symbol),
+            "interval": timeframe,
+            "limit": limit + 1,  # ccxt weighs it as a number
+        }
         rows = await self._read(self._ccxt.fapiPublicGetKlines, params, list[list[Any]])
         over_ms = self._clock.now_ms() - TIMEFRAME_MS[timeframe]
         try:
@@ -52,7 +56,7 @@ class BinanceMarketReads:
             if (instrument := self._symbols.unified(row.symbol)) is not None
         }
 
-    async def _read(self, call: Callable[[Any], Awaitable[Any]], params: dict[str, str], shape: type[_T]) -> _T:
+    async def _read(self, call: Callable[[Any], Awaitable[Any]], params: dict[str, Any], shape: type[_T]) -> _T:
         try:
             return shaped(await self._reads.run(lambda: call(dict(params))), shape, "binance")
         except MalformedPayload as error:
