@@ -1,0 +1,129 @@
+"""Trend following: a breakout from the last 20 candles in the direction of the trend, its stop set by volatility.
+
+At each candle close, per instrument:
+
+- Long when the close is above the highest high of the 20 candles before it *and* above EMA(50); short when it is below
+  their lowest low and below EMA(50).
+- The stop of the signal is 2.5 ATR(14) from the price, given as percent with the signal. A stop nearer than 0.3 % would
+  be inside the spread's noise, one further than 8 % is no trend trade: then there is no signal.
+- The score is 0.50 for the breakout itself, up to 0.25 for how far it went beyond the channel (all of it at 1 ATR) and
+  up to 0.25 for how far the close is from EMA(50) (all of it at 5 ATR). It must reach STRATEGY_MIN_SCORE.
+- No signal while an order is open on the instrument or a position is held there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from typing import NamedTuple
+
+from talipp.indicators import ATR, EMA, DonchianChannels
+from talipp.indicators.Indicator import Indicator
+from talipp.ohlcv import OHLCV
+
+from core.domain.candle import Candle
+from core.domain.ids import InstrumentId
+from core.domain.signal import Side, Signal, SignalParameters
+from strategies.base import Options, View, candle_signal
+from strategies.memory import KEPT, Memory
+
+NAME = "trend_atr"
+WARMUP = 300
+"""EMA(50) has then forgotten all but six parts in a million of what came before."""
+CHANNEL, TREND, RANGE = 20, 50, 14
+STOP_ATRS = 2.5
+NEAREST_STOP_PERCENT, FURTHEST_STOP_PERCENT = 0.3, 8.0
+FULL_BREAKOUT_ATRS, FULL_TREND_ATRS = 1.0, 5.0
+
+
+class Reading(NamedTuple):
+    """After one candle: its close, the channel of the candles before it, EMA and ATR, all in quote coin."""
+
+    close: float
+    highest: float
+    lowest: float
+    trend: float
+    atr: float
+
+
+def create(options: Options) -> TrendAtr:
+    return TrendAtr(options)
+
+
+class TrendAtr:
+    """Implements base.Strategy; the rules are in the module's text."""
+
+    name = NAME
+    warmup = WARMUP
+    scores = (Decimal("0.50"), Decimal("1.00"))
+
+    def __init__(self, options: Options) -> None:
+        self._min_score = options.min_score
+        self._memory = Memory(Indicators, WARMUP)
+
+    def learn(self, instrument: InstrumentId, candles: Sequence[Candle], timeframe_ms: int) -> None:
+        self._memory.feed(instrument, candles, timeframe_ms)
+
+    def on_candle(self, view: View) -> list[Signal]:
+        self._memory.retire(view.open_ms - KEPT * view.timeframe_ms)
+        return list(self._signals(view))
+
+    def _signals(self, view: View) -> Iterator[Signal]:
+        taken = view.taken()
+        for instrument, candles in view.candles.items():
+            indicators = self._memory.feed(instrument, candles, view.timeframe_ms)
+            reading = None if indicators is None else indicators.reading()
+            if reading is None or instrument in taken:
+                continue
+            side, stop = breakout(reading), reading.atr * STOP_ATRS / reading.close * 100
+            if side is None or not NEAREST_STOP_PERCENT <= stop <= FURTHEST_STOP_PERCENT:
+                continue
+            if (score := strength(reading, side)) >= self._min_score:
+                parameters = SignalParameters(stop_loss_percent=Decimal(f"{stop:.2f}"))
+                figures = {**reading._asdict(), "stop_percent": stop}
+                yield candle_signal(
+                    NAME, view, instrument, side, score, parameters=parameters, features=figures.items()
+                )
+
+
+def breakout(reading: Reading) -> Side | None:
+    """The side the close broke out to, if the trend agrees."""
+    if reading.close > max(reading.highest, reading.trend):
+        return Side.BUY
+    if reading.close < min(reading.lowest, reading.trend):
+        return Side.SELL
+    return None
+
+
+def strength(reading: Reading, side: Side) -> Decimal:
+    """0.50 to 1.00, in hundredths."""
+    edge = reading.highest if side is Side.BUY else reading.lowest
+    beyond = abs(reading.close - edge) / (FULL_BREAKOUT_ATRS * reading.atr)
+    away = abs(reading.close - reading.trend) / (FULL_TREND_ATRS * reading.atr)
+    return Decimal(f"{0.5 + 0.25 * min(1.0, beyond) + 0.25 * min(1.0, away):.2f}")
+
+
+class Indicators:
+    """Implements memory.Figures."""
+
+    def __init__(self) -> None:
+        self._channel, self._trend, self._atr = DonchianChannels(CHANNEL), EMA(TREND), ATR(RANGE)
+        self._close = 0.0
+
+    @property
+    def indicators(self) -> Sequence[Indicator]:
+        return (self._channel, self._trend, self._atr)
+
+    def add(self, candle: Candle) -> None:
+        self._close = float(candle.close)
+        bar = OHLCV(float(candle.open), float(candle.high), float(candle.low), self._close)
+        self._channel.add(bar)
+        self._atr.add(bar)
+        self._trend.add(self._close)
+
+    def reading(self) -> Reading | None:
+        """None while an indicator has no figure yet, and in a market that does not move at all."""
+        channel = self._channel[-2] if len(self._channel) > 1 else None
+        if channel is None or self._trend[-1] is None or not self._atr[-1]:
+            return None
+        return Reading(self._close, channel.ub, channel.lb, self._trend[-1], self._atr[-1])
