@@ -85,6 +85,31 @@ class NotFound(StrEnum):
     NOT_FOUND = "not_found"
 
 
+class Condition(StrEnum):
+    """Whether a venue serves us."""
+
+    UP = "up"
+    LIMITED = "limited"
+    """It demands silence until a time (429, 418, a ban): no request goes out before (NET-02)."""
+    MAINTENANCE = "maintenance"
+    DOWN = "down"
+    """It cannot be reached, or what it answers cannot be read."""
+    KEY_REFUSED = "key_refused"
+    """Nothing signed is taken: key, signature or this address; until the operator acts (NET-07)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VenueHealth:
+    """`detail` are the venue's or the network's words, `code` its raw code, `until_ms` (UTC, our clock) the end of a
+    silence. `needs_signed`: only the answer to a signed request tells whether it is over."""
+
+    condition: Condition
+    detail: str = ""
+    code: str = ""
+    until_ms: int | None = None
+    needs_signed: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountSettings:
     """Read at start. `leverage` per unified symbol; symbols missing from it are unknown, not 1."""
@@ -193,13 +218,18 @@ class UserStream(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quote:
-    """A live price. `received` is monotonic seconds (clock.Clock); age limits compare on it."""
+    """A live price. `received` is monotonic seconds (clock.Clock); age limits compare on it.
+
+    `touch_received` is the same of bid and ask, None without them: a venue may tell the touch of symbols nobody asked
+    for a few seconds late, and one that has not moved is told no more.
+    """
 
     mark: Price | None
     bid: Price | None
     ask: Price | None
     venue_time_ms: int
     received: float
+    touch_received: float | None = None
 
 
 class MarketData(Protocol):
@@ -208,6 +238,10 @@ class MarketData(Protocol):
     def quote(self, symbol: Symbol) -> Quote | None: ...
     def want(self, symbols: Sequence[Symbol]) -> None:
         """Add to the desired set of per-symbol streams."""
+        ...
+
+    def drop(self, symbols: Sequence[Symbol]) -> None:
+        """Take out of the desired set: nothing of them is asked for any more (VAL-17)."""
         ...
 
     async def run(self) -> None: ...

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core.domain.ids import VenueName
-from core.engine.ports import MarketData, MarketReads, ReportSink, StreamState, UserStream, VenueClient
+from core.engine.ports import MarketData, MarketReads, ReportSink, StreamState, UserStream, VenueClient, VenueHealth
 
 if TYPE_CHECKING:
     from core.clock import Clock
@@ -41,7 +42,7 @@ class VenueConnection:
     reads: MarketReads
 
 
-def connect_venue(
+def connect_venue(  # noqa: PLR0913 - the composition root's one call: who is asked, over what, and who hears of it
     access: VenueAccess,
     *,
     clock: Clock,
@@ -50,12 +51,16 @@ def connect_venue(
     on_connected: Callable[[], Awaitable[None]],
     on_state: Callable[[StreamState], None] = lambda _state: None,
     on_set_aside: Callable[[], None] = lambda: None,
+    on_health: Callable[[VenueHealth], None] = lambda _health: None,
+    workers: Executor | None = None,
 ) -> VenueConnection:
     """Builds, connects nothing yet.
 
     `on_connected` reconciles; it runs after every (re)connect of the private stream, while its frames already flow into
     `sink`, and the stream counts as LIVE only when it returned. A VenueError from it makes the stream connect anew.
-    `on_set_aside` hears of every frame that could not be understood. Raises ValueError for a venue without an adapter.
+    `on_set_aside` hears of every frame that could not be understood, `on_health` when the venue begins or ceases to
+    serve. `workers` parse long answers off the loop; without them it is done on it. Raises ValueError for a venue
+    without an adapter.
     """
     if access.name is VenueName.BINANCE:
         # Imported here: ccxt costs 100 ms and 40 MiB, and only the venues in use should be loaded.
@@ -69,5 +74,7 @@ def connect_venue(
             on_connected=on_connected,
             on_state=on_state,
             on_set_aside=on_set_aside,
+            on_health=on_health,
+            workers=workers,
         )
     raise ValueError(f"there is no adapter for {access.name} yet")

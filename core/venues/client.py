@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import msgspec
@@ -20,13 +22,15 @@ from stamina.instrumentation import RetryDetails
 
 from core.engine.ports import About, Accepted, Outcome, Rejected, Unknown
 from core.errors import Ambiguous, MalformedPayload, RateLimited, Refused, Unreachable, VenueError
+from core.venues.request_budget import Lane
 
 if TYPE_CHECKING:
     from core.clock import Clock
     from core.domain.reports import Report
     from core.transport import Http, HttpResponse
     from core.venues.errors import ErrorTable
-    from core.venues.request_budget import Charge, RequestBudget
+    from core.venues.health import HealthMonitor
+    from core.venues.request_budget import Charge, RequestBudget, Ticket
 
 _T = TypeVar("_T")
 _A = TypeVar("_A")
@@ -37,6 +41,8 @@ _D = TypeVar("_D")
 log = structlog.get_logger(__name__)
 
 _JSON = msgspec.json.Decoder(float_hook=Decimal)
+LONG_ANSWER_BYTES = 64 * 1024
+"""A longer answer takes more than half a millisecond to decode."""
 PROTECTIVE_RESENDS = (0.1, 0.4, 1.0)
 """Pauses in seconds before a closing or protecting order is sent again, with the same id, after the venue was certainly
 not reached or certainly did nothing. Entries are not: their moment has passed."""
@@ -65,11 +71,23 @@ class Seam:
     errors: ErrorTable
     charge_of: Callable[[str, str, Mapping[str, object], float], Charge]
     """(method, path, params, ccxt's cost) -> what the request costs."""
+    health: HealthMonitor
+    workers: Executor | None = None
+    """Where long parsing is done; None = on the loop."""
 
-    def payload(self, answer: HttpResponse) -> Any:
+    async def off_loop(self, work: Callable[[], _T]) -> _T:
+        """Run what takes milliseconds where it does not hold up the loop."""
+        if self.workers is None:
+            return work()
+        return await asyncio.get_running_loop().run_in_executor(self.workers, work)
+
+    async def payload(self, answer: HttpResponse) -> Any:
         """The decoded body of a success; raises VenueError for everything else."""
         try:
-            data = _JSON.decode(answer.body)
+            if len(answer.body) < LONG_ANSWER_BYTES:
+                data = _JSON.decode(answer.body)
+            else:
+                data = await self.off_loop(partial(_JSON.decode, answer.body))
         except msgspec.DecodeError:
             text = answer.body[:400].decode("utf-8", "replace")
             raise self._error(answer, "", text) from None
@@ -124,9 +142,24 @@ class PortedExchange:
         config: dict[str, Any] | None = None,
     ) -> Any:
         """Throttle, sign, send, judge. Signed last, so that waiting does not age the time stamp. Raises VenueError."""
-        seam, params = self.seam, params or {}
+        params = params or {}
         ccxt_cost = self.calculate_rate_limiter_cost(api, method, path, params, config or {})
-        ticket = await seam.budget.acquire(seam.charge_of(method, path, params, ccxt_cost))
+        charge = self.seam.charge_of(method, path, params, ccxt_cost)
+        health, signed = self.seam.health, "private" in str(api).lower()
+        health.admit(
+            signed=signed, protective=method == "DELETE" or (charge.lane is Lane.PROTECTION and charge.orders > 0)
+        )
+        ticket = await self.seam.budget.acquire(charge)
+        try:
+            payload = await self._sent(ticket, path, api, method, params)
+        except VenueError as error:
+            health.failed(error, signed=signed, reading=charge.orders == 0 and method != "DELETE")
+            raise
+        health.succeeded(signed=signed)
+        return payload
+
+    async def _sent(self, ticket: Ticket, path: str, api: Any, method: str, params: dict[str, Any]) -> Any:
+        seam = self.seam
         headers: Mapping[str, str] | None = None
         try:
             signed = self.sign(path, api, method, params)
@@ -137,7 +170,7 @@ class PortedExchange:
             headers = answer.headers
         finally:
             seam.budget.settle(ticket, headers)
-        return seam.payload(answer)
+        return await seam.payload(answer)
 
 
 class CommandPolicy:

@@ -22,11 +22,15 @@ class Meaning(StrEnum):
     REFUSED = "refused"
     """A definite no; the same request will be refused again."""
     AUTH = "auth"
-    """The key, its rights or this address are not accepted; permanent until the operator acts (SEC-03, NET-07)."""
+    """The key, the signature or this address are not accepted; permanent until the operator acts (SEC-03, NET-07)."""
+    RESTRICTED = "restricted"
+    """The account may do less than it used to, e.g. only reduce; the key is as good as it was (RSK-12)."""
     CLOCK = "clock"
     """Our time stamp was off; nothing was executed. Measure the offset, send again (NET-01)."""
     UNAVAILABLE = "unavailable"
     """Not now; nothing was executed."""
+    MAINTENANCE = "maintenance"
+    """The same, from a venue that serves nobody for a while (NET-11)."""
     LIMITED = "limited"
     """Too fast; nothing was executed."""
     UNKNOWN = "unknown"
@@ -49,7 +53,7 @@ class ErrorTable:
         if code in self.codes:
             return self.codes[code]
         if code == "" and status == 503 and text.startswith("Service Unavailable"):
-            return Meaning.UNAVAILABLE
+            return Meaning.MAINTENANCE
         return Meaning.UNKNOWN
 
     def error(
@@ -66,9 +70,9 @@ class ErrorTable:
         names times on its own clock, `RateLimited.retry_at_ms` is on ours."""
         what = _one_line(text) or f"HTTP {status}"
         match self.meaning(status, code, text):
-            case Meaning.DONE | Meaning.REFUSED | Meaning.AUTH | Meaning.CLOCK:
+            case Meaning.DONE | Meaning.REFUSED | Meaning.AUTH | Meaning.RESTRICTED | Meaning.CLOCK:
                 return Refused(self.venue, what, code=code, status=status)
-            case Meaning.UNAVAILABLE:
+            case Meaning.UNAVAILABLE | Meaning.MAINTENANCE:
                 return Unreachable(self.venue, what, code=code, status=status)
             case Meaning.LIMITED:
                 window_ms = self.windows_ms.get(code, self.windows_ms[""])
@@ -80,7 +84,8 @@ class ErrorTable:
     def is_clock(self, error: VenueError) -> bool:
         return self.codes.get(error.code) is Meaning.CLOCK
 
-    def is_auth(self, error: VenueError) -> bool:
+    def is_key(self, error: VenueError) -> bool:
+        """Whether everything signed will be refused like this."""
         return self.codes.get(error.code) is Meaning.AUTH
 
     def is_done(self, error: VenueError) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -54,6 +54,10 @@ class PublicRoute(Protocol):
         """The frame that subscribes at most `batch` channels."""
         ...
 
+    def cancellation(self, channels: Sequence[str], number: int) -> str:
+        """The frame that ends the subscription of at most `batch` channels."""
+        ...
+
     @property
     def batch(self) -> int: ...
 
@@ -98,10 +102,19 @@ class MarketStream:
             ask=next((tick.ask for tick in ticks if tick.ask is not None), None),
             venue_time_ms=dated.tick.venue_time_ms,
             received=dated.received,
+            touch_received=next(
+                (e.received for _, e in heard if e.tick.bid is not None or e.tick.ask is not None), None
+            ),
         )
 
     def want(self, symbols: Sequence[Symbol]) -> None:
         self._wanted.update(dict.fromkeys(symbols))
+        for state in self._routes:
+            state.changed.set()
+
+    def drop(self, symbols: Sequence[Symbol]) -> None:
+        for symbol in symbols:
+            self._wanted.pop(symbol, None)
         for state in self._routes:
             state.changed.set()
 
@@ -165,12 +178,15 @@ class MarketStream:
         number = 0
         while True:
             state.changed.clear()
-            missing = [c for c in state.route.channels(self._wanted) if c not in subscribed]
-            for start in range(0, len(missing), state.route.batch):
-                batch = missing[start : start + state.route.batch]
+            desired = dict.fromkeys(state.route.channels(self._wanted))
+            for batch in _batched([c for c in desired if c not in subscribed], state.route.batch):
                 number += 1
                 await socket.send(state.route.subscription(batch, number))
                 subscribed.update(batch)
+            for batch in _batched(sorted(subscribed - desired.keys()), state.route.batch):
+                number += 1
+                await socket.send(state.route.cancellation(batch, number))
+                subscribed.difference_update(batch)
             await state.changed.wait()
 
 
@@ -186,6 +202,11 @@ class _RouteState:
     backoff: Backoff
     ticks: dict[Symbol, _Heard] = field(default_factory=dict)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+def _batched(channels: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    for start in range(0, len(channels), size):
+        yield channels[start : start + size]
 
 
 def _reason(group: ExceptionGroup[Exception]) -> str:

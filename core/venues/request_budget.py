@@ -7,6 +7,8 @@ Three rules keep it inside the venue's own count:
 - what is still under way when a window ends counts in the next one too, because it may arrive there;
 - an entry also sets aside the order its stop will need, and that promise moves into the next window with it;
 - entries and data never touch the last part of a window (`LANE_SHARE_PERCENT`).
+
+Capacities are the venue's own published ones (`learn`); until it has told them, those of its documents.
 """
 
 from __future__ import annotations
@@ -39,6 +41,11 @@ PROMISE_MS = 15_000
 """How long an entry's promise for its stop stands: fill, stop and retries take less; an unfilled entry needs none."""
 LONGEST_WAIT_SECONDS = 90.0
 MOST_WAITING = 5_000
+RAMP_MS = 20_000
+RAMP_FIRST_PERCENT = 25
+"""After a silence the venue demanded, entries and data come back over this time, beginning with this part of their
+share (NET-02). Stops and cancels have it all at once."""
+_RAMP_LOOK_MS = 500
 _GUARD_MS = 20
 """A window is taken to begin this much later than our reckoning of the venue's clock."""
 
@@ -87,14 +94,14 @@ class _Counter:
         if start > self.start_ms:
             self.start_ms, self.used = start, self.under_way
 
-    def room(self, charge: Charge, promised: int) -> bool:
+    def room(self, charge: Charge, promised: int, share_percent: int) -> bool:
         cost = self.cost(charge)
         if cost == 0:
             return True
         aside = 0
         if self.limit.counts_orders and charge.lane is not Lane.PROTECTION:
             aside = promised + charge.promise
-        return self.used + cost + aside <= self.limit.capacity * LANE_SHARE_PERCENT[charge.lane] // 100
+        return self.used + cost + aside <= self.limit.capacity * share_percent // 100
 
 
 @dataclass(slots=True, eq=False)
@@ -123,7 +130,7 @@ class RequestBudget:
         """`venue_ms` is our best reckoning of the venue's clock (host clock plus measured offset)."""
         self._venue, self._clock = venue, clock
         self._venue_ms = venue_ms or clock.now_ms
-        self._counters = tuple(_Counter(limit) for limit in limits)
+        self._counters = [_Counter(limit) for limit in limits]
         self._promises: deque[int] = deque()
         self._waiting: tuple[deque[_Waiter], ...] = tuple(deque() for _ in Lane)
         self._blocked_until_ms = 0
@@ -144,12 +151,24 @@ class RequestBudget:
             return
         ticket.settled = True
         self._roll()
-        for counter, start in zip(self._counters, ticket.starts, strict=True):
+        for counter, start in zip(self._counters, ticket.starts, strict=False):  # counters learned since have no start
             counter.under_way -= counter.cost(ticket.charge)
             told = headers.get(counter.limit.header, "") if headers else ""
             if told.isdecimal() and start == counter.start_ms:
                 counter.used = max(counter.used, int(told))
         if any(self._waiting):
+            self._drain()
+
+    def learn(self, limits: Sequence[Limit]) -> None:
+        """The venue's published limits: a capacity replaces ours, a counter we did not know is kept from now on."""
+        known = {counter.limit.header: counter for counter in self._counters}
+        for limit in limits:
+            if (counter := known.get(limit.header)) is None:
+                self._counters.append(_Counter(limit))
+            else:
+                counter.limit = limit
+        if any(self._waiting):
+            self._roll()
             self._drain()
 
     def block_until(self, retry_at_ms: int) -> None:
@@ -176,8 +195,15 @@ class RequestBudget:
         return self._has_room(charge)
 
     def _has_room(self, charge: Charge) -> bool:
-        promised = len(self._promises)
-        return all(counter.room(charge, promised) for counter in self._counters)
+        promised, share = len(self._promises), self._share_percent(charge.lane)
+        return all(counter.room(charge, promised, share) for counter in self._counters)
+
+    def _share_percent(self, lane: Lane) -> int:
+        share = LANE_SHARE_PERCENT[lane]
+        since_ms = self._clock.now_ms() - self._blocked_until_ms
+        if lane < Lane.ENTRY or since_ms >= RAMP_MS:
+            return share
+        return share * (RAMP_FIRST_PERCENT * RAMP_MS + (100 - RAMP_FIRST_PERCENT) * since_ms) // (100 * RAMP_MS)
 
     def _grant(self, charge: Charge) -> Ticket:
         for counter in self._counters:
@@ -218,7 +244,7 @@ class RequestBudget:
 
     def _give_back(self, ticket: Ticket) -> None:
         """Nothing was sent: the room is free again, unless the window it was in is over."""
-        for counter, start in zip(self._counters, ticket.starts, strict=True):
+        for counter, start in zip(self._counters, ticket.starts, strict=False):
             if start == counter.start_ms:
                 counter.used -= counter.cost(ticket.charge)
         self.settle(ticket)
@@ -263,7 +289,8 @@ class RequestBudget:
         wait_ms = self._blocked_until_ms - self._clock.now_ms()
         if wait_ms <= 0:
             wait_ms = min(c.limit.window_ms - venue_ms % c.limit.window_ms for c in self._counters)
-            wait_ms = max(min(wait_ms, PROMISE_MS), 1)
+            ramping = self._clock.now_ms() < self._blocked_until_ms + RAMP_MS
+            wait_ms = max(min(wait_ms, _RAMP_LOOK_MS if ramping else PROMISE_MS), 1)
         self._timer = asyncio.get_running_loop().call_later(wait_ms / 1000, self._on_timer)
 
     def _on_timer(self) -> None:

@@ -97,7 +97,7 @@ async def test_marks_of_all_come_on_one_channel_and_books_on_wanted_ones() -> No
         stage.stream.want([BTC, ETH, Symbol("NOSUCH/USDT:USDT")])
         await asyncio.sleep(1)
         assert stage.subscribed("market") == ["!markPrice@arr@1s"]
-        assert stage.subscribed("public") == ["btcusdt@bookTicker", "ethusdt@bookTicker"]
+        assert stage.subscribed("public") == ["!bookTicker", "btcusdt@bookTicker", "ethusdt@bookTicker"]
         assert [socket.url for socket in stage.opened["market"]] == ["ws://venue/market/ws"]
 
 
@@ -108,10 +108,10 @@ async def test_the_desired_set_is_put_up_whole_and_in_batches_after_every_reconn
         stage.stream.want(PAIRS)
         await asyncio.sleep(300)
         assert len(stage.opened["public"]) == 6
-        expected = [f"{symbol.partition('/')[0].lower()}usdt@bookTicker" for symbol in PAIRS]
+        expected = ["!bookTicker"] + [f"{symbol.partition('/')[0].lower()}usdt@bookTicker" for symbol in PAIRS]
         for number, socket in enumerate(stage.opened["public"]):
             assert stage.subscribed("public", number) == expected
-            assert [len(frame["params"]) for frame in socket.sent] == [100, 100, 30]
+            assert [len(frame["params"]) for frame in socket.sent] == [100, 100, 31]
             assert len({frame["id"] for frame in socket.sent}) == 3
         assert len(stage.opened["market"]) == 1, "the other route is not disturbed"
 
@@ -123,7 +123,7 @@ async def test_a_symbol_wanted_at_any_moment_around_a_drop_ends_subscribed(wante
         await asyncio.sleep(wanted_ms / 1_000)
         stage.stream.want([BTC])
         await asyncio.sleep(20)
-        assert stage.subscribed("public") == ["btcusdt@bookTicker"]
+        assert stage.subscribed("public") == ["!bookTicker", "btcusdt@bookTicker"]
 
 
 async def test_wanting_again_subscribes_nothing_twice() -> None:
@@ -133,7 +133,7 @@ async def test_wanting_again_subscribes_nothing_twice() -> None:
         await asyncio.sleep(1)
         stage.stream.want([BTC, ETH])
         await asyncio.sleep(1)
-        assert stage.subscribed("public") == ["btcusdt@bookTicker", "ethusdt@bookTicker"]
+        assert stage.subscribed("public") == ["!bookTicker", "btcusdt@bookTicker", "ethusdt@bookTicker"]
 
 
 async def test_a_bad_frame_is_counted_and_the_next_one_read() -> None:
@@ -160,7 +160,7 @@ async def test_a_half_open_public_socket_is_replaced_within_thirty_seconds() -> 
         stage.stream.want([BTC])
         await asyncio.sleep(30)
         assert [len(sockets) for sockets in stage.opened.values()] == [2, 2]
-        assert stage.subscribed("public") == ["btcusdt@bookTicker"]
+        assert stage.subscribed("public") == ["!bookTicker", "btcusdt@bookTicker"]
 
 
 def test_coin_margined_marks_in_the_same_array_are_not_ours() -> None:
@@ -182,3 +182,41 @@ def test_an_empty_side_of_the_book_is_no_price() -> None:
     ticks = TouchRoute("ws://venue", _symbols()).decode(json.dumps(frame, separators=(",", ":")).encode())
     assert ticks is not None
     assert (ticks[0].bid, ticks[0].ask) == (None, 2)
+
+
+async def test_a_dropped_symbol_is_unsubscribed_and_not_put_up_again() -> None:
+    stage = Stage(public=[FakeSocket([(10, GONE)])])
+    async with stage.running():
+        stage.stream.want([BTC, ETH])
+        await asyncio.sleep(1)
+        stage.stream.drop([ETH])
+        await asyncio.sleep(1)
+        assert [(f["method"], f["params"]) for f in stage.opened["public"][0].sent][-1] == (
+            "UNSUBSCRIBE",
+            ["ethusdt@bookTicker"],
+        )
+        await asyncio.sleep(20)
+        assert stage.subscribed("public") == ["!bookTicker", "btcusdt@bookTicker"]
+
+
+async def test_the_age_of_the_touch_is_told_apart_from_that_of_the_mark() -> None:
+    """`!bookTicker` tells of symbols nobody wanted, and only when they moved: their touch may be old, their mark not."""
+    mark = {"e": "markPriceUpdate", "s": "BTCUSDT", "p": "77000.1", "E": 4, "st": 1}
+    touch = {"e": "bookTicker", "s": "BTCUSDT", "b": "77000", "a": "77001", "T": 5}
+    frame = json.dumps(touch, separators=(",", ":")).encode()
+    stage = Stage(market=[FakeSocket([(0, _array(mark)), (4, _array(mark))])], public=[FakeSocket([(1, frame)])])
+    async with stage.running():
+        await asyncio.sleep(0.5)
+        quote = stage.stream.quote(BTC)
+        assert quote is not None
+        assert quote.touch_received is None
+        await asyncio.sleep(5)
+        quote = stage.stream.quote(BTC)
+        assert quote is not None
+        assert quote.touch_received is not None
+        assert (quote.bid, quote.ask) == (77000, 77001)
+        assert quote.received - quote.touch_received == pytest.approx(3, abs=0.01)
+
+
+def _array(*rows: dict[str, Any]) -> bytes:
+    return json.dumps(rows).encode()

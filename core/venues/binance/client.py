@@ -18,7 +18,7 @@ from core.domain.reports import BalanceReport, FillReport, OrderStatusReport, Po
 from core.engine.ports import AccountSettings, MassStatus, NotFound, Outcome, Rejected
 from core.errors import MalformedPayload, Refused, StartRefused, Unreachable, VenueError
 from core.venues.binance import facts
-from core.venues.binance.instruments import instruments_of
+from core.venues.binance.instruments import listing
 from core.venues.binance.orders import Command, Store, cancellation, placement
 from core.venues.binance.parse import (
     account_position_report,
@@ -33,7 +33,6 @@ from core.venues.binance.payloads import (
     AccountConfigRow,
     AccountRow,
     AlgoRow,
-    BracketRow,
     LeverageRow,
     OrderRow,
     PositionRow,
@@ -100,7 +99,7 @@ class BinanceClient:
         try:
             settings, _ = await together(self._account_config(), self.load_instruments())
         except Refused as error:
-            if facts.ERRORS.is_auth(error):
+            if facts.ERRORS.is_key(error):
                 raise StartRefused(
                     f"binance refuses the API key (code {error.code}: {error.what}); "
                     "check BINANCE_API_KEY, its secret, its futures permission and its address list"
@@ -127,20 +126,24 @@ class BinanceClient:
 
     @_reading
     async def load_instruments(self) -> None:
-        """Market rules and leverage brackets, replaced as a whole. Raises VenueError."""
-        markets, brackets = await together(
-            self._reads.run(lambda: self._ccxt.load_markets(reload=True)),
-            self._read(self._ccxt.fapiPrivateGetLeverageBracket, {}, list[BracketRow]),
+        """Market rules, leverage brackets and request limits, replaced as a whole; parsed off the loop.
+
+        ccxt reads one market at a time and keeps none of them: a reload leaves nothing behind. Raises VenueError.
+        """
+        rules, brackets = await together(
+            self._reads.run(self._ccxt.fapiPublicGetExchangeInfo),
+            self._reads.run(self._ccxt.fapiPrivateGetLeverageBracket),
         )
-        leverage = {row.symbol: max((b.initialLeverage for b in row.brackets), default=1) for row in brackets}
-        usable, unusable = instruments_of(markets.values(), leverage)
-        if not usable:
-            raise MalformedPayload("binance exchangeInfo", "no linear perpetual in it")
-        if unusable:
-            log.warning(
-                "venue.markets_unusable", venue=self.name, count=len(unusable), first=next(iter(unusable.items()))
-            )
-        self._symbols.replace(usable)
+        known = self._symbols.instruments
+        listed = await self._ccxt.seam.off_loop(lambda: listing(rules, brackets, self._ccxt.parse_market, known))
+        if listed.unusable:
+            first = next(iter(listed.unusable.items()))
+            log.warning("venue.markets_unusable", venue=self.name, count=len(listed.unusable), first=first)
+        try:
+            self._symbols.replace(listed.usable)
+        except ValueError as error:
+            raise MalformedPayload("binance exchangeInfo", str(error)) from None
+        self._ccxt.seam.budget.learn(facts.limits_told(rules.get("rateLimits")))
 
     async def warm(self, connections: int) -> None:
         """Opens up to that many pooled connections with the cheapest request there is; failures do not matter here."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
-from core.engine.ports import ReportSink, StreamState
+from core.engine.ports import ReportSink, StreamState, VenueHealth
 from core.venues import VenueAccess, VenueConnection
 from core.venues.binance import facts
 from core.venues.binance.client import BinanceClient
@@ -14,6 +15,7 @@ from core.venues.binance.market_reads import BinanceMarketReads
 from core.venues.binance.user_feed import BinanceUserFeed
 from core.venues.ccxt_loading import exchange_class
 from core.venues.client import PortedExchange, Seam, VenueClock
+from core.venues.health import HealthMonitor
 from core.venues.market_stream import MarketStream, PublicRoute
 from core.venues.request_budget import RequestBudget
 from core.venues.symbols import SymbolTable
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from core.transport import Transport
 
 
-def connect_binance(
+def connect_binance(  # noqa: PLR0913 - as connect_venue
     access: VenueAccess,
     *,
     clock: Clock,
@@ -33,6 +35,8 @@ def connect_binance(
     on_connected: Callable[[], Awaitable[None]],
     on_state: Callable[[StreamState], None],
     on_set_aside: Callable[[], None],
+    on_health: Callable[[VenueHealth], None],
+    workers: Executor | None,
 ) -> VenueConnection:
     """See `core.venues.connect_venue`."""
     hosts = facts.hosts_of(access.base_url, testnet=access.testnet)
@@ -43,6 +47,8 @@ def connect_binance(
         clock=venue_clock,
         errors=facts.ERRORS,
         charge_of=facts.charge_of,
+        health=HealthMonitor(facts.ERRORS, clock, on_health),
+        workers=workers,
     )
     ccxt = _ported(access, hosts, seam)
     feed = BinanceUserFeed(ccxt, hosts.stream, symbols)

@@ -39,6 +39,26 @@ LIMITS = (
     Limit(header="x-mbx-order-count-1m", window_ms=60_000, capacity=1_200, counts_orders=True),
 )
 
+_LETTERS = {"SECOND": "s", "MINUTE": "m", "HOUR": "h", "DAY": "d"}
+_UNIT_MS = {"SECOND": 1_000, "MINUTE": 60_000, "HOUR": 3_600_000, "DAY": 86_400_000}
+_HEADERS = {"REQUEST_WEIGHT": "x-mbx-used-weight-", "ORDERS": "x-mbx-order-count-"}
+
+
+def limits_told(rows: object) -> list[Limit]:
+    """`rateLimits` of exchangeInfo; rows we do not understand are left out, our own figures stand for them (NET-04)."""
+    told = []
+    for row in rows if isinstance(rows, list) else ():
+        if not isinstance(row, Mapping):
+            continue
+        kind, unit, number, capacity = (row.get(k) for k in ("rateLimitType", "interval", "intervalNum", "limit"))
+        if kind not in _HEADERS or unit not in _UNIT_MS:
+            continue
+        if isinstance(number, int) and isinstance(capacity, int) and number > 0 and capacity > 0:
+            header, window_ms = f"{_HEADERS[kind]}{number}{_LETTERS[unit]}", number * _UNIT_MS[unit]
+            told.append(Limit(header=header, window_ms=window_ms, capacity=capacity, counts_orders=kind == "ORDERS"))
+    return told
+
+
 RECV_WINDOW_MS = 10_000
 LISTEN_KEY_SECONDS = 25 * 60.0
 """A key lives 60 minutes; renewed well before the half of it is over twice (UDS-03)."""
@@ -99,10 +119,12 @@ def _table(meanings: Mapping[Meaning, str]) -> dict[str, Meaning]:
 CODES = _table(
     {
         Meaning.DONE: "-4046 -4059 -4171 -5027",
-        Meaning.UNAVAILABLE: "-1008 -1016 -1112",
+        Meaning.UNAVAILABLE: "-1008 -1112",
+        Meaning.MAINTENANCE: "-1016",
         Meaning.LIMITED: "-1003 -1015",
         Meaning.CLOCK: "-1021 -5028",
-        Meaning.AUTH: "-1002 -1011 -1022 -1099 -1109 -2014 -2015 -2017 -4087 -4088 -4109 -4192 -4400 -4401",
+        Meaning.AUTH: "-1002 -1011 -1022 -1099 -1109 -2014 -2015 -2017",
+        Meaning.RESTRICTED: "-4087 -4088 -4109 -4192 -4400 -4401",
         # -4116 says that the id is already there: our own earlier send arrived, so ask what became of it (ORD-03).
         Meaning.UNKNOWN: "-1000 -1001 -1006 -1007 -4083 -4116 -4117",
         Meaning.REFUSED: (

@@ -1,17 +1,75 @@
-"""ccxt's markets (with Binance's own row in `info`) -> instruments. Only linear perpetuals (VAL-04)."""
+"""exchangeInfo and leverage brackets, read by ccxt market by market -> instruments. Only linear perpetuals (VAL-04)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from core.domain.ids import Asset, InstrumentId, Symbol, VenueName
-from core.domain.instrument import Instrument, LotRule
+from core.domain.instrument import Bracket, Instrument, LotRule, PriceBand
 from core.domain.money import Notional, Price, Quantity, decimal_of
+from core.errors import MalformedPayload
+from core.venues.binance.parse import shaped
+from core.venues.binance.payloads import BracketRow
+
+GONE = "NOT_LISTED"
+"""Our word for the status of what the venue has ceased to list, or lists with rules nobody can read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """`unusable`: for each perpetual that cannot be traded its venue symbol and why: without rules no orders."""
+
+    usable: tuple[Instrument, ...]
+    unusable: Mapping[str, str]
+
+
+def listing(
+    rules: object,
+    bracket_rows: object,
+    parse_market: Callable[[Any], Mapping[str, Any] | None],
+    known: Mapping[Symbol, Instrument],
+) -> Listing:
+    """What the venue lists, from its own two answers. `known` is what it listed before: what is unchanged stays the
+    same object, what is missing stays with its last rules and not tradable, so that a position in it can be closed and
+    its stop cancelled (VAL-21).
+
+    Raises MalformedPayload when an answer has another shape, or no perpetual in it.
+    """
+    rows = rules.get("symbols") if isinstance(rules, Mapping) else None
+    if not isinstance(rows, list):
+        raise MalformedPayload("binance exchangeInfo", "no list of symbols in it")
+    try:
+        brackets = brackets_of(shaped(bracket_rows, list[BracketRow], "binance leverageBracket"))
+    except ValueError as error:
+        raise MalformedPayload("binance leverageBracket", str(error)) from None
+    markets, unread = _markets(rows, parse_market)
+    usable, unusable = instruments_of(markets, brackets)
+    if not usable:
+        raise MalformedPayload("binance exchangeInfo", "no linear perpetual in it")
+    listed = {i.id.symbol for i in usable}
+    gone = (replace(i, tradable=False, status=GONE) for symbol, i in known.items() if symbol not in listed)
+    return Listing(usable=(*(_same(known.get(i.id.symbol), i) for i in usable), *gone), unusable={**unread, **unusable})
+
+
+def _markets(
+    rows: list[Any], parse_market: Callable[[Any], Mapping[str, Any] | None]
+) -> tuple[list[Mapping[str, Any]], dict[str, str]]:
+    markets: list[Mapping[str, Any]] = []
+    unread: dict[str, str] = {}
+    for row in rows:
+        try:
+            if (market := parse_market(row)) is not None:
+                markets.append(market)
+        except Exception as error:  # swallow: told as unusable; one odd row must not cost the other markets
+            name = row.get("symbol") if isinstance(row, dict) else None
+            unread[str(name)] = f"ccxt cannot read it: {type(error).__name__}"
+    return markets, unread
 
 
 def instruments_of(
-    markets: Iterable[Mapping[str, Any]], max_leverage: Mapping[str, int]
+    markets: Iterable[Mapping[str, Any]], brackets: Mapping[str, tuple[Bracket, ...]]
 ) -> tuple[list[Instrument], dict[str, str]]:
     """The instruments, and for each perpetual that cannot be one its venue symbol and why: without rules no orders."""
     usable: list[Instrument] = []
@@ -21,13 +79,28 @@ def instruments_of(
             continue
         venue_symbol = str(market["id"])
         try:
-            usable.append(_instrument(market, max_leverage.get(venue_symbol, 1)))
+            usable.append(_instrument(market, brackets.get(venue_symbol, ())))
         except (KeyError, ValueError) as error:
             unusable[venue_symbol] = f"missing {error}" if isinstance(error, KeyError) else str(error)
     return usable, unusable
 
 
-def _instrument(market: Mapping[str, Any], max_leverage: int) -> Instrument:
+def brackets_of(rows: Sequence[BracketRow]) -> dict[str, tuple[Bracket, ...]]:
+    """Per venue symbol, smallest notional first. Raises ValueError for a leverage or a cap that cannot be."""
+    return {row.symbol: _brackets(row) for row in rows}
+
+
+def _brackets(row: BracketRow) -> tuple[Bracket, ...]:
+    told = [
+        Bracket(most_notional=Notional(decimal_of(str(b.notionalCap), "notionalCap")), max_leverage=b.initialLeverage)
+        for b in row.brackets
+    ]
+    if any(b.most_notional <= 0 or b.max_leverage < 1 for b in told):
+        raise ValueError(f"{row.symbol}: a leverage bracket without room")
+    return tuple(sorted(told, key=lambda bracket: bracket.most_notional))
+
+
+def _instrument(market: Mapping[str, Any], brackets: tuple[Bracket, ...]) -> Instrument:
     info = market["info"]
     filters = {row["filterType"]: row for row in info["filters"]}
     tick = decimal_of(filters["PRICE_FILTER"]["tickSize"], "tickSize")
@@ -43,7 +116,10 @@ def _instrument(market: Mapping[str, Any], max_leverage: int) -> Instrument:
         min_notional=Notional(decimal_of(filters["MIN_NOTIONAL"]["notional"], "notional")),
         # TradFi perpetuals (stocks, metals) need an agreement and have sessions.
         tradable=info["status"] == "TRADING" and info["contractType"] == "PERPETUAL",
-        max_leverage=max_leverage,
+        max_leverage=max((bracket.max_leverage for bracket in brackets), default=1),
+        status=str(info["status"]),
+        brackets=brackets,
+        band=_band(filters.get("PERCENT_PRICE")),
     )
 
 
@@ -56,3 +132,16 @@ def _lot(row: Mapping[str, Any]) -> LotRule:
         maximum=Quantity(decimal_of(row["maxQty"], "maxQty")),
         step=Quantity(step),
     )
+
+
+def _band(row: Mapping[str, Any] | None) -> PriceBand | None:
+    if row is None:
+        return None
+    up, down = decimal_of(row["multiplierUp"], "multiplierUp"), decimal_of(row["multiplierDown"], "multiplierDown")
+    if not 0 < down <= 1 <= up:
+        raise ValueError("PERCENT_PRICE: the band does not hold the price itself")
+    return PriceBand(up=up, down=down)
+
+
+def _same(old: Instrument | None, new: Instrument) -> Instrument:
+    return old if old is not None and old == new else new

@@ -1,4 +1,4 @@
-"""Binance's public streams: the marks of all symbols on one channel, the touch of every wanted symbol on its own.
+"""Binance's public streams: marks and touch of all symbols on a channel each, the touch of wanted ones on its own too.
 
 The two classes of streams have routes of their own; on the wrong one they are acknowledged and silent (§1.1).
 """
@@ -41,7 +41,10 @@ class MarkRoute:
         return ("!markPrice@arr@1s",)
 
     def subscription(self, channels: Sequence[str], number: int) -> str:
-        return _subscribe(channels, number)
+        return _request("SUBSCRIBE", channels, number)
+
+    def cancellation(self, channels: Sequence[str], number: int) -> str:
+        return _request("UNSUBSCRIBE", channels, number)
 
     def decode(self, frame: bytes) -> Sequence[Tick] | None:
         if not frame.startswith(b"["):
@@ -56,7 +59,7 @@ class MarkRoute:
 
 
 class TouchRoute:
-    """`<symbol>@bookTicker` in real time, for wanted symbols."""
+    """`!bookTicker`, every symbol that moved every 5 s, and `<symbol>@bookTicker` in real time for wanted ones."""
 
     name = "touch"
     batch = 100
@@ -68,10 +71,14 @@ class TouchRoute:
 
     def channels(self, symbols: Iterable[Symbol]) -> Sequence[str]:
         listed = self._symbols.instruments
-        return [f"{self._symbols.venue_symbol(s).lower()}@bookTicker" for s in symbols if s in listed]
+        own = (f"{listed[s].venue_symbol.lower()}@bookTicker" for s in symbols if s in listed)
+        return ("!bookTicker", *own)
 
     def subscription(self, channels: Sequence[str], number: int) -> str:
-        return _subscribe(channels, number)
+        return _request("SUBSCRIBE", channels, number)
+
+    def cancellation(self, channels: Sequence[str], number: int) -> str:
+        return _request("UNSUBSCRIBE", channels, number)
 
     def decode(self, frame: bytes) -> Sequence[Tick] | None:
         if not frame.startswith(b'{"e":"bookTicker"'):
@@ -84,8 +91,8 @@ class TouchRoute:
         return (Tick(symbol=known.symbol, mark=None, bid=bid, ask=ask, venue_time_ms=row.time),)
 
 
-def _subscribe(channels: Sequence[str], number: int) -> str:
-    return json.dumps({"method": "SUBSCRIBE", "params": list(channels), "id": number})
+def _request(method: str, channels: Sequence[str], number: int) -> str:
+    return json.dumps({"method": method, "params": list(channels), "id": number})
 
 
 def _decode(decoder: msgspec.json.Decoder[_T], frame: bytes) -> _T:

@@ -5,6 +5,8 @@ Numbers stay text until a report is made. Names are the venue's; single letters 
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from msgspec import Struct, field
 
 
@@ -111,6 +113,7 @@ class LeverageRow(Struct, frozen=True, gc=False):
 
 class Bracket(Struct, frozen=True, gc=False):
     initialLeverage: int  # noqa: N815
+    notionalCap: int | Decimal  # noqa: N815
 
 
 class BracketRow(Struct, frozen=True):
