@@ -39,7 +39,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     "core.engine": ("core.domain", "core.engine", "core.errors", "core.clock"),
     "core.venues": (*EDGE, "core.transport", "core.venues"),
     "core.storage": (*EDGE, "core.transport", "core.storage"),
-    "core.signals": (*EDGE, "core.transport", "core.signals"),
+    "core.signals": (*EDGE, "core.transport", "core.signals", "strategies"),
     "core.status": (*EDGE, "core.transport", "core.status"),
     "tgbot": (*EDGE, "core.transport", "tgbot"),
     "strategies": ("core.domain", "strategies"),
@@ -61,6 +61,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
 LIBRARIES: Mapping[str, frozenset[str]] = {
     "core.domain": frozenset(),
     "core.engine": frozenset({"structlog"}),
+    "strategies": frozenset({"talipp"}),
     "core.venues": frozenset({"ccxt", "msgspec", "stamina", "structlog", "aiohttp", "pydantic"}),
 }
 """The libraries a layer may import beside the standard library; what is not listed may import any."""
