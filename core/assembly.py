@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
-
-import structlog
 
 from core.build import build_id
 from core.clock import Clock
@@ -29,6 +28,7 @@ from core.engine.entry import EntryDesk, EntryRules
 from core.engine.inflight import InflightResolver
 from core.engine.leverage import LeverageKeeper
 from core.engine.order_manager import OrderManager
+from core.engine.outages import Outages
 from core.engine.passed_stops import PassedStops
 from core.engine.ports import (
     AuditLog,
@@ -47,17 +47,17 @@ from core.engine.reconciler import ExternalPositions, Reconciler
 from core.engine.risk_guard import RiskGuard
 from core.engine.screener import Screener
 from core.engine.state import State
+from core.engine.upkeep import Upkeep, UpkeepRules
 from core.engine.wave_processor import WaveProcessor, WaveRules
-from core.errors import VenueError
 from core.instance_lock import account_key
 from core.signals.parsing import SignalReader
 from core.signals.websocket_waves import PushedWaves
 from core.transport import Transport
 from core.venues import VenueAccess, connect_venue
 
-log = structlog.get_logger(__name__)
-
 ENTRY_PRICE_MAX_AGE_SECONDS = 3.0
+MOST_WARM = 50
+"""Connections kept open per venue; a larger wave opens the rest while it runs."""
 RULES_MAX_AGE_SECONDS = 3 * 3600.0
 """Trading rules that could not be loaded anew for so long are not traded on (VAL-20)."""
 REFERENCE_MAX_AGE_SECONDS = 10.0
@@ -79,8 +79,8 @@ class Engine:
     reads: dict[VenueName, MarketReads]
     instruments: dict[InstrumentId, Instrument]
     quotes: dict[InstrumentId, Asset]
-    rules_loaded: dict[VenueName, float]
-    """Monotonic seconds at which each venue's trading rules were loaded last."""
+    learn_instruments: Callable[[VenueName], None]
+    """Take over what the opened client of a venue lists now."""
     screener: Screener
     orders: OrderManager
     risk: RiskGuard
@@ -91,6 +91,8 @@ class Engine:
     reconciler: Reconciler
     leverage: LeverageKeeper
     watch: AccountWatch
+    upkeep: Upkeep
+    outages: Outages
     desk: EntryDesk
     prefetcher: Prefetcher
     books: Bookkeeper
@@ -113,29 +115,16 @@ class Engine:
             clock=self.clock,
             notifier=self.notifier,
             seen=seen,
-            renew_rules=self.renew_rules,
+            renew_rules=self.upkeep.renew,
         )
-
-    async def renew_rules(self, venue: VenueName) -> None:
-        """Load a venue's trading rules anew; what stops that is said, and the old rules stay."""
-        try:
-            await self.clients[venue].load_instruments()
-        except VenueError as error:
-            log.warning("venue.rules_not_loaded", venue=venue, error=str(error))
-            return
-        self.learn_instruments()
-
-    def learn_instruments(self) -> None:
-        """Take over what the opened clients list."""
-        for venue, client in self.clients.items():
-            self.rules_loaded[venue] = self.clock.monotonic()
-            for symbol, instrument in client.instruments.items():
-                self.instruments[InstrumentId(venue, symbol)] = instrument
-                self.quotes[InstrumentId(venue, symbol)] = instrument.quote
 
     def drop_venue(self, venue: VenueName) -> None:
         for part in (self.clients, self.streams, self.markets, self.reads):
             part.pop(venue, None)
+
+    def resolve(self, venue: VenueName, spelling: str) -> Symbol | None:
+        """The unified symbol of a swap that venue lists, however it is spelt; None where it lists no such swap."""
+        return _resolve(self.clients, venue, spelling)
 
     def signal_source(self, transport: Transport) -> SignalSource | None:
         """The configured signal server, None when there is none."""
@@ -178,8 +167,10 @@ def assemble(
     journal: Journal,
     audit: AuditLog,
     notifier: Notifier,
+    workers: Executor | None = None,
 ) -> Engine:
-    """Build everything. Raises ValueError for a venue without an adapter."""
+    """Build everything; `workers` do the long parsing (None = on the loop). Raises ValueError for a venue without an
+    adapter."""
     clients: dict[VenueName, VenueClient] = {}
     streams: dict[VenueName, UserStream] = {}
     markets: dict[VenueName, MarketData] = {}
@@ -239,6 +230,7 @@ def assemble(
     )
     leverage = LeverageKeeper(clients=clients, state=state, leverage=settings.sizing.leverage)
     watch = AccountWatch(clients=clients, risk=risk, leverage=leverage, notifier=notifier)
+    outages = Outages(clients=clients, risk=risk, reconcile=reconciler.ask, notifier=notifier, clock=clock)
     for access in accesses(settings):
         connection = connect_venue(
             access,
@@ -247,6 +239,8 @@ def assemble(
             sink=orders.take,
             on_connected=partial(_resume, access.name, reconciler, watch),
             on_set_aside=partial(reconciler.ask, access.name),
+            on_health=partial(outages.on_health, access.name),
+            workers=workers,
         )
         clients[access.name] = connection.client
         streams[access.name] = connection.user_stream
@@ -256,7 +250,7 @@ def assemble(
         reads=reads,
         markets=markets,
         instruments=instruments,
-        wanted=partial(_may_be_entered, settings),
+        wanted=partial(may_be_entered, settings),
         clock=clock,
         max_age=float(settings.signals.screen_max_age_seconds),
     )
@@ -275,11 +269,25 @@ def assemble(
         rules=_entry_rules(settings),
         clock=clock,
     )
-    orders.listen(risk.on_events)
-    orders.listen(protection.on_events)
-    orders.listen(reconciler.on_events)
-    orders.listen(leverage.on_events)
-    orders.listen(watch.on_events)
+    learn = partial(_learn, clients, instruments, quotes, rules_loaded, clock)
+    upkeep = Upkeep(
+        clients=clients,
+        markets=markets,
+        state=state,
+        protection=protection,
+        learn=learn,
+        serves=outages.serves,
+        rules=UpkeepRules(
+            refresh_seconds=60.0 * settings.process.instruments_refresh_minutes,
+            connections=_connections(settings),
+        ),
+        notifier=notifier,
+        clock=clock,
+    )
+    for consumer in (risk, protection, reconciler, leverage, watch):
+        orders.listen(consumer.on_events)
+    orders.on_outcome(upkeep.on_outcome)
+    protection.on_stale_rules(upkeep.renew)
     orders.on_unresolved(inflight.watch)
     orders.on_broken(risk.halt)
 
@@ -309,7 +317,7 @@ def assemble(
         reads=reads,
         instruments=instruments,
         quotes=quotes,
-        rules_loaded=rules_loaded,
+        learn_instruments=learn,
         screener=screener,
         orders=orders,
         risk=risk,
@@ -320,6 +328,8 @@ def assemble(
         reconciler=reconciler,
         leverage=leverage,
         watch=watch,
+        upkeep=upkeep,
+        outages=outages,
         desk=desk,
         prefetcher=prefetcher,
         books=books,
@@ -328,6 +338,25 @@ def assemble(
         ),
         queries=queries,
     )
+
+
+def _learn(
+    clients: Mapping[VenueName, VenueClient],
+    instruments: dict[InstrumentId, Instrument],
+    quotes: dict[InstrumentId, Asset],
+    loaded: dict[VenueName, float],
+    clock: Clock,
+    venue: VenueName,
+) -> None:
+    loaded[venue] = clock.monotonic()
+    for symbol, instrument in clients[venue].instruments.items():
+        instruments[InstrumentId(venue, symbol)] = instrument
+        quotes[InstrumentId(venue, symbol)] = instrument.quote
+
+
+def _connections(settings: Settings) -> int:
+    """What one wave needs at once: an entry or its stop for every trade, and room for the reads beside them."""
+    return min(2 + max(settings.wave.max_trades_per_wave, settings.wave.max_trades_per_wave_total), MOST_WARM)
 
 
 async def _resume(venue: VenueName, reconciler: Reconciler, watch: AccountWatch) -> None:
@@ -413,7 +442,7 @@ def _liquidity_rules(settings: Settings) -> LiquidityRules:
     )
 
 
-def _may_be_entered(settings: Settings, instrument: Instrument) -> bool:
+def may_be_entered(settings: Settings, instrument: Instrument) -> bool:
     """Whether anything is ever read or subscribed for entering it (VAL-17)."""
     quotes, stoplist = settings.trading.quote_coins, frozenset(settings.signals.stoplist_symbols)
     listed = stoplisted(instrument.id.symbol, instrument.venue_symbol, stoplist)

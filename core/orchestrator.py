@@ -48,7 +48,16 @@ MESSENGER_SECONDS = 1.0
 """For the last words before Telegram is left."""
 _TELEGRAM_KEY = "telegram_update"
 _RUN_KEY = "run"
-_WATCHERS = ("control", "kill-file", "journal-watch", "status-line", "reconciler", "passed-stops", "account-watch")
+_WATCHERS = (
+    "control",
+    "kill-file",
+    "journal-watch",
+    "status-line",
+    "reconciler",
+    "passed-stops",
+    "account-watch",
+    "upkeep",
+)
 STEP_SECONDS = 2.0
 """The most one closing step may take; with the settling time the whole stop stays below 10 s."""
 
@@ -146,6 +155,8 @@ class Orchestrator:
             journal_worker, audit_worker = self._host.executor(), self._host.executor()
             stack.callback(journal_worker.shutdown, wait=False)
             stack.callback(audit_worker.shutdown, wait=False)
+            parser = self._host.executor()
+            stack.callback(parser.shutdown, wait=False)
             journal = SqliteJournal(process.data_dir / "journal.db", journal_worker, self._clock.now_ms)
             audit = ChainedAuditLog(process.data_dir, audit_worker, self._clock.now_ms)
             if (broken := await journal.open()) is not None:
@@ -166,6 +177,7 @@ class Orchestrator:
                 journal=journal,
                 audit=audit,
                 notifier=self._notices,
+                workers=parser,
             )
             audit.record("start", {"build": build_id(), "venues": sorted(engine.clients)})
             for client in engine.clients.values():
@@ -189,7 +201,8 @@ class Orchestrator:
             self.outcome.status = ExitStatus.PREFLIGHT_REFUSED
             self.outcome.said = "no venue can be used; see the pre-flight lines above"
             return False
-        engine.learn_instruments()
+        for venue in engine.clients:
+            engine.learn_instruments(venue)
         self.symbols = {str(i): instrument.venue_symbol for i, instrument in engine.instruments.items()}
         return True
 
@@ -201,6 +214,7 @@ class Orchestrator:
         start("orders", engine.orders.run())
         start("inflight", engine.inflight.run())
         start("protection", engine.protection.run())
+        start("outages", engine.outages.run())
         for venue in engine.clients:
             start(f"market/{venue}", engine.markets[venue].run())
             start(f"user-stream/{venue}", engine.streams[venue].run())
@@ -222,6 +236,7 @@ class Orchestrator:
         start("control", control.run())
         start("passed-stops", engine.passed.run())
         start("account-watch", engine.watch.run())
+        start("upkeep", engine.upkeep.run())
         start("kill-file", self._watch_kill_file(engine))
         start("journal-watch", self._watch_journal(engine))
         start("status-line", self._status_lines())
@@ -416,7 +431,7 @@ class Orchestrator:
         if left and self.outcome.status is ExitStatus.DONE:
             self.outcome.status = ExitStatus.OPERATOR_NEEDED
             self.outcome.said = "without a confirmed stop: " + ", ".join(map(str, left)) + "; start again or close them"
-        await self._end("signals", "waves", *_WATCHERS)
+        await self._end("signals", "waves", *_WATCHERS, "outages")
         await self._end(*(name for name in self._tasks if name.startswith("market/")))
         await self._end(*(name for name in self._tasks if name.startswith("user-stream/")))
         if self._messenger is not None:

@@ -89,6 +89,8 @@ def protects(stop: OrderIntent, position: Position, instrument: Instrument) -> b
         return False
     if stop.trigger_price is None or stop.quantity != position.quantity:
         return False
+    if stop.trigger_price % instrument.tick:
+        return False  # the venue's tick has changed since it was sent (VAL-20)
     wanted = stop_price(position, instrument)
     return abs(stop.trigger_price - wanted) <= max(wanted * LEVEL_TOLERANCE, instrument.tick * LEVEL_TICKS)
 

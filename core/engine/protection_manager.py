@@ -8,7 +8,7 @@ cancelled, so there is never a moment without one; both are reduce-only, so they
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -25,7 +25,7 @@ from core.domain.protection import Flatten, StopPlan, plan, protects, trigger_of
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.closer import Closer, next_attempt
 from core.engine.order_manager import OrderManager
-from core.engine.ports import Level, Notifier
+from core.engine.ports import About, Level, Notifier
 from core.engine.risk_guard import RiskGuard
 
 log = structlog.get_logger(__name__)
@@ -35,6 +35,7 @@ PROTECTIONS_REMEMBERED = 2_000
 TRIGGERED_WITHOUT_FILL_SECONDS = 1.0
 """A stop that fired and did not fill is not protection (STP-19)."""
 MAKE_ROOM_SECONDS = 0.5
+RULES_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +90,7 @@ class ProtectionManager:
         self._protections: dict[PositionId, Protection] = {}
         self._cancelling: set[ClientOrderId] = set()
         self._unconfirmed: set[PositionKey] = set()
+        self._renew_rules: Callable[[VenueName], Awaitable[None]] = _nobody_renews
         self._tasks: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
@@ -102,6 +104,10 @@ class ProtectionManager:
                     now = self._clock.now_ms()  # how long it stood naked before this start is not known
                     self._naked[position.key] = _Naked(now, self._clock.monotonic() + self._deadline)
             await asyncio.Event().wait()
+
+    def on_stale_rules(self, renew: Callable[[VenueName], Awaitable[None]]) -> None:
+        """Who loads a venue's trading rules anew when it refused a stop by others. Must not raise VenueError."""
+        self._renew_rules = renew
 
     def protection(self, position_id: PositionId) -> Protection | None:
         """Also of positions closed since the start."""
@@ -174,8 +180,10 @@ class ProtectionManager:
 
     async def _place(self, position: Position) -> None:
         self._note_size(position)
-        instrument = self._instruments[position.instrument]
         refused = self._refusals(position)
+        if refused and self._rules_stale(position):
+            await self._renew(position.instrument.venue)
+        instrument = self._instruments[position.instrument]
         if refused == 1:
             await self._make_room(position.instrument.venue)
         trigger = trigger_of(refused, self._working_type)
@@ -185,6 +193,19 @@ class ProtectionManager:
             return
         intent = self._stop_intent(position, decision, trigger)
         await self._orders.submit([self._risk.approve_reducing(intent)])
+
+    def _rules_stale(self, position: Position) -> bool:
+        stops = [o for o in self._orders.state.orders_of(position.id) if o.intent.leg is Leg.STOP]
+        rejection = self._orders.rejection(stops[-1].client_order_id) if stops else None
+        return rejection is not None and rejection.about is About.STALE_RULES
+
+    async def _renew(self, venue: VenueName) -> None:
+        """The next stop is rounded by the venue's own rules, if they come soon enough (VAL-20)."""
+        try:
+            async with asyncio.timeout(RULES_SECONDS):
+                await self._renew_rules(venue)
+        except TimeoutError:
+            log.warning("protection.rules_late", venue=venue, waited_s=RULES_SECONDS)
 
     async def _make_room(self, venue: VenueName) -> None:
         """A venue takes so many stops: those of positions that are closed go before a refused one is tried again
@@ -329,3 +350,7 @@ def _on_its_way(stops: list[Order], position: Position) -> Order | None:
 
 def _with_status(stops: list[Order], *statuses: OrderStatus) -> Order | None:
     return next((stop for stop in stops if stop.status in statuses), None)
+
+
+async def _nobody_renews(_venue: VenueName) -> None:
+    """Until somebody says who does."""

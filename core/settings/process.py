@@ -57,6 +57,15 @@ class ProcessSettings(Frozen):
         Field(ge=1, le=86_400),
         Setting("STATUS_LINE_INTERVAL_SECONDS", "time between two status lines in the log, seconds", "1 to 86400"),
     ] = 60
+    instruments_refresh_minutes: Annotated[
+        Count,
+        Field(ge=1, le=180),
+        Setting(
+            "INSTRUMENTS_REFRESH_MINUTES",
+            "time between two loads of the venues' trading rules, minutes; a refusal by other rules loads them at once",
+            "1 to 180",
+        ),
+    ] = 60
     journal_wait_ms: Annotated[
         Count,
         Field(ge=1, le=5000),

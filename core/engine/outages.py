@@ -1,0 +1,130 @@
+"""Outages: what the daemon does about a venue that does not serve it, and about its return.
+
+The adapter tells that a venue limits us, is in maintenance, does not answer or refuses the key. Entries there stop with
+the reason, people hear of begin and end once each, and on return the venue is reconciled. Positions rest on the stops
+that lie at the venue; stops and closes are always tried (NET-02, NET-07, NET-11).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+import structlog
+
+from core.clock import Clock
+from core.domain.ids import VenueName
+from core.engine.ports import Condition, Level, Notifier, VenueClient, VenueHealth
+from core.engine.risk_guard import RiskGuard
+from core.errors import VenueError
+
+log = structlog.get_logger(__name__)
+
+LOOK_SECONDS = 1.0
+"""How often it is tried whether the adapter lets a question through; it decides when one really goes out."""
+LONG_SILENCE_MS = 60_000
+_MEANING = {
+    Condition.LIMITED: "it limits our requests",
+    Condition.MAINTENANCE: "it is in maintenance",
+    Condition.DOWN: "it does not answer",
+    Condition.KEY_REFUSED: "it refuses the API key",
+}
+_RESTS = "positions there rest on their stops at the venue"
+
+
+class Outages:
+    def __init__(
+        self,
+        *,
+        clients: Mapping[VenueName, VenueClient],
+        risk: RiskGuard,
+        reconcile: Callable[[VenueName], None],
+        notifier: Notifier,
+        clock: Clock,
+    ) -> None:
+        """`reconcile` asks for a reconciliation and returns at once."""
+        self._clients = clients
+        self._risk = risk
+        self._reconcile = reconcile
+        self._notifier = notifier
+        self._clock = clock
+        self._health: dict[VenueName, VenueHealth] = {}
+        self._since: dict[VenueName, float] = {}
+        self._reasons: dict[VenueName, str] = {}
+        self._trouble = asyncio.Event()
+
+    def serves(self, venue: VenueName) -> bool:
+        return venue not in self._health
+
+    def condition(self, venue: VenueName) -> Condition:
+        health = self._health.get(venue)
+        return Condition.UP if health is None else health.condition
+
+    def on_health(self, venue: VenueName, health: VenueHealth) -> None:
+        """Every change of the venue's condition; called by the adapter in the step in which it noticed."""
+        if health.condition is Condition.UP:
+            self._over(venue)
+            return
+        known = self._health.get(venue)
+        self._health[venue] = health
+        self._since.setdefault(venue, self._clock.monotonic())
+        self._trouble.set()
+        self._off(venue, f"{_MEANING[health.condition]}{_until(health)} ({health.detail}); {_RESTS}")
+        if known is None or known.condition is not health.condition:
+            log.error("venue.outage", venue=venue, condition=health.condition.value, what=health.detail)
+            self._notifier.notify(self._level(health), f"{venue}: no entries, {self._said(health)}; {_RESTS}")
+
+    async def run(self) -> None:
+        """Look whether venues in trouble serve again, until cancelled."""
+        while True:
+            await self._trouble.wait()
+            await asyncio.gather(*(self._look(venue) for venue in list(self._health) if venue in self._clients))
+            if not self._health:
+                self._trouble.clear()
+                continue
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _look(self, venue: VenueName) -> None:
+        health = self._health[venue]
+        if health.until_ms is not None and self._clock.now_ms() < health.until_ms:
+            return
+        try:
+            await self._clients[venue].positions()
+        except VenueError as error:
+            log.debug("venue.still_out", venue=venue, why=str(error))
+
+    def _over(self, venue: VenueName) -> None:
+        health = self._health.pop(venue, None)
+        if health is None:
+            return
+        lasted = self._clock.monotonic() - self._since.pop(venue)
+        if self._risk.venue_off_reason(venue) == self._reasons.pop(venue, None):
+            self._risk.set_venue(venue, None)
+        log.info("venue.serves_again", venue=venue, after_s=round(lasted, 1))
+        self._notifier.notify(Level.INFO, f"{venue}: serves again after {lasted:.0f} s")
+        self._reconcile(venue)
+
+    def _off(self, venue: VenueName, why: str) -> None:
+        """Another reason that stands already stays: it will not end with the outage."""
+        standing = self._risk.venue_off_reason(venue)
+        if standing is None or standing == self._reasons.get(venue):
+            self._reasons[venue] = why
+            self._risk.set_venue(venue, why)
+
+    def _said(self, health: VenueHealth) -> str:
+        said = f"{_MEANING[health.condition]}{_until(health)}: {health.detail}"
+        if health.condition is Condition.KEY_REFUSED:
+            said += "; check the key, its rights and its list of addresses"
+        return said
+
+    def _level(self, health: VenueHealth) -> Level:
+        silence = 0 if health.until_ms is None else health.until_ms - self._clock.now_ms()
+        short = health.condition is Condition.LIMITED and silence <= LONG_SILENCE_MS
+        return Level.WARNING if short else Level.CRITICAL
+
+
+def _until(health: VenueHealth) -> str:
+    if health.until_ms is None:
+        return ""
+    return f" until {datetime.fromtimestamp(health.until_ms / 1000, UTC):%H:%M:%S} UTC"
