@@ -28,7 +28,7 @@ from core.logs import configure_logging  # noqa: E402
 from core.orchestrator import ExitStatus, Host, MakeMessenger, Orchestrator, Outcome  # noqa: E402
 from core.storage.writer import WriterThread  # noqa: E402
 from core.summary import disagreements, show_preflight, show_waves  # noqa: E402
-from core.transport import AiohttpHttp, Transport, WebsocketsSocket  # noqa: E402
+from core.transport import real_transport  # noqa: E402
 
 
 def main() -> int:
@@ -56,6 +56,9 @@ def _run(settings: Settings, arguments: argparse.Namespace) -> int:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             run = _dry if arguments.dry_run else _live
             outcome = runner.run(run(settings, arguments, console))
+    except ConfigError as error:  # what only the venues could show, e.g. a symbol none of them lists
+        print(f"The configuration cannot be used:\n{error}", file=sys.stderr)
+        return ExitStatus.CONFIGURATION
     except StartRefused as error:
         print(str(error), file=sys.stderr)
         return ExitStatus.PREFLIGHT_REFUSED
@@ -104,13 +107,10 @@ async def _trade(
 
 
 def _host(settings: Settings) -> Host:
-    def transport(name: str) -> Transport:
-        return Transport(http=AiohttpHttp(name), socket=lambda: WebsocketsSocket(name))
-
     clock = SystemClock()
     return Host(
         clock=clock,
-        transport=transport,
+        transport=real_transport,
         executor=lambda: WriterThread("storage"),
         messenger=_messenger(settings, clock),
     )

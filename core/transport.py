@@ -7,10 +7,13 @@ after it may have left as `Ambiguous` (it may have been). Simulation implements 
 from __future__ import annotations
 
 import asyncio
+import socket as sockets
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import aiohappyeyeballs
 import aiohttp
 import yarl
 from websockets.asyncio.client import ClientConnection, connect
@@ -18,6 +21,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 from websockets.typing import Data
 
 from core.errors import Ambiguous, Unreachable
+from core.name_lookup import NameLookup
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 """The largest documented answer (all symbols of Binance's exchangeInfo) has 1.1 MB (NET-12)."""
@@ -27,7 +31,9 @@ KEEP_ALIVE_SECONDS = 150.0
 MAX_CONNECTIONS = 256
 """Above what the venues' order limits let be in flight at once, so a stop never waits for a connection."""
 CONNECT_SECONDS = 5.0
-"""Name resolution, TCP and TLS together; happy eyeballs inside it falls back to IPv4 after 0.25 s (NET-08)."""
+"""Name resolution, TCP and TLS together."""
+NEXT_ADDRESS_SECONDS = 0.25
+"""A connection that has not come about by then is tried over the next address too, IPv4 after IPv6 (NET-08)."""
 ANSWER_SECONDS = 10.0
 
 
@@ -90,8 +96,8 @@ class Transport:
 class AiohttpHttp:
     """One pooled session to `name`, made at the first request and bound to the loop that runs then."""
 
-    def __init__(self, name: str, *, answer_seconds: float = ANSWER_SECONDS) -> None:
-        self._name = name
+    def __init__(self, name: str, names: NameLookup | None = None, *, answer_seconds: float = ANSWER_SECONDS) -> None:
+        self._name, self._names = name, names or NameLookup()
         self._timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS, sock_read=answer_seconds)
         self._answer_seconds = answer_seconds
         self._session: aiohttp.ClientSession | None = None
@@ -129,7 +135,11 @@ class AiohttpHttp:
             raise Unreachable(self._name, "the connection pool is closed")
         if self._session is None:
             connector = aiohttp.TCPConnector(
-                limit=MAX_CONNECTIONS, keepalive_timeout=KEEP_ALIVE_SECONDS, ttl_dns_cache=300
+                limit=MAX_CONNECTIONS,
+                keepalive_timeout=KEEP_ALIVE_SECONDS,
+                ttl_dns_cache=300,
+                resolver=self._names,
+                happy_eyeballs_delay=NEXT_ADDRESS_SECONDS,
             )
             self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout)
         return self._session
@@ -148,24 +158,33 @@ class AiohttpHttp:
 class WebsocketsSocket:
     """No compression (it costs more CPU than the wire), no keep-alive of the library (pings and deadlines are ours)."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, names: NameLookup | None = None) -> None:
+        self._name, self._names = name, names or NameLookup()
         self._connection: ClientConnection | None = None
 
     async def open(self, url: str, headers: Mapping[str, str] | None = None) -> None:
         try:
-            self._connection = await connect(
-                url,
-                additional_headers=headers,
-                compression=None,
-                ping_interval=None,
-                proxy=None,
-                max_size=MAX_FRAME_BYTES,
-                open_timeout=CONNECT_SECONDS,
-                close_timeout=1,
-            )
-        except (OSError, TimeoutError, InvalidHandshake, InvalidURI) as error:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                peer = await self._reach(yarl.URL(url))
+                self._connection = await connect(
+                    url,
+                    sock=peer,
+                    additional_headers=headers,
+                    compression=None,
+                    ping_interval=None,
+                    proxy=None,
+                    max_size=MAX_FRAME_BYTES,
+                    open_timeout=None,
+                    close_timeout=1,
+                )
+        except (OSError, TimeoutError, InvalidHandshake, InvalidURI, ValueError) as error:  # ValueError: a redirect
             raise Unreachable(self._name, _say(error)) from error
+
+    async def _reach(self, url: yarl.URL) -> sockets.socket:
+        host, port = url.host or "", url.port or 443
+        return await aiohappyeyeballs.start_connection(
+            await self._names.addresses(host, port), happy_eyeballs_delay=NEXT_ADDRESS_SECONDS, interleave=1
+        )
 
     async def send(self, text: str) -> None:
         try:
@@ -201,9 +220,25 @@ def _bytes(message: Data) -> bytes:
 
 def _say(error: BaseException) -> str:
     """The kind of failure and the peer, never a URL: signed requests and listen keys stand in URLs (SEC-05)."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"the certificate of {error.host}:{error.port} is not accepted ({_flaw(error.certificate_error)})"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate is not accepted ({_flaw(error)})"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return f"the name {error.host} cannot be resolved"
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"cannot connect to {error.host}:{error.port} ({type(error).__name__})"
     if isinstance(error, ConnectionClosed):
         frame = error.rcvd or error.sent
         return f"connection closed ({frame.code} {frame.reason})".rstrip() if frame else "connection closed (1006)"
     return type(error).__name__
+
+
+def _flaw(error: Exception) -> str:
+    return error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else type(error).__name__
+
+
+def real_transport(name: str) -> Transport:
+    """The production side of both ports for one venue or server, over one look-up of names."""
+    names = NameLookup()
+    return Transport(http=AiohttpHttp(name, names), socket=lambda: WebsocketsSocket(name, names))

@@ -36,7 +36,7 @@ from core.errors import AlreadyRunning, BreakwaterError, ConfigError, StartRefus
 from core.instance_lock import instance_locks
 from core.logs import configure_logging
 from core.status.control import SOCKET_NAME
-from core.transport import AiohttpHttp, Transport, WebsocketsSocket
+from core.transport import real_transport
 from core.venues import VenueAccess, connect_venue
 
 FLAT, STILL_OPEN, USAGE, VENUE_FAILED = 0, 1, 2, 3
@@ -114,7 +114,7 @@ async def _close_at(access: VenueAccess, clock: Clock, asked: argparse.Namespace
     connection = connect_venue(
         access,
         clock=clock,
-        transport=Transport(http=AiohttpHttp(name), socket=lambda: WebsocketsSocket(name)),
+        transport=real_transport(name),
         sink=_nobody,
         on_connected=_nothing,
     )
