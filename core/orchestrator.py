@@ -24,12 +24,13 @@ from core.domain.order import UNACKNOWLEDGED, Order
 from core.domain.risk import TradingState
 from core.domain.wave import WaveReport
 from core.engine.commands import KILL_FILE
-from core.engine.ports import AuditLog, JournalState, Level, Notifier, SignalSource, StateRecord
+from core.engine.ports import AuditLog, JournalState, Level, Notifier, StateRecord
 from core.engine.queries import Queries
 from core.engine.wave_processor import WaveProcessor
 from core.errors import JournalUnwritable, StartRefused, VenueError
 from core.notices import Notices
 from core.preflight import Grade, Preflight, examine
+from core.sources import Sources, signal_sources
 from core.status.control import ControlServer
 from core.status.line import status_line
 from core.storage.audit_log import AuditLog as ChainedAuditLog
@@ -119,7 +120,8 @@ class Orchestrator:
         self.queries: Queries | None = None
         self.symbols: dict[str, str] = {}
         """The venue's own name of each instrument, for tables and for asking the venue's record."""
-        self._source: SignalSource | None = None
+        self._sources = Sources({})
+        self._once = False
         self._journal_broken = ""
         self._notices = Notices()
         self._messenger: Messenger | None = None
@@ -127,14 +129,15 @@ class Orchestrator:
 
     async def check(self) -> Outcome:
         """Pre-flight only."""
-        async with self._assembled() as (engine, _):
-            await self._preflight(engine)
+        async with self._assembled() as (engine, held):
+            await self._preflight(engine, held)
         return self.outcome
 
     async def run(self, *, once: bool = False) -> Outcome:
         """Until stopped; with `once` until the first wave is settled."""
+        self._once = once
         async with self._assembled() as (engine, held):
-            if not await self._preflight(engine):
+            if not await self._preflight(engine, held):
                 return self.outcome
             async with asyncio.TaskGroup() as group:
                 try:
@@ -184,7 +187,7 @@ class Orchestrator:
                 stack.push_async_callback(self._bounded, f"client {client.name}", client.close)
             yield engine, held
 
-    async def _preflight(self, engine: Engine) -> bool:
+    async def _preflight(self, engine: Engine, held: JournalState) -> bool:
         quotes = [Asset(quote) for quote in self._settings.trading.quote_coins]
         least = self._settings.risk.minimum_active_balance_usd
         results = await asyncio.gather(*(examine(client, quotes, least) for client in engine.clients.values()))
@@ -204,6 +207,8 @@ class Orchestrator:
         for venue in engine.clients:
             engine.learn_instruments(venue)
         self.symbols = {str(i): instrument.venue_symbol for i, instrument in engine.instruments.items()}
+        transport = self._host.transport("signals")
+        self._sources = signal_sources(engine, transport, held=held.values, once=self._once)
         return True
 
     async def _boot(self, engine: Engine, held: JournalState, group: asyncio.TaskGroup) -> WaveProcessor:
@@ -242,10 +247,8 @@ class Orchestrator:
         start("status-line", self._status_lines())
         start("screener", engine.screener.run())
         start("waves", waves.run())
-        source = engine.signal_source(self._host.transport("signals"))
-        if source is not None:
-            start("signals", source.run(waves.handle, waves.expect))
-        self._source = source
+        for name in self._sources.names:
+            start(f"signals/{name}", self._sources.run(name, waves.handle, waves.expect))
         gc.collect()
         gc.freeze()  # what lives until the end need not be looked through again
         return waves
@@ -337,23 +340,25 @@ class Orchestrator:
     # one wave
 
     async def _one_wave(self, waves: WaveProcessor) -> None:
-        if self._source is None:
-            self.outcome.said = "no signal source is configured (SIGNAL_WS_URL); nothing to wait for"
+        if not self._sources.names:
+            self.outcome.said = "no signal source is configured (SIGNAL_WS_URL, STRATEGY); nothing to wait for"
             return
-        first: asyncio.Event = asyncio.Event()
+        decided = self._sources.decided
 
         def note(report: WaveReport) -> None:
             self.outcome.reports.append(report)
-            first.set()
+            if not report.only_late:
+                decided.set()
 
         waves.on_report(note)
         try:
             async with asyncio.timeout(self._settings.process.once_wait_seconds):
-                await self._or_stop(first.wait())
+                await self._or_stop(decided.wait())
         except TimeoutError:
             self.outcome.said = f"no signal within {self._settings.process.once_wait_seconds} s (ONCE_WAIT_SECONDS)"
             return
         if not self.outcome.reports:
+            self.outcome.said = f"no signal: {self._sources.said}" if decided.is_set() else self.outcome.said
             return
         if all(report.settled for report in self.outcome.reports):
             self.outcome.said = "the wave is settled"
@@ -431,7 +436,8 @@ class Orchestrator:
         if left and self.outcome.status is ExitStatus.DONE:
             self.outcome.status = ExitStatus.OPERATOR_NEEDED
             self.outcome.said = "without a confirmed stop: " + ", ".join(map(str, left)) + "; start again or close them"
-        await self._end("signals", "waves", *_WATCHERS, "outages")
+        await self._end(*(name for name in self._tasks if name.startswith("signals/")))
+        await self._end("waves", *_WATCHERS, "outages")
         await self._end(*(name for name in self._tasks if name.startswith("market/")))
         await self._end(*(name for name in self._tasks if name.startswith("user-stream/")))
         if self._messenger is not None:

@@ -32,6 +32,15 @@ class SignalSettings(Frozen):
     ws_token: Annotated[
         Secret | None, Setting("SIGNAL_WS_TOKEN", "token of the signal server", "text without spaces")
     ] = None
+    form: Annotated[
+        Annotated[Literal["auto", "pushed", "polled"], lower],
+        Setting(
+            "SIGNAL_FORM",
+            "form of the signal server's protocol; `auto` takes it for polled when nothing is pushed within a second "
+            "of the login",
+            "auto, pushed, polled",
+        ),
+    ] = "auto"
     ttl_seconds: Annotated[
         Count,
         Field(ge=1, le=86_400),
@@ -150,7 +159,6 @@ class WaveSettings(Frozen):
             "WAVE_CHECK_MINUTES",
             "minutes of the hour at which a polled server is asked",
             "comma list of 0 to 59, or `*`",
-            effective=False,
         ),
     ] = (6, 20, 35, 50)
     check_interval_seconds: Annotated[
@@ -160,13 +168,12 @@ class WaveSettings(Frozen):
             "WAVE_CHECK_INTERVAL_SECONDS",
             "time between two questions of one check, seconds",
             "1 to 60",
-            effective=False,
         ),
     ] = 1
     check_duration_seconds: Annotated[
         Count,
         Field(ge=1, le=900),
-        Setting("WAVE_CHECK_DURATION_SECONDS", "length of one check at most, seconds", "1 to 900", effective=False),
+        Setting("WAVE_CHECK_DURATION_SECONDS", "length of one check at most, seconds", "1 to 900"),
     ] = 120
     collect_ms: Annotated[
         Count,
@@ -206,22 +213,37 @@ class WaveSettings(Frozen):
 
 
 class StrategySettings(Frozen):
-    """The strategy that makes signals here, used when no signal server is set, or beside it."""
+    """The strategy that makes signals here: used when no signal server is set, or beside it when STRATEGY is set.
+
+    It trades at DEFAULT_EXCHANGE, or at every venue where that is not set; `top N` is then N symbols of each.
+    """
 
     name: Annotated[
         Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,40}$")],
-        Setting("STRATEGY", "module in strategies/", "a module name", effective=False),
+        Setting(
+            "STRATEGY",
+            "module in strategies/ that makes signals where no signal server is set; set explicitly, also beside one",
+            "a module name, or `none`",
+        ),
     ] = "scalping_v1"
     timeframe: Annotated[
         Literal["1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "1d"],
-        Setting("STRATEGY_TIMEFRAME", "candles the strategy sees", "1m 3m 5m 15m 30m 1h 2h 4h 1d", effective=False),
+        Setting("STRATEGY_TIMEFRAME", "candles the strategy sees", "1m 3m 5m 15m 30m 1h 2h 4h 1d"),
     ] = "1m"
     symbols: Annotated[
         Annotated[str, BeforeValidator(parse_symbol_choice)],
         Setting(
             "STRATEGY_SYMBOLS",
-            "symbols it scans; `top N` is by 24 h volume",
+            "symbols it scans; `top N` is by 24 h volume in the quote coins, per venue, chosen anew every hour",
             "`top 1` to `top 200`, or a comma list",
-            effective=False,
         ),
     ] = "top 20"
+    min_score: Annotated[
+        Money,
+        Field(ge=Decimal("0.25"), le=1),
+        Setting(
+            "STRATEGY_MIN_SCORE",
+            "least score at which a strategy signals; at 0.50 scalping_v1 needs at least two indicators that agree",
+            "0.25 to 1",
+        ),
+    ] = Decimal("0.50")

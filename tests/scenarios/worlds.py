@@ -221,6 +221,7 @@ class World(ABC):
             "MAX_TRADES_PER_WAVE": 20,
             "MAX_EXPOSURE_USD": 10_000,
             "LEVERAGE": 20,
+            "STRATEGY": "none",
             **({"SIGNAL_WS_URL": self._signals_url, "SIGNAL_WS_TOKEN": "t"} if self._signals_url else {}),
             **env,
         }

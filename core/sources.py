@@ -1,0 +1,172 @@
+"""Where signals come from: the signal server, a strategy, or both; built from settings once the venues are open."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping
+from decimal import Decimal
+from functools import partial
+
+import structlog
+
+from core.assembly import Engine, may_be_entered
+from core.config import Settings
+from core.domain.ids import Asset, InstrumentId, Symbol, VenueName
+from core.domain.money import HUNDRED
+from core.engine.ports import Level, SignalBatch, SignalSource
+from core.errors import ConfigError
+from core.server_source import server_source
+from core.settings.problems import Problem
+from core.settings.values import to_text
+from core.signals.strategy_scan import ScanRules, StrategyScan
+from core.signals.universe import FixedUniverse, MostTraded, Universe
+from core.transport import Transport
+from strategies.base import Options, Strategy
+from strategies.registry import known, maker
+
+log = structlog.get_logger(__name__)
+
+NO_STRATEGY = "none"
+
+
+class Sources:
+    """The sources of one run by name. `decided` is set when every one has ended and none had anything to say."""
+
+    def __init__(self, sources: Mapping[str, SignalSource]) -> None:
+        self._sources = dict(sources)
+        self._running = set(self._sources)
+        self._emitted = 0
+        self.decided = asyncio.Event()
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._sources)
+
+    @property
+    def said(self) -> str:
+        """How the strategy's last look went, for people."""
+        scans = (source for source in self._sources.values() if isinstance(source, StrategyScan))
+        return "; ".join(scan.said for scan in scans)
+
+    async def run(self, name: str, emit: Callable[[SignalBatch], None], expect: Callable[[], None]) -> None:
+        """Until cancelled, or until the source has nothing more to do."""
+
+        def counted(batch: SignalBatch) -> None:
+            self._emitted += 1
+            emit(batch)
+
+        await self._sources[name].run(counted, expect)
+        self._running.discard(name)
+        if not self._running and not self._emitted:
+            self.decided.set()
+
+
+def signal_sources(engine: Engine, transport: Transport, *, held: Mapping[str, str], once: bool) -> Sources:
+    """The signal server, if there is one; the strategy where there is none, or where STRATEGY is set explicitly.
+
+    `held` are the journal's values of earlier runs. Raises ConfigError for a strategy that does not exist, cannot reach
+    the scores asked for, or shall look at symbols that are not listed linear swaps (CFG-09).
+    """
+    sources: dict[str, SignalSource] = {}
+    server = server_source(engine, transport, once=once, held=held)
+    if server is not None:
+        sources["server"] = server
+    settings = engine.settings
+    if settings.strategy.name != NO_STRATEGY and (server is None or "STRATEGY" in settings.sources):
+        scan = _strategy_scan(engine, once=once)
+        if scan is not None:
+            sources[settings.strategy.name] = scan
+    return Sources(sources)
+
+
+def _strategy_scan(engine: Engine, *, once: bool) -> StrategyScan | None:
+    settings = engine.settings
+    make = _maker(settings)
+    venues = _venues(engine)
+    if not venues:
+        text = f"strategy {settings.strategy.name} has no venue: DEFAULT_EXCHANGE cannot be used"
+        log.error("scan.no_venue", strategy=settings.strategy.name, default=settings.trading.default_exchange)
+        engine.notifier.notify(Level.WARNING, text)
+        return None
+    return StrategyScan(
+        make=make,
+        rules=ScanRules(
+            timeframe=settings.strategy.timeframe,
+            ttl_ms=settings.signals.ttl_seconds * 1000,
+            quotes=frozenset(Asset(quote) for quote in settings.trading.quote_coins),
+            most_stop_percent=HUNDRED / settings.sizing.leverage,
+        ),
+        universe=_universe(engine, venues),
+        reads=engine.reads,
+        state=engine.orders.state,
+        offset_ms=lambda: min(engine.clients[venue].clock_offset_ms for venue in venues),
+        on_universe=partial(_want_prices, engine),
+        clock=engine.clock,
+        notifier=engine.notifier,
+        once=once,
+    )
+
+
+def _maker(settings: Settings) -> Callable[[], Strategy]:
+    strategy, least = settings.strategy, settings.signals.min_score
+    try:
+        create = maker(strategy.name)
+    except KeyError:
+        fix = f"choose one of {', '.join(known())}, or {NO_STRATEGY}"
+        raise _refused("STRATEGY", strategy.name, "is not a strategy", fix) from None
+    make = partial(create, Options(min_score=strategy.min_score))
+    best = make().scores[1]
+    for variable, score in (("STRATEGY_MIN_SCORE", strategy.min_score), ("MIN_SIGNAL_SCORE", least)):
+        if score > best:
+            what = f"is more than {to_text(best)}, the best score of {strategy.name}: it could never trade"
+            raise _refused(variable, to_text(score), what, "lower it")
+    return make
+
+
+def _venues(engine: Engine) -> list[VenueName]:
+    """Those the strategy trades at: DEFAULT_EXCHANGE if it is set, else every venue in use."""
+    default = engine.settings.trading.default_exchange
+    return [venue for venue in engine.clients if default is None or venue == default]
+
+
+def _universe(engine: Engine, venues: Collection[VenueName]) -> Universe:
+    chosen = engine.settings.strategy.symbols
+    if chosen.startswith("top "):
+        reads = {venue: engine.reads[venue] for venue in venues}
+        return MostTraded(int(chosen.removeprefix("top ")), reads, partial(_eligible, engine))
+    named = (instrument for spelling in chosen.split(",") for instrument in _listed(engine, venues, spelling))
+    return FixedUniverse(list(dict.fromkeys(named)))
+
+
+def _listed(engine: Engine, venues: Collection[VenueName], spelling: str) -> list[InstrumentId]:
+    """The instrument at every venue that lists it. Raises ConfigError where none does, or its quote coin is off."""
+    found = [(venue, engine.resolve(venue, spelling)) for venue in venues]
+    listed = [InstrumentId(venue, symbol) for venue, symbol in found if symbol is not None]
+    if not listed:
+        what = f"names {spelling}, which is no linear swap of {', '.join(venues)}"
+        raise _refused("STRATEGY_SYMBOLS", engine.settings.strategy.symbols, what, "correct the name or leave it out")
+    for instrument in listed:
+        quote = engine.instruments[instrument].quote
+        if quote not in engine.settings.trading.quote_coins:
+            what = f"names {spelling}, whose quote coin {quote} is not among QUOTE_COIN"
+            raise _refused("STRATEGY_SYMBOLS", engine.settings.strategy.symbols, what, f"add {quote} or leave it out")
+    return listed
+
+
+def _eligible(engine: Engine, instrument: InstrumentId) -> bool:
+    rules = engine.instruments.get(instrument)
+    return rules is not None and rules.tradable and may_be_entered(engine.settings, rules)
+
+
+def _want_prices(engine: Engine, instruments: Collection[InstrumentId]) -> None:
+    """A touch that was subscribed to is told at once; without that it may come seconds late."""
+    by_venue: dict[VenueName, list[Symbol]] = defaultdict(list)
+    for instrument in instruments:
+        by_venue[instrument.venue].append(instrument.symbol)
+    for venue, symbols in by_venue.items():
+        engine.markets[venue].want(symbols)
+
+
+def _refused(variable: str, value: str | Decimal, what: str, fix: str) -> ConfigError:
+    return ConfigError([Problem(variable=variable, value=str(value), what=what, fix=fix)])
