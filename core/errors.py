@@ -11,6 +11,7 @@ BreakwaterError
 │   ├── Refused            a definite no, with the venue's raw code; never retried unchanged
 │   └── Ambiguous          ask: the command may or may not have been executed
 ├── JournalUnwritable      entries stop; reduce-only orders still go out and are journaled later
+├── JournalUnreadable      a tool has nothing to tell: the operator looks where the journal is
 └── InvariantBroken        trading halts, protection stays standing, the operator is called
 """
 
@@ -85,6 +86,10 @@ class Ambiguous(VenueError):
 
 class JournalUnwritable(BreakwaterError):
     """The journal did not take a record that had to be durable."""
+
+
+class JournalUnreadable(BreakwaterError):
+    """There is no journal, or not one that this program can read."""
 
 
 class InvariantBroken(BreakwaterError):

@@ -103,6 +103,7 @@ class OrderIntent:
 
     `quantity` base units, already on the step; `price` only for LIMIT_IOC, `trigger_price` only for STOP_MARKET, both
     on the tick. `stop_loss_percent` of the fill price travels with an entry so that a restart protects it alike.
+    `reason` says for people what a close was sent for.
     """
 
     client_order_id: ClientOrderId
@@ -121,6 +122,7 @@ class OrderIntent:
     decision_price: Price | None = None
     stop_loss_percent: Decimal | None = None
     wave_id: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -289,12 +289,19 @@ class SignalSource(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaveMark:
-    """The wave is being processed; written before anything else of it. `finished_ms` closes its book."""
+    """The wave is being processed; written before anything else of it. `finished_ms` closes its book.
+
+    `stages` are milliseconds since its first frame (None = not reached), `counts` signals by what became of them; both
+    are told when it is finished, like the signals that could not be read.
+    """
 
     wave_id: str
     source: str
     received_ms: int
     finished_ms: int | None = None
+    stages: Mapping[str, float | None] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    unusable: tuple[Unusable, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

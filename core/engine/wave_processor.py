@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 
 import structlog
@@ -264,11 +264,17 @@ class WaveProcessor:
         self.reports.append(report)
         now = self._clock.now_ms()
         marks = [self._signal_mark(run.wave, leg.signal, leg) for leg in report.legs if not _is_repeat(leg)]
+        states = Counter(leg.state.value for leg in report.legs)
         finished = WaveMark(
-            wave_id=run.wave.id, source=run.wave.source, received_ms=run.wave.received_ms, finished_ms=now
+            wave_id=run.wave.id,
+            source=run.wave.source,
+            received_ms=run.wave.received_ms,
+            finished_ms=now,
+            stages=asdict(report.stages),
+            counts=_counts(report, states),
+            unusable=report.unusable,
         )
         self._books.soon([*marks, finished])
-        states = Counter(leg.state.value for leg in report.legs)
         for leg in report.legs:
             if leg.denied is not None:
                 self.refusals[leg.denied.reason.value] += 1
@@ -366,6 +372,12 @@ def _no_margin_gate(venue: VenueName) -> Gate:
 
 def _is_repeat(leg: Leg) -> bool:
     return leg.denied is not None and leg.denied.reason is Reason.ALREADY_SEEN
+
+
+def _counts(report: WaveReport, states: Mapping[str, int]) -> dict[str, int]:
+    repeats = sum(1 for leg in report.legs if _is_repeat(leg))
+    told = {"signals": len(report.legs), **states, "already_seen": repeats, "unusable": len(report.unusable)}
+    return {name: count for name, count in told.items() if count or name == "signals"}
 
 
 def _sentence(states: Mapping[str, int]) -> str:

@@ -132,7 +132,21 @@ CREATE TABLE set_aside (
 ) STRICT;
 """
 
-STEPS: Final = (_V1,)
+_V2: Final = """
+ALTER TABLE signals ADD COLUMN gates TEXT NOT NULL DEFAULT '[]';
+CREATE INDEX signals_by_wave ON signals (wave_id);
+
+ALTER TABLE waves ADD COLUMN stages TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE waves ADD COLUMN counts TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE waves ADD COLUMN unusable TEXT NOT NULL DEFAULT '[]';
+CREATE INDEX waves_by_time ON waves (received_ms);
+
+ALTER TABLE orders ADD COLUMN reason TEXT NOT NULL DEFAULT '';
+CREATE INDEX orders_by_wave ON orders (wave_id) WHERE wave_id != '';
+"""
+"""Why: the gates of each signal, the stages and counts of each wave, what a reducing order was sent for."""
+
+STEPS: Final = (_V1, _V2)
 """Step n takes a journal of version n to n + 1."""
 
 VERSION: Final = len(STEPS)

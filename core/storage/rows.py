@@ -1,4 +1,5 @@
-"""Records as rows and rows as domain objects: every statement of the journal, and nothing else knows a column."""
+"""Records as rows and rows as domain objects: every statement the daemon uses, and nothing but `history` knows a column
+besides."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
+from core.domain.gate import Gate
 from core.domain.ids import (
     ClientOrderId,
     InstrumentId,
@@ -23,6 +25,7 @@ from core.domain.money import Price, Quantity
 from core.domain.order import Order, OrderIntent, OrderStatus, OrderType, TriggerReference
 from core.domain.position import Position
 from core.domain.signal import Side
+from core.domain.verdict import Denied, Reason
 from core.engine.ports import (
     ExecutionRecord,
     FillRecord,
@@ -51,6 +54,7 @@ class Statement:
 _INTENT_COLUMNS: Final[tuple[str, ...]] = (
     "client_order_id", "venue", "symbol", "leg", "attempt", "signal_id", "position_id", "wave_id", "side", "type",
     "quantity", "reduce_only", "price", "trigger_price", "trigger_reference", "decision_price", "stop_loss_percent",
+    "reason",
 )  # fmt: skip
 _STATUS_COLUMNS: Final[tuple[str, ...]] = (
     "status", "ended", "venue_order_id", "filled", "cost", "reported_filled", "trade_ids", "venue_time_ms", "detail",
@@ -64,7 +68,8 @@ _FILL_COLUMNS: Final = (
     "realized", "maker", "venue_time_ms", "source", "time_ms",
 )  # fmt: skip
 _SIGNAL_COLUMNS: Final = (
-    "source", "signal_id", "wave_id", "venue", "symbol", "side", "score", "code", "detail", "reason_values", "time_ms",
+    "source", "signal_id", "wave_id", "venue", "symbol", "side", "score", "code", "detail", "reason_values", "gates",
+    "time_ms",
 )  # fmt: skip
 
 
@@ -79,8 +84,9 @@ def _overwrite(columns: tuple[str, ...]) -> str:
 
 _WAVE: Final = _insert(
     "waves",
-    ("wave_id", "source", "received_ms", "finished_ms"),
-    "ON CONFLICT (wave_id) DO UPDATE SET finished_ms = coalesce(excluded.finished_ms, finished_ms)",
+    ("wave_id", "source", "received_ms", "finished_ms", "stages", "counts", "unusable"),
+    "ON CONFLICT (wave_id) DO UPDATE SET finished_ms = excluded.finished_ms, stages = excluded.stages, "
+    "counts = excluded.counts, unusable = excluded.unusable WHERE excluded.finished_ms IS NOT NULL",
 )
 # A signal met again in a later wave keeps its first verdict: the replay is refused, the history is not rewritten.
 _SIGNAL: Final = _insert(
@@ -116,13 +122,14 @@ _EXECUTION: Final = _insert(
 SET_ASIDE: Final = _insert("set_aside", ("kind", "content", "error", "time_ms"), "")
 PROBE: Final = _insert("meta", ("key", "value"), "ON CONFLICT (key) DO UPDATE SET value = excluded.value")
 
-_ORDER_SELECT: Final = ", ".join((*_INTENT_COLUMNS, *_STATUS_COLUMNS))
-WORKING_ORDERS: Final = f"SELECT {_ORDER_SELECT} FROM orders WHERE ended = 0"
+ORDER_SELECT: Final = ", ".join((*_INTENT_COLUMNS, *_STATUS_COLUMNS))
+WORKING_ORDERS: Final = f"SELECT {ORDER_SELECT} FROM orders WHERE ended = 0"
 ORDERS_OF_OPEN_POSITIONS: Final = (
-    f"SELECT {_ORDER_SELECT} FROM orders WHERE ended = 1 "
+    f"SELECT {ORDER_SELECT} FROM orders WHERE ended = 1 "
     "AND position_id IN (SELECT position_id FROM positions WHERE closed_ms IS NULL)"
 )
-OPEN_POSITIONS: Final = f"SELECT {', '.join(_POSITION_COLUMNS)} FROM positions WHERE closed_ms IS NULL"
+POSITION_SELECT: Final = ", ".join(_POSITION_COLUMNS)
+OPEN_POSITIONS: Final = f"SELECT {POSITION_SELECT} FROM positions WHERE closed_ms IS NULL"
 SEEN_SIGNALS: Final = "SELECT source, signal_id FROM signals WHERE time_ms >= ?"
 UNFINISHED_WAVES: Final = "SELECT wave_id FROM waves WHERE finished_ms IS NULL ORDER BY received_ms, wave_id"
 STATE_VALUES: Final = "SELECT key, value FROM state"
@@ -149,7 +156,7 @@ def statement_of(record: Record) -> Statement:
         case SignalMark():
             return _signal_statement(record)
         case WaveMark():
-            return Statement(_WAVE, (record.wave_id, record.source, record.received_ms, record.finished_ms))
+            return _wave_statement(record)
         case StateRecord():
             return Statement(_STATE, (record.key, record.value, record.time_ms))
         case ExecutionRecord():
@@ -176,6 +183,7 @@ def order_of(row: Row) -> Order:
         decision_price=_price(cells["decision_price"]),
         stop_loss_percent=None if cells["stop_loss_percent"] is None else Decimal(cells["stop_loss_percent"]),
         wave_id=cells["wave_id"],
+        reason=cells["reason"],
     )
     return Order(
         intent=intent,
@@ -227,13 +235,46 @@ def _flat(values: Mapping[str, str]) -> str:
     return json.dumps(dict(values), separators=(",", ":"), sort_keys=True)
 
 
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _gate_facts(gate: Gate) -> dict[str, Any]:
+    """Only what there is to say: a wave of 500 signals stores some 10,000 of these."""
+    facts: dict[str, Any] = {"name": gate.name, "value": gate.value, "limit": gate.limit, "note": gate.note}
+    facts = {key: value for key, value in facts.items() if value}
+    if gate.denied is not None:
+        denied = gate.denied
+        facts["denied"] = {"reason": denied.reason.value, "detail": denied.detail, "values": dict(denied.values)}
+    return facts
+
+
+def gates_of(text: str) -> tuple[Gate, ...]:
+    """The gates of one signal from the column `gates`. Raises ValueError for a text that is none of ours."""
+    return tuple(_gate(facts) for facts in json.loads(text))
+
+
+def _gate(facts: Mapping[str, Any]) -> Gate:
+    told = facts.get("denied")
+    denied = (
+        None if told is None else Denied(reason=Reason(told["reason"]), detail=told["detail"], values=told["values"])
+    )
+    return Gate(
+        name=facts["name"],
+        value=facts.get("value", ""),
+        limit=facts.get("limit", ""),
+        denied=denied,
+        note=facts.get("note", ""),
+    )
+
+
 def _intent_values(intent: OrderIntent) -> tuple[Value, ...]:
     venue, symbol = intent.instrument
     return (
         intent.client_order_id, venue.value, symbol, intent.leg.value, intent.attempt, intent.signal_id,
         intent.position_id, intent.wave_id, intent.side.value, intent.type.value, str(intent.quantity),
         int(intent.reduce_only), _text(intent.price), _text(intent.trigger_price), intent.trigger_reference.value,
-        _text(intent.decision_price), _text(intent.stop_loss_percent),
+        _text(intent.decision_price), _text(intent.stop_loss_percent), intent.reason,
     )  # fmt: skip
 
 
@@ -279,9 +320,18 @@ def _position_values(position: Position) -> tuple[Value, ...]:
     )  # fmt: skip
 
 
+def _wave_statement(mark: WaveMark) -> Statement:
+    unusable = [
+        {"id": one.id, "symbol": one.symbol, "code": one.code, "detail": one.detail, "source": one.source}
+        for one in mark.unusable
+    ]
+    counted = (_json(dict(mark.stages)), _json(dict(mark.counts)), _json(unusable))
+    return Statement(_WAVE, (mark.wave_id, mark.source, mark.received_ms, mark.finished_ms, *counted))
+
+
 def _signal_statement(mark: SignalMark) -> Statement:
     values = (
         mark.source, mark.signal_id, mark.wave_id, mark.venue, mark.symbol, mark.side, mark.score, mark.code,
-        mark.detail, _flat(mark.values), mark.time_ms,
+        mark.detail, _flat(mark.values), _json([_gate_facts(gate) for gate in mark.gates]), mark.time_ms,
     )  # fmt: skip
     return Statement(_SIGNAL, values)

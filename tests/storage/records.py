@@ -6,6 +6,7 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
+from core.domain.gate import passed, refused
 from core.domain.ids import (
     Asset,
     ClientOrderId,
@@ -23,6 +24,7 @@ from core.domain.order import Order, OrderIntent, OrderStatus, OrderType, Trigge
 from core.domain.position import Position
 from core.domain.reports import FillReport, Source
 from core.domain.signal import Side
+from core.domain.verdict import Reason
 from core.engine.ports import (
     SignalMark,
 )
@@ -31,6 +33,12 @@ from core.storage.writer import InlineExecutor
 
 NOW = 1_789_000_000_000
 BTC = InstrumentId(VenueName.BINANCE, Symbol("BTC/USDT:USDT"))
+
+
+GATES = (
+    passed("expiry", "12 s left", "10 min", note="nearly over"),
+    refused("exposure", Reason.MAX_EXPOSURE, "exposure would be 1100", value=1100, limit="1000", MAX_EXPOSURE_USD=1000),
+)
 
 
 def an_intent(number: int = 1, **changes: object) -> OrderIntent:
@@ -51,6 +59,7 @@ def an_intent(number: int = 1, **changes: object) -> OrderIntent:
         decision_price=Price(Decimal("60000.1")),
         stop_loss_percent=Decimal("2.50"),
         wave_id="w-1",
+        reason="ordered by the owner",
     )
     return replace(intent, **changes)  # type: ignore[arg-type]
 
@@ -120,6 +129,7 @@ def a_signal(**changes: object) -> SignalMark:
         detail="exposure would be 1100",
         time_ms=NOW,
         values={"MAX_EXPOSURE_USD": "1000"},
+        gates=GATES,
     )
     return replace(mark, **changes)  # type: ignore[arg-type]
 
