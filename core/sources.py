@@ -14,13 +14,13 @@ from core.assembly import Engine, may_be_entered
 from core.config import Settings
 from core.domain.ids import Asset, InstrumentId, Symbol, VenueName
 from core.domain.money import HUNDRED
-from core.engine.ports import Level, SignalBatch, SignalSource
+from core.engine.ports import Level, MarketReads, SignalBatch, SignalSource
 from core.errors import ConfigError
 from core.server_source import server_source
 from core.settings.problems import Problem
 from core.settings.values import to_text
 from core.signals.strategy_scan import ScanRules, StrategyScan
-from core.signals.universe import FixedUniverse, MostTraded, Universe
+from core.signals.universe import MostTraded, NamedInstruments, Universe
 from core.transport import Transport
 from strategies.base import Options, Strategy
 from strategies.registry import known, maker
@@ -82,25 +82,23 @@ def signal_sources(engine: Engine, transport: Transport, *, held: Mapping[str, s
 
 def _strategy_scan(engine: Engine, *, once: bool) -> StrategyScan | None:
     settings = engine.settings
-    make = _maker(settings)
-    venues = _venues(engine)
-    if not venues:
+    if not _venues(engine):
         text = f"strategy {settings.strategy.name} has no venue: DEFAULT_EXCHANGE cannot be used"
         log.error("scan.no_venue", strategy=settings.strategy.name, default=settings.trading.default_exchange)
         engine.notifier.notify(Level.WARNING, text)
         return None
     return StrategyScan(
-        make=make,
+        make=_maker(settings),
         rules=ScanRules(
             timeframe=settings.strategy.timeframe,
             ttl_ms=settings.signals.ttl_seconds * 1000,
             quotes=frozenset(Asset(quote) for quote in settings.trading.quote_coins),
             most_stop_percent=HUNDRED / settings.sizing.leverage,
         ),
-        universe=_universe(engine, venues),
+        universe=_universe(engine),
         reads=engine.reads,
         state=engine.orders.state,
-        offset_ms=lambda: min(engine.clients[venue].clock_offset_ms for venue in venues),
+        offset_ms=lambda: min((engine.clients[venue].clock_offset_ms for venue in _venues(engine)), default=0),
         on_universe=partial(_want_prices, engine),
         clock=engine.clock,
         notifier=engine.notifier,
@@ -130,20 +128,23 @@ def _venues(engine: Engine) -> list[VenueName]:
     return [venue for venue in engine.clients if default is None or venue == default]
 
 
-def _universe(engine: Engine, venues: Collection[VenueName]) -> Universe:
+def _universe(engine: Engine) -> Universe:
+    """Raises ConfigError where a symbol is named that no venue lists, or whose quote coin is off."""
     chosen = engine.settings.strategy.symbols
     if chosen.startswith("top "):
-        reads = {venue: engine.reads[venue] for venue in venues}
+        reads = partial(_reads, engine)
         return MostTraded(int(chosen.removeprefix("top ")), reads, partial(_eligible, engine))
-    named = (instrument for spelling in chosen.split(",") for instrument in _listed(engine, venues, spelling))
-    return FixedUniverse(list(dict.fromkeys(named)))
+    spellings = chosen.split(",")
+    for spelling in spellings:
+        _prove(engine, spelling)
+    return NamedInstruments(lambda: list(dict.fromkeys(i for s in spellings for i in _listed(engine, s))))
 
 
-def _listed(engine: Engine, venues: Collection[VenueName], spelling: str) -> list[InstrumentId]:
-    """The instrument at every venue that lists it. Raises ConfigError where none does, or its quote coin is off."""
-    found = [(venue, engine.resolve(venue, spelling)) for venue in venues]
-    listed = [InstrumentId(venue, symbol) for venue, symbol in found if symbol is not None]
-    if not listed:
+def _prove(engine: Engine, spelling: str) -> None:
+    listed, venues = _listed(engine, spelling), _venues(engine)
+    if not listed and len(engine.clients) < len(engine.settings.venues):
+        log.warning("scan.symbol_not_listed", symbol=spelling, asked=venues, meaning="not every venue can be asked now")
+    elif not listed:
         what = f"names {spelling}, which is no linear swap of {', '.join(venues)}"
         raise _refused("STRATEGY_SYMBOLS", engine.settings.strategy.symbols, what, "correct the name or leave it out")
     for instrument in listed:
@@ -151,7 +152,16 @@ def _listed(engine: Engine, venues: Collection[VenueName], spelling: str) -> lis
         if quote not in engine.settings.trading.quote_coins:
             what = f"names {spelling}, whose quote coin {quote} is not among QUOTE_COIN"
             raise _refused("STRATEGY_SYMBOLS", engine.settings.strategy.symbols, what, f"add {quote} or leave it out")
-    return listed
+
+
+def _listed(engine: Engine, spelling: str) -> list[InstrumentId]:
+    """The instrument at every venue that lists it now."""
+    found = ((venue, engine.resolve(venue, spelling)) for venue in _venues(engine))
+    return [InstrumentId(venue, symbol) for venue, symbol in found if symbol is not None]
+
+
+def _reads(engine: Engine) -> dict[VenueName, MarketReads]:
+    return {venue: engine.reads[venue] for venue in _venues(engine)}
 
 
 def _eligible(engine: Engine, instrument: InstrumentId) -> bool:

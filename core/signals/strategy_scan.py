@@ -158,14 +158,14 @@ class StrategyScan:
 
     async def _bring_up(self, instrument: InstrumentId, open_ms: int, seconds: float) -> str:
         """Why it cannot be judged; "" when it can."""
-        history = self._histories[instrument]
+        history, reads = self._histories[instrument], self._reads.get(instrument.venue)
+        if reads is None:
+            return f"{instrument.venue} is not in use"
         try:
             async with asyncio.timeout(seconds):
                 while asked := history.to_read(open_ms):
                     try:
-                        answer = await self._reads[instrument.venue].candles(
-                            instrument.symbol, self._rules.timeframe, asked
-                        )
+                        answer = await reads.candles(instrument.symbol, self._rules.timeframe, asked)
                     except VenueError as error:
                         return str(error)
                     history.take(answer, open_ms, asked=asked)

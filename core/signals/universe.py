@@ -1,4 +1,4 @@
-"""Which instruments a strategy looks at: a fixed list, or the most traded ones of each venue."""
+"""Which instruments a strategy looks at: those that are named, or the most traded ones of each venue."""
 
 from __future__ import annotations
 
@@ -27,13 +27,15 @@ class Universe(Protocol):
         ...
 
 
-class FixedUniverse:
-    """The instruments the configuration names."""
+class NamedInstruments:
+    """What the configuration names, where it is listed; `listed` is asked each time, for a venue may come later."""
 
-    def __init__(self, instruments: Sequence[InstrumentId]) -> None:
-        self.instruments: Sequence[InstrumentId] = tuple(instruments)
+    def __init__(self, listed: Callable[[], Sequence[InstrumentId]]) -> None:
+        self._listed = listed
+        self.instruments: Sequence[InstrumentId] = listed()
 
-    async def refresh(self) -> None: ...
+    async def refresh(self) -> None:
+        self.instruments = self._listed()
 
 
 class MostTraded:
@@ -43,8 +45,9 @@ class MostTraded:
     """
 
     def __init__(
-        self, count: int, reads: Mapping[VenueName, MarketReads], eligible: Callable[[InstrumentId], bool]
+        self, count: int, reads: Callable[[], Mapping[VenueName, MarketReads]], eligible: Callable[[InstrumentId], bool]
     ) -> None:
+        """`reads` answers the venues that are in use at that moment."""
         self._count, self._reads, self._eligible = count, reads, eligible
         self._chosen: dict[VenueName, list[InstrumentId]] = {}
 
@@ -53,7 +56,7 @@ class MostTraded:
         return [instrument for chosen in self._chosen.values() for instrument in chosen]
 
     async def refresh(self) -> None:
-        await asyncio.gather(*(self._look(venue, reads) for venue, reads in self._reads.items()))
+        await asyncio.gather(*(self._look(venue, reads) for venue, reads in self._reads().items()))
 
     async def _look(self, venue: VenueName, reads: MarketReads) -> None:
         try:
