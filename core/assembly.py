@@ -36,7 +36,6 @@ from core.engine.ports import (
     MarketData,
     MarketReads,
     Notifier,
-    SignalSource,
     UserStream,
     VenueClient,
 )
@@ -50,8 +49,6 @@ from core.engine.state import State
 from core.engine.upkeep import Upkeep, UpkeepRules
 from core.engine.wave_processor import WaveProcessor, WaveRules
 from core.instance_lock import account_key
-from core.signals.parsing import SignalReader
-from core.signals.websocket_waves import PushedWaves
 from core.transport import Transport
 from core.venues import VenueAccess, connect_venue
 
@@ -125,28 +122,6 @@ class Engine:
     def resolve(self, venue: VenueName, spelling: str) -> Symbol | None:
         """The unified symbol of a swap that venue lists, however it is spelt; None where it lists no such swap."""
         return _resolve(self.clients, venue, spelling)
-
-    def signal_source(self, transport: Transport) -> SignalSource | None:
-        """The configured signal server, None when there is none."""
-        signals = self.settings.signals
-        if signals.ws_url is None:
-            return None
-        default = self.settings.trading.default_exchange
-        reader = SignalReader(
-            source="server",
-            ttl_ms=signals.ttl_seconds * 1000,
-            venues=tuple(self.clients),
-            default_venue=None if default is None else VenueName(default),
-            resolve=partial(_resolve, self.clients),
-        )
-        return PushedWaves(
-            url=signals.ws_url,
-            token="" if signals.ws_token is None else signals.ws_token.get_secret_value(),
-            socket=transport.socket,
-            reader=reader,
-            collect_seconds=self.settings.wave.collect_ms / 1000,
-            clock=self.clock,
-        )
 
 
 def accesses(settings: Settings) -> list[VenueAccess]:

@@ -11,7 +11,7 @@ from core.domain.ids import ClientOrderId, InstrumentId, WaveId
 from core.domain.money import Price, Quantity
 from core.domain.signal import Signal, Unusable
 from core.domain.sizing import Sized
-from core.domain.verdict import Denied
+from core.domain.verdict import Denied, Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,3 +116,8 @@ class WaveReport:
     def settled(self) -> bool:
         """Whether nothing of the wave is undecided or unprotected."""
         return all(leg.state not in (LegState.WORKING, LegState.UNKNOWN, LegState.UNPROTECTED) for leg in self.legs)
+
+    @property
+    def only_late(self) -> bool:
+        """Whether it holds nothing but signals that came after their wave was closed."""
+        return not self.legs and all(unusable.code == Reason.WAVE_CLOSED for unusable in self.unusable)

@@ -246,10 +246,12 @@ class SimSocket:
 class SimulatedFeed:
     """A signal server whose script counts from now; `socket` is one connection to it."""
 
-    def __init__(self, lines: Sequence[Mapping[str, Any]], *, token: str | None = None) -> None:
+    def __init__(
+        self, lines: Sequence[Mapping[str, Any]], *, token: str | None = None, form: Form = Form.PUSHED
+    ) -> None:
         script = parse_script("\n".join(json.dumps(line) for line in lines))
         self._clock = VirtualClock()
-        self._feed = SignalFeed(script, Form.PUSHED, token=token, utc_now=self._utc)
+        self._feed = SignalFeed(script, form, token=token, utc_now=self._utc)
         self._started = self._clock.monotonic()
 
     def transport(self) -> Transport:

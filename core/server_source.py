@@ -1,0 +1,55 @@
+"""The signal server as a source, built from settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+from core.assembly import Engine
+from core.domain.ids import VenueName
+from core.engine.ports import StateRecord
+from core.signals.parsing import SignalReader
+from core.signals.polled import CheckPlan
+from core.signals.server import ServerAddress, SignalForm, SignalServer
+from core.transport import Transport
+
+_CANDLE_KEY = "newest_polled_candle"
+
+
+def server_source(engine: Engine, transport: Transport, *, once: bool, held: Mapping[str, str]) -> SignalServer | None:
+    """None where no server is set. With `once` it is asked at once, whatever WAVE_CHECK_MINUTES says. `held`: the
+    journal's values of earlier runs, among them the newest candle whose polled wave was handled."""
+    signals, wave = engine.settings.signals, engine.settings.wave
+    if signals.ws_url is None:
+        return None
+    default = engine.settings.trading.default_exchange
+    token = "" if signals.ws_token is None else signals.ws_token.get_secret_value()
+    return SignalServer(
+        address=ServerAddress(url=signals.ws_url, token=token),
+        form=SignalForm(signals.form),
+        socket=transport.socket,
+        reader=SignalReader(
+            source="server",
+            ttl_ms=signals.ttl_seconds * 1000,
+            venues=tuple(VenueName(name) for name in engine.settings.venues),
+            default_venue=None if default is None else VenueName(default),
+            resolve=engine.resolve,
+        ),
+        collect_seconds=wave.collect_ms / 1000,
+        plan=CheckPlan(
+            minutes=wave.check_minutes,
+            interval_seconds=wave.check_interval_seconds,
+            duration_seconds=wave.check_duration_seconds,
+            at_once=once,
+        ),
+        clock=engine.clock,
+        notifier=engine.notifier,
+        newest_candle_ms=int(held.get(_CANDLE_KEY, "0")),
+        note=partial(_note_candle, engine),
+    )
+
+
+def _note_candle(engine: Engine, candle_ms: int) -> None:
+    """Written before any order of that candle's wave: the journal keeps the order of its records (SIG-16)."""
+    record = StateRecord(key=_CANDLE_KEY, value=str(candle_ms), time_ms=engine.clock.now_ms())
+    engine.journal.append_nowait([record])
