@@ -29,7 +29,8 @@ from core.engine.queries import Queries
 from core.engine.wave_processor import WaveProcessor
 from core.errors import JournalUnwritable, StartRefused, VenueError
 from core.notices import Notices
-from core.preflight import Grade, Preflight, examine
+from core.opening import Opening
+from core.preflight import Preflight
 from core.sources import Sources, signal_sources
 from core.status.control import ControlServer
 from core.status.line import status_line
@@ -58,6 +59,7 @@ _WATCHERS = (
     "passed-stops",
     "account-watch",
     "upkeep",
+    "screener",
 )
 STEP_SECONDS = 2.0
 """The most one closing step may take; with the settling time the whole stop stays below 10 s."""
@@ -130,18 +132,18 @@ class Orchestrator:
     async def check(self) -> Outcome:
         """Pre-flight only."""
         async with self._assembled() as (engine, held):
-            await self._preflight(engine, held)
+            await self._preflight(engine, held, waits=False)
         return self.outcome
 
     async def run(self, *, once: bool = False) -> Outcome:
         """Until stopped; with `once` until the first wave is settled."""
         self._once = once
         async with self._assembled() as (engine, held):
-            if not await self._preflight(engine, held):
+            if (opening := await self._preflight(engine, held, waits=True)) is None:
                 return self.outcome
             async with asyncio.TaskGroup() as group:
                 try:
-                    waves = await self._boot(engine, held, group)
+                    waves = await self._boot(engine, held, opening, group)
                     await (self._one_wave(waves) if once else self.stop.wait())
                 finally:
                     await self._shut_down(engine)
@@ -187,31 +189,27 @@ class Orchestrator:
                 stack.push_async_callback(self._bounded, f"client {client.name}", client.close)
             yield engine, held
 
-    async def _preflight(self, engine: Engine, held: JournalState) -> bool:
+    async def _preflight(self, engine: Engine, held: JournalState, *, waits: bool) -> Opening | None:
+        """The venues opened; None when there is nothing to trade on."""
         quotes = [Asset(quote) for quote in self._settings.trading.quote_coins]
-        least = self._settings.risk.minimum_active_balance_usd
-        results = await asyncio.gather(*(examine(client, quotes, least) for client in engine.clients.values()))
-        self.outcome.preflights = list(results)
-        for result in results:
-            for check in result.checks:
-                say = log.info if check.grade is Grade.OK else log.warning
-                say("preflight", venue=check.venue, grade=check.grade.value, what=check.what)
-            if result.grade is Grade.OFF:
-                engine.drop_venue(result.venue)
-            elif result.account is not None:
-                engine.watch.learn(result.venue, result.account)
+        opening = Opening(engine, quotes=quotes, least_balance=self._settings.risk.minimum_active_balance_usd)
+        self.outcome.preflights = await opening.examine()
+        if waits:
+            seconds = float(self._settings.process.once_wait_seconds) if self._once else None
+            await opening.until_one_serves(self.stop, seconds)
         if not engine.clients:
-            self.outcome.status = ExitStatus.PREFLIGHT_REFUSED
-            self.outcome.said = "no venue can be used; see the pre-flight lines above"
-            return False
-        for venue in engine.clients:
-            engine.learn_instruments(venue)
+            if not self.stop.is_set():
+                self.outcome.status = ExitStatus.PREFLIGHT_REFUSED
+                self.outcome.said = "no venue can be used; see the pre-flight lines above"
+            return None
         self.symbols = {str(i): instrument.venue_symbol for i, instrument in engine.instruments.items()}
         transport = self._host.transport("signals")
         self._sources = signal_sources(engine, transport, held=held.values, once=self._once)
-        return True
+        return opening
 
-    async def _boot(self, engine: Engine, held: JournalState, group: asyncio.TaskGroup) -> WaveProcessor:
+    async def _boot(
+        self, engine: Engine, held: JournalState, opening: Opening, group: asyncio.TaskGroup
+    ) -> WaveProcessor:
         self._restore(engine, held)
         waves = engine.waves(held.seen_signals)
         self.queries = engine.queries(waves)
@@ -220,9 +218,9 @@ class Orchestrator:
         start("inflight", engine.inflight.run())
         start("protection", engine.protection.run())
         start("outages", engine.outages.run())
+        begin = partial(_begin, engine, start)
         for venue in engine.clients:
-            start(f"market/{venue}", engine.markets[venue].run())
-            start(f"user-stream/{venue}", engine.streams[venue].run())
+            begin(venue)
         if self._host.messenger is not None:
             self._messenger = self._host.messenger(
                 queries=self.queries,
@@ -242,6 +240,8 @@ class Orchestrator:
         start("passed-stops", engine.passed.run())
         start("account-watch", engine.watch.run())
         start("upkeep", engine.upkeep.run())
+        for venue in opening.late:
+            start(f"late/{venue}", opening.join(venue, begin))
         start("kill-file", self._watch_kill_file(engine))
         start("journal-watch", self._watch_journal(engine))
         start("status-line", self._status_lines())
@@ -436,7 +436,7 @@ class Orchestrator:
         if left and self.outcome.status is ExitStatus.DONE:
             self.outcome.status = ExitStatus.OPERATOR_NEEDED
             self.outcome.said = "without a confirmed stop: " + ", ".join(map(str, left)) + "; start again or close them"
-        await self._end(*(name for name in self._tasks if name.startswith("signals/")))
+        await self._end(*(name for name in self._tasks if name.startswith(("signals/", "late/"))))
         await self._end("waves", *_WATCHERS, "outages")
         await self._end(*(name for name in self._tasks if name.startswith("market/")))
         await self._end(*(name for name in self._tasks if name.startswith("user-stream/")))
@@ -491,5 +491,10 @@ def _undecided(engine: Engine) -> list[Order]:
 
 
 def _priced(engine: Engine, venue: VenueName) -> bool:
-    market, client = engine.markets[venue], engine.clients[venue]
-    return any(market.quote(symbol) is not None for symbol in client.instruments)
+    quotes = map(engine.markets[venue].quote, engine.clients[venue].instruments)
+    return any(quote is not None and quote.mark is not None and quote.bid is not None for quote in quotes)
+
+
+def _begin(engine: Engine, start: Callable[[str, Coroutine[Any, Any, None]], None], venue: VenueName) -> None:
+    start(f"market/{venue}", engine.markets[venue].run())
+    start(f"user-stream/{venue}", engine.streams[venue].run())

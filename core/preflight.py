@@ -1,4 +1,4 @@
-"""Before trading: is each venue usable? ok, warn (said, traded) or off (not traded, with what to change)."""
+"""Before trading: is each venue usable? ok, warn (said, traded), late (tried again) or off (with what to change)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from core.domain.ids import Asset, VenueName
 from core.domain.money import plain
 from core.domain.reports import BalanceReport
 from core.engine.ports import AccountSettings, VenueClient
-from core.errors import StartRefused, VenueError
+from core.errors import Ambiguous, RateLimited, StartRefused, Unreachable, VenueError
 
 
 class Grade(StrEnum):
     OK = "ok"
     WARN = "warn"
+    LATE = "late"
     OFF = "off"
 
 
@@ -31,16 +32,18 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preflight:
-    """All findings about one venue; `account` None when the venue is off before its settings could be read."""
+    """All findings about one venue; `account` None when the venue is off before its settings could be read. `not_now`:
+    the venue itself said so (maintenance, a limit), so that waiting for it is the thing to do."""
 
     venue: VenueName
     checks: tuple[Check, ...]
     account: AccountSettings | None
+    not_now: bool = False
 
     @property
     def grade(self) -> Grade:
         grades = {check.grade for check in self.checks}
-        return Grade.OFF if Grade.OFF in grades else Grade.WARN if Grade.WARN in grades else Grade.OK
+        return next((grade for grade in (Grade.OFF, Grade.LATE, Grade.WARN) if grade in grades), Grade.OK)
 
 
 async def examine(client: VenueClient, quotes: Sequence[Asset], least_balance: Decimal) -> Preflight:
@@ -50,6 +53,10 @@ async def examine(client: VenueClient, quotes: Sequence[Asset], least_balance: D
         await client.open()
         account = await client.account_settings()
         balances = await client.balances()
+    except (Unreachable, RateLimited, Ambiguous) as error:
+        late = Check(venue=venue, grade=Grade.LATE, what=str(error))
+        not_now = isinstance(error, RateLimited) or (isinstance(error, Unreachable) and error.status != 0)
+        return Preflight(venue=venue, checks=(late,), account=None, not_now=not_now)
     except (VenueError, StartRefused) as error:
         off = Check(venue=venue, grade=Grade.OFF, what=str(error))
         return Preflight(venue=venue, checks=(off,), account=None)

@@ -18,7 +18,7 @@ from core.preflight import Grade, Preflight
 AGREEMENT_MS = Decimal(5)
 """Ours is the difference of two venue stamps in whole ms, the venue's own has fractions and its own clock tick."""
 _COLOURS = {LegState.PROTECTED: "green", LegState.REFUSED: "yellow"}
-_GRADES = {Grade.OK: "green", Grade.WARN: "yellow", Grade.OFF: "red"}
+_GRADES = {Grade.OK: "green", Grade.WARN: "yellow", Grade.LATE: "yellow", Grade.OFF: "red"}
 
 
 def show_waves(

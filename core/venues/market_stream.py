@@ -71,6 +71,11 @@ class PublicRoute(Protocol):
         """None for a frame that is not data. Raises MalformedPayload."""
         ...
 
+    async def picture(self) -> Sequence[Tick]:
+        """What a new connection will not tell for a while, by request; empty where it tells all at once. Raises
+        VenueError."""
+        ...
+
 
 class MarketStream:
     """Implements ports.MarketData."""
@@ -142,6 +147,7 @@ class MarketStream:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._read(socket, state), name=f"{name}/reader")
                 tasks.create_task(self._subscribe(socket, state), name=f"{name}/subscriptions")
+                tasks.create_task(self._begin(state), name=f"{name}/picture")
                 tasks.create_task(watch(socket, name), name=f"{name}/watchdog")
         except VenueError as error:
             return error.what
@@ -165,6 +171,15 @@ class MarketStream:
                 continue
             for tick in ticks or ():
                 self._put(state, tick)
+
+    async def _begin(self, state: _RouteState) -> None:
+        try:
+            picture = await state.route.picture()
+        except VenueError as error:
+            log.warning("market.no_picture", venue=self._venue, route=state.route.name, why=error.what)
+            return
+        for tick in picture:
+            self._put(state, tick)
 
     def _put(self, state: _RouteState, tick: Tick) -> None:
         """Stamps are compared within one route: a mark is not old news because a book has a later one (MKT-08)."""

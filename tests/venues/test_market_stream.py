@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any
@@ -12,7 +12,7 @@ import pytest
 from core.domain.ids import InstrumentId, Symbol, VenueName
 from core.errors import MalformedPayload
 from core.venues.binance.market_feed import MarkRoute, TouchRoute
-from core.venues.market_stream import MarketStream
+from core.venues.market_stream import MarketStream, Tick
 from core.venues.reconnecting import Backoff
 from core.venues.symbols import SymbolTable
 from tests.builders import an_instrument
@@ -29,6 +29,10 @@ def _symbols() -> SymbolTable:
     return table
 
 
+async def _no_picture() -> Sequence[Tick]:
+    return ()
+
+
 class Stage:
     """The stream over scripted sockets, by route."""
 
@@ -38,7 +42,7 @@ class Stage:
         self.opened: dict[str, list[FakeSocket]] = {"market": [], "public": []}
         self.stream = MarketStream(
             VenueName.BINANCE,
-            [MarkRoute("ws://venue", table), TouchRoute("ws://venue", table)],
+            [MarkRoute("ws://venue", table), TouchRoute("ws://venue", table, _no_picture)],
             self._socket,
             VirtualClock(),
             backoff=lambda: Backoff(jitter=lambda: 0.5),
@@ -174,12 +178,12 @@ def test_coin_margined_marks_in_the_same_array_are_not_ours() -> None:
 def test_a_price_that_cannot_be_is_refused(bad: str) -> None:
     frame = {"e": "bookTicker", "s": "BTCUSDT", "b": bad, "a": "2", "T": 1}
     with pytest.raises(MalformedPayload):
-        TouchRoute("ws://venue", _symbols()).decode(json.dumps(frame, separators=(",", ":")).encode())
+        TouchRoute("ws://venue", _symbols(), _no_picture).decode(json.dumps(frame, separators=(",", ":")).encode())
 
 
 def test_an_empty_side_of_the_book_is_no_price() -> None:
     frame = {"e": "bookTicker", "s": "BTCUSDT", "b": "0", "a": "2", "T": 1}
-    ticks = TouchRoute("ws://venue", _symbols()).decode(json.dumps(frame, separators=(",", ":")).encode())
+    ticks = TouchRoute("ws://venue", _symbols(), _no_picture).decode(json.dumps(frame, separators=(",", ":")).encode())
     assert ticks is not None
     assert (ticks[0].bid, ticks[0].ask) == (None, 2)
 
@@ -200,7 +204,7 @@ async def test_a_dropped_symbol_is_unsubscribed_and_not_put_up_again() -> None:
 
 
 async def test_the_age_of_the_touch_is_told_apart_from_that_of_the_mark() -> None:
-    """`!bookTicker` tells of symbols nobody wanted, and only when they moved: their touch may be old, their mark not."""
+    """The touch of a symbol nobody wanted comes every 5 s at best, and only when it moved; its mark every second."""
     mark = {"e": "markPriceUpdate", "s": "BTCUSDT", "p": "77000.1", "E": 4, "st": 1}
     touch = {"e": "bookTicker", "s": "BTCUSDT", "b": "77000", "a": "77001", "T": 5}
     frame = json.dumps(touch, separators=(",", ":")).encode()

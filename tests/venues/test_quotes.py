@@ -1,20 +1,24 @@
 """What a quote says when its two sources disagree about the time, or one of them is gone."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from core.clock import SystemClock
 from core.domain.ids import VenueName
 from core.venues.binance.market_feed import MarkRoute, TouchRoute
-from core.venues.market_stream import MarketStream, PublicRoute
+from core.venues.market_stream import MarketStream, PublicRoute, Tick
 from core.venues.symbols import SymbolTable
 from tests.builders import BTC, an_instrument, price
 from tests.fakes.fake_socket import GONE, FakeSocket, Frame
 
 _INSTRUMENT = an_instrument()
 _SYMBOL = BTC.symbol
+
+
+async def _no_picture() -> Sequence[Tick]:
+    return ()
 
 
 def _book(time_ms: int, bid: str = "100", ask: str = "101") -> bytes:
@@ -42,7 +46,7 @@ class _Heard(FakeSocket):
 async def _running(**frames: list[Any]) -> AsyncIterator[MarketStream]:
     symbols = SymbolTable()
     symbols.replace([_INSTRUMENT])
-    routes: list[PublicRoute] = [MarkRoute("ws://x", symbols), TouchRoute("ws://x", symbols)]
+    routes: list[PublicRoute] = [MarkRoute("ws://x", symbols), TouchRoute("ws://x", symbols, _no_picture)]
     market = MarketStream(VenueName.BINANCE, routes, lambda: _Heard(frames), SystemClock())
     task = asyncio.create_task(market.run())
     for _ in range(20):  # every scripted frame is there at once: turns of the loop, no time

@@ -52,11 +52,12 @@ def connect_binance(  # noqa: PLR0913 - as connect_venue
     )
     ccxt = _ported(access, hosts, seam)
     feed = BinanceUserFeed(ccxt, hosts.stream, symbols)
-    routes: list[PublicRoute] = [MarkRoute(hosts.stream, symbols), TouchRoute(hosts.stream, symbols)]
     client = BinanceClient(ccxt, symbols, clock, venue_clock)
+    reads = BinanceMarketReads(ccxt, symbols, venue_clock, client.measure_clock)
+    routes: list[PublicRoute] = [MarkRoute(hosts.stream, symbols), TouchRoute(hosts.stream, symbols, reads.touches)]
     return VenueConnection(
         client=client,
-        reads=BinanceMarketReads(ccxt, symbols, venue_clock, client.measure_clock),
+        reads=reads,
         user_stream=UserDataStreamManager(
             feed,
             transport.socket,

@@ -84,6 +84,7 @@ _CHARGES: Mapping[tuple[str, str], tuple[Lane, int, int]] = {
     ("GET", "accountConfig"): (Lane.DATA, 5, 5),
     ("GET", "symbolConfig"): (Lane.DATA, 5, 5),
     ("GET", "leverageBracket"): (Lane.DATA, 1, 1),
+    ("GET", "ticker/bookTicker"): (Lane.DATA, 2, 5),
     ("POST", "leverage"): (Lane.ENTRY, 1, 1),
     ("POST", "listenKey"): (Lane.PROTECTION, 1, 1),
     ("PUT", "listenKey"): (Lane.PROTECTION, 1, 1),

@@ -6,7 +6,7 @@ The two classes of streams have routes of their own; on the wrong one they are a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import TypeVar
 
@@ -53,9 +53,12 @@ class MarkRoute:
         for row in _decode(_MARKS, frame):
             known = self._symbols.unified(row.symbol) if row.market == _USD_M else None
             if known is not None:
-                mark = _price(row.price, "p")
+                mark = price_told(row.price, "p")
                 ticks.append(Tick(symbol=known.symbol, mark=mark, bid=None, ask=None, venue_time_ms=row.time))
         return ticks
+
+    async def picture(self) -> Sequence[Tick]:
+        return ()
 
 
 class TouchRoute:
@@ -65,9 +68,13 @@ class TouchRoute:
     batch = 100
     steady = False
 
-    def __init__(self, stream_root: str, symbols: SymbolTable) -> None:
+    def __init__(
+        self, stream_root: str, symbols: SymbolTable, all_touches: Callable[[], Awaitable[Sequence[Tick]]]
+    ) -> None:
+        """`all_touches` reads them by request, because the first frame of all may be 5 s away. Raises VenueError."""
         self.url = f"{stream_root}/public/ws"
         self._symbols = symbols
+        self._all_touches = all_touches
 
     def channels(self, symbols: Iterable[Symbol]) -> Sequence[str]:
         listed = self._symbols.instruments
@@ -87,8 +94,11 @@ class TouchRoute:
         known = self._symbols.unified(row.symbol)
         if known is None:
             return None
-        bid, ask = _price(row.bid, "b"), _price(row.ask, "a")
+        bid, ask = price_told(row.bid, "b"), price_told(row.ask, "a")
         return (Tick(symbol=known.symbol, mark=None, bid=bid, ask=ask, venue_time_ms=row.time),)
+
+    async def picture(self) -> Sequence[Tick]:
+        return await self._all_touches()
 
 
 def _request(method: str, channels: Sequence[str], number: int) -> str:
@@ -102,8 +112,8 @@ def _decode(decoder: msgspec.json.Decoder[_T], frame: bytes) -> _T:
         raise MalformedPayload("binance market stream", str(error)) from None
 
 
-def _price(text: str, field: str) -> Price | None:
-    """None for zero: one side of the book is empty, or there is no mark yet."""
+def price_told(text: str, field: str) -> Price | None:
+    """None for zero: one side of the book is empty, or there is no mark yet. Raises MalformedPayload."""
     try:
         value = decimal_of(text, field)
     except ValueError as error:

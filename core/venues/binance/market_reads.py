@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Any, TypeVar
 
+import structlog
+
 from core.domain.candle import TIMEFRAME_MS, Candle
-from core.domain.ids import Symbol
+from core.domain.ids import Symbol, VenueName
 from core.domain.money import Price, Quantity, decimal_of
 from core.errors import MalformedPayload, Unreachable
 from core.venues.binance import facts
+from core.venues.binance.market_feed import price_told
 from core.venues.binance.parse import shaped
-from core.venues.binance.payloads import DayRow, OpenInterestRow
+from core.venues.binance.payloads import DayRow, OpenInterestRow, TouchRow
 from core.venues.client import ReadPolicy, VenueClock
+from core.venues.market_stream import Tick
 from core.venues.symbols import SymbolTable
 
 _T = TypeVar("_T")
+
+log = structlog.get_logger(__name__)
 
 
 class BinanceMarketReads:
@@ -56,6 +63,11 @@ class BinanceMarketReads:
             if (instrument := self._symbols.unified(row.symbol)) is not None
         }
 
+    async def touches(self) -> Sequence[Tick]:
+        """Best bid and ask of every listed swap; weight 5. Rows whose prices cannot be are left out."""
+        rows = await self._read(self._ccxt.fapiPublicGetTickerBookTicker, {}, list[TouchRow])
+        return await self._ccxt.seam.off_loop(partial(_ticks, rows, self._symbols))  # type: ignore[no-any-return]
+
     async def _read(self, call: Callable[[Any], Awaitable[Any]], params: dict[str, Any], shape: type[_T]) -> _T:
         try:
             return shaped(await self._reads.run(lambda: call(dict(params))), shape, "binance")
@@ -67,6 +79,20 @@ class BinanceMarketReads:
             return decimal_of(text, field)
         except ValueError as error:
             raise Unreachable("binance", f"unreadable answer: {error}") from None
+
+
+def _ticks(rows: Sequence[TouchRow], symbols: SymbolTable) -> list[Tick]:
+    ticks = []
+    for row in rows:
+        if (instrument := symbols.unified(row.symbol)) is None:
+            continue
+        try:
+            bid, ask = price_told(row.bidPrice, "bidPrice"), price_told(row.askPrice, "askPrice")
+        except MalformedPayload as error:
+            log.warning("market.malformed", venue=VenueName.BINANCE, symbol=row.symbol, what=error.what)
+            continue
+        ticks.append(Tick(symbol=instrument.symbol, mark=None, bid=bid, ask=ask, venue_time_ms=row.time))
+    return ticks
 
 
 def _candle(row: list[Any]) -> Candle:

@@ -125,6 +125,13 @@ class OpenInterestRow(Struct, frozen=True, gc=False):
     openInterest: str  # noqa: N815
 
 
+class TouchRow(Struct, frozen=True, gc=False):
+    symbol: str
+    bidPrice: str  # noqa: N815
+    askPrice: str  # noqa: N815
+    time: int
+
+
 class DayRow(Struct, frozen=True, gc=False):
     symbol: str
     quoteVolume: str  # noqa: N815

@@ -1,0 +1,118 @@
+"""Opening the venues: which can be used, which cannot, and which do not serve right now and join later (NET-11)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+import structlog
+
+from core.assembly import Engine
+from core.domain.ids import Asset, VenueName
+from core.engine.ports import Level, MarketData, MarketReads, UserStream, VenueClient
+from core.preflight import Grade, Preflight, examine
+
+log = structlog.get_logger(__name__)
+
+AGAIN_SECONDS = 1.0
+"""Between two tries to open a late venue; its adapter lets a request out at growing intervals only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Late:
+    client: VenueClient
+    stream: UserStream
+    market: MarketData
+    reads: MarketReads
+
+
+class Opening:
+    """`late` venues are out of the engine until they serve; everything else goes on without them."""
+
+    def __init__(self, engine: Engine, *, quotes: Sequence[Asset], least_balance: Decimal) -> None:
+        self._engine = engine
+        self._quotes, self._least_balance = quotes, least_balance
+        self._late: dict[VenueName, _Late] = {}
+
+    @property
+    def late(self) -> tuple[VenueName, ...]:
+        return tuple(self._late)
+
+    async def examine(self) -> list[Preflight]:
+        """Open every venue at once; those that may be used stay in the engine, with what they list learned."""
+        results = await asyncio.gather(*(self._examine(client) for client in self._engine.clients.values()))
+        usable = any(result.grade in (Grade.OK, Grade.WARN) for result in results)
+        for result in results:
+            if result.grade is Grade.LATE and (usable or result.not_now):
+                self._put_aside(result.venue)
+            elif result.grade in (Grade.OFF, Grade.LATE):
+                self._engine.drop_venue(result.venue)
+            else:
+                self._learn(result)
+        return list(results)
+
+    async def until_one_serves(self, stop: asyncio.Event, seconds: float | None) -> None:
+        """Wait while there is no venue to trade and one that will serve again; `seconds` None = as long as it takes."""
+        if self._engine.clients or not self._late:
+            return
+        log.warning("start.waits", venues=sorted(self._late))
+        try:
+            async with asyncio.timeout(seconds):
+                while not self._engine.clients and self._late and not stop.is_set():
+                    await asyncio.sleep(AGAIN_SECONDS)
+                    for venue in self.late:
+                        await self._try(venue)
+        except TimeoutError:
+            log.warning("start.waited_in_vain", venues=sorted(self._late), seconds=seconds)
+
+    async def join(self, venue: VenueName, begin: Callable[[VenueName], None]) -> None:
+        """Until the venue serves, then `begin` starts what runs for it. Ends without it when it cannot be used."""
+        while venue in self._late:
+            await asyncio.sleep(AGAIN_SECONDS)
+            await self._try(venue)
+        if venue not in self._engine.clients:
+            return
+        self._engine.risk.set_venue(venue, "its private stream has not come up yet")  # AccountWatch.look ends it
+        begin(venue)
+        self._engine.notifier.notify(Level.INFO, f"{venue}: opened, it takes part from now on")
+        wanted = (i for i in self._engine.clients[venue].instruments.values() if i.tradable and i.quote in self._quotes)
+        await self._engine.leverage.confirm_all(instrument.id for instrument in wanted)
+
+    async def _try(self, venue: VenueName) -> None:
+        late = self._late[venue]
+        result = await self._examine(late.client)
+        if result.grade is Grade.LATE:
+            return
+        del self._late[venue]
+        if result.grade is Grade.OFF:
+            what = "; ".join(check.what for check in result.checks if check.grade is Grade.OFF)
+            self._engine.notifier.notify(Level.CRITICAL, f"{venue}: not used, {what}")
+            return
+        engine = self._engine
+        engine.clients[venue], engine.streams[venue] = late.client, late.stream
+        engine.markets[venue], engine.reads[venue] = late.market, late.reads
+        self._learn(result)
+
+    async def _examine(self, client: VenueClient) -> Preflight:
+        result = await examine(client, self._quotes, self._least_balance)
+        for check in result.checks:
+            say = log.info if check.grade is Grade.OK else log.warning
+            say("preflight", venue=check.venue, grade=check.grade.value, what=check.what)
+        return result
+
+    def _learn(self, result: Preflight) -> None:
+        self._engine.learn_instruments(result.venue)
+        if result.account is not None:
+            self._engine.watch.learn(result.venue, result.account)
+
+    def _put_aside(self, venue: VenueName) -> None:
+        engine = self._engine
+        self._late[venue] = _Late(
+            client=engine.clients[venue],
+            stream=engine.streams[venue],
+            market=engine.markets[venue],
+            reads=engine.reads[venue],
+        )
+        engine.drop_venue(venue)
