@@ -36,7 +36,7 @@ from tools.venuesim.exchange.model import (
     Quote,
     Side,
 )
-from tools.venuesim.exchange.path import Bar, BarPath, PricePath, SyntheticPath
+from tools.venuesim.exchange.path import LIVELY_VOLUME, Bar, BarPath, Moods, PricePath, SyntheticPath
 from tools.venuesim.exchange.runs import Run
 
 DAY_MINUTES = 1_440
@@ -91,7 +91,8 @@ class Market:
             0.0 if bars else MINUTE_MS / max(POINTS_PER_MINUTE, round(POINTS_PER_MINUTE * settings.speed))
         )
         self._runs: deque[Run] = deque(maxlen=self._kept_runs())
-        synthetic = SyntheticPath(self._rng, float(instrument.reference))
+        self._moods = Moods(Random(f"{settings.seed}/{instrument.symbol}/moods"))
+        synthetic = SyntheticPath(self._rng, float(instrument.reference), self._moods)
         self._path: PricePath = synthetic
         self._last = self._ticks(synthetic.advance(WARM_UP_S))
         past = self._replay(bars, bar_seconds, synthetic) if bars else self._shaped_history(settings.start_ms)
@@ -376,7 +377,8 @@ class Market:
         return max(1, round(price / self._tick))
 
     def _lots(self, seconds: float) -> int:
-        notional = MINUTE_NOTIONAL * seconds / 60 * (0.5 + self._rng.random())
+        liveliness = LIVELY_VOLUME if self._moods.lively else 1.0
+        notional = liveliness * MINUTE_NOTIONAL * seconds / 60 * (0.5 + self._rng.random())
         return max(1, int(notional * self._lots_of_notional / self._last))
 
     def _refill(self) -> None:

@@ -19,6 +19,12 @@ from typing import Protocol
 # tame enough for the entry filters (5-minute move <= 4 %).
 SPREAD_OF_WALK = 0.006
 PULL_PER_SECOND = 1 / 600
+# Real markets are calm for hours and then lively for minutes; a strategy that waits for that would never see it in a
+# walk that is always the same.
+CALM_SECONDS = (1_200.0, 21_600.0)
+LIVELY_SECONDS = (900.0, 1_800.0)
+LIVELY_SPREAD = 2.2
+LIVELY_VOLUME = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +48,28 @@ class PricePath(Protocol):
         ...
 
 
-class SyntheticPath:
-    """An Ornstein-Uhlenbeck walk of the log price around an anchor, exact for any step length."""
+class Moods:
+    """When a market is lively: a seeded sequence of calm and lively stretches that begins calm."""
 
-    def __init__(self, rng: Random, price: float) -> None:
+    def __init__(self, rng: Random) -> None:
         self._rng = rng
+        self._until = rng.uniform(*CALM_SECONDS)
+        self.lively = False
+
+    def pass_to(self, seconds: float) -> None:
+        """Set `lively` for this many seconds after the beginning; never goes back."""
+        while seconds >= self._until:
+            self.lively = not self.lively
+            self._until += self._rng.uniform(*(LIVELY_SECONDS if self.lively else CALM_SECONDS))
+
+
+class SyntheticPath:
+    """An Ornstein-Uhlenbeck walk of the log price around an anchor, exact for any step length within one mood."""
+
+    def __init__(self, rng: Random, price: float, moods: Moods) -> None:
+        self._rng = rng
+        self._moods = moods
+        self._elapsed = 0.0
         self._anchor = price
         self._offset = 0.0
         self._factors: dict[float, tuple[float, float]] = {}
@@ -57,7 +80,10 @@ class SyntheticPath:
             keep = math.exp(-PULL_PER_SECOND * seconds)
             factors = self._factors[seconds] = (keep, SPREAD_OF_WALK * math.sqrt(1 - keep * keep))
         keep, spread = factors
-        self._offset = self._offset * keep + spread * self._rng.gauss(0.0, 1.0)
+        self._moods.pass_to(self._elapsed)
+        self._elapsed += seconds
+        liveliness = LIVELY_SPREAD if self._moods.lively else 1.0
+        self._offset = self._offset * keep + liveliness * spread * self._rng.gauss(0.0, 1.0)
         return self._anchor * math.exp(self._offset)
 
     def anchor(self, price: float) -> None:
