@@ -10,11 +10,11 @@ from typing import Any
 
 from core.domain.ids import VenueName
 from core.engine.ports import SignalBatch
+from core.errors import Unreachable
 from core.signals.backoff import Backoff
 from core.signals.polled import CheckPlan
 from core.signals.server import ServerAddress, SignalForm, SignalServer
 from core.transport import Socket
-from tests.builders import NOW_MS
 from tests.fakes.fake_notifier import FakeNotifier
 from tests.fakes.fake_socket import FakeSocket, Frame
 from tests.fakes.virtual_loop import VirtualClock
@@ -29,7 +29,9 @@ class SetClock(VirtualClock):
     """The loop's time, with UTC set to a moment of the test's choice at the beginning; `step` sets it again."""
 
     def __init__(self, utc: str | None = None) -> None:
-        self._offset = 0 if utc is None else ms(utc) - NOW_MS
+        self._offset = 0
+        if utc is not None:
+            self._offset = ms(utc) - self.now_ms()
 
     def step(self, seconds: float) -> None:
         self._offset += round(seconds * 1000)
@@ -156,8 +158,14 @@ class PolledPeer:
     def tell(self, frame: Mapping[str, Any]) -> None:
         self._frames.put_nowait(frame)
 
+    def drop(self) -> None:
+        """The connection ends."""
+        self._frames.put_nowait(None)
+
     async def receive(self) -> bytes:
         frame = await self._frames.get()
+        if frame is None:
+            raise Unreachable("signals", "connection closed (1006)")
         return json.dumps(frame, default=str).encode()
 
     async def ping(self) -> None:

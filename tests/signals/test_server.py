@@ -12,7 +12,7 @@ from core.signals.collecting import MOST_SIGNALS
 from core.signals.server import SignalForm
 from tests.fakes.fake_socket import GONE, Frame
 from tests.fakes.virtual_loop import VirtualLoop
-from tests.signals.links import HEARTBEAT, LOGIN, linked, scripted
+from tests.signals.links import HEARTBEAT, LOGIN, Link, linked, scripted
 from tests.signals.links import pushed as signal
 
 REFUSAL: list[tuple[float, Frame]] = [(0, {"type": "auth_required"}), (0, {"type": "auth_failed"})]
@@ -219,10 +219,10 @@ async def test_a_server_taken_for_polled_is_a_pushed_one_from_its_first_pushed_f
     frames = [(1.5, {"type": "error", "message": "unknown message type"}), (3, signal(1)), (60, HEARTBEAT)]
     async with linked(scripted([*LOGIN, *frames]), form=SignalForm.AUTO) as link:
         await asyncio.sleep(4)
-        assert link.source.form is SignalForm.POLLED
+        assert spoken(link) is SignalForm.POLLED
         sent = len(link.sockets[0].sent)
         await asyncio.sleep(100)
-        assert link.source.form is SignalForm.PUSHED
+        assert spoken(link) is SignalForm.PUSHED
         assert (len(link.sockets[0].sent), link.ids()) == (sent, [["s1"]])
 
 
@@ -233,6 +233,10 @@ async def test_frames_of_the_other_form_are_refused_where_the_form_is_set() -> N
     async with linked(scripted([*LOGIN, (0, signal(1))]), form=SignalForm.POLLED) as link:
         await asyncio.sleep(1)
         assert (link.ids(), link.source.counts) == ([], {"unexpected_frames": 1})
+
+
+def spoken(link: Link) -> SignalForm:
+    return link.source.form
 
 
 def _short(number: int) -> dict[str, Any]:
