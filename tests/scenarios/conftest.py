@@ -8,6 +8,7 @@ from random import Random
 import pytest
 import structlog
 
+from core.signals import backoff
 from core.venues import reconnecting
 from tests.fakes.virtual_loop import QuickLoop, VirtualLoop
 from tests.scenarios.worlds import LoopbackWorld, SimulatedWorld, World
@@ -29,9 +30,10 @@ def _plain_log() -> None:
 
 @pytest.fixture(autouse=True)
 def _seeded_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one source of chance in the daemon."""
+    """The only sources of chance in the daemon."""
     chance = Random(1)
-    monkeypatch.setattr(reconnecting, "SystemRandom", lambda: chance)
+    for module in (reconnecting, backoff):
+        monkeypatch.setattr(module, "SystemRandom", lambda: chance)
 
 
 @pytest.fixture
