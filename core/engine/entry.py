@@ -23,10 +23,10 @@ from core.domain.signal import Side, Signal
 from core.domain.sizing import SizingRule, bracket_gate, size, size_gate
 from core.domain.verdict import Denied, Reason
 from core.domain.wave import Candidate, Leg, LegState, TurnedDown
-from core.engine.bookkeeping import Bookkeeper
+from core.engine.executions import ExecutionNotes, entry_context
 from core.engine.leverage import LeverageKeeper
 from core.engine.order_manager import OrderManager
-from core.engine.ports import About, ExecutionRecord, MarketData, Quote, Rejected
+from core.engine.ports import About, MarketData, Quote, Rejected
 from core.engine.protection_manager import ProtectionManager
 from core.engine.risk_guard import Approved, RiskGuard
 from core.engine.screener import Screener
@@ -63,7 +63,7 @@ class EntryDesk:
         orders: OrderManager,
         risk: RiskGuard,
         protection: ProtectionManager,
-        books: Bookkeeper,
+        executions: ExecutionNotes,
         rules: EntryRules,
         clock: Clock,
     ) -> None:
@@ -76,7 +76,7 @@ class EntryDesk:
         self._orders = orders
         self._risk = risk
         self._protection = protection
-        self._books = books
+        self._executions = executions
         self._rules = rules
         self._clock = clock
         self._approved: dict[_Key, Approved[OrderIntent]] = {}
@@ -127,6 +127,8 @@ class EntryDesk:
         if ruling.approved is not None:
             self._approved[_key(signal)] = ruling.approved
             self._entries[_key(signal)] = intent.client_order_id
+            context = entry_context(signal, (*candidate.gates, *ruling.gates), intent)
+            self._executions.explain(intent.client_order_id, context)
         return ruling.gates
 
     def rules_changed(self, signal: Signal) -> bool:
@@ -154,7 +156,7 @@ class EntryDesk:
         """Until the entry has ended and its position has its stop, or is gone."""
         await self._orders.wait(candidate.signal.instrument, partial(self._entry_safe, candidate.signal), FOREVER)
         leg = self.leg_now(candidate.signal)
-        self._note_execution(candidate, leg)
+        self._note_protection(candidate.signal, leg)
         return leg
 
     def forget(self, signals: Iterable[Signal]) -> None:
@@ -209,13 +211,12 @@ class EntryDesk:
     def _facts(self, signal: Signal, instrument: Instrument | None, quote: Quote | None, price: Price | None) -> Facts:
         key = signal.instrument
         held = bool(self._orders.state.positions_on(key)) or self._orders.state.venue_holds(key)
-        touch = None if quote is None or quote.bid is None or quote.ask is None else (quote.bid, quote.ask)
         return Facts(
             instrument=instrument,
             price=price,
             price_age=None if quote is None else self._clock.monotonic() - quote.received,
             mark=None if quote is None else quote.mark,
-            touch=touch,
+            touch=self._screener.touch(key),
             activity=self._screener.activity(key),
             rules_age=self._rules_age(key.venue),
             has_position=held,
@@ -263,23 +264,12 @@ class EntryDesk:
             return instrument.round_price_down(candidate.price + slip)
         return instrument.round_price_up(candidate.price - slip)
 
-    def _note_execution(self, candidate: Candidate, leg: Leg) -> None:
+    def _note_protection(self, signal: Signal, leg: Leg) -> None:
         """The raw material for learning (DESIGN §3.18)."""
-        order = self._order(candidate.signal)
-        if order is None or order.average_price is None:
-            return
-        slip = (order.average_price / candidate.price - 1) * HUNDRED * candidate.signal.side.sign
-        values = {
-            "leg": LegName.ENTRY.value,
-            "decision_price": plain(candidate.price),
-            "fill_price": plain(order.average_price),
-            "slippage_percent": plain(round(slip, 6)),
-            "score": plain(candidate.signal.score),
-            "state": leg.state.value,
-            "unprotected_ms": "" if leg.unprotected_ms is None else str(leg.unprotected_ms),
-        }
-        record = ExecutionRecord(client_order_id=order.client_order_id, values=values, time_ms=self._clock.now_ms())
-        self._books.soon([record])
+        order = self._order(signal)
+        if order is not None:
+            naked = "" if leg.unprotected_ms is None else str(leg.unprotected_ms)
+            self._executions.settled(order, {"state": leg.state.value, "unprotected_ms": naked})
 
 
 def _key(signal: Signal) -> _Key:
