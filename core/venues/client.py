@@ -22,6 +22,7 @@ from stamina.instrumentation import RetryDetails
 
 from core.engine.ports import About, Accepted, Outcome, Rejected, Unknown
 from core.errors import Ambiguous, MalformedPayload, RateLimited, Refused, Unreachable, VenueError
+from core.venues.reconnecting import system_jitter
 from core.venues.request_budget import Lane
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ LONG_ANSWER_BYTES = 64 * 1024
 PROTECTIVE_RESENDS = (0.1, 0.4, 1.0)
 """Pauses in seconds before a closing or protecting order is sent again, with the same id, after the venue was certainly
 not reached or certainly did nothing. Entries are not: their moment has passed."""
+LONGEST_READ_PAUSE = 60.0
 LONGEST_PAUSE_SECONDS = 12.0
 """A protecting order waits this long for a rate limit to pass before it is given back as not sent."""
 
@@ -153,6 +155,7 @@ class PortedExchange:
         try:
             payload = await self._sent(ticket, path, api, method, params)
         except VenueError as error:
+            health.counts[f"{method} {path} {error.code or type(error).__name__}"] += 1
             health.failed(error, signed=signed, reading=charge.orders == 0 and method != "DELETE")
             raise
         health.succeeded(signed=signed)
@@ -231,9 +234,10 @@ class ReadPolicy:
     """Repeats a read that met a passing trouble; what it raises in the end is never Ambiguous: a read does nothing."""
 
     def __init__(
-        self, errors: ErrorTable, resync: Callable[[], Awaitable[None]], *, attempts: int = 3, first_pause: float = 0.25
+        self, errors: ErrorTable, resync: Callable[[], Awaitable[None]], *, attempts: int = 3, first_pause: float = 1.0
     ) -> None:
-        """`first_pause` in seconds, doubling. `attempts=1` switches repeating off."""
+        """`first_pause` in seconds, up to twice that by chance, then doubling to a minute (NET-05). `attempts=1`
+        switches repeating off."""
         self._errors, self._resync = errors, resync
         self._attempts, self._first_pause = attempts, first_pause
         # Its own hooks are looked for at the first retry: an import of half a second on the loop, in an outage.
@@ -241,9 +245,14 @@ class ReadPolicy:
 
     async def run(self, read: Callable[[], Awaitable[_T]]) -> _T:
         try:
-            # No jitter: one daemon per account repeats few reads, and a simulation must repeat them alike.
+            # The chance is in the first pause: stamina's own cannot be seeded, and a simulation must repeat alike.
             async for attempt in stamina.retry_context(
-                on=_is_passing, attempts=self._attempts, timeout=None, wait_initial=self._first_pause, wait_jitter=0
+                on=_is_passing,
+                attempts=self._attempts,
+                timeout=None,
+                wait_initial=self._first_pause * (1 + system_jitter()),
+                wait_max=LONGEST_READ_PAUSE,
+                wait_jitter=0,
             ):
                 with attempt:
                     return await self._in_time(read)

@@ -7,6 +7,7 @@ and one question at growing intervals (NET-02, NET-05, NET-07, NET-11).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,8 @@ class HealthMonitor:
         self._next_look = 0.0
         self.kept_back = 0
         """Requests that were not sent because the venue does not serve them."""
+        self.counts: Counter[str] = Counter()
+        """How often each request met each failure, e.g. `POST order -2019` (NET-05)."""
 
     @property
     def health(self) -> VenueHealth:
