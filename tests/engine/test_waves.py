@@ -204,6 +204,7 @@ async def test_a_symbol_with_a_position_is_not_entered_again() -> None:
         assert reasons(report) == [Reason.DUPLICATE_POSITION]
 
 
+@pytest.mark.failure("SIG-07")
 async def test_expiry_is_looked_at_again_just_before_sending() -> None:
     async with a_bench(leverage_known=False) as bench:
         bench.venue.set_leverage_seconds[ETH.symbol] = 1.0  # the wave is decided together, so this one waits too
