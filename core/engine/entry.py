@@ -145,6 +145,7 @@ class EntryDesk:
         except BaseException:
             for permission in approved:
                 self._risk.release(permission.value.client_order_id)
+                self._executions.forget(permission.value.client_order_id)
             raise
 
     async def acknowledged(self, candidate: Candidate) -> Leg:
@@ -216,7 +217,7 @@ class EntryDesk:
             price=price,
             price_age=None if quote is None else self._clock.monotonic() - quote.received,
             mark=None if quote is None else quote.mark,
-            touch=self._screener.touch(key),
+            touch=None if quote is None or quote.bid is None or quote.ask is None else (quote.bid, quote.ask),
             activity=self._screener.activity(key),
             rules_age=self._rules_age(key.venue),
             has_position=held,

@@ -258,10 +258,6 @@ class MarketReads(Protocol):
         """Base units."""
         ...
 
-    async def touches(self) -> Mapping[Symbol, tuple[Price, Price]]:
-        """Best bid and best ask of every listed swap that has both, at once."""
-        ...
-
     async def day_turnover(self) -> Mapping[Symbol, Decimal]:
         """Quote coin traded in 24 hours, every listed swap at once."""
         ...

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import partial
-from typing import Any
 
 import structlog
 
 from core.clock import Clock
-from core.domain.ids import InstrumentId, Symbol, VenueName
+from core.domain.ids import InstrumentId, VenueName
 from core.domain.instrument import Instrument
 from core.domain.liquidity import Activity
 from core.domain.money import ZERO, Price, Quantity
@@ -33,8 +31,6 @@ SAMPLE_SECONDS = 20.0
 BEFORE_SECONDS = 300.0
 BEFORE_TOLERANCE_SECONDS = 90.0
 """How much older than five minutes the price compared with may be (candles are a minute apart)."""
-TOUCH_SECONDS = 60.0
-"""How old a book read by request may be for a spread; the streams' own touch comes first."""
 SWEEP_SHARE = 0.6
 """The part of the greatest age one sweep takes; the rest is room for a slow venue."""
 FIRST_SWEEP_PER_SECOND = 20.0
@@ -71,8 +67,7 @@ class Screener:
         self._clock = clock
         self._max_age = max_age
         self._known: dict[InstrumentId, _Known] = {}
-        self._touches: dict[VenueName, tuple[float, Mapping[Symbol, tuple[Price, Price]]]] = {}
-        self._reading: dict[InstrumentId | VenueName, asyncio.Task[None]] = {}
+        self._reading: dict[InstrumentId, asyncio.Task[None]] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._swept = False
         self.counts: Counter[str] = Counter()
@@ -91,15 +86,6 @@ class Screener:
             error=known.error,
         )
 
-    def touch(self, instrument: InstrumentId) -> tuple[Price, Price] | None:
-        """Best bid and ask: the stream's, else the last reading's while it is young enough."""
-        market = self._markets.get(instrument.venue)
-        quote = None if market is None else market.quote(instrument.symbol)
-        if quote is not None and quote.bid is not None and quote.ask is not None:
-            return quote.bid, quote.ask
-        read, touches = self._touches.get(instrument.venue, (float("-inf"), {}))
-        return touches.get(instrument.symbol) if self._clock.monotonic() - read <= TOUCH_SECONDS else None
-
     def fresh(self, instrument: InstrumentId) -> bool:
         known = self._known.get(instrument)
         return known is not None and known.read is not None and self._clock.monotonic() - known.read <= self._max_age
@@ -111,30 +97,18 @@ class Screener:
         return sum(1 for instrument in wanted if self.fresh(instrument)), len(wanted)
 
     async def ensure(self, instrument: InstrumentId) -> None:
-        """Read what nobody has read lately, waiting a bounded time. Signals that need the same share one read."""
-        if self._tasks is None or instrument.venue not in self._reads:
+        """Read a symbol nobody has read lately, waiting a bounded time. Two signals of one symbol share one read."""
+        if self._tasks is None or self.fresh(instrument) or instrument.venue not in self._reads:
             return
-        reads = []
-        if not self.fresh(instrument):
-            reads.append(self._shared(self._tasks, instrument, partial(self._read, instrument)))
-        if self.touch(instrument) is None:
-            reads.append(self._shared(self._tasks, instrument.venue, partial(self._read_touches, instrument.venue)))
-        if not reads:
-            return
-        _, late = await asyncio.wait(reads, timeout=ANSWER_SECONDS)
-        if late:
-            self._known.setdefault(instrument, _Known()).error = f"no answer within {ANSWER_SECONDS:g} s"
-
-    def _shared(
-        self, tasks: asyncio.TaskGroup, what: InstrumentId | VenueName, read: Callable[[], Coroutine[Any, Any, None]]
-    ) -> asyncio.Task[None]:
-        task = self._reading.get(what)
+        task = self._reading.get(instrument)
         if task is None:
             self.counts["cold_reads"] += 1
-            task = tasks.create_task(read(), name=f"screener/{what}")
-            self._reading[what] = task
-            task.add_done_callback(lambda _done: self._reading.pop(what, None))
-        return task
+            task = self._tasks.create_task(self._read(instrument), name=f"screener/{instrument}")
+            self._reading[instrument] = task
+            task.add_done_callback(lambda _done: self._reading.pop(instrument, None))
+        await asyncio.wait([task], timeout=ANSWER_SECONDS)
+        if not task.done():
+            self._known.setdefault(instrument, _Known()).error = f"no answer within {ANSWER_SECONDS:g} s"
 
     async def run(self) -> None:
         """Sweep and sample until cancelled."""
@@ -153,7 +127,6 @@ class Screener:
             pause = self._max_age * SWEEP_SHARE / max(1, len(due))
             if first:
                 pause = min(pause, 1 / FIRST_SWEEP_PER_SECOND)
-            await self._read_touches(venue)
             async with asyncio.TaskGroup() as group:
                 for instrument in due:
                     if not (first and self.fresh(instrument)):
@@ -187,15 +160,6 @@ class Screener:
             closes = [(now - (now_ms - c.open_ms) / 1000 + 60, c.close) for c in candles[-8:]]
             oldest = known.samples[0][0] if known.samples else now
             known.samples.extendleft(reversed([close for close in closes if close[0] < oldest]))
-
-    async def _read_touches(self, venue: VenueName) -> None:
-        try:
-            touches = await self._reads[venue].touches()
-        except VenueError as error:
-            self.counts["failed_reads"] += 1
-            log.info("screener.books_unread", venue=venue, error=str(error))
-            return
-        self._touches[venue] = self._clock.monotonic(), touches
 
     async def _sample(self) -> None:
         """The marks the streams already bring, kept for a little over five minutes."""

@@ -7,7 +7,7 @@ from decimal import Decimal
 from core.clock import Clock
 from core.domain.candle import TIMEFRAME_MS, Candle
 from core.domain.ids import Symbol
-from core.domain.money import Price, Quantity
+from core.domain.money import Quantity
 from core.errors import VenueError
 from tests.builders import Number, price
 
@@ -23,7 +23,6 @@ class FakeReads:
         self.interest: dict[Symbol, Number] = {}
         self.turnover_a_minute: dict[Symbol, Number] = {}
         self.close: Number = 100
-        self.books: dict[Symbol, tuple[Price, Price]] = {}
         self.hangs: set[Symbol] = set()
 
     async def candles(self, symbol: Symbol, timeframe: str, limit: int) -> Sequence[Candle]:
@@ -37,10 +36,6 @@ class FakeReads:
     async def open_interest(self, symbol: Symbol) -> Quantity:
         await self._answer("open_interest", symbol)
         return Quantity(Decimal(self.interest.get(symbol, 1_000_000)))
-
-    async def touches(self) -> Mapping[Symbol, tuple[Price, Price]]:
-        await self._answer("touches", Symbol(""))
-        return dict(self.books)
 
     async def day_turnover(self) -> Mapping[Symbol, Decimal]:
         await self._answer("day_turnover", Symbol(""))

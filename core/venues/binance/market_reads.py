@@ -11,12 +11,12 @@ import structlog
 
 from core.domain.candle import TIMEFRAME_MS, Candle
 from core.domain.ids import Symbol, VenueName
-from core.domain.money import ZERO, Price, Quantity, decimal_of
+from core.domain.money import Price, Quantity, decimal_of
 from core.errors import MalformedPayload, Unreachable
 from core.venues.binance import facts
 from core.venues.binance.market_feed import price_told
 from core.venues.binance.parse import shaped
-from core.venues.binance.payloads import DayRow, OpenInterestRow, TouchRow, TouchRow
+from core.venues.binance.payloads import DayRow, OpenInterestRow, TouchRow
 from core.venues.client import ReadPolicy, VenueClock
 from core.venues.market_stream import Tick
 from core.venues.symbols import SymbolTable
@@ -54,17 +54,6 @@ class BinanceMarketReads:
         params = {"symbol": self._symbols.venue_symbol(symbol)}
         row = await self._read(self._ccxt.fapiPublicGetOpenInterest, params, OpenInterestRow)
         return Quantity(self._number(row.openInterest, "openInterest"))
-
-    async def touches(self) -> Mapping[Symbol, tuple[Price, Price]]:
-        rows = await self._read(self._ccxt.fapiPublicGetTickerBookTicker, {}, list[TouchRow])
-        touches = {}
-        for row in rows:
-            if (instrument := self._symbols.unified(row.symbol)) is None:
-                continue
-            bid, ask = self._number(row.bidPrice, "bidPrice"), self._number(row.askPrice, "askPrice")
-            if ZERO < bid and ZERO < ask:
-                touches[instrument.symbol] = (Price(bid), Price(ask))
-        return touches
 
     async def day_turnover(self) -> Mapping[Symbol, Decimal]:
         rows = await self._read(self._ccxt.fapiPublicGetTicker24hr, {}, list[DayRow])

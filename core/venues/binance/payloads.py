@@ -132,12 +132,6 @@ class TouchRow(Struct, frozen=True, gc=False):
     time: int
 
 
-class TouchRow(Struct, frozen=True, gc=False):
-    symbol: str
-    bidPrice: str  # noqa: N815
-    askPrice: str  # noqa: N815
-
-
 class DayRow(Struct, frozen=True, gc=False):
     symbol: str
     quoteVolume: str  # noqa: N815
