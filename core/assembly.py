@@ -25,6 +25,7 @@ from core.engine.bookkeeping import Bookkeeper
 from core.engine.closer import Closer
 from core.engine.commands import Commands
 from core.engine.entry import EntryDesk, EntryRules
+from core.engine.executions import ExecutionNotes
 from core.engine.inflight import InflightResolver
 from core.engine.leverage import LeverageKeeper
 from core.engine.order_manager import OrderManager
@@ -153,7 +154,6 @@ def assemble(
     instruments: dict[InstrumentId, Instrument] = {}
     quotes: dict[InstrumentId, Asset] = {}
     names = {access.name: account_key(access.name, "", access.key) for access in accesses(settings)}
-    working_type = TriggerReference(settings.protection.working_type)
     state = State()
     books = Bookkeeper(
         journal=journal, audit=audit, clock=clock, default_stop_percent=settings.protection.stop_loss_percent
@@ -166,8 +166,16 @@ def assemble(
         journal_wait_seconds=settings.process.journal_wait_ms / 1000,
     )
     risk = RiskGuard(state=state, limits=_limits(settings), quotes=quotes, journal=journal, clock=clock)
-    closer = Closer(accounts=names, orders=orders, risk=risk, clock=clock, notifier=notifier)
     reference = partial(_reference, markets, clock)
+    closer = Closer(
+        accounts=names,
+        orders=orders,
+        risk=risk,
+        clock=clock,
+        notifier=notifier,
+        mark=partial(reference, kind=TriggerReference.MARK_PRICE),
+    )
+    executions = ExecutionNotes(books=books, clock=clock, offset_ms=lambda venue: clients[venue].clock_offset_ms)
     protection = ProtectionManager(
         accounts=names,
         orders=orders,
@@ -175,7 +183,7 @@ def assemble(
         closer=closer,
         instruments=instruments,
         reference=reference,
-        working_type=working_type,
+        working_type=TriggerReference(settings.protection.working_type),
         deadline_seconds=settings.protection.protection_deadline_ms / 1000,
         books=books,
         clock=clock,
@@ -240,7 +248,7 @@ def assemble(
         orders=orders,
         risk=risk,
         protection=protection,
-        books=books,
+        executions=executions,
         rules=_entry_rules(settings),
         clock=clock,
     )
@@ -261,6 +269,7 @@ def assemble(
     )
     for consumer in (risk, protection, reconciler, leverage, watch):
         orders.listen(consumer.on_events)
+    executions.follow(orders)
     orders.on_outcome(upkeep.on_outcome)
     protection.on_stale_rules(upkeep.renew)
     orders.on_unresolved(inflight.watch)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from decimal import Decimal
 from functools import partial
 
 import structlog
 
 from core.clock import Clock
-from core.domain.ids import Leg, VenueName, client_order_id
+from core.domain.ids import InstrumentId, Leg, VenueName, client_order_id
+from core.domain.money import Price
 from core.domain.order import Order, OrderIntent, OrderType
 from core.domain.position import Position, PositionKey
 from core.engine.order_manager import OrderManager
@@ -35,12 +37,15 @@ class Closer:
         risk: RiskGuard,
         clock: Clock,
         notifier: Notifier,
+        mark: Callable[[InstrumentId], Decimal | None],
     ) -> None:
+        """`mark` is the price a close is decided at; it only goes into the books."""
         self._accounts = accounts
         self._orders = orders
         self._risk = risk
         self._clock = clock
         self._notifier = notifier
+        self._mark = mark
         self._closing: dict[PositionKey, asyncio.Event] = {}
 
     def closing(self, key: PositionKey) -> bool:
@@ -68,14 +73,15 @@ class Closer:
             slow = tries > QUICK_ATTEMPTS
             if slow and await self._orders.wait(key.instrument, partial(self._flat, key), SLOW_RETRY_SECONDS):
                 break
-            order = self._working_close(position) or await self._send(position, leg)
+            order = self._working_close(position) or await self._send(position, leg, why)
             await self._orders.wait(key.instrument, partial(self._decided, order, key), ANSWER_SECONDS)
             if self._found_nothing(order):  # the venue is being read again; until then a repeat could only be refused
                 await self._orders.wait(key.instrument, partial(self._flat, key), ANSWER_SECONDS)
         log.info("close.done", position=str(key), tries=tries)
 
-    async def _send(self, position: Position, leg: Leg) -> OrderIntent:
+    async def _send(self, position: Position, leg: Leg, why: str) -> OrderIntent:
         attempt = next_attempt(self._orders.state.orders_of(position.id), leg)
+        mark = self._mark(position.instrument)
         intent = OrderIntent(
             client_order_id=client_order_id(self._accounts[position.instrument.venue], position.id, leg, attempt),
             instrument=position.instrument,
@@ -87,6 +93,8 @@ class Closer:
             type=OrderType.MARKET,
             quantity=position.quantity,
             reduce_only=True,
+            decision_price=None if mark is None else Price(mark),
+            reason=why,
         )
         await self._orders.submit([self._risk.approve_reducing(intent)])
         return intent

@@ -15,7 +15,7 @@ from core.domain.gate import Gate, first_refusal, refused
 from core.domain.ids import ClientOrderId, InstrumentId, PositionId, SignalId, VenueName, client_order_id
 from core.domain.ids import Leg as LegName
 from core.domain.instrument import Instrument, LotRule
-from core.domain.money import HUNDRED, ZERO, Price, plain
+from core.domain.money import HUNDRED, ZERO, Price
 from core.domain.order import UNACKNOWLEDGED, Order, OrderIntent, OrderStatus, OrderType
 from core.domain.position import PositionKey
 from core.domain.screening import Facts, ScreeningRules, screen
@@ -253,6 +253,8 @@ class EntryDesk:
             price=self._limit_price(candidate),
             decision_price=candidate.price,
             stop_loss_percent=self._rules.stop_loss_percent if stop is None else stop,
+            trailing_activation_percent=signal.parameters.trailing_activation_percent,
+            trailing_callback_percent=signal.parameters.trailing_distance_percent,
             wave_id=wave_id,
         )
 

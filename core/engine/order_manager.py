@@ -54,6 +54,8 @@ log = structlog.get_logger(__name__)
 
 MustListener = Callable[[Sequence[Event]], None]
 OutcomeListener = Callable[[OrderIntent, Outcome], None]
+SentListener = Callable[[OrderIntent], None]
+TradeListener = Callable[[FillReport, Order, Position | None, Position], None]
 REPORT_QUEUE_SIZE = 10_000
 FOREIGN_TRADES_REMEMBERED = 1_000
 LAG_ALARM_SIZE = 1_000
@@ -86,6 +88,8 @@ class OrderManager:
         self._taken_over: dict[PositionKey, int] = {}
         self._foreign_trades: OrderedDict[tuple[InstrumentId, TradeId], None] = OrderedDict()
         self._outcomes: list[OutcomeListener] = []
+        self._sent: list[SentListener] = []
+        self._trades: list[TradeListener] = []
         self.counts: Counter[str] = Counter()
 
     @property
@@ -103,6 +107,14 @@ class OrderManager:
     def on_outcome(self, listener: OutcomeListener) -> None:
         """Told how the venue answered each order, before the answer is applied (risk guard, upkeep). Must not raise."""
         self._outcomes.append(listener)
+
+    def on_sent(self, listener: SentListener) -> None:
+        """Told of each order in the moment it goes out. Must not raise."""
+        self._sent.append(listener)
+
+    def on_trade(self, listener: TradeListener) -> None:
+        """Told of each new trade of an order of ours: the order after it, the position before and after it."""
+        self._trades.append(listener)
 
     def on_broken(self, halt: Callable[[str], None]) -> None:
         self._broken = halt
@@ -205,6 +217,8 @@ class OrderManager:
         except FillWithoutPosition as error:
             events.append(self._inconsistent(fill.instrument, str(error)))
             return
+        for listener in self._trades:
+            listener(fill, changed, known, position)
         self.put_position(position, events)
 
     def _on_foreign_fill(self, fill: FillReport, events: list[Event]) -> None:
@@ -316,6 +330,8 @@ class OrderManager:
         for intent in intents:
             self._books.sent(intent)
             self._mark_in_flight(intent)
+            for listener in self._sent:
+                listener(intent)
             tasks.create_task(self._send(intent), name=f"order-manager/submit/{intent.client_order_id}")
 
     async def cancel(self, order: Order) -> None:

@@ -82,7 +82,12 @@ class History:
         self.risk = RiskGuard(state=self.state, limits=limits, quotes=quotes, journal=self.journal, clock=self._clock)
         accounts = {BINANCE: ACCOUNT}
         self.closer = Closer(
-            accounts=accounts, orders=self.orders, risk=self.risk, clock=self._clock, notifier=self.notifier
+            accounts=accounts,
+            orders=self.orders,
+            risk=self.risk,
+            clock=self._clock,
+            notifier=self.notifier,
+            mark=lambda _instrument: None,
         )
         self.protection = ProtectionManager(
             accounts=accounts,

@@ -19,6 +19,7 @@ from core.domain.wave import WaveReport
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.closer import Closer
 from core.engine.entry import EntryDesk, EntryRules
+from core.engine.executions import ExecutionNotes
 from core.engine.inflight import InflightResolver
 from core.engine.leverage import LeverageKeeper
 from core.engine.order_manager import OrderManager
@@ -162,7 +163,15 @@ async def a_bench(  # noqa: PLR0915 - the wiring of the whole engine, one statem
     quotes: dict[InstrumentId, Asset] = {i.id: i.quote for i in listed}
     bounds = limits or risk_limits()
     risk = RiskGuard(state=state, limits=bounds, quotes=quotes, journal=journal, clock=clock)
-    closer = Closer(accounts=accounts, orders=orders, risk=risk, clock=clock, notifier=notifier)
+    closer = Closer(
+        accounts=accounts,
+        orders=orders,
+        risk=risk,
+        clock=clock,
+        notifier=notifier,
+        mark=lambda instrument: _mark(markets, instrument, TriggerReference.MARK_PRICE),
+    )
+    executions = ExecutionNotes(books=books, clock=clock, offset_ms=lambda venue: clients[venue].clock_offset_ms)
     protection = ProtectionManager(
         accounts=accounts,
         orders=orders,
@@ -210,7 +219,7 @@ async def a_bench(  # noqa: PLR0915 - the wiring of the whole engine, one statem
         orders=orders,
         risk=risk,
         protection=protection,
-        books=books,
+        executions=executions,
         rules=EntryRules(
             type=order_type,
             max_slippage_percent=Decimal("0.15"),
@@ -233,6 +242,7 @@ async def a_bench(  # noqa: PLR0915 - the wiring of the whole engine, one statem
     orders.listen(risk.on_events)
     orders.listen(protection.on_events)
     orders.listen(reconciler.on_events)
+    executions.follow(orders)
     orders.on_unresolved(inflight.watch)
     orders.on_broken(risk.halt)
     risk.set_state(TradingState.ACTIVE, reason="test", author="test")
