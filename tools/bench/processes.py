@@ -127,6 +127,7 @@ def _environment(folder: Path, venue: Simulator) -> dict[str, str]:
         "BINANCE_API_KEY": "sim",
         "BINANCE_API_SECRET": "sim",
         "LEVERAGE": "20",
+        "STRATEGY": "none",
         "POSITION_SIZE_USD": "500",
         "MAX_POSITIONS": "1000",
         "MAX_EXPOSURE_USD": "10000000",
