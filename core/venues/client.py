@@ -90,7 +90,7 @@ class Seam:
                 data = _JSON.decode(answer.body)
             else:
                 data = await self.off_loop(partial(_JSON.decode, answer.body))
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):  # the second from what is nested too deep
             text = answer.body[:400].decode("utf-8", "replace")
             raise self._error(answer, "", text) from None
         if answer.status < 400 and not _is_error(data):

@@ -24,5 +24,7 @@ class FakeMarket:
 
     def want(self, symbols: Sequence[Symbol]) -> None: ...
 
+    def drop(self, symbols: Sequence[Symbol]) -> None: ...
+
     async def run(self) -> None:
         await asyncio.Event().wait()

@@ -14,6 +14,7 @@ from core.domain.ids import ClientOrderId, InstrumentId, Leg, PositionId, Signal
 from core.domain.order import OrderIntent, OrderType
 from core.domain.reports import Report
 from core.domain.signal import Side
+from core.engine.ports import VenueHealth
 from core.errors import VenueError
 from core.transport import Http, HttpResponse, Transport
 from core.venues import VenueAccess, VenueConnection, connect_venue
@@ -94,6 +95,7 @@ class Rig:
     venue: SimulatedVenue
     clock: VirtualClock
     told: list[Sequence[Report]]
+    health: list[VenueHealth]
 
     @property
     def client(self) -> BinanceClient:
@@ -111,6 +113,7 @@ async def a_rig(
     venue = SimulatedVenue(position_mode=mode, **settings)
     transport = Line(venue).transport()
     tap, clock, told = Tap(transport.http), VirtualClock(), list[Sequence[Report]]()
+    health: list[VenueHealth] = []
 
     async def sink(reports: Sequence[Report]) -> None:
         told.append(reports)
@@ -123,12 +126,13 @@ async def a_rig(
         transport=Transport(http=tap, socket=transport.socket),
         sink=sink,
         on_connected=reconciled,
+        on_health=health.append,
     )
     try:
         if opened:
             await connection.client.open()
             tap.asked.clear()
-        yield Rig(connection=connection, tap=tap, venue=venue, clock=clock, told=told)
+        yield Rig(connection=connection, tap=tap, venue=venue, clock=clock, told=told, health=health)
     finally:
         await connection.client.close()
         venue.stop()

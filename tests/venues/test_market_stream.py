@@ -224,3 +224,11 @@ async def test_the_age_of_the_touch_is_told_apart_from_that_of_the_mark() -> Non
 
 def _array(*rows: dict[str, Any]) -> bytes:
     return json.dumps(rows).encode()
+
+
+@pytest.mark.parametrize("route", [MarkRoute, TouchRoute])
+def test_a_frame_nested_too_deep_is_refused_as_any_other_nonsense(route: type[Any]) -> None:
+    deep = b'[{"x":' + b"[" * 5_000 if route is MarkRoute else b'{"e":"bookTicker","x":' + b"[" * 5_000
+    made = route("ws://venue", _symbols()) if route is MarkRoute else route("ws://venue", _symbols(), _no_picture)
+    with pytest.raises(MalformedPayload):
+        made.decode(deep)

@@ -108,7 +108,7 @@ def _request(method: str, channels: Sequence[str], number: int) -> str:
 def _decode(decoder: msgspec.json.Decoder[_T], frame: bytes) -> _T:
     try:
         return decoder.decode(frame)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise MalformedPayload("binance market stream", str(error)) from None
 
 

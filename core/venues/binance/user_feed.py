@@ -59,7 +59,7 @@ class UserFrames:
             name = _name(frame)
             decoder = self._decoders.get(name)
             return decoder(frame) if decoder is not None else self._other(name.decode())
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise MalformedPayload("binance user stream", str(error)) from None
 
     def _other(self, name: str) -> Sequence[Report] | None:
