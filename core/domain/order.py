@@ -102,7 +102,8 @@ class OrderIntent:
     """What we decided to send. Durable before the wire (INV-2) and never changed afterwards.
 
     `quantity` base units, already on the step; `price` only for LIMIT_IOC, `trigger_price` only for STOP_MARKET, both
-    on the tick. `stop_loss_percent` of the fill price travels with an entry so that a restart protects it alike.
+    on the tick. What the signal asked for its position (percent of the fill price) travels with its entry, so that a
+    restart or a changed configuration treats that position as it was opened (SIG-11).
     `reason` says for people what a close was sent for.
     """
 
@@ -121,6 +122,8 @@ class OrderIntent:
     trigger_reference: TriggerReference = TriggerReference.MARK_PRICE
     decision_price: Price | None = None
     stop_loss_percent: Decimal | None = None
+    trailing_activation_percent: Decimal | None = None
+    trailing_callback_percent: Decimal | None = None
     wave_id: str = ""
     reason: str = ""
 

@@ -28,7 +28,8 @@ class PositionKey(NamedTuple):
 class Position:
     """`side` BUY = long. `quantity` base units, unsigned, 0 once closed. `realized` is gross of `fees`, both in quote
     coin; a fee charged in another coin (BNB) is in its fill and in that coin's wallet, never added to these. Times are
-    venue UTC ms. `stop_loss_percent` is of the fill price."""
+    venue UTC ms. `stop_loss_percent` is of the fill price. `trailing_*` are what its signal
+    asked for, None = nothing."""
 
     id: PositionId
     instrument: InstrumentId
@@ -38,6 +39,8 @@ class Position:
     entry_cost: Decimal
     stop_loss_percent: Decimal
     opened_ms: int
+    trailing_activation_percent: Decimal | None = None
+    trailing_callback_percent: Decimal | None = None
     signal_id: SignalId = SignalId("")
     realized: Decimal = ZERO
     fees: Decimal = ZERO
@@ -86,6 +89,8 @@ def open_or_add(position: Position | None, fill: FillReport, intent: OrderIntent
             entry_cost=fill.quantity * fill.price,
             stop_loss_percent=intent.stop_loss_percent if intent.stop_loss_percent is not None else default_stop,
             opened_ms=fill.venue_time_ms,
+            trailing_activation_percent=intent.trailing_activation_percent,
+            trailing_callback_percent=intent.trailing_callback_percent,
             signal_id=intent.signal_id,
             fees=_fee(fill),
         )

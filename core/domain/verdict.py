@@ -48,6 +48,7 @@ class Reason(StrEnum):
     STREAM_DOWN = "stream_down"
     BELOW_MINIMUM = "below_minimum"
     ABOVE_MAXIMUM = "above_maximum"
+    STOP_BEYOND_LIQUIDATION = "stop_beyond_liquidation"
     LEVERAGE_UNCONFIRMED = "leverage_unconfirmed"
     BRACKET_FULL = "bracket_full"
     WAVE_CLOSED = "wave_closed"

@@ -146,7 +146,15 @@ CREATE INDEX orders_by_wave ON orders (wave_id) WHERE wave_id != '';
 """
 """Why: the gates of each signal, the stages and counts of each wave, what a reducing order was sent for."""
 
-STEPS: Final = (_V1, _V2)
+_V3: Final = """
+ALTER TABLE orders ADD COLUMN trailing_activation_percent TEXT;
+ALTER TABLE orders ADD COLUMN trailing_callback_percent TEXT;
+ALTER TABLE positions ADD COLUMN trailing_activation_percent TEXT;
+ALTER TABLE positions ADD COLUMN trailing_callback_percent TEXT;
+"""
+"""What a signal asked for its position is kept with it (SIG-11)."""
+
+STEPS: Final = (_V1, _V2, _V3)
 """Step n takes a journal of version n to n + 1."""
 
 VERSION: Final = len(STEPS)

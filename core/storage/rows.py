@@ -54,7 +54,7 @@ class Statement:
 _INTENT_COLUMNS: Final[tuple[str, ...]] = (
     "client_order_id", "venue", "symbol", "leg", "attempt", "signal_id", "position_id", "wave_id", "side", "type",
     "quantity", "reduce_only", "price", "trigger_price", "trigger_reference", "decision_price", "stop_loss_percent",
-    "reason",
+    "reason", "trailing_activation_percent", "trailing_callback_percent",
 )  # fmt: skip
 _STATUS_COLUMNS: Final[tuple[str, ...]] = (
     "status", "ended", "venue_order_id", "filled", "cost", "reported_filled", "trade_ids", "venue_time_ms", "detail",
@@ -62,6 +62,7 @@ _STATUS_COLUMNS: Final[tuple[str, ...]] = (
 _POSITION_COLUMNS: Final[tuple[str, ...]] = (
     "position_id", "venue", "symbol", "side", "quantity", "entry_quantity", "entry_cost", "stop_loss_percent",
     "opened_ms", "signal_id", "realized", "fees", "exit_quantity", "exit_cost", "closed_ms",
+    "trailing_activation_percent", "trailing_callback_percent",
 )  # fmt: skip
 _FILL_COLUMNS: Final = (
     "venue", "symbol", "trade_id", "client_order_id", "venue_order_id", "side", "quantity", "price", "fee", "fee_asset",
@@ -181,7 +182,9 @@ def order_of(row: Row) -> Order:
         trigger_price=_price(cells["trigger_price"]),
         trigger_reference=TriggerReference(cells["trigger_reference"]),
         decision_price=_price(cells["decision_price"]),
-        stop_loss_percent=None if cells["stop_loss_percent"] is None else Decimal(cells["stop_loss_percent"]),
+        stop_loss_percent=_decimal(cells["stop_loss_percent"]),
+        trailing_activation_percent=_decimal(cells["trailing_activation_percent"]),
+        trailing_callback_percent=_decimal(cells["trailing_callback_percent"]),
         wave_id=cells["wave_id"],
         reason=cells["reason"],
     )
@@ -210,6 +213,8 @@ def position_of(row: Row) -> Position:
         entry_cost=Decimal(cells["entry_cost"]),
         stop_loss_percent=Decimal(cells["stop_loss_percent"]),
         opened_ms=cells["opened_ms"],
+        trailing_activation_percent=_decimal(cells["trailing_activation_percent"]),
+        trailing_callback_percent=_decimal(cells["trailing_callback_percent"]),
         signal_id=SignalId(cells["signal_id"]),
         realized=Decimal(cells["realized"]),
         fees=Decimal(cells["fees"]),
@@ -221,6 +226,10 @@ def position_of(row: Row) -> Position:
 
 def _instrument(cells: Mapping[str, Any]) -> InstrumentId:
     return InstrumentId(VenueName(cells["venue"]), Symbol(cells["symbol"]))
+
+
+def _decimal(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)
 
 
 def _price(text: str | None) -> Price | None:
@@ -275,6 +284,7 @@ def _intent_values(intent: OrderIntent) -> tuple[Value, ...]:
         intent.position_id, intent.wave_id, intent.side.value, intent.type.value, str(intent.quantity),
         int(intent.reduce_only), _text(intent.price), _text(intent.trigger_price), intent.trigger_reference.value,
         _text(intent.decision_price), _text(intent.stop_loss_percent), intent.reason,
+        _text(intent.trailing_activation_percent), _text(intent.trailing_callback_percent),
     )  # fmt: skip
 
 
@@ -316,7 +326,7 @@ def _position_values(position: Position) -> tuple[Value, ...]:
         position.id, venue.value, symbol, position.side.value, str(position.quantity), str(position.entry_quantity),
         str(position.entry_cost), str(position.stop_loss_percent), position.opened_ms, position.signal_id,
         str(position.realized), str(position.fees), str(position.exit_quantity), str(position.exit_cost),
-        position.closed_ms,
+        position.closed_ms, _text(position.trailing_activation_percent), _text(position.trailing_callback_percent),
     )  # fmt: skip
 
 

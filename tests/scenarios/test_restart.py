@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.orchestrator import ExitStatus
-from tests.scenarios.worlds import PAIRS, Daemon, SimulatedWorld, World, a_wave
+from tests.scenarios.worlds import PAIRS, Daemon, SimulatedWorld, World, a_signal, a_wave
 
 pytestmark = pytest.mark.may_block("simulation runs storage inline")
 
@@ -181,7 +181,8 @@ async def test_stopping_while_the_venue_is_silent_names_what_has_no_stop(world: 
     """Within ten seconds, with the exit status that calls the operator."""
     await world.play(a_wave(PAIRS[:1], at_ms=4_000))
     async with world.running() as daemon:
-        await world.fault("latency", match={"path": "/fapi/*"}, after=1, delay_ms=60_000, count=-1)
+        await world.fault("latency", match={"path": "/fapi/v1/order"}, after=1, delay_ms=60_000, count=-1)
+        await world.fault("latency", match={"path": "/fapi/*lgo*"}, delay_ms=60_000, count=-1)
         await world.until(lambda: _holds(world, 1))
         started = world.clock.monotonic()
         outcome = await daemon.stop()
@@ -214,3 +215,25 @@ def _sizes(held: dict[str, Decimal]) -> dict[str, Decimal]:
 
 async def _holds(world: World, count: int) -> bool:
     return len(await world.held()) == count
+
+
+@pytest.mark.failure("SIG-11")
+async def test_a_position_keeps_what_its_signal_asked_for_over_a_restart_and_another_configuration(
+    tmp_path: Path,
+) -> None:
+    asked = {"stop_loss_filter": "4", "trailing_activation_filter": "2.5", "trailing_distance_filter": "0.7"}
+    async with SimulatedWorld(tmp_path) as world:
+        wave = {"at_ms": 4_000, "signals": [a_signal("BTCUSDT", **asked), a_signal("ETHUSDT", score=70)]}
+        await world.play(wave)
+        async with world.running() as first:
+            await first.wave()
+            stops = await world.resting_stops()
+        async with world.running(first.data_dir, STOP_LOSS_PERCENT="3") as second:
+            await asyncio.sleep(30)
+            assert await world.resting_stops() == stops
+            kept = second.positions
+            btc, eth = kept["BTC/USDT:USDT"], kept["ETH/USDT:USDT"]
+            assert (btc.stop_loss_percent, btc.trailing_activation_percent) == (4, Decimal("2.5"))
+            assert btc.trailing_callback_percent == Decimal("0.7")
+            assert (eth.stop_loss_percent, eth.trailing_activation_percent) == (2, None)
+            await world.everything_holds()

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from core.clock import Clock, SystemClock
 from core.config import Settings, load_settings
+from core.domain.position import Position
 from core.domain.wave import WaveReport
 from core.engine.queries import StatusReport
 from core.orchestrator import ExitStatus, Host, Orchestrator, Outcome
@@ -83,6 +84,12 @@ class Daemon:
         """Finished ones, oldest first."""
         assert self.orchestrator.queries is not None
         return list(self.orchestrator.queries._waves.reports)
+
+    @property
+    def positions(self) -> dict[str, Position]:
+        """Our own book, by unified symbol."""
+        assert self.orchestrator.queries is not None
+        return {p.instrument.symbol: p for p in self.orchestrator.queries._orders.state.positions()}
 
     def held(self) -> dict[str, Decimal]:
         """Our own book: signed quantity by venue symbol."""

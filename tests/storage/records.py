@@ -58,6 +58,8 @@ def an_intent(number: int = 1, **changes: object) -> OrderIntent:
         trigger_reference=TriggerReference.CONTRACT_PRICE,
         decision_price=Price(Decimal("60000.1")),
         stop_loss_percent=Decimal("2.50"),
+        trailing_activation_percent=Decimal("1.50"),
+        trailing_callback_percent=Decimal("0.5"),
         wave_id="w-1",
         reason="ordered by the owner",
     )
@@ -88,6 +90,8 @@ def a_position(**changes: object) -> Position:
         entry_quantity=Quantity(Decimal("0.010")),
         entry_cost=Decimal("600.0010"),
         stop_loss_percent=Decimal(2),
+        trailing_activation_percent=Decimal("1.50"),
+        trailing_callback_percent=Decimal("0.5"),
         opened_ms=NOW,
         signal_id=SignalId("s-1"),
         realized=Decimal("-1.20"),
