@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from core.assembly import Engine
+from core.config import Settings
 from core.domain.ids import VenueName
 from core.engine.ports import StateRecord
 from core.signals.parsing import SignalReader
@@ -19,10 +20,11 @@ _CANDLE_KEY = "newest_polled_candle"
 def server_source(engine: Engine, transport: Transport, *, once: bool, held: Mapping[str, str]) -> SignalServer | None:
     """None where no server is set. With `once` it is asked at once, whatever WAVE_CHECK_MINUTES says. `held`: the
     journal's values of earlier runs, among them the newest candle whose polled wave was handled."""
-    signals, wave = engine.settings.signals, engine.settings.wave
+    settings: Settings = engine.settings
+    signals, wave = settings.signals, settings.wave
     if signals.ws_url is None:
         return None
-    default = engine.settings.trading.default_exchange
+    default = settings.trading.default_exchange
     token = "" if signals.ws_token is None else signals.ws_token.get_secret_value()
     return SignalServer(
         address=ServerAddress(url=signals.ws_url, token=token),
@@ -31,7 +33,7 @@ def server_source(engine: Engine, transport: Transport, *, once: bool, held: Map
         reader=SignalReader(
             source="server",
             ttl_ms=signals.ttl_seconds * 1000,
-            venues=tuple(VenueName(name) for name in engine.settings.venues),
+            venues=tuple(VenueName(name) for name in settings.venues),
             default_venue=None if default is None else VenueName(default),
             resolve=engine.resolve,
         ),

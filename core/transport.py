@@ -26,7 +26,7 @@ from core.name_lookup import NameLookup
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 """The largest documented answer (all symbols of Binance's exchangeInfo) has 1.1 MB (NET-12)."""
 MAX_FRAME_BYTES = 16 * 1024 * 1024
-"""Above what a peer sends by mistake: a frame too large for its reader is refused by it, and the link stays (SIG-15)."""
+"""Above what a peer sends by mistake: what is too large for its reader is refused by it and the link stays (SIG-15)."""
 KEEP_ALIVE_SECONDS = 150.0
 """An idle pool must outlive the pause between two waves: a cold connection costs three round trips with TLS."""
 MAX_CONNECTIONS = 256

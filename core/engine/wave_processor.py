@@ -284,7 +284,8 @@ class WaveProcessor:
             log.info("signal.unusable", signal_id=unusable.id, symbol=unusable.symbol, why=unusable.detail)
         self._books.note("wave", {"wave_id": run.wave.id, **states})
         log.info("wave.done", **states, ms=run.stages.protected)
-        self._notifier.notify(Level.INFO, f"wave of {len(report.legs)}: " + _sentence(states))
+        told = states + Counter({"unusable": len(report.unusable)})
+        self._notifier.notify(Level.INFO, f"wave of {told.total()}: " + _sentence(told))
         # A repeated signal's entry belongs to the wave that brought it first.
         self._desk.forget(leg.signal for leg in report.legs if not _is_repeat(leg))
         for listener in self._listeners:

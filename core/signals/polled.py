@@ -125,10 +125,9 @@ class PolledWaves:
     async def _check(self, say: Say, start: int) -> None:
         """One check: over when its candle has had its wave, when its time is over, or when the next one begins."""
         while (now := self._clock.now_ms()) < self._end(start) and last_check(now, self._plan.minutes) == start:
-            known = self._book.closed(expected_candle(now))  # one question all the same: who comes late is told so
-            await say("get_signals")
+            await say("get_signals")  # once also where the wave is known already: who comes late is told so
             await asyncio.sleep(self._plan.interval_seconds)
-            if known or self._book.closed(expected_candle(now)):
+            if self._book.closed(expected_candle(now)):
                 break
         self._checked_ms = start
 

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from core.clock import iso_utc
+from core.signals import polled as polled_waves
+from core.signals.collecting import read_all
 from core.signals.polled import CheckPlan
 from core.signals.server import SignalForm
 from tests.signals.links import PLAN, Link, PolledPeer, linked, ms
@@ -101,6 +103,30 @@ async def test_a_due_check_is_announced_five_seconds_before_and_one_whose_wave_i
     async with polled(plan=EVERY_MINUTE, newest=CANDLE) as table:
         await asyncio.sleep(130)
         assert [iso_utc(at)[11:19] for at in table.link.expected] == ["14:04:00"]
+
+
+async def test_a_check_is_announced_once_although_the_clock_is_set_back_a_little() -> None:
+    async with polled() as table:
+        await asyncio.sleep(117)
+        table.link.clock.step(-2)
+        await asyncio.sleep(10)
+        assert [iso_utc(at)[11:19] for at in table.link.expected] == ["14:04:00", "14:05:55"]
+        assert table.asked()[1] == "14:06:00"
+
+
+async def test_an_answer_that_repeats_the_one_before_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = 0
+
+    async def counted(*arguments: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        return await read_all(*arguments)
+
+    monkeypatch.setattr(polled_waves, "read_all", counted)
+    async with polled("2026-09-21T14:06:00", row("other", "2026-09-21T13:30:00")) as table:
+        await asyncio.sleep(60)
+        assert len(table.asked()) > 50
+        assert reads == 1
 
 
 @pytest.mark.failure("SIG-06")
