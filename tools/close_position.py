@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import json
 import os
-import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +25,7 @@ from rich.table import Table
 from core.assembly import accesses, account_keys
 from core.clock import Clock, SystemClock
 from core.config import Settings, default_env_file, load_settings
-from core.domain.ids import InstrumentId, Leg, PositionId, SignalId, VenueName, client_order_id
+from core.domain.ids import InstrumentId, Leg, PositionId, SignalId, VenueName, client_order_id, same_symbol
 from core.domain.money import ZERO, Quantity, plain
 from core.domain.order import Order, OrderIntent, OrderStatus, OrderType
 from core.domain.reports import OrderStatusReport, PositionReport
@@ -36,8 +35,9 @@ from core.errors import AlreadyRunning, BreakwaterError, ConfigError, StartRefus
 from core.instance_lock import instance_locks
 from core.logs import configure_logging
 from core.status.control import SOCKET_NAME
-from core.transport import real_transport
-from core.venues import VenueAccess, connect_venue
+from core.venues import VenueAccess
+from tools.daemon_link import daemon
+from tools.venue_link import opened
 
 FLAT, STILL_OPEN, USAGE, VENUE_FAILED = 0, 1, 2, 3
 ATTEMPTS = 3
@@ -74,30 +74,16 @@ def _close(settings: Settings, asked: argparse.Namespace) -> list[Row]:
         with instance_locks(settings.process.data_dir, account_keys(settings)):
             return asyncio.run(_close_directly(settings, asked))
     except AlreadyRunning:
-        path = settings.process.data_dir / SOCKET_NAME
-        if not path.exists():
+        if not (settings.process.data_dir / SOCKET_NAME).exists():
             raise
-        return _close_through_daemon(path, asked)
+        return _close_through_daemon(settings.process.data_dir, asked)
 
 
-def _close_through_daemon(path: Path, asked: argparse.Namespace) -> list[Row]:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(DAEMON_SECONDS)
-        connection.connect(str(path))
-        with connection.makefile("rwb") as line:
-
-            def ask(request: dict[str, Any]) -> Any:
-                line.write(json.dumps(request).encode() + b"\n")
-                line.flush()
-                answer = json.loads(line.readline())
-                if not answer["ok"]:
-                    raise StartRefused(f"the daemon refused: {answer['error']}")
-                return answer["result"]
-
-            held = [f"{p['instrument'][0]} {p['instrument'][1]}" for p in ask({"command": "status"})["positions"]]
-            _confirm(asked, f"the daemon holds {', '.join(held) or 'nothing'}")
-            author = "close_position"
-            return list(ask({"command": "close", "symbol": asked.symbol, "venue": asked.venue, "author": author}))
+def _close_through_daemon(data_dir: Path, asked: argparse.Namespace) -> list[Row]:
+    with daemon(data_dir, DAEMON_SECONDS) as link:
+        held = [f"{p['instrument'][0]} {p['instrument'][1]}" for p in link.ask("status")["positions"]]
+        _confirm(asked, f"the daemon holds {', '.join(held) or 'nothing'}")
+        return list(link.ask("close", symbol=asked.symbol, venue=asked.venue, author="close_position"))
 
 
 async def _close_directly(settings: Settings, asked: argparse.Namespace) -> list[Row]:
@@ -110,25 +96,13 @@ async def _close_directly(settings: Settings, asked: argparse.Namespace) -> list
 
 
 async def _close_at(access: VenueAccess, clock: Clock, asked: argparse.Namespace) -> list[Row]:
-    name = access.name
-    connection = connect_venue(
-        access,
-        clock=clock,
-        transport=real_transport(name),
-        sink=_nobody,
-        on_connected=_nothing,
-    )
-    client = connection.client
-    try:
-        await client.open()
-        positions = [p for p in await client.positions() if p.quantity != ZERO and _is(client, p, asked.symbol)]
+    async with opened(access, clock) as client:
+        positions = [p for p in await client.positions() if p.quantity != ZERO and _is_asked_for(p, asked.symbol)]
         if not positions:
             return []
         held = ", ".join(f"{plain(p.quantity)} {p.instrument.symbol}" for p in positions)
-        _confirm(asked, f"{name} holds {held}")
+        _confirm(asked, f"{access.name} holds {held}")
         return [await _close_one(client, position, clock) for position in positions]
-    finally:
-        await client.close()
 
 
 async def _close_one(client: VenueClient, position: PositionReport, clock: Clock) -> Row:
@@ -214,11 +188,8 @@ def _order(report: OrderStatusReport) -> Order:
     return Order(intent=intent, status=OrderStatus.ACCEPTED, venue_order_id=report.venue_order_id)
 
 
-def _is(client: VenueClient, position: PositionReport, symbol: str | None) -> bool:
-    known = client.instruments.get(position.instrument.symbol)
-    unified = position.instrument.symbol
-    names = {unified, unified.partition(":")[0], known.venue_symbol if known else unified}
-    return symbol is None or symbol.upper() in names
+def _is_asked_for(position: PositionReport, symbol: str | None) -> bool:
+    return symbol is None or same_symbol(symbol, position.instrument.symbol)
 
 
 def _confirm(asked: argparse.Namespace, held: str) -> None:
@@ -247,14 +218,6 @@ def _show(rows: list[Row], *, as_json: bool, what: str | None) -> None:
         flat = "[green]flat[/]" if row["flat"] else "[red]STILL OPEN[/]"
         table.add_row(row["venue"], row["symbol"], row["quantity"], flat, str(row["left_orders"]), row["detail"])
     Console().print(table)
-
-
-async def _nobody(reports: Sequence[object]) -> None:
-    del reports
-
-
-async def _nothing() -> None:
-    return
 
 
 def _arguments(given: Sequence[str] | None) -> argparse.Namespace:

@@ -1,0 +1,37 @@
+"""A venue as tools reach it: the configured account, asked directly, without a daemon in between."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from core.clock import Clock
+from core.engine.ports import VenueClient
+from core.transport import real_transport
+from core.venues import VenueAccess, connect_venue
+
+
+@asynccontextmanager
+async def opened(access: VenueAccess, clock: Clock) -> AsyncIterator[VenueClient]:
+    """Rules loaded, clock measured, nothing subscribed; closed on leaving. Raises VenueError, StartRefused."""
+    name = access.name
+    connection = connect_venue(
+        access,
+        clock=clock,
+        transport=real_transport(name),
+        sink=_nobody,
+        on_connected=_nothing,
+    )
+    try:
+        await connection.client.open()
+        yield connection.client
+    finally:
+        await connection.client.close()
+
+
+async def _nobody(reports: Sequence[object]) -> None:
+    del reports
+
+
+async def _nothing() -> None:
+    return
