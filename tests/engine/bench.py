@@ -68,6 +68,7 @@ class Bench:
     venues: dict[VenueName, ScriptedVenue]
     streams: dict[VenueName, FakeStream]
     markets: dict[VenueName, FakeMarket]
+    instruments: dict[InstrumentId, Instrument]
     state: State
     orders: OrderManager
     risk: RiskGuard
@@ -261,6 +262,7 @@ async def a_bench(  # noqa: PLR0915 - the wiring of the whole engine, one statem
         venues=venues,
         streams=streams,
         markets=markets,
+        instruments=by_id,
         state=state,
         orders=orders,
         risk=risk,

@@ -78,15 +78,15 @@ async def test_a_venue_that_does_not_serve_is_left_in_peace() -> None:
 @pytest.mark.failure("VAL-20")
 async def test_a_stop_refused_by_other_rules_is_sent_by_the_new_ones() -> None:
     async with a_bench(instruments=[an_instrument(BTC, tick="0.1")]) as bench, an_upkeep(bench):
-        venue_changes(bench, an_instrument(BTC, tick="5"))
+        venue_changes(bench, an_instrument(BTC, tick="0.5"))
         bench.venue.price = bench.market.default = Decimal("101.3")
         bench.venue.script(Leg.STOP, bench.venue.reject("-4014", About.STALE_RULES))
         await bench.enter(an_intent())
         await bench.settle(1)
         refused, taken = bench.sent_stops()
         assert refused.trigger_price is not None
-        assert refused.trigger_price % 5
-        assert taken.trigger_price == 100
+        assert refused.trigger_price == Decimal("99.3")
+        assert taken.trigger_price == Decimal("99.5")
         assert taken.client_order_id != refused.client_order_id, "a new attempt"
         assert Counter(bench.venue.reads)["instruments"] == 1
         assert bench.protection.all_covered()

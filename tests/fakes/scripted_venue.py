@@ -63,6 +63,8 @@ class ScriptedVenue:
         self.foreign_orders: dict[VenueOrderId, ClientOrderId] = {}
         self.positions_held: dict[InstrumentId, Decimal] = {}
         self.sent: list[OrderIntent] = []
+        self.on_load: Callable[[], None] = lambda: None
+        """What a reading of the trading rules changes."""
         self.sent_at: list[float] = []
         self.asked: list[tuple[float, ClientOrderId]] = []
         self.cancelled: list[ClientOrderId] = []
@@ -284,6 +286,7 @@ class ScriptedVenue:
 
     async def load_instruments(self) -> None:
         await self._read("instruments")
+        self.on_load()
 
     async def warm(self, connections: int) -> None:
         self.warmed.append(connections)
