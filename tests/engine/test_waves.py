@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from core.domain.ids import Leg, VenueName
+from core.domain.ids import InstrumentId, Leg, VenueName
 from core.domain.order import OrderIntent, OrderStatus, OrderType
 from core.domain.signal import Side, Signal
 from core.domain.verdict import Reason
@@ -295,17 +295,17 @@ async def test_one_signal_that_cannot_be_judged_and_broken_statistics_leave_the_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with a_bench(instruments=LISTED) as bench:
-        quote = bench.market.quote
+        confirm = bench.leverage.confirm
 
-        def broken(symbol: object) -> object:
-            if symbol == COINS[0].symbol:
-                raise KeyError(symbol)
-            return quote(symbol)  # type: ignore[arg-type]
+        async def broken(instrument: InstrumentId) -> None:
+            if instrument == COINS[0]:
+                raise KeyError(instrument)
+            await confirm(instrument)
 
         def statistics(report: WaveReport) -> None:
             raise KeyError(report.wave_id)
 
-        monkeypatch.setattr(bench.market, "quote", broken)
+        monkeypatch.setattr(bench.leverage, "confirm", broken)
         bench.waves.on_report(statistics)
         report = await bench.wave(*signals(3))
         assert reasons(report) == [Reason.INTERNAL_ERROR, None, None]
