@@ -92,6 +92,7 @@ class MarketStream:
         self._venue, self._open_socket, self._clock = venue, open_socket, clock
         self._routes = [_RouteState(route=route, backoff=backoff()) for route in routes]
         self._wanted: dict[Symbol, None] = {}
+        self._ending = False
         self.counts: Counter[str] = Counter()
 
     def quote(self, symbol: Symbol) -> Quote | None:
@@ -128,11 +129,17 @@ class MarketStream:
         async with asyncio.TaskGroup() as tasks:
             for state in self._routes:
                 tasks.create_task(self._supervise(state), name=f"market/{self._venue}/{state.route.name}")
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self._ending = True
 
     async def _supervise(self, state: _RouteState) -> None:
         while True:
             started = self._clock.monotonic()
             why = await self._connection(state)
+            if self._ending:  # before Python 3.13 a TaskGroup that fails as it is cancelled tells only of the failure
+                return
             pause = state.backoff.connection_ended(self._clock.monotonic() - started)
             self.counts["disconnects"] += 1
             log.info("market.down", venue=self._venue, route=state.route.name, why=why, again_in=round(pause, 2))

@@ -232,3 +232,14 @@ def test_a_frame_nested_too_deep_is_refused_as_any_other_nonsense(route: type[An
     made = route("ws://venue", _symbols()) if route is MarkRoute else route("ws://venue", _symbols(), _no_picture)
     with pytest.raises(MalformedPayload):
         made.decode(deep)
+
+
+async def test_a_connection_that_ends_in_the_step_of_the_stop_does_not_begin_anew() -> None:
+    """A venue that goes away while the daemon stops must not keep it alive."""
+    stage = Stage(market=[FakeSocket([(5.0, GONE)])], public=[FakeSocket([(5.0, GONE)])])
+    task = asyncio.create_task(stage.stream.run(), name="market")
+    await asyncio.sleep(0)
+    asyncio.get_running_loop().call_at(asyncio.get_running_loop().time() + 5.0, task.cancel)
+    done, _ = await asyncio.wait([task], timeout=60)
+    assert done, "it was told to end and goes on"
+    assert [len(opened) for opened in stage.opened.values()] == [1, 1]
