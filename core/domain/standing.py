@@ -1,0 +1,25 @@
+"""Who said which trading state, and why. Several may hold at once, globally and for one venue; the strictest counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from core.domain.risk import TradingState
+
+_STRICTNESS = {TradingState.ACTIVE: 0, TradingState.REDUCING: 1, TradingState.HALTED: 2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """`flatten`: a panic that has not closed everything yet."""
+
+    state: TradingState
+    reason: str
+    author: str
+    flatten: bool = False
+
+
+def strictest(standings: Iterable[Standing]) -> Standing:
+    """The first of the strictest ones. Raises ValueError when there is none."""
+    return max(standings, key=lambda standing: _STRICTNESS[standing.state])
