@@ -99,7 +99,7 @@ class Queries:
             venues=tuple(self._venue(venue) for venue in self._streams),
             positions=self.positions(),
             balances={f"{venue} {asset}": balance.wallet for (venue, asset), balance in balances if balance.wallet},
-            waves=len(self._waves.reports),
+            waves=self._waves.finished,
             refusals=dict(self._waves.refusals),
             unresolved_orders=len(self._inflight.unresolved),
         )

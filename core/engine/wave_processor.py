@@ -28,6 +28,8 @@ from core.errors import JournalUnwritable
 log = structlog.get_logger(__name__)
 
 REPORTS_KEPT = 50
+LEGS_KEPT = 200
+"""Of all kept reports together: with its gates a leg takes 5 KB, and a wave may have 500 of them."""
 SEEN_REMEMBERED = 200_000
 """Signals, newest last; the oldest have long expired. The journal knows a week of them at start."""
 
@@ -67,6 +69,8 @@ class WaveProcessor:
         self._tasks: asyncio.TaskGroup | None = None
         self._waiting: deque[SignalBatch] = deque()
         self.reports: deque[WaveReport] = deque(maxlen=REPORTS_KEPT)
+        """The newest; the journal has them all."""
+        self.finished = 0
         self.refusals: Counter[str] = Counter()
         self._listeners: list[Callable[[WaveReport], None]] = []
 
@@ -261,7 +265,7 @@ class WaveProcessor:
 
     def _finish(self, run: _Run) -> None:
         report = run.report(self._desk.leg_now)
-        self.reports.append(report)
+        self._keep(report)
         now = self._clock.now_ms()
         marks = [self._signal_mark(run.wave, leg.signal, leg) for leg in report.legs if not _is_repeat(leg)]
         states = Counter(leg.state.value for leg in report.legs)
@@ -293,6 +297,12 @@ class WaveProcessor:
                 listener(report)
             except Exception:  # swallow: statistics of a finished wave must not end the waves after it (SIG-10)
                 log.exception("wave.listener_failed", listener=repr(listener))
+
+    def _keep(self, report: WaveReport) -> None:
+        self.finished += 1
+        self.reports.append(report)
+        while len(self.reports) > 1 and sum(len(kept.legs) for kept in self.reports) > LEGS_KEPT:
+            self.reports.popleft()
 
     def _signal_mark(self, wave: Wave, signal: Signal, leg: Leg | None = None) -> SignalMark:
         denied = None if leg is None else leg.denied

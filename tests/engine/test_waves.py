@@ -11,6 +11,7 @@ from core.domain.signal import Side, Signal
 from core.domain.verdict import Reason
 from core.domain.wave import LegState, WaveReport
 from core.engine.ports import Outcome, SignalMark, WaveMark
+from core.engine.wave_processor import LEGS_KEPT
 from core.errors import Unreachable
 from tests.builders import BTC, ETH, NOW_MS, a_signal, an_instrument, an_instrument_id, risk_limits, sizing_rule
 from tests.engine.bench import BINANCE, Bench, a_bench, wave_rules
@@ -377,3 +378,11 @@ async def test_two_sources_may_use_the_same_signal_id() -> None:
         assert [states(report) for report in bench.waves.reports] == [[LegState.PROTECTED]] * 2
         told = {leg.client_order_id: leg.instrument for report in bench.waves.reports for leg in report.legs}
         assert told == {order.client_order_id: order.instrument for order in bench.venue.only(Leg.ENTRY)}
+
+
+async def test_reports_of_large_waves_are_not_kept_beyond_their_share_but_waves_are_counted() -> None:
+    async with a_bench(instruments=LISTED) as bench:
+        for number in range(6):
+            await bench.wave(*(a_signal(f"w{number}-{n}", instrument=COINS[n]) for n in range(LEGS_KEPT // 4)))
+        assert [len(report.legs) for report in bench.waves.reports] == [LEGS_KEPT // 4] * 4
+        assert bench.waves.finished == 6
