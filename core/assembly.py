@@ -34,6 +34,7 @@ from core.engine.passed_stops import PassedStops
 from core.engine.ports import (
     AuditLog,
     Journal,
+    MarginMode,
     MarketData,
     MarketReads,
     Notifier,
@@ -174,6 +175,7 @@ def assemble(
         clock=clock,
         notifier=notifier,
         mark=partial(reference, kind=TriggerReference.MARK_PRICE),
+        instruments=instruments,
     )
     executions = ExecutionNotes(books=books, clock=clock, offset_ms=lambda venue: clients[venue].clock_offset_ms)
     protection = ProtectionManager(
@@ -211,7 +213,9 @@ def assemble(
         notifier=notifier,
         external=ExternalPositions(settings.protection.external_positions),
     )
-    leverage = LeverageKeeper(clients=clients, state=state, leverage=settings.sizing.leverage)
+    leverage = LeverageKeeper(
+        clients=clients, state=state, leverage=settings.sizing.leverage, margin=_margin_mode(settings)
+    )
     watch = AccountWatch(clients=clients, risk=risk, leverage=leverage, notifier=notifier)
     outages = Outages(clients=clients, risk=risk, reconcile=reconciler.ask, notifier=notifier, clock=clock)
     for access in accesses(settings):
@@ -358,6 +362,10 @@ def _access(name: VenueName, venue: VenueSettings) -> VenueAccess:
         base_url=venue.url,
         testnet=venue.testnet,
     )
+
+
+def _margin_mode(settings: Settings) -> MarginMode | None:
+    return None if settings.sizing.margin_mode == "keep" else MarginMode(settings.sizing.margin_mode)
 
 
 def _limits(settings: Settings) -> RiskLimits:

@@ -33,6 +33,19 @@ class Flatten:
     why: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dust:
+    """Less than the venue takes in one order: neither a stop nor a close can be placed for it (VAL-19)."""
+
+    why: str
+
+
+def is_dust(position: Position, instrument: Instrument) -> bool:
+    """Whether what is left of a position is below the venue's smallest market order. Binance does not ask a closing
+    order for a least notional, so only the quantity counts."""
+    return position.quantity < instrument.market_lot.minimum
+
+
 def stop_price(position: Position, instrument: Instrument) -> Price:
     """From the fill price, rounded towards it: never further away than asked (STP-02, STP-03).
 
@@ -56,14 +69,19 @@ def trigger_of(attempt: int, configured: TriggerReference) -> TriggerReference:
     return TriggerReference.CONTRACT_PRICE if marks else TriggerReference.MARK_PRICE
 
 
-def plan(position: Position, instrument: Instrument, reference: Decimal | None, attempt: int) -> StopPlan | Flatten:
-    """The stop for attempt `attempt` (0 first), or the order to flatten.
+def plan(
+    position: Position, instrument: Instrument, reference: Decimal | None, attempt: int
+) -> StopPlan | Flatten | Dust:
+    """The stop for attempt `attempt` (0 first), the order to flatten, or that nothing can be placed at all.
 
     `reference` is the price that fires this stop (`trigger_of`), None when it is not known: then the level is sent as
     it is and the venue is the judge. A level already crossed is never moved away from the market: the initial stop
     comes from the fill or not at all (STP-05, INV-6). After a refusal a level that is not crossed keeps 2 + attempt
     ticks of distance to the reference (STP-06).
     """
+    if is_dust(position, instrument):
+        least = plain(instrument.market_lot.minimum)
+        return Dust(why=f"{plain(position.quantity)} is less than the venue's smallest order of {least}")
     if attempt >= MAX_STOP_ATTEMPTS:
         return Flatten(why=f"the venue refused {attempt} stops")
     level = stop_price(position, instrument)

@@ -11,9 +11,11 @@ import structlog
 
 from core.clock import Clock
 from core.domain.ids import InstrumentId, Leg, VenueName, client_order_id
-from core.domain.money import Price
+from core.domain.instrument import Instrument
+from core.domain.money import Price, Quantity, plain
 from core.domain.order import Order, OrderIntent, OrderType
 from core.domain.position import Position, PositionKey
+from core.domain.protection import is_dust
 from core.engine.order_manager import OrderManager
 from core.engine.ports import Level, Notifier
 from core.engine.risk_guard import RiskGuard
@@ -38,6 +40,7 @@ class Closer:
         clock: Clock,
         notifier: Notifier,
         mark: Callable[[InstrumentId], Decimal | None],
+        instruments: Mapping[InstrumentId, Instrument],
     ) -> None:
         """`mark` is the price a close is decided at; it only goes into the books."""
         self._accounts = accounts
@@ -46,13 +49,20 @@ class Closer:
         self._clock = clock
         self._notifier = notifier
         self._mark = mark
+        self._instruments = instruments
+        self._dust: dict[PositionKey, Quantity] = {}
         self._closing: dict[PositionKey, asyncio.Event] = {}
 
     def closing(self, key: PositionKey) -> bool:
         return key in self._closing
 
+    def given_up(self, position: Position) -> bool:
+        """Whether this is dust the venue has refused to close: it is listed, not tried again, not alarmed (VAL-19)."""
+        return self._dust.get(position.key) == position.quantity
+
     async def flatten(self, key: PositionKey, why: str, *, leg: Leg = Leg.FLATTEN) -> None:
-        """Return when nothing is left of the position, by our fills or by reconciliation."""
+        """Return when nothing is left of the position, by our fills or by reconciliation, or only dust the venue will
+        not take."""
         if (running := self._closing.get(key)) is not None:
             await running.wait()
             return
@@ -75,6 +85,8 @@ class Closer:
                 break
             order = self._working_close(position) or await self._send(position, leg, why)
             await self._orders.wait(key.instrument, partial(self._decided, order, key), ANSWER_SECONDS)
+            if self._refused_dust(order, position):
+                return
             if self._found_nothing(order):  # the venue is being read again; until then a repeat could only be refused
                 await self._orders.wait(key.instrument, partial(self._flat, key), ANSWER_SECONDS)
         log.info("close.done", position=str(key), tries=tries)
@@ -98,6 +110,20 @@ class Closer:
         )
         await self._orders.submit([self._risk.approve_reducing(intent)])
         return intent
+
+    def _refused_dust(self, order: OrderIntent, position: Position) -> bool:
+        """Notes and tells once what cannot be closed because it is less than the venue's smallest order."""
+        instrument = self._instruments.get(position.instrument)
+        if instrument is None or not is_dust(position, instrument):
+            return False
+        if self._orders.rejection(order.client_order_id) is None or self._flat(position.key):
+            return False
+        if not self.given_up(position):
+            what = f"{position.key}: {plain(position.quantity)} is left, less than the venue takes in one order"
+            self._notifier.notify(Level.WARNING, f"{what}; it stays there as dust")
+            log.warning("position.dust", position=str(position.key), quantity=plain(position.quantity))
+        self._dust[position.key] = position.quantity
+        return True
 
     def _working_close(self, position: Position) -> OrderIntent | None:
         """A close that is under way or unknown: wait for it, a second one would be a second order."""

@@ -21,7 +21,7 @@ from core.domain.instrument import Instrument
 from core.domain.money import Price, Quantity, plain
 from core.domain.order import UNACKNOWLEDGED, Order, OrderIntent, OrderStatus, OrderType, TriggerReference
 from core.domain.position import Position, PositionKey
-from core.domain.protection import Flatten, StopPlan, plan, protects, trigger_of
+from core.domain.protection import Dust, Flatten, StopPlan, plan, protects, trigger_of
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.closer import Closer, next_attempt
 from core.engine.order_manager import OrderManager
@@ -114,9 +114,19 @@ class ProtectionManager:
         return self._protections.get(position_id)
 
     def covered(self, key: PositionKey) -> bool:
-        """Whether the open position has a confirmed stop of its own quantity (True when there is no position)."""
+        """Whether the open position has a confirmed stop of its own quantity.
+
+        True as well when there is no position, or only dust that was tried once and cannot be closed (VAL-19).
+        """
         position = self._orders.state.position(key)
-        return position is None or self._exact(self._stops(position), position) is not None
+        if position is None or self._closer.given_up(position):
+            return True
+        return self._exact(self._stops(position), position) is not None
+
+    def dust(self, key: PositionKey) -> bool:
+        """Whether what is left of the position is less than the venue takes in one order, and was tried (VAL-19)."""
+        position = self._orders.state.position(key)
+        return position is not None and self._closer.given_up(position)
 
     def confirmed(self, key: PositionKey) -> bool:
         """False for a row of the journal that neither a fill nor a reading of the venue has borne out yet (STP-13)."""
@@ -162,6 +172,9 @@ class ProtectionManager:
             if position is None:
                 self._cancel(self._resting(key))
                 return
+            if self._closer.given_up(position):
+                self._naked.pop(key, None)
+                return
             stops = self._stops(position)
             if (fired := _with_status(stops, OrderStatus.TRIGGERED, OrderStatus.PARTIALLY_FILLED)) is not None:
                 await self._watch_fired(position, fired)
@@ -188,6 +201,9 @@ class ProtectionManager:
             await self._make_room(position.instrument.venue)
         trigger = trigger_of(refused, self._working_type)
         decision = plan(position, instrument, self._reference(position.instrument, trigger), refused)
+        if isinstance(decision, Dust):
+            await self._closer.flatten(position.key, decision.why)
+            return
         if isinstance(decision, Flatten):
             await self._flatten(position, decision.why)
             return

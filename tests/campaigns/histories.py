@@ -88,6 +88,7 @@ class History:
             clock=self._clock,
             notifier=self.notifier,
             mark=lambda _instrument: None,
+            instruments=listed,
         )
         self.protection = ProtectionManager(
             accounts=accounts,

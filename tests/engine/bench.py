@@ -171,6 +171,7 @@ async def a_bench(  # noqa: PLR0915 - the wiring of the whole engine, one statem
         clock=clock,
         notifier=notifier,
         mark=lambda instrument: _mark(markets, instrument, TriggerReference.MARK_PRICE),
+        instruments=by_id,
     )
     executions = ExecutionNotes(books=books, clock=clock, offset_ms=lambda venue: clients[venue].clock_offset_ms)
     protection = ProtectionManager(

@@ -1,0 +1,55 @@
+"""What is less than the venue takes in one order is tried once, listed, and left alone (VAL-19, ORD-15)."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from core.domain.ids import Leg
+from core.engine.ports import Level
+from tests.builders import BTC, a_lot, a_signal, an_instrument, quantity
+from tests.engine.bench import Bench, a_bench
+
+COARSE = replace(an_instrument(BTC), market_lot=a_lot(minimum="0.1", step="0.001"))
+
+
+async def left_with_dust(bench: Bench, amount: str) -> None:
+    """A position of which the venue filled less than its own minimum, and that it then refuses to close."""
+    bench.venue.partial = [quantity(amount)]
+    bench.venue.always(Leg.FLATTEN, bench.venue.reject("-4003"))
+    bench.venue.always(Leg.STOP, bench.venue.reject("-4003"))
+    bench.waves.handle(bench.batch(a_signal()))
+    await bench.settle(60)
+
+
+@pytest.mark.failure("ORD-15")
+async def test_dust_is_tried_once_then_listed_and_neither_repeated_nor_alarmed() -> None:
+    async with a_bench(instruments=[COARSE]) as bench:
+        await left_with_dust(bench, "0.05")
+        position = bench.position()
+        assert position.quantity == Decimal("0.05")
+        assert len(bench.venue.only(Leg.FLATTEN)) == 1
+        assert not bench.venue.only(Leg.STOP), "no stop that the venue could only refuse"
+        assert bench.protection.dust(position.key)
+        assert bench.protection.covered(position.key)
+        said = [text for level, text in bench.notifier.messages if level is not Level.INFO]
+        assert len([text for text in said if "dust" in text]) == 1
+        assert not [text for text in said if "cannot be closed" in text]
+        await bench.settle(600)
+        assert len(bench.venue.only(Leg.FLATTEN)) == 1
+
+
+async def test_an_operator_may_try_dust_again_and_the_close_returns() -> None:
+    async with a_bench(instruments=[COARSE]) as bench:
+        await left_with_dust(bench, "0.05")
+        await bench.closer.flatten(bench.position().key, "ordered", leg=Leg.CLOSE)
+        assert len(bench.venue.only(Leg.CLOSE)) == 1
+
+
+async def test_a_venue_that_takes_dust_leaves_nothing() -> None:
+    async with a_bench(instruments=[COARSE]) as bench:
+        bench.venue.partial = [quantity("0.05")]
+        bench.waves.handle(bench.batch(a_signal()))
+        await bench.settle(60)
+        assert not bench.state.positions()
+        assert not [text for _, text in bench.notifier.messages if "dust" in text]
