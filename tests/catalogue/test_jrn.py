@@ -61,9 +61,9 @@ class HeldExecutor(Executor):
 
 
 def a_daemon(world: SimulatedWorld, executors: Iterator[Executor], **changes: Any) -> Daemon:
-    """The first executor is the journal's, the second the audit's."""
+    """The first executor is the journal's, the second the audit's; what else works off the loop does so inline."""
     host, line = world._host(lambda *_: None)
-    changed: Host = replace(host, executor=lambda: next(executors), **changes)
+    changed: Host = replace(host, executor=lambda: next(executors, InlineExecutor()), **changes)
     daemon = Daemon(world.settings(), changed, line)
     world._daemons.append(daemon)
     return daemon
