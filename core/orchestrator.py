@@ -63,6 +63,7 @@ _WATCHERS = (
 )
 STEP_SECONDS = 2.0
 """The most one closing step may take; with the settling time the whole stop stays below 10 s."""
+CANCELS = 2
 
 
 class ExitStatus(IntEnum):
@@ -191,9 +192,10 @@ class Orchestrator:
 
     async def _preflight(self, engine: Engine, held: JournalState, *, waits: bool) -> Opening | None:
         """The venues opened; None when there is nothing to trade on."""
-        quotes = [Asset(quote) for quote in self._settings.trading.quote_coins]
-        opening = Opening(engine, quotes=quotes, least_balance=self._settings.risk.minimum_active_balance_usd)
+        opening = Opening(engine)
         self.outcome.preflights = await opening.examine()
+        if not waits and self._settings.process.preflight_probe_orders:
+            self.outcome.preflights = await opening.probe(self.outcome.preflights)
         if waits:
             seconds = float(self._settings.process.once_wait_seconds) if self._once else None
             await opening.until_one_serves(self.stop, seconds)
@@ -461,11 +463,12 @@ class Orchestrator:
         await self._bounded("close positions", lambda: asyncio.gather(*closes), seconds=5.0)
 
     async def _end(self, *names: str) -> None:
-        tasks = [task for name in names if (task := self._tasks.pop(name, None)) is not None]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=STEP_SECONDS)
+        tasks = {task for name in names if (task := self._tasks.pop(name, None)) is not None}
+        for _ in range(CANCELS):  # before Python 3.13 a group whose task fails in the same step swallows the first
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                _, tasks = await asyncio.wait(tasks, timeout=STEP_SECONDS)
 
     async def _bounded(self, what: str, close: Callable[[], Any], *, seconds: float = STEP_SECONDS) -> None:
         try:
