@@ -23,9 +23,11 @@ from core.clock import Clock, SystemClock  # noqa: E402
 from core.config import Settings, default_env_file, load_settings, show_config, venue_lines  # noqa: E402
 from core.dry_run import DryRun, dry_run  # noqa: E402
 from core.errors import BreakwaterError, ConfigError, StartRefused  # noqa: E402
+from core.host import examine_host  # noqa: E402
 from core.instance_lock import instance_locks  # noqa: E402
 from core.logs import configure_logging  # noqa: E402
 from core.orchestrator import ExitStatus, Host, MakeMessenger, Orchestrator, Outcome  # noqa: E402
+from core.preflight import Grade  # noqa: E402
 from core.storage.writer import WriterThread  # noqa: E402
 from core.summary import disagreements, show_preflight, show_waves  # noqa: E402
 from core.transport import real_transport  # noqa: E402
@@ -89,6 +91,10 @@ async def _trade(
     settings: Settings, arguments: argparse.Namespace, console: Console, dry: DryRun | None
 ) -> tuple[Outcome, dict[str, str]]:
     with instance_locks(settings.process.data_dir, account_keys(settings)):
+        folders = {"DATA_DIR": settings.process.data_dir, "LOG_DIR": settings.process.log_dir}
+        host = examine_host(folders, SystemClock().now_ms())
+        if unfit := [check.what for check in host if check.grade is Grade.OFF]:
+            raise StartRefused("this host is not fit: " + "; ".join(unfit))
         for line in venue_lines(settings):
             console.print(line, highlight=False)
         orchestrator = Orchestrator(settings, _host(settings))
@@ -96,7 +102,7 @@ async def _trade(
         try:
             if arguments.check:
                 outcome = await orchestrator.check()
-                show_preflight(console, outcome.preflights)
+                show_preflight(console, host, outcome.preflights)
             else:
                 outcome = await orchestrator.run(once=arguments.once)
                 records = None if dry is None else await dry.records()

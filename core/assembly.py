@@ -214,7 +214,7 @@ def assemble(
         external=ExternalPositions(settings.protection.external_positions),
     )
     leverage = LeverageKeeper(
-        clients=clients, state=state, leverage=settings.sizing.leverage, margin=_margin_mode(settings)
+        clients=clients, state=state, leverage=settings.sizing.leverage, margin=margin_mode(settings)
     )
     watch = AccountWatch(clients=clients, risk=risk, leverage=leverage, notifier=notifier)
     outages = Outages(clients=clients, risk=risk, reconcile=reconciler.ask, notifier=notifier, clock=clock)
@@ -364,7 +364,8 @@ def _access(name: VenueName, venue: VenueSettings) -> VenueAccess:
     )
 
 
-def _margin_mode(settings: Settings) -> MarginMode | None:
+def margin_mode(settings: Settings) -> MarginMode | None:
+    """None = as the account has it."""
     return None if settings.sizing.margin_mode == "keep" else MarginMode(settings.sizing.margin_mode)
 
 
@@ -377,12 +378,15 @@ def _limits(settings: Settings) -> RiskLimits:
     )
 
 
-def _entry_rules(settings: Settings) -> EntryRules:
-    sizing = SizingRule(
+def sizing_rule(settings: Settings) -> SizingRule:
+    return SizingRule(
         target=Notional(settings.sizing.position_size_usd),
         minimum=Notional(settings.sizing.min_position_size_usdt),
         tolerance_percent=settings.sizing.position_size_tolerance_percent,
     )
+
+
+def _entry_rules(settings: Settings) -> EntryRules:
     screening = ScreeningRules(
         quotes=frozenset(Asset(quote) for quote in settings.trading.quote_coins),
         min_score=settings.signals.min_score,
@@ -399,7 +403,7 @@ def _entry_rules(settings: Settings) -> EntryRules:
         type=OrderType(settings.entry.entry_order_type),
         max_slippage_percent=settings.entry.entry_max_slippage_percent,
         stop_loss_percent=settings.protection.stop_loss_percent,
-        sizing=sizing,
+        sizing=sizing_rule(settings),
         screening=screening,
     )
 

@@ -69,7 +69,11 @@ async def dry_run(settings: Settings) -> AsyncIterator[DryRun]:
         urls = {
             venue: await stack.enter_async_context(_simulator(venue, folder)) for venue in chosen if venue in VENUES
         }
-        changes: dict[str, str | None] = {"DATA_DIR": str(folder), "EXCHANGES": ",".join(urls)}
+        changes: dict[str, str | None] = {
+            "DATA_DIR": str(folder),
+            "EXCHANGES": ",".join(urls),
+            "PREFLIGHT_PROBE_ORDERS": "true",
+        }
         for venue, prefix in _PREFIX.items():
             used = venue in urls
             changes[f"{prefix}_API_KEY"] = "sim" if used else None

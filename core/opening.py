@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
+from dataclasses import dataclass, replace
 
 import structlog
 
-from core.assembly import Engine
+from core.assembly import Engine, margin_mode, sizing_rule
+from core.config import Settings, venue_lines
 from core.domain.ids import Asset, VenueName
 from core.engine.ports import Level, MarketData, MarketReads, UserStream, VenueClient
-from core.preflight import Grade, Preflight, examine
+from core.preflight import Check, Grade, Preflight, PreflightRules, examine
+from core.preflight_questions import QUESTIONS
+from core.probe import probe
 
 log = structlog.get_logger(__name__)
 
@@ -31,9 +33,9 @@ class _Late:
 class Opening:
     """`late` venues are out of the engine until they serve; everything else goes on without them."""
 
-    def __init__(self, engine: Engine, *, quotes: Sequence[Asset], least_balance: Decimal) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._quotes, self._least_balance = quotes, least_balance
+        self._rules = preflight_rules(engine.settings)
         self._late: dict[VenueName, _Late] = {}
 
     @property
@@ -42,7 +44,9 @@ class Opening:
 
     async def examine(self) -> list[Preflight]:
         """Open every venue at once; those that may be used stay in the engine, with what they list learned."""
-        results = await asyncio.gather(*(self._examine(client) for client in self._engine.clients.values()))
+        results = await asyncio.gather(
+            *(self._examine(client, self._engine.reads[venue]) for venue, client in self._engine.clients.items())
+        )
         usable = any(result.grade in (Grade.OK, Grade.WARN) for result in results)
         for result in results:
             if result.grade is Grade.LATE and (usable or result.not_now):
@@ -77,12 +81,12 @@ class Opening:
         self._engine.risk.set_venue(venue, "its private stream has not come up yet")  # AccountWatch.look ends it
         begin(venue)
         self._engine.notifier.notify(Level.INFO, f"{venue}: opened, it takes part from now on")
-        wanted = (i for i in self._engine.clients[venue].instruments.values() if i.tradable and i.quote in self._quotes)
-        await self._engine.leverage.confirm_all(instrument.id for instrument in wanted)
+        wanted = self._rules.wanted(self._engine.clients[venue].instruments)
+        await self._engine.leverage.confirm_all(instrument.id for instrument in wanted if instrument.tradable)
 
     async def _try(self, venue: VenueName) -> None:
         late = self._late[venue]
-        result = await self._examine(late.client)
+        result = await self._examine(late.client, late.reads)
         if result.grade is Grade.LATE:
             return
         del self._late[venue]
@@ -95,11 +99,28 @@ class Opening:
         engine.markets[venue], engine.reads[venue] = late.market, late.reads
         self._learn(result)
 
-    async def _examine(self, client: VenueClient) -> Preflight:
-        result = await examine(client, self._quotes, self._least_balance)
+    async def probe(self, results: Sequence[Preflight]) -> list[Preflight]:
+        """`results` with what became of a probe order at each venue that can be used."""
+        engine = self._engine
+        return [
+            replace(result, checks=(*result.checks, await self._probe(result.venue)))
+            if result.venue in engine.clients
+            else result
+            for result in results
+        ]
+
+    async def _probe(self, venue: VenueName) -> Check:
+        engine = self._engine
+        check = await probe(engine.clients[venue], engine.reads[venue], self._rules, f"probe/{venue}", engine.clock)
+        _say(check)
+        if check.grade is Grade.OFF:
+            engine.drop_venue(venue)
+        return check
+
+    async def _examine(self, client: VenueClient, reads: MarketReads) -> Preflight:
+        result = await examine(client, reads, self._rules, QUESTIONS)
         for check in result.checks:
-            say = log.info if check.grade is Grade.OK else log.warning
-            say("preflight", venue=check.venue, grade=check.grade.value, what=check.what)
+            _say(check)
         return result
 
     def _learn(self, result: Preflight) -> None:
@@ -116,3 +137,22 @@ class Opening:
             reads=engine.reads[venue],
         )
         engine.drop_venue(venue)
+
+
+def preflight_rules(settings: Settings) -> PreflightRules:
+    """What the settings ask of the venues."""
+    told = (line.partition(": ") for line in venue_lines(settings))
+    return PreflightRules(
+        quotes=frozenset(Asset(quote) for quote in settings.trading.quote_coins),
+        least_balance=settings.risk.minimum_active_balance_usd,
+        sizing=sizing_rule(settings),
+        leverage=settings.sizing.leverage,
+        margin=margin_mode(settings),
+        access={VenueName(name): where for name, _, where in told},
+        local=frozenset(VenueName(name) for name, venue in settings.venues.items() if venue.environment == "local"),
+    )
+
+
+def _say(check: Check) -> None:
+    say = log.info if check.grade is Grade.OK else log.warning
+    say("preflight", venue=check.where, grade=check.grade.value, about=check.about, what=check.what)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
-from core.domain.ids import Asset, VenueName
-from core.domain.money import plain
+from core.domain.ids import Asset, Symbol, VenueName
+from core.domain.instrument import Instrument
 from core.domain.reports import BalanceReport
-from core.engine.ports import AccountSettings, VenueClient
+from core.domain.sizing import SizingRule
+from core.engine.ports import AccountSettings, KeyRights, MarginMode, MarketReads, PriceTriple, VenueClient
 from core.errors import Ambiguous, RateLimited, StartRefused, Unreachable, VenueError
 
 
@@ -23,10 +25,12 @@ class Grade(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One finding about one venue; `what` is a sentence with the remedy in it where there is one."""
+    """One finding; `about` names the question, `what` is a sentence with the remedy in it where there is one. `where`
+    is a venue or `host`."""
 
-    venue: VenueName
+    where: str
     grade: Grade
+    about: str
     what: str
 
 
@@ -42,57 +46,90 @@ class Preflight:
 
     @property
     def grade(self) -> Grade:
-        grades = {check.grade for check in self.checks}
-        return next((grade for grade in (Grade.OFF, Grade.LATE, Grade.WARN) if grade in grades), Grade.OK)
+        return worst(self.checks)
 
 
-async def examine(client: VenueClient, quotes: Sequence[Asset], least_balance: Decimal) -> Preflight:
-    """Open the client and look at the account. Never raises for what a venue says: that is a finding."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreflightRules:
+    """What the settings ask of a venue. `access` says per venue where its orders go and which key signs them (CFG-03);
+    `local` are venues on this very host, whose keys nobody else can use."""
+
+    quotes: frozenset[Asset]
+    least_balance: Decimal
+    sizing: SizingRule
+    leverage: int
+    margin: MarginMode | None
+    access: Mapping[VenueName, str]
+    local: frozenset[VenueName] = frozenset()
+
+    def wanted(self, instruments: Mapping[Symbol, Instrument]) -> list[Instrument]:
+        """What may be traded by its quote coin."""
+        return [instrument for instrument in instruments.values() if instrument.quote in self.quotes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What a venue told; None = it could not be read, and `unread` says why."""
+
+    account: AccountSettings
+    balances: tuple[BalanceReport, ...]
+    rights: KeyRights | None
+    prices: Mapping[Symbol, PriceTriple] | None
+    instruments: Mapping[Symbol, Instrument]
+    clock_offset_ms: int
+    unread: Mapping[str, str]
+
+
+Question = Callable[[Reading, PreflightRules, VenueName], Iterable[tuple[Grade, str]]]
+"""One question about one reading; the answers are grades and sentences."""
+
+
+def worst(checks: Iterable[Check]) -> Grade:
+    grades = {check.grade for check in checks}
+    return next((grade for grade in (Grade.OFF, Grade.LATE, Grade.WARN) if grade in grades), Grade.OK)
+
+
+async def examine(
+    client: VenueClient, reads: MarketReads, rules: PreflightRules, questions: Mapping[str, Question]
+) -> Preflight:
+    """Open the client and ask it everything. Never raises for what a venue says: that is a finding."""
     venue = client.name
+    access = Check(where=venue, grade=Grade.OK, about="access", what=rules.access.get(venue, ""))
     try:
-        await client.open()
-        account = await client.account_settings()
-        balances = await client.balances()
+        reading = await _read(client, reads)
     except (Unreachable, RateLimited, Ambiguous) as error:
-        late = Check(venue=venue, grade=Grade.LATE, what=str(error))
+        late = Check(where=venue, grade=Grade.LATE, about="reached", what=str(error))
         not_now = isinstance(error, RateLimited) or (isinstance(error, Unreachable) and error.status != 0)
-        return Preflight(venue=venue, checks=(late,), account=None, not_now=not_now)
+        return Preflight(venue=venue, checks=(access, late), account=None, not_now=not_now)
     except (VenueError, StartRefused) as error:
-        off = Check(venue=venue, grade=Grade.OFF, what=str(error))
-        return Preflight(venue=venue, checks=(off,), account=None)
-    checks = [*_account(venue, account), *_balances(venue, balances, quotes, least_balance)]
-    if not client.instruments:
-        checks.append(Check(venue=venue, grade=Grade.OFF, what="it lists no linear perpetual"))
-    return Preflight(venue=venue, checks=tuple(checks), account=account)
-
-
-def _account(venue: VenueName, account: AccountSettings) -> list[Check]:
+        off = Check(where=venue, grade=Grade.OFF, about="key", what=str(error))
+        return Preflight(venue=venue, checks=(access, off), account=None)
     checks = [
-        Check(
-            venue=venue,
-            grade=Grade.OK,
-            what=f"position mode {'hedge' if account.hedge_mode else 'one-way'}, {len(account.leverage)} symbols",
-        )
+        Check(where=venue, grade=grade, about=about, what=what)
+        for about, question in questions.items()
+        for grade, what in question(reading, rules, venue)
     ]
-    if not account.can_trade:
-        checks.append(
-            Check(venue=venue, grade=Grade.OFF, what="the API key may not trade; enable futures trading for it")
-        )
-    if account.multi_assets:
-        what = "multi-assets mode is on; switch the account to single-asset mode"
-        checks.append(Check(venue=venue, grade=Grade.OFF, what=what))
-    return checks
+    return Preflight(venue=venue, checks=(access, *checks), account=reading.account)
 
 
-def _balances(
-    venue: VenueName, balances: Sequence[BalanceReport], quotes: Sequence[Asset], least: Decimal
-) -> list[Check]:
-    checks = []
-    for quote in quotes:
-        wallet = next((b.wallet for b in balances if b.asset == quote), Decimal(0))
-        grade = Grade.OK if wallet >= least else Grade.WARN
-        suffix = (
-            "" if grade is Grade.OK else f", below MINIMUM_ACTIVE_BALANCE_USD={plain(least)}: entries will be denied"
-        )
-        checks.append(Check(venue=venue, grade=grade, what=f"balance {plain(wallet)} {quote}{suffix}"))
-    return checks
+async def _read(client: VenueClient, reads: MarketReads) -> Reading:
+    """The client opened; raises VenueError or StartRefused for what trading cannot do without."""
+    await client.open()
+    account = await client.account_settings()
+    balances = await client.balances()
+    rights, prices = await asyncio.gather(client.key_rights(), reads.prices(), return_exceptions=True)
+    unread: dict[str, str] = {}
+    for name, answer in (("rights", rights), ("prices", prices)):
+        if isinstance(answer, VenueError):
+            unread[name] = str(answer)
+        elif isinstance(answer, BaseException):
+            raise answer
+    return Reading(
+        account=account,
+        balances=tuple(balances),
+        rights=None if isinstance(rights, BaseException) else rights,
+        prices=None if isinstance(prices, BaseException) else prices,
+        instruments=client.instruments,
+        clock_offset_ms=client.clock_offset_ms,
+        unread=unread,
+    )

@@ -7,13 +7,14 @@ from decimal import Decimal
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from core.domain.money import plain
 from core.domain.signal import Side
 from core.domain.wave import Leg, LegState, WaveReport
 from core.dry_run import VenueRecord
-from core.preflight import Grade, Preflight
+from core.preflight import Check, Grade, Preflight, worst
 
 AGREEMENT_MS = Decimal(5)
 """Ours is the difference of two venue stamps in whole ms, the venue's own has fractions and its own clock tick."""
@@ -65,14 +66,18 @@ def disagreements(
     return found
 
 
-def show_preflight(console: Console, results: Sequence[Preflight]) -> None:
-    table = Table(title="Pre-flight", title_justify="left")
-    for name in ("venue", "result", "what"):
-        table.add_column(name, overflow="fold")
-    for result in results:
-        for check in result.checks:
-            table.add_row(check.venue, f"[{_GRADES[check.grade]}]{check.grade}[/]", check.what)
-    console.print(table)
+def show_preflight(console: Console, host: Sequence[Check], results: Sequence[Preflight]) -> None:
+    """One table for the host and one per venue, the verdict in its title."""
+    for where, checks in (("this host", host), *((result.venue.value, result.checks) for result in results)):
+        grade = worst(checks)
+        title = f"{where}: [{_GRADES[grade]}]{grade}[/]"
+        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table.add_column("check", no_wrap=True)
+        table.add_column("result", no_wrap=True)
+        table.add_column("what", overflow="fold")
+        for check in checks:
+            table.add_row(check.about, f"[{_GRADES[check.grade]}]{check.grade}[/]", escape(check.what))
+        console.print(table)
 
 
 def _row(leg: Leg, instrument: str, records: Sequence[VenueRecord] | None, symbols: Mapping[str, str]) -> list[str]:

@@ -54,6 +54,8 @@ class Leg(StrEnum):
     STOP = "stop"
     FLATTEN = "flatten"
     CLOSE = "close"
+    PROBE = "probe"
+    """Sent by pre-flight to see whether orders are taken; cancelled at once."""
 
 
 def client_order_id(account: str, signal_id: str, leg: Leg, attempt: int) -> ClientOrderId:

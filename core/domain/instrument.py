@@ -26,6 +26,10 @@ class Bracket:
     max_leverage: int
 
 
+BAND_MARGIN = Decimal("0.001")
+"""The mark moves while an order travels: a limit price keeps this share away from the edge of the band."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceBand:
     """How far from the mark the venue takes a limit price: factors, e.g. 1.05 and 0.95 (VAL-08)."""
@@ -38,6 +42,7 @@ class PriceBand:
 class Instrument:
     """One linear perpetual. `tradable` is the venue's status word already judged (only TRADING is), `status` that word.
 
+    `stops`: whether the venue takes stop orders there, without which it is never tradable.
     `brackets` smallest notional first; empty = the venue has not told them.
     """
 
@@ -53,6 +58,7 @@ class Instrument:
     status: str = ""
     brackets: tuple[Bracket, ...] = ()
     band: PriceBand | None = None
+    stops: bool = True
 
     def most_notional(self, leverage: int) -> Notional | None:
         """The largest position the venue allows at `leverage`, quote coin; None when it has not told its brackets."""
@@ -60,6 +66,16 @@ class Instrument:
         if not self.brackets:
             return None
         return max(allowed, default=Notional(Decimal(0)))
+
+    def buy_price_in_band(self, price: Decimal, mark: Decimal) -> Price:
+        """At most `price`, on the tick, and a little inside what the venue takes from a buyer at this mark (VAL-08)."""
+        most = price if self.band is None else min(price, mark * self.band.up * (1 - BAND_MARGIN))
+        return self.round_price_down(most)
+
+    def sell_price_in_band(self, price: Decimal, mark: Decimal) -> Price:
+        """At least `price`, on the tick, and a little inside what the venue takes from a seller at this mark."""
+        least = price if self.band is None else max(price, mark * self.band.down * (1 + BAND_MARGIN))
+        return self.round_price_up(least)
 
     def round_quantity(self, quantity: Decimal, rule: LotRule) -> Quantity:
         """Down to the step: never more than was asked for."""

@@ -19,6 +19,8 @@ class OrderType(StrEnum):
     MARKET = "market"
     LIMIT_IOC = "limit_ioc"
     STOP_MARKET = "stop_market"
+    POST_ONLY = "post_only"
+    """A limit that never takes; only pre-flight sends one, far from the market."""
 
 
 class TriggerReference(StrEnum):

@@ -44,7 +44,7 @@ class AccountWatch:
     def learn(self, venue: VenueName, account: AccountSettings) -> None:
         """The account as pre-flight found it."""
         self._hedge_mode[venue] = account.hedge_mode
-        self._leverage.learn(venue, account.leverage)
+        self._leverage.learn(venue, account.leverage, account.margin)
 
     async def run(self) -> None:
         """Look at every venue now and then: what no event tells of must not wait for the next connection."""
@@ -59,7 +59,7 @@ class AccountWatch:
     async def look(self, venue: VenueName) -> None:
         """Read the settings again, after every connection too: position mode has no stream event. Raises VenueError."""
         account = await self._clients[venue].account_settings()
-        self._leverage.learn(venue, account.leverage)
+        self._leverage.learn(venue, account.leverage, account.margin)
         known = self._hedge_mode.setdefault(venue, account.hedge_mode)
         if account.multi_assets:
             self._off(venue, "multi-assets mode is on; switch the account back to single-asset mode")

@@ -1,4 +1,5 @@
-"""Leverage is read in bulk at start and set only where it differs; an unconfirmed symbol is not traded (VAL-10)."""
+"""Leverage and margin mode: read in bulk at start, set only where they differ; an unconfirmed symbol is not traded
+(VAL-10, CFG-08)."""
 
 from __future__ import annotations
 
@@ -9,28 +10,43 @@ import structlog
 
 from core.domain.events import Event, LeverageChanged
 from core.domain.ids import InstrumentId, Symbol, VenueName
-from core.engine.ports import VenueClient
+from core.engine.ports import MarginMode, VenueClient
 from core.engine.state import StateView
 from core.errors import VenueError
 
 log = structlog.get_logger(__name__)
 
+_NOT_TOLD: Mapping[Symbol, MarginMode] = {}
 ANSWER_SECONDS = 3.0
 """One symbol's silence may cost its own signal, never the wave it came with (SIG-05)."""
 
 
 class LeverageKeeper:
-    def __init__(self, *, clients: Mapping[VenueName, VenueClient], state: StateView, leverage: int) -> None:
+    def __init__(
+        self,
+        *,
+        clients: Mapping[VenueName, VenueClient],
+        state: StateView,
+        leverage: int,
+        margin: MarginMode | None = None,
+    ) -> None:
+        """`margin` None = as the account has it."""
         self._clients = clients
         self._state = state
         self._leverage = leverage
+        self._margin = margin
         self._at_venue: dict[InstrumentId, int] = {}
+        self._margins: dict[InstrumentId, MarginMode] = {}
         self._setting: dict[InstrumentId, asyncio.Lock] = {}
 
-    def learn(self, venue: VenueName, leverages: Mapping[Symbol, int]) -> None:
+    def learn(
+        self, venue: VenueName, leverages: Mapping[Symbol, int], margins: Mapping[Symbol, MarginMode] = _NOT_TOLD
+    ) -> None:
         """What the venue says now, for all its symbols."""
         for symbol, leverage in leverages.items():
             self._at_venue[InstrumentId(venue, symbol)] = leverage
+        for symbol, margin in margins.items():
+            self._margins[InstrumentId(venue, symbol)] = margin
 
     def on_events(self, events: Iterable[Event]) -> None:
         """Must-consumer: a leverage changed behind our back is not the confirmed one any more."""
@@ -39,24 +55,41 @@ class LeverageKeeper:
                 self._at_venue[event.instrument] = event.leverage
 
     def confirmed(self, instrument: InstrumentId) -> int | None:
-        """The leverage the venue told or acknowledged; None = never heard."""
-        return self._at_venue.get(instrument)
+        """The leverage the venue told or acknowledged; None = never heard, or in another margin mode than wanted."""
+        return self._at_venue.get(instrument) if self._margin_is_right(instrument) else None
 
     async def confirm(self, instrument: InstrumentId) -> None:
         """Set it where it differs and no position is open; on refusal the old figure stays and the entry is denied."""
-        if self._at_venue.get(instrument) == self._leverage or self._state.positions_on(instrument):
+        if self._is_right(instrument) or self._state.positions_on(instrument):
             return
         async with self._setting.setdefault(instrument, asyncio.Lock()):
-            if self._at_venue.get(instrument) == self._leverage:
+            if self._is_right(instrument):
                 return
             try:
                 async with asyncio.timeout(ANSWER_SECONDS):
-                    await self._clients[instrument.venue].set_leverage(instrument.symbol, self._leverage)
+                    await self._set(instrument)
             except (VenueError, TimeoutError) as error:
                 why = str(error) or f"no answer within {ANSWER_SECONDS:g} s"
-                log.warning("leverage.not_set", instrument=str(instrument), wanted=self._leverage, error=why)
-                return
+                log.warning("leverage.not_set", instrument=str(instrument), wanted=self._wanted, error=why)
+
+    async def _set(self, instrument: InstrumentId) -> None:
+        client = self._clients[instrument.venue]
+        if self._margin is not None and not self._margin_is_right(instrument):
+            await client.set_margin_mode(instrument.symbol, self._margin)
+            self._margins[instrument] = self._margin
+        if self._at_venue.get(instrument) != self._leverage:
+            await client.set_leverage(instrument.symbol, self._leverage)
             self._at_venue[instrument] = self._leverage
+
+    def _is_right(self, instrument: InstrumentId) -> bool:
+        return self._at_venue.get(instrument) == self._leverage and self._margin_is_right(instrument)
+
+    def _margin_is_right(self, instrument: InstrumentId) -> bool:
+        return self._margin is None or self._margins.get(instrument) is self._margin
+
+    @property
+    def _wanted(self) -> str:
+        return f"{self._leverage}" + (f" {self._margin}" if self._margin is not None else "")
 
     async def confirm_all(self, instruments: Iterable[InstrumentId]) -> None:
         """Warm every symbol, so that no wave pays the round trip."""

@@ -110,14 +110,38 @@ class VenueHealth:
     needs_signed: bool = False
 
 
+class MarginMode(StrEnum):
+    ISOLATED = "isolated"
+    CROSS = "cross"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountSettings:
-    """Read at start. `leverage` per unified symbol; symbols missing from it are unknown, not 1."""
+    """Read at start. `leverage` and `margin` per unified symbol; symbols missing from them are unknown, not 1."""
 
     hedge_mode: bool
     can_trade: bool
     multi_assets: bool
     leverage: Mapping[Symbol, int]
+    margin: Mapping[Symbol, MarginMode] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRights:
+    """What the venue says the API key itself may do, whatever its account may."""
+
+    trade: bool
+    withdraw: bool
+    bound_to_addresses: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceTriple:
+    """Three figures of one swap that are made in different ways and should agree; quote coin."""
+
+    mark: Price
+    index: Price
+    last: Price
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +195,15 @@ class VenueClient(Protocol):
     async def balances(self) -> Sequence[BalanceReport]: ...
     async def mass_status(self) -> MassStatus: ...
     async def account_settings(self) -> AccountSettings: ...
+    async def key_rights(self) -> KeyRights | None:
+        """None where the venue cannot be asked for it (its test environment). Raises VenueError."""
+        ...
+
     async def set_leverage(self, symbol: Symbol, leverage: int) -> None: ...
+    async def set_margin_mode(self, symbol: Symbol, mode: MarginMode) -> None:
+        """Refused by venues while the symbol has a position or an order. Raises VenueError."""
+        ...
+
     async def measure_clock(self) -> None:
         """Measure the offset to the venue's clock and use it from now on (NET-01). Raises VenueError."""
         ...
@@ -260,6 +292,10 @@ class MarketReads(Protocol):
 
     async def day_turnover(self) -> Mapping[Symbol, Decimal]:
         """Quote coin traded in 24 hours, every listed swap at once."""
+        ...
+
+    async def prices(self) -> Mapping[Symbol, PriceTriple]:
+        """Every listed swap at once."""
         ...
 
 

@@ -97,8 +97,7 @@ class ProcessSettings(Frozen):
         Switch,
         Setting(
             "PREFLIGHT_PROBE_ORDERS",
-            "pre-flight places and cancels a far post-only order",
+            "`--check` places a far post-only order and cancels it; always in dry run",
             "`true` or `false`",
-            effective=False,
         ),
     ] = False

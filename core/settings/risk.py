@@ -40,9 +40,8 @@ class SizingSettings(Frozen):
         Annotated[Literal["keep", "isolated", "cross"], lower],
         Setting(
             "MARGIN_MODE",
-            "margin mode; keep = as the account has it",
+            "margin mode, set per symbol while no position is open; keep = as the account has it",
             "`keep`, `isolated` or `cross`",
-            effective=False,
         ),
     ] = "keep"
 
@@ -94,7 +93,6 @@ class EntrySettings(Frozen):
             "ENTRY_ORDER_TYPE",
             "market, or a limit at the slippage bound that is cancelled if not filled at once",
             "`market` or `limit_ioc`",
-            effective=False,
         ),
     ] = "market"
     entry_max_slippage_percent: Annotated[
@@ -104,7 +102,6 @@ class EntrySettings(Frozen):
             "ENTRY_MAX_SLIPPAGE_PERCENT",
             "bound of a limit_ioc entry against the best price, percent",
             "above 0, up to 10",
-            effective=False,
         ),
     ] = Decimal("0.15")
 

@@ -38,7 +38,8 @@ _REFUSALS: Final = (
 )
 _ENTRY: Final = f"SELECT intent_ms, {rows.ORDER_SELECT} FROM orders WHERE wave_id = ? AND signal_id = ? AND symbol = ?"
 _OF_POSITION: Final = (
-    f"SELECT intent_ms, {rows.ORDER_SELECT} FROM orders WHERE position_id = ? ORDER BY intent_ms, leg != 'entry', client_order_id"
+    f"SELECT intent_ms, {rows.ORDER_SELECT} FROM orders WHERE position_id = ? "
+    "ORDER BY intent_ms, leg != 'entry', client_order_id"
 )
 _WORKING: Final = f"SELECT intent_ms, {rows.ORDER_SELECT} FROM orders WHERE ended = 0"
 _POSITION: Final = f"SELECT {rows.POSITION_SELECT} FROM positions WHERE position_id = ?"

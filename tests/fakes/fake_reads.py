@@ -8,6 +8,7 @@ from core.clock import Clock
 from core.domain.candle import TIMEFRAME_MS, Candle
 from core.domain.ids import Symbol
 from core.domain.money import Quantity
+from core.engine.ports import PriceTriple
 from core.errors import VenueError
 from tests.builders import Number, price
 
@@ -24,6 +25,7 @@ class FakeReads:
         self.turnover_a_minute: dict[Symbol, Number] = {}
         self.close: Number = 100
         self.hangs: set[Symbol] = set()
+        self.triples: dict[Symbol, PriceTriple] = {}
 
     async def candles(self, symbol: Symbol, timeframe: str, limit: int) -> Sequence[Candle]:
         await self._answer("candles", symbol)
@@ -40,6 +42,10 @@ class FakeReads:
     async def day_turnover(self) -> Mapping[Symbol, Decimal]:
         await self._answer("day_turnover", Symbol(""))
         return {symbol: Decimal(turnover) * 1440 for symbol, turnover in self.turnover_a_minute.items()}
+
+    async def prices(self) -> Mapping[Symbol, PriceTriple]:
+        await self._answer("prices", Symbol(""))
+        return self.triples
 
     async def _answer(self, what: str, symbol: Symbol) -> None:
         self.asked.append((what, symbol))

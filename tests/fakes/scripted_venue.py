@@ -17,7 +17,18 @@ from core.domain.money import ZERO
 from core.domain.order import Order, OrderIntent, OrderStatus, OrderType
 from core.domain.reports import BalanceReport, FillReport, OrderStatusReport, PositionReport, Report, Source
 from core.domain.signal import Side
-from core.engine.ports import About, Accepted, AccountSettings, MassStatus, NotFound, Outcome, Rejected, Unknown
+from core.engine.ports import (
+    About,
+    Accepted,
+    AccountSettings,
+    KeyRights,
+    MarginMode,
+    MassStatus,
+    NotFound,
+    Outcome,
+    Rejected,
+    Unknown,
+)
 from core.errors import VenueError
 from tests.builders import a_balance_report, a_fill, a_mass_status, a_position_report, a_status
 from tests.fakes.diary import Diary
@@ -70,6 +81,7 @@ class ScriptedVenue:
         self.cancelled: list[ClientOrderId] = []
         self.reads: list[str] = []
         self.leverages: list[tuple[Symbol, int]] = []
+        self.margins: list[tuple[Symbol, MarginMode]] = []
         self.offset_ms = 0
         self.warmed: list[int] = []
         self.set_leverage_seconds: dict[Symbol, float] = {}
@@ -270,6 +282,12 @@ class ScriptedVenue:
 
     async def account_settings(self) -> AccountSettings:
         return AccountSettings(hedge_mode=False, can_trade=True, multi_assets=False, leverage={})
+
+    async def key_rights(self) -> KeyRights | None:
+        return None
+
+    async def set_margin_mode(self, symbol: Symbol, mode: MarginMode) -> None:
+        self.margins.append((symbol, mode))
 
     async def set_leverage(self, symbol: Symbol, leverage: int) -> None:
         self.leverages.append((symbol, leverage))

@@ -30,7 +30,18 @@ from core.domain.reports import (
     WalletCause,
 )
 from core.domain.signal import Side
-from core.engine.ports import About, Accepted, AccountSettings, MassStatus, NotFound, Outcome, Rejected, Unknown
+from core.engine.ports import (
+    About,
+    Accepted,
+    AccountSettings,
+    KeyRights,
+    MarginMode,
+    MassStatus,
+    NotFound,
+    Outcome,
+    Rejected,
+    Unknown,
+)
 from core.errors import Unreachable
 from tests.builders import USDT
 
@@ -414,6 +425,12 @@ class TrueVenue:
 
     async def account_settings(self) -> AccountSettings:
         return AccountSettings(hedge_mode=self.hedge, can_trade=True, multi_assets=False, leverage={})
+
+    async def key_rights(self) -> KeyRights | None:
+        return None
+
+    async def set_margin_mode(self, symbol: Symbol, mode: MarginMode) -> None:
+        raise NotImplementedError
 
     async def set_leverage(self, symbol: Symbol, leverage: int) -> None: ...
 

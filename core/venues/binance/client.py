@@ -15,7 +15,7 @@ from core.domain.instrument import Instrument
 from core.domain.money import ZERO, Quantity
 from core.domain.order import Order, OrderIntent, OrderStatus, OrderType
 from core.domain.reports import BalanceReport, FillReport, OrderStatusReport, PositionReport, Report, Source
-from core.engine.ports import AccountSettings, MassStatus, NotFound, Outcome, Rejected
+from core.engine.ports import AccountSettings, KeyRights, MarginMode, MassStatus, NotFound, Outcome, Rejected
 from core.errors import MalformedPayload, Refused, StartRefused, Unreachable, VenueError
 from core.venues.binance import facts
 from core.venues.binance.instruments import listing
@@ -33,6 +33,7 @@ from core.venues.binance.payloads import (
     AccountConfigRow,
     AccountRow,
     AlgoRow,
+    KeyRightsRow,
     LeverageRow,
     OrderRow,
     PositionRow,
@@ -70,7 +71,11 @@ class BinanceClient:
 
     name = VenueName.BINANCE
 
-    def __init__(self, ccxt: Any, symbols: SymbolTable, clock: Clock, venue_clock: VenueClock) -> None:
+    def __init__(
+        self, ccxt: Any, symbols: SymbolTable, clock: Clock, venue_clock: VenueClock, *, tells_rights: bool
+    ) -> None:
+        """`tells_rights`: whether this environment can be asked what the key may do."""
+        self._tells_rights = tells_rights
         self._ccxt, self._symbols = ccxt, symbols
         self._clock, self._venue_clock = clock, venue_clock
         self._hedge_mode = False
@@ -199,6 +204,12 @@ class BinanceClient:
         if answer.leverage != leverage:
             raise Refused(self.name, f"{symbol}: asked for leverage {leverage}, the venue set {answer.leverage}")
 
+    @_reading
+    async def set_margin_mode(self, symbol: Symbol, mode: MarginMode) -> None:
+        kind = "CROSSED" if mode is MarginMode.CROSS else "ISOLATED"
+        params = {"symbol": self._symbols.venue_symbol(symbol), "marginType": kind}
+        await self._reads.run(lambda: self._ccxt.fapiPrivatePostMarginType(dict(params)))
+
     async def _plain(
         self, call: Callable[[Any], Awaitable[Any]], command: Command, intent: OrderIntent
     ) -> tuple[Report, ...]:
@@ -326,7 +337,19 @@ class BinanceClient:
                 for row in symbols
                 if (instrument := self._symbols.unified(row.symbol)) is not None
             },
+            margin={
+                instrument.symbol: MarginMode.CROSS if row.marginType == "CROSSED" else MarginMode.ISOLATED
+                for row in symbols
+                if (instrument := self._symbols.unified(row.symbol)) is not None
+            },
         )
+
+    @_reading
+    async def key_rights(self) -> KeyRights | None:
+        if not self._tells_rights:
+            return None
+        row = await self._read(self._ccxt.sapiGetAccountApiRestrictions, {}, KeyRightsRow)
+        return KeyRights(trade=row.enableFutures, withdraw=row.enableWithdrawals, bound_to_addresses=row.ipRestrict)
 
     async def _account(self) -> AccountRow:
         return await self._read(self._ccxt.fapiPrivateV3GetAccount, {}, AccountRow)

@@ -52,7 +52,7 @@ def connect_binance(  # noqa: PLR0913 - as connect_venue
     )
     ccxt = _ported(access, hosts, seam)
     feed = BinanceUserFeed(ccxt, hosts.stream, symbols)
-    client = BinanceClient(ccxt, symbols, clock, venue_clock)
+    client = BinanceClient(ccxt, symbols, clock, venue_clock, tells_rights=bool(hosts.wallet))
     reads = BinanceMarketReads(ccxt, symbols, venue_clock, client.measure_clock)
     routes: list[PublicRoute] = [MarkRoute(hosts.stream, symbols), TouchRoute(hosts.stream, symbols, reads.touches)]
     return VenueConnection(
@@ -72,7 +72,8 @@ def connect_binance(  # noqa: PLR0913 - as connect_venue
 
 
 def _ported(access: VenueAccess, hosts: facts.Hosts, seam: Seam) -> Any:
-    """ccxt's binanceusdm behind our seam. Its addresses are set from `hosts`; nothing outside /fapi is ever asked."""
+    """ccxt's binanceusdm behind our seam. Its addresses are set from `hosts`; nothing outside /fapi is ever asked, but
+    what the key may do."""
     base = exchange_class("binanceusdm")
     ported = type("PortedBinance", (PortedExchange, base), {"seam": seam})
     exchange = ported(
@@ -95,4 +96,5 @@ def _ported(access: VenueAccess, hosts: facts.Hosts, seam: Seam) -> Any:
             version = url.rstrip("/").rpartition("/")[2]
             root = f"{hosts.rest}/futures/data" if name == "fapiData" else f"{hosts.rest}/fapi/{version}"
             exchange.urls["api"][name] = root
+    exchange.urls["api"]["sapi"] = f"{hosts.wallet}/sapi/v1"
     return exchange

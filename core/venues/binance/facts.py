@@ -12,13 +12,16 @@ from core.venues.request_budget import Charge, Lane, Limit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hosts:
-    """Roots without a slash at the end."""
+    """Roots without a slash at the end. `wallet` tells what a key may do; "" = this environment has none."""
 
     rest: str
     stream: str
+    wallet: str = ""
 
 
-PRODUCTION = Hosts(rest="https://fapi.binance.com", stream="wss://fstream.binance.com")
+PRODUCTION = Hosts(
+    rest="https://fapi.binance.com", stream="wss://fstream.binance.com", wallet="https://api.binance.com"
+)
 TESTNET = Hosts(rest="https://demo-fapi.binance.com", stream="wss://demo-fstream.binance.com")
 
 
@@ -30,7 +33,7 @@ def hosts_of(base_url: str | None, *, testnet: bool) -> Hosts:
     scheme, _, rest = root.partition("://")
     if scheme not in {"http", "https"} or not rest:
         raise ValueError("a venue's base URL starts with http:// or https:// and names a host")
-    return Hosts(rest=root, stream=f"{'wss' if scheme == 'https' else 'ws'}://{rest}")
+    return Hosts(rest=root, stream=f"{'wss' if scheme == 'https' else 'ws'}://{rest}", wallet=root)
 
 
 LIMITS = (
@@ -86,6 +89,9 @@ _CHARGES: Mapping[tuple[str, str], tuple[Lane, int, int]] = {
     ("GET", "leverageBracket"): (Lane.DATA, 1, 1),
     ("GET", "ticker/bookTicker"): (Lane.DATA, 2, 5),
     ("POST", "leverage"): (Lane.ENTRY, 1, 1),
+    ("POST", "marginType"): (Lane.ENTRY, 1, 1),
+    ("GET", "premiumIndex"): (Lane.DATA, 1, 10),
+    ("GET", "ticker/price"): (Lane.DATA, 1, 2),
     ("POST", "listenKey"): (Lane.PROTECTION, 1, 1),
     ("PUT", "listenKey"): (Lane.PROTECTION, 1, 1),
     ("GET", "time"): (Lane.PROTECTION, 1, 1),

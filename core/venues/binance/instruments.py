@@ -106,6 +106,7 @@ def _instrument(market: Mapping[str, Any], brackets: tuple[Bracket, ...]) -> Ins
     tick = decimal_of(filters["PRICE_FILTER"]["tickSize"], "tickSize")
     if tick <= 0:
         raise ValueError("tickSize: not positive")
+    stops = "STOP_MARKET" in info["orderTypes"]
     return Instrument(
         id=InstrumentId(VenueName.BINANCE, Symbol(market["symbol"])),
         venue_symbol=str(market["id"]),
@@ -115,11 +116,12 @@ def _instrument(market: Mapping[str, Any], brackets: tuple[Bracket, ...]) -> Ins
         market_lot=_lot(filters["MARKET_LOT_SIZE"]),
         min_notional=Notional(decimal_of(filters["MIN_NOTIONAL"]["notional"], "notional")),
         # TradFi perpetuals (stocks, metals) need an agreement and have sessions.
-        tradable=info["status"] == "TRADING" and info["contractType"] == "PERPETUAL",
+        tradable=info["status"] == "TRADING" and info["contractType"] == "PERPETUAL" and stops,
         max_leverage=max((bracket.max_leverage for bracket in brackets), default=1),
         status=str(info["status"]),
         brackets=brackets,
         band=_band(filters.get("PERCENT_PRICE")),
+        stops=stops,
     )
 
 

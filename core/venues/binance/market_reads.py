@@ -12,12 +12,13 @@ import structlog
 from core.domain.candle import TIMEFRAME_MS, Candle
 from core.domain.ids import Symbol, VenueName
 from core.domain.money import Price, Quantity, decimal_of
+from core.engine.ports import PriceTriple
 from core.errors import MalformedPayload, Unreachable
 from core.venues.binance import facts
 from core.venues.binance.market_feed import price_told
 from core.venues.binance.parse import shaped
-from core.venues.binance.payloads import DayRow, OpenInterestRow, TouchRow
-from core.venues.client import ReadPolicy, VenueClock
+from core.venues.binance.payloads import DayRow, LastRow, MarkRow, OpenInterestRow, TouchRow
+from core.venues.client import ReadPolicy, VenueClock, together
 from core.venues.market_stream import Tick
 from core.venues.symbols import SymbolTable
 
@@ -67,6 +68,23 @@ class BinanceMarketReads:
         """Best bid and ask of every listed swap; weight 5. Rows whose prices cannot be are left out."""
         rows = await self._read(self._ccxt.fapiPublicGetTickerBookTicker, {}, list[TouchRow])
         return await self._ccxt.seam.off_loop(partial(_ticks, rows, self._symbols))  # type: ignore[no-any-return]
+
+    async def prices(self) -> Mapping[Symbol, PriceTriple]:
+        """Weights 10 and 2."""
+        marks, lasts = await together(
+            self._read(self._ccxt.fapiPublicGetPremiumIndex, {}, list[MarkRow]),
+            self._read(self._ccxt.fapiPublicV2GetTickerPrice, {}, list[LastRow]),
+        )
+        last = {row.symbol: row.price for row in lasts}
+        return {
+            instrument.symbol: PriceTriple(
+                mark=Price(self._number(row.markPrice, "markPrice")),
+                index=Price(self._number(row.indexPrice, "indexPrice")),
+                last=Price(self._number(last[row.symbol], "price")),
+            )
+            for row in marks
+            if row.symbol in last and (instrument := self._symbols.unified(row.symbol)) is not None
+        }
 
     async def _read(self, call: Callable[[Any], Awaitable[Any]], params: dict[str, Any], shape: type[_T]) -> _T:
         try:

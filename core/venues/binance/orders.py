@@ -39,10 +39,10 @@ def placement(intent: OrderIntent, venue_symbol: str, *, hedge_mode: bool) -> Co
                 "clientAlgoId": intent.client_order_id,
             }
             return Command(store=Store.CONDITIONAL, params=params | _position(intent, hedge_mode=hedge_mode))
-        case OrderType.LIMIT_IOC:
+        case OrderType.LIMIT_IOC | OrderType.POST_ONLY:
             if intent.price is None:
                 raise ValueError(f"{intent.client_order_id}: a limit order without a price")
-            params |= {"type": "LIMIT", "timeInForce": "IOC", "price": plain(intent.price)}
+            params |= {"type": "LIMIT", "timeInForce": _TIME_IN_FORCE[intent.type], "price": plain(intent.price)}
         case OrderType.MARKET:
             params |= {"type": "MARKET"}
     params |= {
@@ -63,6 +63,7 @@ def cancellation(order: Order, venue_symbol: str) -> Command:
     return Command(store=Store.PLAIN, params={"symbol": venue_symbol, "origClientOrderId": str(order.client_order_id)})
 
 
+_TIME_IN_FORCE = {OrderType.LIMIT_IOC: "IOC", OrderType.POST_ONLY: "GTX"}
 _SIDE = {Side.BUY: "BUY", Side.SELL: "SELL"}
 
 

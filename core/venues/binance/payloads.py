@@ -6,6 +6,7 @@ Numbers stay text until a report is made. Names are the venue's; single letters 
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Literal
 
 from msgspec import Struct, field
 
@@ -104,6 +105,24 @@ class AccountConfigRow(Struct, frozen=True, gc=False):
 class SymbolConfigRow(Struct, frozen=True, gc=False):
     symbol: str
     leverage: int
+    marginType: Literal["CROSSED", "ISOLATED"]  # noqa: N815
+
+
+class KeyRightsRow(Struct, frozen=True, gc=False):
+    ipRestrict: bool  # noqa: N815
+    enableFutures: bool  # noqa: N815
+    enableWithdrawals: bool  # noqa: N815
+
+
+class MarkRow(Struct, frozen=True, gc=False):
+    symbol: str
+    markPrice: str  # noqa: N815
+    indexPrice: str  # noqa: N815
+
+
+class LastRow(Struct, frozen=True, gc=False):
+    symbol: str
+    price: str
 
 
 class LeverageRow(Struct, frozen=True, gc=False):
