@@ -19,13 +19,21 @@ from tools.bench.daemon_cost import daemon_figures
 from tools.bench.effort import FULL, QUICK, Effort
 from tools.bench.figure import Figure
 from tools.bench.frame_cost import frame_figures
+from tools.bench.order_burst import burst_figures
+from tools.bench.order_cpu import cpu_figures
+from tools.bench.order_delay import delay_figures
 from tools.bench.processes import BenchError
 from tools.bench.surroundings import sentence, surroundings
 from tools.bench.table import show
+from tools.bench.validation import validation_figures
 from tools.bench.waves import wave_figures
 
 GROUPS: Final = (
     (frozenset({"W1", "W2", "W3"}), wave_figures),
+    (frozenset({"W4", "W5"}), delay_figures),
+    (frozenset({"W6"}), burst_figures),
+    (frozenset({"O1"}), cpu_figures),
+    (frozenset({"V1"}), validation_figures),
     (frozenset({"E1", "E3"}), frame_figures),
     (frozenset({"F1", "F2"}), daemon_figures),
 )

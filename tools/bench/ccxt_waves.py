@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 from tools.bench.effort import Effort
@@ -16,25 +18,37 @@ NOTIONAL = 500.0
 
 async def ccxt_waves(effort: Effort, size: int) -> list[float]:
     """Milliseconds from the first call to the last acknowledged stop, one per wave; markets loaded before."""
-    async with simulator(latency_ms=effort.latency_ms, symbols=max(40, size * effort.ccxt_waves)) as venue:
-        client = point(_client_class()({"apiKey": "sim", "secret": "sim"}), venue)
-        try:
-            markets = await client.load_markets()
-            symbols = [s for s, m in markets.items() if m["swap"] and m["active"] and m["settle"] == "USDT"]
-            tickers = await client.fetch_tickers()
-            lasted = []
-            for wave in range(effort.ccxt_waves):
-                await asyncio.sleep(1.0)  # its limiter is idle between waves, as it would be
-                chosen = symbols[wave * size : (wave + 1) * size]
-                started = time.monotonic()
-                await asyncio.gather(*(_trade(client, symbol, tickers[symbol]["last"]) for symbol in chosen))
-                lasted.append((time.monotonic() - started) * 1000)
-            return lasted
-        finally:
-            await client.close()
+    async with (
+        simulator(latency_ms=effort.latency_ms, symbols=max(40, size * effort.ccxt_waves)) as venue,
+        ccxt_as_it_comes(venue) as (client, symbols, price),
+    ):
+        lasted = []
+        for wave in range(effort.ccxt_waves):
+            await asyncio.sleep(1.0)  # its limiter is idle between waves, as it would be
+            chosen = symbols[wave * size : (wave + 1) * size]
+            started = time.monotonic()
+            await asyncio.gather(*(trade(client, symbol, price[symbol]) for symbol in chosen))
+            lasted.append((time.monotonic() - started) * 1000)
+        return lasted
 
 
-async def _trade(client: Any, symbol: str, price: float) -> None:
+@asynccontextmanager
+async def ccxt_as_it_comes(
+    venue: Simulator, options: Mapping[str, Any] | None = None
+) -> AsyncIterator[tuple[Any, list[str], dict[str, float]]]:
+    """A client with its markets loaded, its USDT swaps, and their last prices."""
+    client = point(_client_class()({"apiKey": "sim", "secret": "sim", **(options or {})}), venue)
+    try:
+        markets = await client.load_markets()
+        symbols = [s for s, m in markets.items() if m["swap"] and m["active"] and m["settle"] == "USDT"]
+        tickers = await client.fetch_tickers()
+        yield client, symbols, {symbol: tickers[symbol]["last"] for symbol in symbols}
+    finally:
+        await client.close()
+
+
+async def trade(client: Any, symbol: str, price: float) -> None:
+    """A market entry, and its stop when that was answered."""
     amount = float(client.amount_to_precision(symbol, NOTIONAL / price))
     await client.create_order(symbol, "market", "buy", amount)
     stop = {"stopLossPrice": price * STOP_DISTANCE, "reduceOnly": True}

@@ -18,6 +18,13 @@ class Effort:
     frame_rounds: int = 5
     starts: int = 3
     markets: int = 500
+    delays: int = 5
+    burst_orders: int = 1_000
+    cpu_orders: int = 200
+    cpu_rounds: int = 3
+    idle_seconds: float = 30.0
+    lag_seconds: float = 600.0
+    validations: int = 3
 
 
 FULL = Effort()
@@ -31,4 +38,11 @@ QUICK = Effort(
     frame_rounds=1,
     starts=1,
     markets=40,
+    delays=1,
+    burst_orders=20,
+    cpu_orders=20,
+    cpu_rounds=1,
+    idle_seconds=3.0,
+    lag_seconds=6.0,
+    validations=1,
 )

@@ -86,10 +86,10 @@ class Daemon:
 
 
 @asynccontextmanager
-async def simulator(*, latency_ms: float, symbols: int) -> AsyncIterator[Simulator]:
-    """A Binance simulator, up while inside."""
+async def simulator(*, latency_ms: float, symbols: int, tick_hz: float = 2.0) -> AsyncIterator[Simulator]:
+    """A Binance simulator, up while inside. `tick_hz`: price steps per second."""
     command = ["-m", "tools.venuesim", "--venue", "binance", "--latency-ms", str(latency_ms)]
-    command += ["--symbols", str(symbols), "--balance", _WALLET]
+    command += ["--symbols", str(symbols), "--balance", _WALLET, "--tick-hz", f"{tick_hz:g}"]
     async with _process(command, {"PATH": os.environ.get("PATH", "")}, stdout=True) as process:
         assert process.stdout is not None  # noqa: S101 - asked for above
         async with asyncio.timeout(READY_SECONDS):
@@ -106,7 +106,7 @@ async def daemon(folder: Path, venue: Simulator, settings: Mapping[str, str] | N
     dotenv.touch(mode=0o600)
     started = time.monotonic()
     command = ["main.py", "--env-file", str(dotenv)]
-    async with _process(command, _environment(folder, venue) | dict(settings or {}), stderr=True) as process:
+    async with _process(command, environment(folder, venue) | dict(settings or {}), stderr=True) as process:
         cpu = await _ready_cpu(process)
         wall = time.monotonic() - started
         async with asyncio.TaskGroup() as tasks:
@@ -115,8 +115,9 @@ async def daemon(folder: Path, venue: Simulator, settings: Mapping[str, str] | N
             drain.cancel()
 
 
-def _environment(folder: Path, venue: Simulator) -> dict[str, str]:
-    """The default leverage of the simulator, so that it is confirmed without a request; limits out of the way."""
+def environment(folder: Path, venue: Simulator) -> dict[str, str]:
+    """The default leverage of the simulator, so that it is confirmed without a request; limits out of the way; no
+    strategy, so that nothing trades but what is measured."""
     return {
         "PATH": os.environ.get("PATH", ""),
         "HOME": str(folder),
@@ -143,14 +144,14 @@ async def _ready_cpu(process: asyncio.subprocess.Process) -> float:
         async with asyncio.timeout(READY_SECONDS):
             while line := await process.stderr.readline():
                 if b" ready " in line:
-                    return _cpu_seconds(process.pid)
+                    return cpu_seconds(process.pid)
                 said.append(line.decode("utf-8", "replace").rstrip())
     except TimeoutError:
         pass  # swallow: told below, with what the daemon said last
     raise BenchError("the daemon was not ready; it said last: " + " | ".join(said[-3:]))
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     """Of all its threads; in steps of the kernel's clock tick, 10 ms as a rule."""
     fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS

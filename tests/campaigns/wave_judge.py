@@ -1,0 +1,82 @@
+"""What must be true of waves, judged by the venue's own record and the journal; what is not is said in a sentence."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from tools.verify_audit import check
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def open_and_protected(symbols: Iterable[str], allowed: int, state: Mapping[str, Any], protection: Rows) -> list[str]:
+    """Exactly `allowed` positions, all of this wave, each under stops of exactly its own quantity, none naked now."""
+    held = {row["symbol"]: abs(Decimal(row["qty"])) for row in state["positions"]}
+    stops: Counter[str] = Counter()
+    for order in state["orders"]:
+        if order["type"] == "stop":
+            stops[order["symbol"]] += Decimal(order["qty"])  # type: ignore[assignment]
+    strangers = sorted(held.keys() - set(symbols))
+    wrong = [f"{symbol} is open and no signal of this wave asked for it" for symbol in strangers]
+    if len(held) != allowed:
+        wrong.append(f"{len(held)} positions are open, {allowed} should be")
+    wrong += [
+        f"{symbol}: a position of {quantity} under stops for {stops[symbol]}"
+        for symbol, quantity in held.items()
+        if stops[symbol] != quantity
+    ]
+    naked = [row for row in protection if row["closed"] is None and Decimal(str(row["naked_now_ms"])) > 0]
+    return [*wrong, *(f"{row['symbol']} has been naked for {row['naked_now_ms']} ms" for row in naked)]
+
+
+def none_twice(orders: Rows, requests: Rows, asked: Mapping[str, int]) -> list[str]:
+    """No id sent twice, none executed twice, no symbol entered more often than signals asked for it.
+
+    `orders` is everything the venue ever had, `requests` its log, `asked` the signals per symbol.
+    """
+    sent = Counter(row["client_id"] for row in requests if row["lane"] == "order" and row["client_id"])
+    executed = [row for row in orders if not row["reduce_only"] and row["type"] == "market" and Decimal(row["filled"])]
+    by_id = Counter(row["client_id"] for row in executed)
+    by_symbol = Counter(row["symbol"] for row in executed)
+    return [
+        *(f"order {name} was sent {times} times" for name, times in sent.items() if times > 1),
+        *(f"order {name} was executed {times} times" for name, times in by_id.items() if times > 1),
+        *(
+            f"{symbol} was entered {times} times for {asked.get(symbol, 0)} signals"
+            for symbol, times in by_symbol.items()
+            if times > asked.get(symbol, 0)
+        ),
+    ]
+
+
+def refusals(requests: Rows) -> Counter[str]:
+    """What the venue refused, by lane and code."""
+    return Counter(
+        f"{row['lane']} {row['status']} {row['code']}"
+        for row in requests
+        if row["status"] is not None and row["status"] >= 400
+    )
+
+
+def denied_without_reason(journal: Path, allowed: Mapping[str, int]) -> list[str]:
+    """Signals of a wave (by its prefix of the signal id) beyond those that were allowed, and have no reason."""
+    with sqlite3.connect(f"file:{journal}?mode=ro", uri=True) as connection:
+        rows = connection.execute("SELECT signal_id, code FROM signals").fetchall()
+    connection.close()
+    silent = Counter(str(signal_id).partition(":")[0] for signal_id, code in rows if not code)
+    return [
+        f"{wave}: {count} signals stand without a refusal, {allowed[wave]} entries were made"
+        for wave, count in silent.items()
+        if count > allowed.get(wave, 0)
+    ]
+
+
+def books(folder: Path) -> list[str]:
+    """The audit log's own check."""
+    audit = check(folder)
+    return [] if audit.clean else [audit.sentence()]
