@@ -309,6 +309,7 @@ async def test_a_busy_venue_or_one_lost_answer_is_no_outage() -> None:
         assert rig.health == []
 
 
+@pytest.mark.failure("NET-09")
 @pytest.mark.parametrize(
     "unread", [answer(200, "<html></html>"), answer(200, ""), answer(502, "<html>"), Unreachable("binance", "refused")]
 )

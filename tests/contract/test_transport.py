@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from core import transport
 from core.errors import Ambiguous, Unreachable
 from core.name_lookup import Address, NameLookup
 from core.transport import AiohttpHttp, WebsocketsSocket
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.may_block("real sockets on the loop that serves them")
 
 @asynccontextmanager
 async def a_server(context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """Answers `ok`, drops the connection on /drop, upgrades /ws."""
+    """Answers `ok`, drops the connection on /drop, upgrades /ws, and has much to say on /huge."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         if request.path == "/drop":
@@ -39,7 +40,7 @@ async def a_server(context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
             await upgraded.send_str("hello")
             await upgraded.receive()
             return upgraded
-        return web.Response(text="ok")
+        return web.Response(text="x" * 3_000_000 if request.path == "/huge" else "ok")
 
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", answer)
@@ -149,6 +150,17 @@ async def test_a_broken_first_address_costs_less_than_a_second(broken: str) -> N
         await link.open(f"ws://venue.test:{port}/ws")
         assert time.monotonic() - started < 2
         await link.close()
+        await http.close()
+
+
+@pytest.mark.failure("NET-12")
+async def test_an_answer_that_is_too_large_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "MAX_ANSWER_BYTES", 1_000_000)
+    async with a_server() as port:
+        http = AiohttpHttp("venue")
+        with pytest.raises(Ambiguous, match="larger than 1000000 bytes"):
+            await http.request("GET", f"http://127.0.0.1:{port}/huge", {})
+        assert (await http.request("GET", f"http://127.0.0.1:{port}/", {})).body == b"ok"
         await http.close()
 
 

@@ -56,6 +56,7 @@ def venue_changes(bench: Bench, instrument: Instrument) -> None:
 
     async def load() -> None:
         venue.reads.append("instruments")
+        await asyncio.sleep(0.2)
         venue._instruments = {**venue._instruments, instrument.id.symbol: instrument}
 
     venue.load_instruments = load  # type: ignore[method-assign]
