@@ -52,7 +52,8 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     "core.redaction": (),
     "core.log_files": (),
     "core.logs": ("core.clock", "core.log_files", "core.redaction"),
-    "core.transport": ("core.clock", "core.errors"),
+    "core.transport": ("core.clock", "core.errors", "core.name_lookup"),
+    "core.name_lookup": (),
     "core": ("core", "strategies"),
     "main": ("core", "strategies", "tgbot"),
 }
