@@ -42,8 +42,9 @@ class Opening:
     def late(self) -> tuple[VenueName, ...]:
         return tuple(self._late)
 
-    async def examine(self) -> list[Preflight]:
-        """Open every venue at once; those that may be used stay in the engine, with what they list learned."""
+    async def examine(self, *, probing: bool = False) -> list[Preflight]:
+        """Open every venue at once; those that may be used stay in the engine, with what they list learned. `probing`
+        sends a far order to each of them and sees it gone."""
         results = await asyncio.gather(
             *(self._examine(client, self._engine.reads[venue]) for venue, client in self._engine.clients.items())
         )
@@ -55,7 +56,7 @@ class Opening:
                 self._engine.drop_venue(result.venue)
             else:
                 self._learn(result)
-        return list(results)
+        return await self._probed(results) if probing else list(results)
 
     async def until_one_serves(self, stop: asyncio.Event, seconds: float | None) -> None:
         """Wait while there is no venue to trade and one that will serve again; `seconds` None = as long as it takes."""
@@ -99,8 +100,7 @@ class Opening:
         engine.markets[venue], engine.reads[venue] = late.market, late.reads
         self._learn(result)
 
-    async def probe(self, results: Sequence[Preflight]) -> list[Preflight]:
-        """`results` with what became of a probe order at each venue that can be used."""
+    async def _probed(self, results: Sequence[Preflight]) -> list[Preflight]:
         engine = self._engine
         return [
             replace(result, checks=(*result.checks, await self._probe(result.venue)))

@@ -193,9 +193,8 @@ class Orchestrator:
     async def _preflight(self, engine: Engine, held: JournalState, *, waits: bool) -> Opening | None:
         """The venues opened; None when there is nothing to trade on."""
         opening = Opening(engine)
-        self.outcome.preflights = await opening.examine()
-        if not waits and self._settings.process.preflight_probe_orders:
-            self.outcome.preflights = await opening.probe(self.outcome.preflights)
+        probing = not waits and self._settings.process.preflight_probe_orders
+        self.outcome.preflights = await opening.examine(probing=probing)
         if waits:
             seconds = float(self._settings.process.once_wait_seconds) if self._once else None
             await opening.until_one_serves(self.stop, seconds)
