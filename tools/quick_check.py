@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from core.build import build_id
 from core.domain.ids import Leg
 from core.domain.money import HUNDRED, ZERO, plain
 from core.domain.order import Order, OrderStatus
@@ -82,6 +83,7 @@ def _of_daemon(status: Mapping[str, Any]) -> Facts:
     return {
         "source": "daemon",
         "build": status["build"],
+        "installed_build": build_id(),
         "uptime_s": round(status["uptime_s"]),
         "state": status["trading_state"],
         "reason": status["reason"],
@@ -162,18 +164,20 @@ def _wave_facts(wave: PastWave) -> Facts:
 
 
 def _to_do(facts: Facts) -> list[str]:
-    naked = [
+    needed = [
         f"{row['venue']} {row['symbol']} {row['side']} has no confirmed stop: close it (tools/close_position.py) or "
         "let the daemon protect it"
         for row in facts["positions"]
         if row["stop"] is None
     ]
     if facts["source"] == "daemon" and facts["state"] == TradingState.HALTED:
-        naked.append(f"trading is halted: {facts['reason']}")
+        needed.append(f"trading is halted: {facts['reason']}")
     if facts["source"] == "journal" and facts.get("ended") != "stopped":
-        naked.append("the last daemon ended without being stopped: start it, it reconciles what it missed")
+        needed.append("the last daemon ended without being stopped: start it, it reconciles what it missed")
+    if facts["source"] == "daemon" and facts["build"] != facts["installed_build"]:
+        needed.append(f"build {facts['installed_build']} is installed, the daemon runs {facts['build']}: restart it")
     off = [row for row in facts.get("venues", ()) if row["off_because"]]
-    return naked + [f"{row['venue']} takes no entries: {row['off_because']}" for row in off]
+    return needed + [f"{row['venue']} takes no entries: {row['off_because']}" for row in off]
 
 
 # as a screen

@@ -13,6 +13,7 @@ from core.clock import SystemClock
 from core.config import PROJECT_ROOT
 from core.engine.ports import Accepted
 from tests.scenarios.worlds import Daemon, World, a_signal, a_wave
+from tgbot.format import status_text
 from tools import check_orders, quick_check
 from tools.close_position import _order
 from tools.venue_link import opened
@@ -111,6 +112,26 @@ async def _unprotected(daemon: Daemon) -> bool:
 
 async def _all_protected(daemon: Daemon) -> bool:
     return all(row.stop is not None for row in daemon.status.positions)
+
+
+@pytest.mark.failure("CFG-11")
+@ON_SOCKETS
+async def test_the_build_is_told_everywhere_and_another_one_on_the_disk_is_something_to_do(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with world.running() as daemon:
+        same = await _screen(daemon.data_dir)
+        monkeypatch.setattr(quick_check, "build_id", lambda: "0.1.0+changed")
+        changed = await _screen(daemon.data_dir)
+        said = status_text(daemon.status)
+    started = json.loads((daemon.data_dir / "audit.log").read_text("utf-8").splitlines()[0])
+    build = daemon.status.build
+    assert same["to_do"] == []
+    assert changed["to_do"] == [f"build 0.1.0+changed is installed, the daemon runs {build}: restart it"]
+    assert build in json.dumps(started)
+    assert build in said
+    (ready,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("event='ready'")]
+    assert build in ready
 
 
 async def test_a_daemon_that_died_is_something_to_do(world: World) -> None:
