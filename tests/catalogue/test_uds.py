@@ -18,7 +18,7 @@ from core.venues.binance.user_feed import BinanceUserFeed
 from tests.builders import BTC, ETH, NOW_MS, a_balance_report, a_fill, a_position_report, a_status, an_intent, price
 from tests.engine.bench import Bench, a_bench
 from tests.fakes.virtual_loop import VirtualLoop
-from tests.scenarios.worlds import PAIRS, SimulatedWorld, a_signal
+from tests.scenarios.worlds import AFTER_CRASHES, PAIRS, SimulatedWorld, a_signal
 
 pytestmark = pytest.mark.may_block("simulation runs storage inline")
 
@@ -100,7 +100,7 @@ async def test_nothing_is_lost_or_booked_twice_over_planned_hand_overs(
             for n in range(rounds)
         ]
         await world.play(*waves)
-        async with world.running() as daemon:
+        async with world.running(**AFTER_CRASHES) as daemon:
             stream = daemon.orchestrator.queries._streams  # type: ignore[union-attr]
             for number in range(1, rounds + 1):
                 report = await daemon.wave(number)

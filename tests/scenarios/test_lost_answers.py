@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from core.domain.wave import LegState
-from tests.scenarios.worlds import PAIRS, SimulatedWorld, World, a_signal, a_wave
+from tests.scenarios.worlds import AFTER_CRASHES, PAIRS, SimulatedWorld, World, a_signal, a_wave
 
 pytestmark = pytest.mark.may_block("simulation runs storage inline")
 
@@ -132,7 +132,12 @@ async def test_over_a_thousand_unclear_orders_none_is_doubled_and_none_is_lost(t
         for n in range(rounds)
     ]
     await world.play(*waves)
-    limits: dict[str, Any] = {"MAX_POSITIONS": 100, "MAX_TRADES_PER_WAVE": 100, "MAX_EXPOSURE_USD": 100_000}
+    limits: dict[str, Any] = {
+        "MAX_POSITIONS": 100,
+        "MAX_TRADES_PER_WAVE": 100,
+        "MAX_EXPOSURE_USD": 100_000,
+        **AFTER_CRASHES,
+    }
     async with world, world.running(**limits) as daemon:
         await _unclear(world)
         unclear = 0

@@ -12,7 +12,7 @@ from concurrent.futures import Executor
 from contextlib import AsyncExitStack, asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from core.clock import Clock, SystemClock
 from core.config import Settings, load_settings
@@ -46,6 +46,14 @@ def a_wave(pairs: Iterable[str] = PAIRS, *, at_ms: int = 4_000) -> dict[str, Any
     sides = ("LONG", "SHORT")
     signals = [a_signal(pair, direction=sides[i % 2], score=90 - i) for i, pair in enumerate(pairs)]
     return {"at_ms": at_ms, "signals": signals}
+
+
+AFTER_CRASHES: Final[Mapping[str, Any]] = {
+    "SIGNAL_MAX_PRICE_CHANGE_5MIN_PERCENT": 0,
+    "SL_STREAK_LIMIT": 1000,
+    "MAX_DAILY_LOSS": 1_000_000,
+}
+"""Settings under which a daemon goes on entering after a test has crashed the market under its stops."""
 
 
 class Daemon:
