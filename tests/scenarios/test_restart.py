@@ -222,7 +222,11 @@ async def _holds(world: World, count: int) -> bool:
 async def test_a_position_keeps_what_its_signal_asked_for_over_a_restart_and_another_configuration(
     tmp_path: Path,
 ) -> None:
-    asked: dict[str, Any] = {"stop_loss_filter": "4", "trailing_activation_filter": "2.5", "trailing_distance_filter": "0.7"}
+    asked: dict[str, Any] = {
+        "stop_loss_filter": "4",
+        "trailing_activation_filter": "2.5",
+        "trailing_distance_filter": "0.7",
+    }
     async with SimulatedWorld(tmp_path) as world:
         wave = {"at_ms": 4_000, "signals": [a_signal("BTCUSDT", **asked), a_signal("ETHUSDT", score=70)]}
         await world.play(wave)
