@@ -25,7 +25,8 @@ class Recorder:
     async def close(self) -> None: ...
 
 
-async def _nobody(_: object) -> None: ...
+async def _nobody(reports: object) -> None:
+    del reports
 
 
 async def _nothing() -> None: ...
