@@ -108,13 +108,14 @@ class Daemon:
     async def wave(self, number: int = 1, seconds: float = 90.0) -> WaveReport:
         """The report of the so-manyth wave since this start."""
         assert self.orchestrator.queries is not None
+        processor = self.orchestrator.queries._waves
         reported = asyncio.Event()
-        self.orchestrator.queries._waves.on_report(lambda _: reported.set())
+        processor.on_report(lambda _: reported.set())
         async with asyncio.timeout(seconds):
-            while len(self.waves) < number:
+            while processor.finished < number:
                 reported.clear()
                 await reported.wait()
-        return self.waves[number - 1]
+        return self.waves[number - 1 - processor.finished]
 
     async def stop(self) -> Outcome:
         """As SIGTERM does."""
