@@ -10,12 +10,14 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
+from typing import NamedTuple
 
 import structlog
 
 from core.clock import Clock
 from core.domain.gate import Gate, first_refusal, refused
-from core.domain.ids import VenueName, WaveId
+from core.domain.ids import SignalId, VenueName, WaveId
+from core.domain.money import plain
 from core.domain.signal import Signal
 from core.domain.verdict import Denied, Reason
 from core.domain.wave import Candidate, Leg, LegState, StageTimes, TurnedDown, Wave, WaveReport, ranked
@@ -193,7 +195,7 @@ class WaveProcessor:
                         held[candidate.signal.instrument.venue] -= 1
                         spare = await self._after_refusal(run, candidate, leg, spare)
         for candidate in spare:
-            run.turn_down(candidate.signal, (*candidate.gates, _slot_gate(candidate, self._limit(candidate.signal))))
+            run.turn_down(candidate.signal, (*candidate.gates, _slot_gate(candidate, run.full[candidate.signal.id])))
 
     async def _after_refusal(
         self, run: _Run, candidate: Candidate, leg: Leg, spare: deque[Candidate]
@@ -219,8 +221,8 @@ class WaveProcessor:
         while spare:
             candidate = spare.popleft()
             venue = candidate.signal.instrument.venue
-            total = self._rules.max_trades_total
-            if held[venue] >= self._limit(candidate.signal) or (total and held.total() >= total):
+            if (full := self._full(candidate.signal, held)) is not None:
+                run.full[candidate.signal.id] = full
                 kept.append(candidate)
                 continue
             gates = self._desk.reserve(candidate, run.wave.id)
@@ -257,9 +259,17 @@ class WaveProcessor:
         run.stamp("protected")
         return leg
 
-    def _limit(self, signal: Signal) -> int:
-        asked = signal.parameters.max_trades
-        return self._rules.max_trades if asked is None else min(asked, self._rules.max_positions)
+    def _full(self, signal: Signal, held: Counter[VenueName]) -> _Cap | None:
+        """Which limit leaves no slot for this signal, if one does."""
+        rules, asked = self._rules, signal.parameters.max_trades
+        cap = _Cap("MAX_TRADES_PER_WAVE", rules.max_trades)
+        if asked is not None:
+            own = asked <= rules.max_positions
+            cap = _Cap("max_trades_filter", asked) if own else _Cap("MAX_POSITIONS", rules.max_positions)
+        if held[signal.instrument.venue] >= cap.limit:
+            return cap
+        total = rules.max_trades_total
+        return _Cap("MAX_TRADES_PER_WAVE_TOTAL", total) if total and held.total() >= total else None
 
     # accounting
 
@@ -280,9 +290,9 @@ class WaveProcessor:
         )
         self._books.soon([*marks, finished])
         for leg in report.legs:
+            _log_leg(leg)
             if leg.denied is not None:
                 self.refusals[leg.denied.reason.value] += 1
-                log.info("signal.denied", signal_id=leg.signal.id, instrument=str(leg.instrument), why=str(leg.denied))
         for unusable in report.unusable:
             self.refusals[unusable.code] += 1
             log.info("signal.unusable", signal_id=unusable.id, symbol=unusable.symbol, why=unusable.detail)
@@ -313,13 +323,20 @@ class WaveProcessor:
             venue=signal.instrument.venue,
             symbol=signal.instrument.symbol,
             side=signal.side.value,
-            score=str(signal.score),
+            score=plain(signal.score),
             code="" if denied is None else denied.reason.value,
             detail="" if denied is None else denied.detail,
             time_ms=self._clock.now_ms(),
             values={} if denied is None else dict(denied.values),
             gates=() if leg is None else leg.gates,
         )
+
+
+class _Cap(NamedTuple):
+    """A limit on the entries of one wave: the setting, or the signal's own field, and its value."""
+
+    name: str
+    limit: int
 
 
 class _Run:
@@ -332,6 +349,8 @@ class _Run:
         self._started = started
         self._clock = clock
         self._gates: dict[int, tuple[Gate, ...]] = {}
+        self.full: dict[SignalId, _Cap] = {}
+        """Why a candidate had no slot when it was last looked at."""
         self._index = {signal.id: i for i, signal in enumerate(wave.signals) if i not in legs}
 
     def stamp(self, stage: str) -> None:
@@ -369,16 +388,27 @@ class _Run:
         )
 
 
-def _slot_gate(candidate: Candidate, limit: int) -> Gate:
+def _slot_gate(candidate: Candidate, cap: _Cap) -> Gate:
     what = "better signals took every slot of the wave"
-    figures: dict[str, object] = {"MAX_TRADES_PER_WAVE": limit, "score": candidate.signal.score}
-    setting = f"MAX_TRADES_PER_WAVE={limit}"
-    return refused("slot", Reason.WAVE_LIMIT, what, value="none left", limit=setting, **figures)
+    figures: dict[str, object] = {cap.name: cap.limit, "score": plain(candidate.signal.score)}
+    limit = f"{cap.name}={cap.limit}"
+    return refused("slot", Reason.WAVE_LIMIT, what, value="none left", limit=limit, **figures)
 
 
 def _no_margin_gate(venue: VenueName) -> Gate:
     what = f"{venue} refused an entry of this wave for lack of margin; it would refuse this one too"
     return refused("margin", Reason.INSUFFICIENT_MARGIN, what, value="none left", venue=venue)
+
+
+def _log_leg(leg: Leg) -> None:
+    """A refusal with the setting behind it (VAL-11), and what a gate let through and found worth a word (VAL-15)."""
+    told = {"signal_id": leg.signal.id, "instrument": str(leg.instrument)}
+    notes = {gate.name: f"{gate.value}: {gate.note}" for gate in leg.gates if gate.note}
+    if notes:
+        log.warning("signal.noted", **told, notes=notes)
+    if leg.denied is not None:
+        limit = next((gate.limit for gate in leg.gates if not gate.passed), "")
+        log.info("signal.denied", **told, why=str(leg.denied), limit=limit)
 
 
 def _is_repeat(leg: Leg) -> bool:
