@@ -14,17 +14,12 @@ from core.clock import Clock
 from core.config import Settings, VenueSettings
 from core.domain.ids import Asset, InstrumentId, Symbol, VenueName
 from core.domain.instrument import Instrument
-from core.domain.liquidity import Filter, LiquidityRules, OnMissing
-from core.domain.money import Notional
-from core.domain.order import OrderType, TriggerReference
-from core.domain.risk import RiskLimits
-from core.domain.screening import ScreeningRules, stoplisted
-from core.domain.sizing import SizingRule
+from core.domain.order import TriggerReference
 from core.engine.account_watch import AccountWatch
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.closer import Closer
 from core.engine.commands import Commands
-from core.engine.entry import EntryDesk, EntryRules
+from core.engine.entry import EntryDesk
 from core.engine.executions import ExecutionNotes
 from core.engine.inflight import InflightResolver
 from core.engine.leverage import LeverageKeeper
@@ -34,7 +29,6 @@ from core.engine.passed_stops import PassedStops
 from core.engine.ports import (
     AuditLog,
     Journal,
-    MarginMode,
     MarketData,
     MarketReads,
     Notifier,
@@ -45,20 +39,20 @@ from core.engine.prefetch import Prefetcher
 from core.engine.protection_manager import ProtectionManager
 from core.engine.queries import Queries
 from core.engine.reconciler import ExternalPositions, Reconciler
+from core.engine.refusal_watch import RefusalWatch
 from core.engine.risk_guard import RiskGuard
+from core.engine.risk_watch import RiskWatch
 from core.engine.screener import Screener
 from core.engine.state import State
 from core.engine.upkeep import Upkeep, UpkeepRules
 from core.engine.wave_processor import WaveProcessor, WaveRules
 from core.instance_lock import account_key
+from core.rules import entry_rules, margin_mode, may_be_entered, result_rules, risk_limits
 from core.transport import Transport
 from core.venues import VenueAccess, connect_venue
 
-ENTRY_PRICE_MAX_AGE_SECONDS = 3.0
 MOST_WARM = 50
 """Connections kept open per venue; a larger wave opens the rest while it runs."""
-RULES_MAX_AGE_SECONDS = 3 * 3600.0
-"""Trading rules that could not be loaded anew for so long are not traded on (VAL-20)."""
 REFERENCE_MAX_AGE_SECONDS = 10.0
 """Beyond it a trigger reference is not used: the stop is sent and the venue judges (STP-04)."""
 
@@ -83,6 +77,7 @@ class Engine:
     screener: Screener
     orders: OrderManager
     risk: RiskGuard
+    risk_watch: RiskWatch
     closer: Closer
     protection: ProtectionManager
     passed: PassedStops
@@ -101,7 +96,7 @@ class Engine:
     def waves(self, seen: frozenset[tuple[str, str]]) -> WaveProcessor:
         """The wave processor, once the journal has told which signals were handled before."""
         wave, risk = self.settings.wave, self.settings.risk
-        return WaveProcessor(
+        waves = WaveProcessor(
             desk=self.desk,
             prefetcher=self.prefetcher,
             books=self.books,
@@ -116,6 +111,8 @@ class Engine:
             seen=seen,
             renew_rules=self.upkeep.renew,
         )
+        waves.on_report(RefusalWatch(self.notifier).on_report)
+        return waves
 
     def drop_venue(self, venue: VenueName) -> None:
         for part in (self.clients, self.streams, self.markets, self.reads):
@@ -166,15 +163,26 @@ def assemble(
         clock=clock,
         journal_wait_seconds=settings.process.journal_wait_ms / 1000,
     )
-    risk = RiskGuard(state=state, limits=_limits(settings), quotes=quotes, journal=journal, clock=clock)
     reference = partial(_reference, markets, clock)
+    mark = partial(reference, kind=TriggerReference.MARK_PRICE)
+    risk = RiskGuard(
+        state=state,
+        limits=risk_limits(settings),
+        results=result_rules(settings),
+        quotes=quotes,
+        quote_coins=frozenset(Asset(quote) for quote in settings.trading.quote_coins),
+        mark=mark,
+        journal=journal,
+        clock=clock,
+        notifier=notifier,
+    )
     closer = Closer(
         accounts=names,
         orders=orders,
         risk=risk,
         clock=clock,
         notifier=notifier,
-        mark=partial(reference, kind=TriggerReference.MARK_PRICE),
+        mark=mark,
         instruments=instruments,
     )
     executions = ExecutionNotes(books=books, clock=clock, offset_ms=lambda venue: clients[venue].clock_offset_ms)
@@ -253,7 +261,7 @@ def assemble(
         risk=risk,
         protection=protection,
         executions=executions,
-        rules=_entry_rules(settings),
+        rules=entry_rules(settings),
         clock=clock,
     )
     learn = partial(_learn, clients, instruments, quotes, rules_loaded, clock)
@@ -271,13 +279,12 @@ def assemble(
         notifier=notifier,
         clock=clock,
     )
-    for consumer in (risk, protection, reconciler, leverage, watch):
+    risk_watch = RiskWatch(risk=risk, state=state, closer=closer, clients=clients, measure=upkeep.measure_clock)
+    _introduce(orders, risk, protection, upkeep)
+    for consumer in (reconciler, leverage, watch):
         orders.listen(consumer.on_events)
     executions.follow(orders)
-    orders.on_outcome(upkeep.on_outcome)
-    protection.on_stale_rules(upkeep.renew)
     orders.on_unresolved(inflight.watch)
-    orders.on_broken(risk.halt)
 
     def queries(waves: WaveProcessor) -> Queries:
         return Queries(
@@ -309,6 +316,7 @@ def assemble(
         screener=screener,
         orders=orders,
         risk=risk,
+        risk_watch=risk_watch,
         closer=closer,
         protection=protection,
         passed=passed,
@@ -326,6 +334,16 @@ def assemble(
         ),
         queries=queries,
     )
+
+
+def _introduce(orders: OrderManager, risk: RiskGuard, protection: ProtectionManager, upkeep: Upkeep) -> None:
+    """Who hears of what: the risk guard first, protection next, the rest after them."""
+    risk.follow(orders)
+    orders.listen(protection.on_events)
+    orders.on_outcome(upkeep.on_outcome)
+    orders.on_broken(risk.halt)
+    protection.on_stale_rules(upkeep.renew)
+    upkeep.on_clock(risk.clocks.measured)
 
 
 def _learn(
@@ -362,87 +380,6 @@ def _access(name: VenueName, venue: VenueSettings) -> VenueAccess:
         base_url=venue.url,
         testnet=venue.testnet,
     )
-
-
-def margin_mode(settings: Settings) -> MarginMode | None:
-    """None = as the account has it."""
-    return None if settings.sizing.margin_mode == "keep" else MarginMode(settings.sizing.margin_mode)
-
-
-def _limits(settings: Settings) -> RiskLimits:
-    return RiskLimits(
-        max_positions=settings.risk.max_positions,
-        max_exposure=Notional(settings.risk.max_exposure_usd),
-        reserve=Notional(settings.risk.minimum_active_balance_usd),
-        leverage=settings.sizing.leverage,
-    )
-
-
-def sizing_rule(settings: Settings) -> SizingRule:
-    return SizingRule(
-        target=Notional(settings.sizing.position_size_usd),
-        minimum=Notional(settings.sizing.min_position_size_usdt),
-        tolerance_percent=settings.sizing.position_size_tolerance_percent,
-    )
-
-
-def _entry_rules(settings: Settings) -> EntryRules:
-    screening = ScreeningRules(
-        quotes=frozenset(Asset(quote) for quote in settings.trading.quote_coins),
-        min_score=settings.signals.min_score,
-        allow_shorts=settings.trading.allow_shorts,
-        stoplist=frozenset(settings.signals.stoplist_symbols),
-        entry_max_age=ENTRY_PRICE_MAX_AGE_SECONDS,
-        leverage=settings.sizing.leverage,
-        divergence_warn=settings.signals.price_divergence_warn_percent,
-        divergence_refuse=settings.signals.price_divergence_refuse_percent,
-        rules_max_age=RULES_MAX_AGE_SECONDS,
-        liquidity=_liquidity_rules(settings),
-    )
-    return EntryRules(
-        type=OrderType(settings.entry.entry_order_type),
-        max_slippage_percent=settings.entry.entry_max_slippage_percent,
-        stop_loss_percent=settings.protection.stop_loss_percent,
-        sizing=sizing_rule(settings),
-        screening=screening,
-    )
-
-
-def _liquidity_rules(settings: Settings) -> LiquidityRules:
-    signals = settings.signals
-
-    def rule(name: str, limit: Decimal, missing: str, choice: str) -> Filter:
-        return Filter(setting=name, limit=limit, missing_setting=missing, on_missing=OnMissing(choice))
-
-    return LiquidityRules(
-        open_interest=rule(
-            "SIGNAL_MIN_OPEN_INTEREST_USDT",
-            signals.min_open_interest_usdt,
-            "SIGNAL_OPEN_INTEREST_ON_MISSING",
-            signals.open_interest_on_missing,
-        ),
-        volume_1h=rule(
-            "SIGNAL_MIN_VOLUME_1H_USDT",
-            signals.min_volume_1h_usdt,
-            "SIGNAL_VOLUME_1H_ON_MISSING",
-            signals.volume_1h_on_missing,
-        ),
-        move_5min=rule(
-            "SIGNAL_MAX_PRICE_CHANGE_5MIN_PERCENT",
-            signals.max_price_change_5min_percent,
-            "SIGNAL_PRICE_CHANGE_5MIN_ON_MISSING",
-            signals.price_change_5min_on_missing,
-        ),
-        spread=rule("MAX_SPREAD_PERCENT", signals.max_spread_percent, "SPREAD_ON_MISSING", signals.spread_on_missing),
-        max_age=float(signals.screen_max_age_seconds),
-    )
-
-
-def may_be_entered(settings: Settings, instrument: Instrument) -> bool:
-    """Whether anything is ever read or subscribed for entering it (VAL-17)."""
-    quotes, stoplist = settings.trading.quote_coins, frozenset(settings.signals.stoplist_symbols)
-    listed = stoplisted(instrument.id.symbol, instrument.venue_symbol, stoplist)
-    return instrument.quote in quotes and not listed
 
 
 def _reference(

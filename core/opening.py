@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from core.assembly import Engine, margin_mode, sizing_rule
+from core.assembly import Engine
 from core.config import Settings, venue_lines
 from core.domain.ids import Asset, VenueName
 from core.engine.ports import Level, MarketData, MarketReads, UserStream, VenueClient
 from core.preflight import Check, Grade, Preflight, PreflightRules, examine
 from core.preflight_questions import QUESTIONS
 from core.probe import probe
+from core.rules import margin_mode, sizing_rule
 
 log = structlog.get_logger(__name__)
 

@@ -19,11 +19,10 @@ from core.assembly import Engine, assemble
 from core.build import build_id
 from core.clock import Clock
 from core.config import Settings
-from core.domain.ids import Asset, VenueName
+from core.domain.ids import Asset, Leg, VenueName
 from core.domain.order import UNACKNOWLEDGED, Order
 from core.domain.risk import TradingState
 from core.domain.wave import WaveReport
-from core.engine.commands import KILL_FILE
 from core.engine.ports import AuditLog, JournalState, Level, Notifier, StateRecord
 from core.engine.queries import Queries
 from core.engine.wave_processor import WaveProcessor
@@ -57,6 +56,7 @@ _WATCHERS = (
     "status-line",
     "reconciler",
     "passed-stops",
+    "risk-watch",
     "account-watch",
     "upkeep",
     "screener",
@@ -239,6 +239,7 @@ class Orchestrator:
         control = ControlServer(folder=self._settings.process.data_dir, queries=self.queries, commands=engine.commands)
         start("control", control.run())
         start("passed-stops", engine.passed.run())
+        start("risk-watch", engine.risk_watch.run())
         start("account-watch", engine.watch.run())
         start("upkeep", engine.upkeep.run())
         for venue in opening.late:
@@ -270,6 +271,7 @@ class Orchestrator:
 
     def _restore(self, engine: Engine, held: JournalState) -> None:
         engine.orders.restore(held.orders, held.positions)
+        engine.risk.recall(held.values)
         for order in held.orders:
             if not order.intent.reduce_only and not order.ended:
                 engine.risk.hold(order)
@@ -322,7 +324,7 @@ class Orchestrator:
         """ACTIVE, unless an operator said otherwise before the restart or something is not right."""
         risk = engine.risk
         if (standing := risk.restore(held.values)) is not None:
-            risk.set_state(standing.state, reason=standing.reason, author=standing.author)
+            risk.states.put(standing)
         elif not self._settings.trading.trading_enabled:
             risk.set_state(TradingState.REDUCING, reason="TRADING_ENABLED=false", author="configuration")
         elif risk.standing.state is TradingState.REDUCING:
@@ -393,14 +395,8 @@ class Orchestrator:
     async def _watch_kill_file(self, engine: Engine) -> None:
         """HALTED while DATA_DIR/KILL exists (DESIGN §3.15)."""
         path: Path = self._settings.process.data_dir / "KILL"
-        held = False
         while True:
-            exists = path.exists()  # noqa: ASYNC240 - one stat a second of a local file
-            if exists and not held:
-                engine.risk.set_state(TradingState.HALTED, reason="the KILL file exists", author=KILL_FILE)
-            elif held and not exists and engine.risk.standing.author == KILL_FILE:
-                engine.risk.set_state(TradingState.ACTIVE, reason="the KILL file is gone", author="breakwater")
-            held = exists
+            engine.risk.states.set_killed(path.exists())  # noqa: ASYNC240 - one stat a second of a local file
             await asyncio.sleep(KILL_FILE_CHECK_SECONDS)
 
     async def _watch_journal(self, engine: Engine) -> None:
@@ -458,7 +454,7 @@ class Orchestrator:
 
     async def _close_all(self, engine: Engine) -> None:
         positions = engine.orders.state.positions()
-        closes = (engine.closer.flatten(p.key, "CLOSE_POSITIONS_ON_SHUTDOWN") for p in positions)
+        closes = (engine.closer.flatten(p.key, "CLOSE_POSITIONS_ON_SHUTDOWN", leg=Leg.CLOSE) for p in positions)
         await self._bounded("close positions", lambda: asyncio.gather(*closes), seconds=5.0)
 
     async def _end(self, *names: str) -> None:

@@ -10,12 +10,13 @@ from functools import partial
 
 import structlog
 
-from core.assembly import Engine, may_be_entered
+from core.assembly import Engine
 from core.config import Settings
 from core.domain.ids import Asset, InstrumentId, Symbol, VenueName
 from core.domain.money import HUNDRED
 from core.engine.ports import Level, MarketReads, SignalBatch, SignalSource
 from core.errors import ConfigError
+from core.rules import may_be_entered
 from core.server_source import server_source
 from core.settings.problems import Problem
 from core.settings.values import to_text

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from core.domain.cooldown import CooldownRules
 from core.domain.ids import (
     Asset,
     ClientOrderId,
@@ -31,6 +32,7 @@ from core.domain.reports import (
     Source,
 )
 from core.domain.risk import RiskLimits
+from core.domain.risk_book import ResultRules
 from core.domain.screening import Facts, ScreeningRules
 from core.domain.signal import Side, Signal, SignalParameters
 from core.domain.sizing import Sized, SizingRule
@@ -342,13 +344,27 @@ def sizing_rule(target: Number = 100, minimum: Number = 5, tolerance_percent: Nu
 
 
 def risk_limits(
-    *, max_positions: int = 10, max_exposure: Number = 100_000, reserve: Number = 10, leverage: int = 10
+    *, max_positions: int = 10, max_exposure: Number = 100_000, reserve: Number = 10, leverage: int = 10, **more: Any
 ) -> RiskLimits:
+    """`more` names other fields of RiskLimits, which are off."""
     return RiskLimits(
         max_positions=max_positions,
         max_exposure=notional(max_exposure),
         reserve=notional(reserve),
         leverage=leverage,
+        **more,
+    )
+
+
+def result_rules(
+    *, max_daily_loss: Number = 1_000_000, streak_limit: int = 1_000, max_drawdown_percent: Number = 0, **cooldowns: int
+) -> ResultRules:
+    """Far from every limit; `cooldowns` name fields of CooldownRules, minutes."""
+    return ResultRules(
+        max_daily_loss=Decimal(max_daily_loss),
+        streak_limit=streak_limit,
+        max_drawdown_percent=Decimal(max_drawdown_percent),
+        cooldowns=CooldownRules(**cooldowns),
     )
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from core.domain.ids import InstrumentId, VenueName
-from core.domain.money import Price, Quantity
+from core.domain.money import Price, Quantity, plain
 from core.domain.order import Order
 from core.domain.position import Position
-from core.domain.reports import Origin
+from core.domain.reports import BalanceReport, MarginCallReport, Origin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +78,14 @@ class AssetModeChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WalletMoved:
+    """Money came or went and no trade explains it: funding, a transfer, the venue's own doing. It may be told twice,
+    once by each of two connections."""
+
+    report: BalanceReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MarginCalled:
     """The venue warned about a position."""
 
@@ -103,5 +111,13 @@ Event = (
     | OwnIdUnknown
     | LeverageChanged
     | AssetModeChanged
+    | WalletMoved
     | MarginCalled
 )
+
+
+def margin_called(report: MarginCallReport) -> MarginCalled:
+    """The venue's warning in words."""
+    needed, unrealized = plain(report.maintenance_margin), plain(report.unrealized)
+    what = f"margin call: {needed} maintenance margin is needed, unrealized {unrealized}"
+    return MarginCalled(instrument=report.instrument, what=what)

@@ -4,55 +4,34 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
-from decimal import Decimal
+from dataclasses import replace
+from functools import partial
 
 import structlog
 
-from core.domain.ids import InstrumentId, Leg, VenueName
+from core.domain.ids import ClientOrderId, InstrumentId, Leg, PositionId, SignalId, VenueName
 from core.domain.instrument import Instrument
 from core.domain.money import ZERO, plain
-from core.domain.order import Order
+from core.domain.order import UNACKNOWLEDGED, Order, OrderIntent, OrderStatus, OrderType
 from core.domain.position import Position, PositionKey
 from core.domain.reconciliation import key_of
+from core.domain.reports import OrderStatusReport
 from core.domain.risk import TradingState
+from core.domain.standing import Standing, strictest
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.closer import Closer
+from core.engine.command_answers import Cancelled, Changed, Closed
 from core.engine.order_manager import OrderManager
-from core.engine.ports import VenueClient
-from core.engine.risk_guard import RiskGuard, Standing
+from core.engine.ports import Accepted, Unknown, VenueClient
+from core.engine.risk_guard import RiskGuard
 from core.errors import VenueError
 
 log = structlog.get_logger(__name__)
 
 CLOSE_SECONDS = 30.0
-KILL_FILE = "kill-file"
-"""Author of the state that the file `DATA_DIR/KILL` sets."""
 LEFTOVER_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Closed:
-    """What became of one position. `flat` is the venue's own word, read after the close; `left` counts orders of ours
-    that still rest there."""
-
-    instrument: InstrumentId
-    quantity: Decimal
-    flat: bool
-    realized: Decimal
-    left: int
-    detail: str
-
-    def facts(self) -> dict[str, str | int | bool]:
-        return {
-            "venue": self.instrument.venue.value,
-            "symbol": self.instrument.symbol,
-            "quantity": plain(self.quantity),
-            "flat": self.flat,
-            "realized": plain(self.realized),
-            "left_orders": self.left,
-            "detail": self.detail,
-        }
+ANSWER_SECONDS = 10.0
+"""How long a change of the trading state waits for the venue's word on entries that had left before it."""
 
 
 class Commands:
@@ -73,17 +52,110 @@ class Commands:
         self._books = books
         self._risk = risk
 
-    def pause(self, author: str) -> Standing:
-        """No entries until somebody resumes; exits, stops and closes go on. Survives a restart."""
-        self._risk.set_state(TradingState.REDUCING, reason="paused", author=author)
-        return self._risk.standing
+    # trading states
 
-    def resume(self, author: str) -> Standing:
-        """Trade again, whatever had stopped entries. Raises ValueError while the KILL file does: it goes first."""
-        if self._risk.standing.author == KILL_FILE:
-            raise ValueError("the KILL file exists; remove it, then trading goes on by itself")
-        self._risk.set_state(TradingState.ACTIVE, reason="resumed", author=author)
-        return self._risk.standing
+    async def pause(self, author: str, venue: VenueName | None = None) -> Changed:
+        """No entries until somebody resumes; exits, stops and closes go on. Survives a restart."""
+        return await self._stop_entries(TradingState.REDUCING, "paused", author, venue)
+
+    async def reduce(self, author: str, venue: VenueName | None = None) -> Changed:
+        """The same state by its own name: positions are only let go, none is opened."""
+        return await self._stop_entries(TradingState.REDUCING, "reducing only", author, venue)
+
+    async def panic(self, author: str, venue: VenueName | None = None) -> Changed:
+        """HALTED, and everything of ours is closed at market; what still fills is closed, too, also after a restart
+        (RSK-11). Told when the venue confirms; HALTED stays until somebody resumes."""
+        changed = await self._stop_entries(TradingState.HALTED, "panic", author, venue, flatten=True)
+        return replace(changed, closed=tuple(await self.close(None, venue, author)))
+
+    def resume(self, author: str, venue: VenueName | None = None) -> Changed:
+        """Trade again, whatever had stopped entries (`RiskGuard.resume`). Raises ValueError while the KILL file does,
+        and for one venue while trading is stopped everywhere."""
+        self._risk.resume(author, venue)
+        self._books.note("resumed", {"author": author, "venue": venue})
+        return Changed(venue=venue, standing=self._standing(venue))
+
+    async def _stop_entries(
+        self, state: TradingState, reason: str, author: str, venue: VenueName | None, *, flatten: bool = False
+    ) -> Changed:
+        wanted = Standing(state=state, reason=reason, author=author, flatten=flatten)
+        if strictest([wanted, self._risk.states.said(venue)]) is wanted:  # a pause does not loosen a panic
+            self._risk.states.put(wanted, venue)
+        self._books.note("trading_state", {"state": state, "reason": reason, "author": author, "venue": venue})
+        under_way = self._entries_under_way(venue)
+        waits = (self._orders.wait(o.instrument, partial(self._answered, o), ANSWER_SECONDS) for o in under_way)
+        answered = await asyncio.gather(*waits)
+        return Changed(venue=venue, standing=self._standing(venue), unanswered=answered.count(False))
+
+    def _standing(self, venue: VenueName | None) -> Standing:
+        return self._risk.standing if venue is None else self._risk.standing_of(venue)
+
+    def _entries_under_way(self, venue: VenueName | None) -> list[Order]:
+        live = self._orders.state.all_live_orders()
+        mine = [order for order in live if order.intent.leg is Leg.ENTRY and venue in (None, order.instrument.venue)]
+        return [order for order in mine if order.status in UNACKNOWLEDGED]
+
+    def _answered(self, order: Order) -> bool:
+        now = self._orders.state.order(order.client_order_id)
+        return now is None or now.status not in UNACKNOWLEDGED
+
+    # one order
+
+    async def cancel(self, order_id: str, author: str, venue: VenueName | None = None) -> Cancelled:
+        """Cancel one order by its client or venue id, ours or not, and tell what the venue says of it then.
+
+        Raises ValueError for an order that nobody knows, for one that has ended, for a close under way, and for the
+        stop of an open position: a position never stands without one.
+        """
+        self._books.note("cancel_ordered", {"order_id": order_id, "author": author})
+        order = self._own(order_id, venue)
+        if order is None:
+            return await self._cancel_foreign(order_id, venue)
+        self._may_cancel(order)
+        await self._orders.cancel(order)
+        now = self._orders.state.order(order.client_order_id) or order
+        detail = "" if now.ended else "the venue has not confirmed that it is gone; ask again"
+        return _cancelled(now, now.status, now.detail or detail, ours=True)
+
+    def _own(self, order_id: str, venue: VenueName | None) -> Order | None:
+        if (known := self._orders.state.order(ClientOrderId(order_id))) is not None:
+            return known
+        live = self._orders.state.all_live_orders()
+        mine = (order for order in live if venue in (None, order.instrument.venue))
+        return next((order for order in mine if order.venue_order_id == order_id), None)
+
+    def _may_cancel(self, order: Order) -> None:
+        if order.ended:
+            raise ValueError(f"{order.client_order_id} has ended already: {order.status}")
+        if order.intent.leg is Leg.ENTRY:
+            return
+        key = PositionKey(order.instrument, order.intent.side.opposite)
+        if self._orders.state.position(key) is None:
+            return
+        if order.intent.leg is Leg.STOP:
+            raise ValueError(
+                f"{order.client_order_id} is the stop of the open position {key}; close the position instead"
+            )
+        raise ValueError(f"{order.client_order_id} closes the position {key} right now; let it finish")
+
+    async def _cancel_foreign(self, order_id: str, venue: VenueName | None) -> Cancelled:
+        """An order that this daemon did not send, touched by explicit wish only."""
+        unread = []
+        for name, client in self._clients.items():
+            if venue not in (None, name):
+                continue
+            try:
+                told = (await client.mass_status()).orders
+            except VenueError as error:
+                unread.append(str(error))
+                continue
+            for report in told:
+                if order_id in (report.client_order_id, report.venue_order_id):
+                    return await _cancel_at(client, report)
+        failed = f"; could not be read: {'; '.join(unread)}" if unread else ""
+        raise ValueError(f"no resting order has the id {order_id!r}{failed}")
+
+    # positions
 
     def matching(self, symbol: str | None, venue: VenueName | None) -> list[Position]:
         """Open positions by any spelling of the symbol (None = all) and by venue (None = any)."""
@@ -133,3 +205,47 @@ class Commands:
         known = self._instruments.get(instrument)
         names = {instrument.symbol, instrument.symbol.partition(":")[0], known.venue_symbol if known else ""}
         return symbol is None or symbol.upper() in names
+
+
+async def _cancel_at(client: VenueClient, report: OrderStatusReport) -> Cancelled:
+    order = _as_order(report)
+    outcome = await client.cancel(order)
+    try:
+        now = await client.query_order(order.intent)
+    except VenueError as error:
+        return _cancelled(order, None, f"the venue could not be asked what became of it: {error}", ours=False)
+    if isinstance(now, OrderStatusReport):
+        return _cancelled(order, now.status, now.detail, ours=False)
+    if isinstance(outcome, Accepted):
+        return _cancelled(order, OrderStatus.CANCELED, "", ours=False)
+    detail = outcome.cause if isinstance(outcome, Unknown) else str(outcome)
+    return _cancelled(order, None, detail, ours=False)
+
+
+def _as_order(report: OrderStatusReport) -> Order:
+    """Enough of a foreign order to name it to the venue."""
+    intent = OrderIntent(
+        client_order_id=report.client_order_id,
+        instrument=report.instrument,
+        leg=Leg.STOP if report.conditional else Leg.ENTRY,
+        attempt=0,
+        signal_id=SignalId(""),
+        position_id=PositionId(""),
+        side=report.side,
+        type=OrderType.STOP_MARKET if report.conditional else OrderType.MARKET,
+        quantity=report.quantity,
+        reduce_only=report.reduce_only,
+        trigger_price=report.trigger_price,
+    )
+    return Order(intent=intent, status=report.status, venue_order_id=report.venue_order_id)
+
+
+def _cancelled(order: Order, status: OrderStatus | None, detail: str, *, ours: bool) -> Cancelled:
+    return Cancelled(
+        instrument=order.instrument,
+        client_order_id=order.client_order_id,
+        venue_order_id=order.venue_order_id,
+        ours=ours,
+        status=status,
+        detail=detail,
+    )

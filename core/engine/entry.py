@@ -183,7 +183,8 @@ class EntryDesk:
             return replace(leg, state=LegState.UNKNOWN if unknown else LegState.WORKING)
         if order.ended and not order.filled and not order.fills_missing:
             rejection = self._orders.rejection(order.client_order_id)
-            return replace(leg, state=LegState.REFUSED, denied=_nothing_bought(order, rejection), quantity=None)
+            denied = self._risk.withheld(order.client_order_id) or _nothing_bought(order, rejection)
+            return replace(leg, state=LegState.REFUSED, denied=denied, quantity=None)
         return self._filled_leg(leg, order)
 
     def _filled_leg(self, leg: Leg, order: Order) -> Leg:
@@ -263,9 +264,11 @@ class EntryDesk:
             return None
         instrument = self._instruments[candidate.signal.instrument]
         slip = candidate.price * self._rules.max_slippage_percent / HUNDRED
+        quote = self._market[candidate.signal.instrument.venue].quote(candidate.signal.instrument.symbol)
+        mark = candidate.price if quote is None or quote.mark is None else quote.mark
         if candidate.signal.side is Side.BUY:
-            return instrument.round_price_down(candidate.price + slip)
-        return instrument.round_price_up(candidate.price - slip)
+            return instrument.buy_price_in_band(candidate.price + slip, mark)
+        return instrument.sell_price_in_band(candidate.price - slip, mark)
 
     def _note_protection(self, signal: Signal, leg: Leg) -> None:
         """The raw material for learning (DESIGN §3.18)."""

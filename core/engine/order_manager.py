@@ -14,15 +14,16 @@ from core.domain.events import (
     Event,
     Inconsistent,
     LeverageChanged,
-    MarginCalled,
     OrderChanged,
     OwnIdUnknown,
     PositionChanged,
     PositionTold,
     ReducedElsewhere,
+    WalletMoved,
+    margin_called,
 )
 from core.domain.ids import ClientOrderId, InstrumentId, Leg, TradeId, VenueName, is_ours
-from core.domain.money import ZERO, Quantity, plain
+from core.domain.money import ZERO, Quantity
 from core.domain.order import (
     UNACKNOWLEDGED,
     IllegalReport,
@@ -43,7 +44,9 @@ from core.domain.reports import (
     PositionReport,
     Report,
     Source,
+    WalletCause,
 )
+from core.domain.verdict import Denied
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.ports import Accepted, IntentRecord, Outcome, Rejected, Unknown, VenueClient
 from core.engine.risk_guard import Approved
@@ -85,6 +88,7 @@ class OrderManager:
         self._tasks: asyncio.TaskGroup | None = None
         self._unresolved: Callable[[Order, str], None] = _nobody_resolves
         self._broken: Callable[[str], None] = _nobody_halts
+        self._objection: Callable[[OrderIntent], Denied | None] = _nobody_objects
         self._taken_over: dict[PositionKey, int] = {}
         self._foreign_trades: OrderedDict[tuple[InstrumentId, TradeId], None] = OrderedDict()
         self._outcomes: list[OutcomeListener] = []
@@ -118,6 +122,11 @@ class OrderManager:
 
     def on_broken(self, halt: Callable[[str], None]) -> None:
         self._broken = halt
+
+    def ask_before_wire(self, objection: Callable[[OrderIntent], Denied | None]) -> None:
+        """Asked of every entry once more in the step in which it leaves: trading may have stopped since it was
+        approved (RSK-11). Reduce-only orders are never asked about."""
+        self._objection = objection
 
     async def run(self) -> None:
         """Apply reports and own the sending tasks, until cancelled."""
@@ -171,14 +180,19 @@ class OrderManager:
                 if report.source is Source.STREAM:
                     events.append(PositionTold(instrument=report.instrument))
             case BalanceReport():
-                if self._state.put_balance(report, self._clock.monotonic()):
-                    self._books.wallet(report)
+                self._on_balance(report, events)
             case LeverageReport():
                 events.append(LeverageChanged(instrument=report.instrument, leverage=report.leverage))
             case AssetModeReport():
                 events.append(AssetModeChanged(venue=report.venue, multi_assets=report.multi_assets))
             case MarginCallReport():
-                events.append(_margin_called(report))
+                events.append(margin_called(report))
+
+    def _on_balance(self, report: BalanceReport, events: list[Event]) -> None:
+        if self._state.put_balance(report, self._clock.monotonic()):
+            self._books.wallet(report)
+        if report.change and report.cause is not WalletCause.TRADE:
+            events.append(WalletMoved(report=report))
 
     def _on_status(self, report: OrderStatusReport, events: list[Event]) -> None:
         order = self._state.order(report.client_order_id)
@@ -293,7 +307,7 @@ class OrderManager:
                 log.exception("orders.must_consumer_failed", listener=repr(listener))
                 self._broken(f"a critical consumer failed: {error!r}")
         for event in events:
-            if not isinstance(event, AssetModeChanged):
+            if not isinstance(event, AssetModeChanged | WalletMoved):
                 self.wake(event.instrument)
 
     # commands out
@@ -328,6 +342,8 @@ class OrderManager:
                 self._state.drop_order(intent.client_order_id)
             raise
         for intent in intents:
+            if self._withhold(intent):
+                continue
             self._books.sent(intent)
             self._mark_in_flight(intent)
             for listener in self._sent:
@@ -385,7 +401,18 @@ class OrderManager:
         if order is not None and order.status is OrderStatus.INITIALIZED:
             self._state.put_order(Order(intent=intent, status=OrderStatus.IN_FLIGHT))
 
+    def _withhold(self, intent: OrderIntent) -> bool:
+        """Whether an entry must not leave any more; it has then ended without having been an order of the venue."""
+        denied = None if intent.reduce_only else self._objection(intent)
+        if denied is None:
+            return False
+        log.warning("orders.withheld", client_order_id=intent.client_order_id, why=str(denied))
+        self.apply([self.conclusion(intent, OrderStatus.CANCELED, f"never sent: {denied.detail}")])
+        return True
+
     async def _send(self, intent: OrderIntent) -> None:
+        if self._withhold(intent):
+            return
         outcome: Outcome
         try:
             outcome = await self._clients[intent.instrument.venue].submit(intent)
@@ -456,11 +483,9 @@ def _nobody_resolves(order: Order, cause: str) -> None:
     raise RuntimeError(f"no in-flight resolver is connected: {order.client_order_id} ({cause})")
 
 
+def _nobody_objects(_intent: OrderIntent) -> Denied | None:
+    return None
+
+
 def _nobody_halts(reason: str) -> None:
     raise RuntimeError(f"nobody can halt trading: {reason}")
-
-
-def _margin_called(report: MarginCallReport) -> MarginCalled:
-    needed, unrealized = plain(report.maintenance_margin), plain(report.unrealized)
-    what = f"margin call: {needed} maintenance margin is needed, unrealized {unrealized}"
-    return MarginCalled(instrument=report.instrument, what=what)

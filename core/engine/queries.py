@@ -10,18 +10,23 @@ from core.clock import Clock
 from core.domain.ids import InstrumentId, VenueName
 from core.domain.order import TriggerReference
 from core.domain.position import Position
+from core.domain.risk import TradingState
 from core.engine.inflight import InflightResolver
 from core.engine.order_manager import OrderManager
 from core.engine.ports import UserStream
 from core.engine.protection_manager import ProtectionManager
 from core.engine.reconciler import Reconciler
+from core.engine.risk_figures import BalanceRow, RiskFigures, balance_rows, pauses_told, risk_figures
 from core.engine.risk_guard import RiskGuard
 from core.engine.wave_processor import WaveProcessor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VenueRow:
-    """`connected_s`, `reconciled_s`: seconds since; None = not connected, never."""
+    """`connected_s`, `reconciled_s`: seconds since; None = not connected, never.
+
+    `off_because` includes a trading state that was set for this venue alone; `paused` says why its entries wait.
+    """
 
     venue: VenueName
     connected: bool
@@ -30,6 +35,22 @@ class VenueRow:
     key_swaps: int
     reconciled_s: float | None
     off_because: str | None
+    paused: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RiskRow:
+    """The essentials of `RiskFigures`: quote coin, percent of the equity's peak. A limit of 0 is off."""
+
+    day_result: Decimal
+    day_loss_limit: Decimal
+    streak: int
+    streak_limit: int
+    drawdown_percent: Decimal
+    drawdown_limit_percent: Decimal
+    reached: tuple[str, ...]
+    denials: Mapping[str, int]
+    balances: tuple[BalanceRow, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +80,7 @@ class StatusReport:
     waves: int
     refusals: Mapping[str, int]
     unresolved_orders: int
+    risk: RiskRow | None = None
 
 
 class Queries:
@@ -102,7 +124,12 @@ class Queries:
             waves=self._waves.finished,
             refusals=dict(self._waves.refusals),
             unresolved_orders=len(self._inflight.unresolved),
+            risk=self._risk_row(),
         )
+
+    def risk(self) -> RiskFigures:
+        """Every figure that entries are judged by."""
+        return risk_figures(self._risk, self._orders.state, self._clock)
 
     def positions(self) -> tuple[PositionRow, ...]:
         return tuple(self._position(position) for position in self._orders.state.positions())
@@ -117,7 +144,28 @@ class Queries:
             reconnects=stream.reconnect_count,
             key_swaps=stream.stale_key_swap_count,
             reconciled_s=None if reconciled is None else (now - reconciled) / 1000,
-            off_because=self._risk.venue_off_reason(venue),
+            off_because=self._off_because(venue),
+            paused=pauses_told(self._risk, now).get(venue.value),
+        )
+
+    def _off_because(self, venue: VenueName) -> str | None:
+        said = self._risk.states.said(venue)
+        if (why := self._risk.venue_off_reason(venue)) is not None or said.state is TradingState.ACTIVE:
+            return why
+        return f"{said.state}: {said.reason}"
+
+    def _risk_row(self) -> RiskRow:
+        book, rules = self._risk.ledger.book, self._risk.ledger.rules
+        return RiskRow(
+            day_result=book.day.result,
+            day_loss_limit=rules.max_daily_loss,
+            streak=book.streak,
+            streak_limit=rules.streak_limit,
+            drawdown_percent=round(book.equity.drawdown_percent, 4),
+            drawdown_limit_percent=rules.max_drawdown_percent,
+            reached=tuple(episode.what for episode in book.episodes.values()),
+            denials={reason.value: count for reason, count in self._risk.denials.most_common()},
+            balances=balance_rows(self._risk, self._orders.state),
         )
 
     def _position(self, position: Position) -> PositionRow:

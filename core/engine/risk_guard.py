@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import structlog
 
@@ -17,17 +17,28 @@ from core.domain.gate import Gate, first_refusal, passed, refused
 from core.domain.ids import Asset, ClientOrderId, InstrumentId, Leg, VenueName
 from core.domain.money import ZERO, Notional
 from core.domain.order import Order, OrderIntent
-from core.domain.risk import RiskLimits, RiskUsage, TradingState, check
+from core.domain.risk import RiskLimits, RiskUsage, TradingState, check, clock_gate, needed
+from core.domain.risk_book import ResultRules
+from core.domain.standing import Standing, strictest
 from core.domain.verdict import Denied, Reason
-from core.engine.ports import Journal, StateRecord
+from core.engine.clock_watch import ClockWatch
+from core.engine.pauses import VenuePauses
+from core.engine.ports import Journal, Notifier, StateRecord
+from core.engine.risk_ledger import RiskLedger
 from core.engine.state import StateView
+from core.engine.trading_states import OURS, TradingStates
+
+if TYPE_CHECKING:
+    from core.engine.order_manager import OrderManager
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 BALANCE_MAX_AGE_SECONDS = 60.0
 """An older balance refuses entries (RSK-02)."""
-_STATE_KEY = "trading_state"
+MINUTE_MS = 60_000
+WITHHELD_REMEMBERED = 1_000
+_ENTRIES_KEY = "risk_entries"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,77 +60,118 @@ class Ruling:
         return first_refusal(self.gates)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """The global trading state, why, and who set it."""
-
-    state: TradingState
-    reason: str
-    author: str
-
-
-_STARTING = Standing(state=TradingState.HALTED, reason="starting", author="breakwater")
-
-
 class RiskGuard:
-    """Owns reservations and trading state. Money is in quote coin; USDT and USDC count alike."""
+    """Owns reservations and trading states. Money is in quote coin; USDT and USDC count alike.
+
+    A trading state holds globally and for each venue (DESIGN §3.15). The KILL file and the limits of the ledger hold
+    beside it, so that the end of one gives nothing away that another one holds back.
+    """
 
     def __init__(
         self,
         *,
         state: StateView,
         limits: RiskLimits,
+        results: ResultRules,
         quotes: Mapping[InstrumentId, Asset],
+        quote_coins: frozenset[Asset],
+        mark: Callable[[InstrumentId], Decimal | None],
         journal: Journal,
         clock: Clock,
+        notifier: Notifier,
     ) -> None:
+        """`quotes` names the quote coin of each instrument, `quote_coins` those whose wallets are our equity; `mark`
+        is None where the price is unknown or old."""
+        self.ledger = RiskLedger(
+            state=state,
+            rules=results,
+            quote_coins=quote_coins,
+            mark=mark,
+            journal=journal,
+            clock=clock,
+            notifier=notifier,
+        )
+        self.pauses = VenuePauses(journal=journal, clock=clock, notifier=notifier)
+        self.clocks = ClockWatch(clock)
         self._state = state
         self._limits = limits
         self._quotes = quotes
         self._journal = journal
         self._clock = clock
         self._reserved: dict[ClientOrderId, tuple[InstrumentId, Notional]] = {}
-        self._standing = _STARTING
+        self.states = TradingStates(journal=journal, clock=clock)
         self._venues_off: dict[VenueName, str] = {}
+        self._entries: deque[int] = deque()
+        self._withheld: OrderedDict[ClientOrderId, Denied] = OrderedDict()
+        self.limits = limits
         self.denials: Counter[Reason] = Counter()
+
+    def follow(self, orders: OrderManager) -> None:
+        """Hear of every order, trade and answer from now on, and be asked before each entry leaves."""
+        orders.listen(self.on_events)
+        orders.listen(self.ledger.on_events)
+        orders.on_trade(self.ledger.traded)
+        orders.on_outcome(self.pauses.on_outcome)
+        orders.ask_before_wire(self.objection)
 
     # trading state
 
     @property
     def standing(self) -> Standing:
-        return self._standing
+        """The strictest of all that hold globally: what was said, the KILL file, limits that were reached."""
+        return strictest([self.states.standing(), *self.ledger.standings()])
+
+    def standing_of(self, venue: VenueName) -> Standing:
+        """The same with what was said for this venue alone."""
+        return strictest([self.standing, self.states.standing(venue)])
 
     def venue_off_reason(self, venue: VenueName) -> str | None:
         return self._venues_off.get(venue)
 
     def set_state(self, state: TradingState, *, reason: str, author: str) -> None:
-        """Persisted with reason and author (DESIGN §3.15)."""
-        if state is self._standing.state and reason == self._standing.reason:
-            return
-        self._standing = Standing(state=state, reason=reason, author=author)
-        expected = state is TradingState.ACTIVE or (author == "breakwater" and state is TradingState.REDUCING)
-        say = log.info if expected else log.warning
-        say("risk.trading_state", state=state.value, reason=reason, author=author)
-        value = json.dumps({"state": state.value, "reason": reason, "author": author})
-        self._journal.append_nowait([StateRecord(key=_STATE_KEY, value=value, time_ms=self._clock.now_ms())])
+        """The global state, persisted with reason and author (DESIGN §3.15)."""
+        self.states.put(Standing(state=state, reason=reason, author=author))
+
+    def recall(self, values: Mapping[str, str]) -> None:
+        """What was known before the restart, except the global trading state (`restore`). With the positions of the
+        journal in the state already, and before anything else happens."""
+        self.states.recall(values)
+        self.ledger.recall(values)
+        self.pauses.recall(values)
+        self._entries = deque(json.loads(values.get(_ENTRIES_KEY, "[]")))
 
     def restore(self, values: Mapping[str, str]) -> Standing | None:
         """What an operator had set before the restart; None when nothing holds."""
-        if (text := values.get(_STATE_KEY)) is None:
-            return None
-        held = json.loads(text)
-        if held["author"] == "breakwater" or held["state"] == TradingState.ACTIVE:
-            return None
-        return Standing(state=TradingState(held["state"]), reason=held["reason"], author=held["author"])
+        return self.states.restore(values)
+
+    def resume(self, author: str, venue: VenueName | None = None) -> None:
+        """Trade again, everywhere or on one venue, whatever had stopped entries; back-offs are over, too.
+
+        Limits that were reached count anew from here: the loss so far, the row of stops and the drawdown are accepted.
+        Raises ValueError while the KILL file exists, and for a venue while all trading is stopped.
+        """
+        if self.states.killed:
+            raise ValueError("the KILL file exists; remove it, then trading goes on by itself")
+        resumed = Standing(state=TradingState.ACTIVE, reason="resumed", author=author)
+        if venue is None:
+            self.ledger.resume()
+        elif self.standing.state is not TradingState.ACTIVE:
+            raise ValueError(f"all trading is {self.standing.state} ({self.standing.reason}); resume without a venue")
+        for name in self.states.of_venues():
+            if venue in (None, name):
+                self.states.put(resumed, name)
+        self.pauses.forget(venue)
+        if venue is None:
+            self.states.put(resumed)
 
     def restrict(self, reason: str, author: str) -> None:
         """No entries until somebody resumes; loosens nothing stricter. Holds when met while starting."""
-        if self._standing.state is TradingState.ACTIVE or self._standing == _STARTING:
+        if self.states.said().state is TradingState.ACTIVE or self.states.starting:
             self.set_state(TradingState.REDUCING, reason=reason, author=author)
 
     def halt(self, reason: str) -> None:
         """An invariant broke: no entries, no discretionary exits; protection goes on."""
-        self.set_state(TradingState.HALTED, reason=reason, author="breakwater")
+        self.set_state(TradingState.HALTED, reason=reason, author=OURS)
 
     def set_venue(self, venue: VenueName, off_because: str | None) -> None:
         """Switch entries on one venue off (with the reason) or on again (None)."""
@@ -132,12 +184,35 @@ class RiskGuard:
 
     def approve_entry(self, intent: OrderIntent, notional: Notional) -> Ruling:
         """Check every limit and reserve, with no await between (VAL-14). The reservation ends with the order."""
-        gates = self._gates(intent, notional)
+        self.ledger.settle()
+        usage = self._usage_for(intent)
+        gates = self._gates(intent, notional, usage)
         if (denied := first_refusal(gates)) is not None:
             self.denials[denied.reason] += 1
+            if denied.reason is Reason.BALANCE_TOO_LOW and usage.short_of is None and usage.free is not None:
+                asset = self._quotes[intent.instrument]
+                self.pauses.fell_short(intent.instrument.venue, asset, needed(notional, self._limits), usage.free)
             return Ruling(gates=gates)
         self._reserved[intent.client_order_id] = (intent.instrument, notional)
+        self.pauses.approved(intent)
+        if self._limits.max_entries_per_minute:
+            self._entries.append(self._clock.now_ms())
+            self._note(_ENTRIES_KEY, list(self._entries))
         return Ruling(gates=gates, approved=Approved(intent))
+
+    def objection(self, intent: OrderIntent) -> Denied | None:
+        """Why an approved entry must not leave any more (OrderManager.ask_before_wire); None = it may."""
+        denied = first_refusal((self._trading(intent.instrument.venue), self._venue(intent.instrument.venue)))
+        if denied is not None:
+            self.denials[denied.reason] += 1
+            self._withheld[intent.client_order_id] = denied
+            while len(self._withheld) > WITHHELD_REMEMBERED:
+                self._withheld.popitem(last=False)
+        return denied
+
+    def withheld(self, client_order_id: ClientOrderId) -> Denied | None:
+        """Why this approved entry never left."""
+        return self._withheld.get(client_order_id)
 
     def approve_reducing(self, intent: OrderIntent) -> Approved[OrderIntent]:
         """Stops, closes and flattening are always allowed, in every trading state; they can only reduce (INV-3)."""
@@ -170,8 +245,8 @@ class RiskGuard:
 
     # figures
 
-    def usage(self, venue: VenueName, asset: Asset) -> RiskUsage:
-        """Positions and exposure over all venues; free balance of one quote coin on one venue.
+    def usage(self, venue: VenueName, asset: Asset, coin: str = "") -> RiskUsage:
+        """Positions and exposure over all venues, of one base `coin` too; free balance of a quote coin on one venue.
 
         An instrument counts once: by the larger of its reservation and its position, so that a filling order is
         neither forgotten nor counted twice.
@@ -182,22 +257,57 @@ class RiskGuard:
         for instrument, notional in self._reserved.values():
             exposure[instrument] = max(notional, exposure.get(instrument, ZERO))
         used = sum((n for i, n in exposure.items() if i.venue is venue and self._quotes.get(i) == asset), ZERO)
+        age = self.balance_age(venue, asset)
         balance = self._state.balance(venue, asset)
         free = None
-        if balance is not None and self._clock.monotonic() - balance.received <= BALANCE_MAX_AGE_SECONDS:
+        if balance is not None and age is not None and age <= BALANCE_MAX_AGE_SECONDS:
             free = balance.wallet - used / self._limits.leverage
-        return RiskUsage(positions=len(exposure), exposure=sum(exposure.values(), ZERO), free=free)
+        return RiskUsage(
+            positions=len(exposure),
+            exposure=sum(exposure.values(), ZERO),
+            free=free,
+            positions_on_venue=sum(1 for instrument in exposure if instrument.venue is venue),
+            coin_exposure=sum((n for i, n in exposure.items() if _coin(i) == coin), ZERO) if coin else ZERO,
+            entries_last_minute=self.entries_last_minute(),
+            balance_age=int(age or 0),
+        )
 
-    def _gates(self, intent: OrderIntent, notional: Notional) -> tuple[Gate, ...]:
+    def balance_age(self, venue: VenueName, asset: Asset) -> float | None:
+        """Seconds since the venue last told it; None = it never did."""
+        balance = self._state.balance(venue, asset)
+        return None if balance is None else self._clock.monotonic() - balance.received
+
+    def _usage_for(self, intent: OrderIntent) -> RiskUsage:
+        venue, asset = intent.instrument.venue, self._quotes[intent.instrument]
+        usage = self.usage(venue, asset, _coin(intent.instrument))
+        return replace(usage, short_of=self.pauses.short_of(venue, asset, usage.free))
+
+    def entries_last_minute(self) -> int:
+        """Approved in the last 60 s; counted only while MAX_ENTRIES_PER_MINUTE is set."""
+        since = self._clock.now_ms() - MINUTE_MS
+        while self._entries and self._entries[0] <= since:
+            self._entries.popleft()
+        return len(self._entries)
+
+    def _gates(self, intent: OrderIntent, notional: Notional, usage: RiskUsage) -> tuple[Gate, ...]:
+        """In the order in which they are told: who stopped trading, what is unwell, what results say, what fits."""
         venue = intent.instrument.venue
-        usage = self.usage(venue, self._quotes[intent.instrument])
-        return (self._trading(), self._venue(venue), self._writable(), *check(notional, self._limits, usage))
+        return (
+            self._trading(venue),
+            self._venue(venue),
+            self._writable(),
+            clock_gate(self.clocks.error_ms(venue), self._limits),
+            self.pauses.gate(venue),
+            *self.ledger.gates(intent),
+            *check(notional, self._limits, usage),
+        )
 
-    def _trading(self) -> Gate:
-        standing = self._standing
+    def _trading(self, venue: VenueName) -> Gate:
+        standing = self.states.standing(venue)
         if standing.state is TradingState.ACTIVE:
             return passed("trading_state", standing.state.value)
-        detail = f"trading is {standing.state}: {standing.reason}"
+        where = "trading" if standing is self.states.standing() else f"trading on {venue}"
+        detail = f"{where} is {standing.state}: {standing.reason}"
         state = standing.state.value
         return refused(
             "trading_state", Reason.NOT_ACTIVE, detail, value=state, limit="active", state=state, author=standing.author
@@ -213,3 +323,11 @@ class RiskGuard:
             return passed("journal", "writable")
         what = "the journal cannot be written; no entry without it"
         return refused("journal", Reason.JOURNAL_UNWRITABLE, what, value="unwritable", limit="writable")
+
+    def _note(self, key: str, value: object) -> None:
+        self._journal.append_nowait([StateRecord(key=key, value=json.dumps(value), time_ms=self._clock.now_ms())])
+
+
+def _coin(instrument: InstrumentId) -> str:
+    """BTC of BTC/USDT:USDT and of BTC/USDC:USDC."""
+    return instrument.symbol.partition("/")[0]

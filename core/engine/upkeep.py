@@ -68,13 +68,14 @@ class Upkeep:
         self._loaded: dict[VenueName, float] = {}
         self._renewing: dict[VenueName, asyncio.Task[None]] = {}
         self._told: set[InstrumentId] = set()
+        self._measured: Callable[[VenueName], None] = lambda _venue: None
         self._tasks: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
         """Until cancelled. What a venue says or does not say never ends it."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            tasks.create_task(self._every(CLOCK_SECONDS, self._measure), name="upkeep/clocks")
+            tasks.create_task(self._every(CLOCK_SECONDS, self.measure_clock), name="upkeep/clocks")
             tasks.create_task(self._every(self._rules.refresh_seconds, self.renew), name="upkeep/rules")
             tasks.create_task(self._every(WARM_SECONDS, self._warm), name="upkeep/connections")
 
@@ -82,6 +83,10 @@ class Upkeep:
         """The venue's answer to an order may say that our rules are not its rules any more."""
         if isinstance(outcome, Rejected) and outcome.about in _ASKS_FOR_RULES:
             self.ask(intent.instrument.venue)
+
+    def on_clock(self, measured: Callable[[VenueName], None]) -> None:
+        """Told of each measurement of a venue's clock that succeeded."""
+        self._measured = measured
 
     def ask(self, venue: VenueName) -> None:
         """Load the rules of this venue soon; asked again while they are loading or just loaded nothing happens."""
@@ -144,13 +149,15 @@ class Upkeep:
             what = f"is not traded any more ({instrument.status or 'no status'}) and a position is open"
             self._notifier.notify(Level.CRITICAL, f"{instrument.id}: {what}; closing it stays possible, look at it")
 
-    async def _measure(self, venue: VenueName) -> None:
+    async def measure_clock(self, venue: VenueName) -> None:
+        """Measure the offset of this venue's clock anew. Never raises VenueError: the old offset then stays."""
         before = self._clients[venue].clock_offset_ms
         try:
             await self._clients[venue].measure_clock()
         except VenueError as error:
             log.warning("venue.clock_not_measured", venue=venue, error=str(error))
             return
+        self._measured(venue)
         offset = self._clients[venue].clock_offset_ms
         log.info("venue.clock", venue=venue, offset_ms=offset, moved_ms=offset - before)
 

@@ -64,7 +64,6 @@ class RiskSettings(Frozen):
             "MAX_DAILY_LOSS",
             "loss of a UTC day, realised and unrealised, in quote units, that stops entries until 00:00 UTC",
             "above 0 (a loss is written without a minus sign)",
-            effective=False,
         ),
     ] = Decimal(100)
     sl_streak_limit: Annotated[
@@ -72,9 +71,8 @@ class RiskSettings(Frozen):
         Field(ge=1, le=1000),
         Setting(
             "SL_STREAK_LIMIT",
-            "stops hit one after another that stop entries until 00:00 UTC",
+            "stops that lost one after another that stop entries until 00:00 UTC",
             "1 to 1000",
-            effective=False,
         ),
     ] = 3
     minimum_active_balance_usd: Annotated[
@@ -82,6 +80,76 @@ class RiskSettings(Frozen):
         Field(ge=0, le=1_000_000_000),
         Setting("MINIMUM_ACTIVE_BALANCE_USD", "free balance that must remain after an entry, per venue", "0 or more"),
     ] = Decimal(10)
+    max_drawdown_percent: Annotated[
+        Percent,
+        Field(ge=0, lt=100),
+        Setting(
+            "MAX_DRAWDOWN_PERCENT",
+            "fall of the equity below its peak, percent of the peak, that stops entries until `resume`; 0 = off",
+            "0 to below 100",
+        ),
+    ] = Decimal(0)
+    max_exposure_per_symbol_usd: Annotated[
+        Money,
+        Field(ge=0, le=1_000_000_000),
+        Setting(
+            "MAX_EXPOSURE_PER_SYMBOL_USD",
+            "sum of absolute notional at most in one coin, all venues and quote coins; 0 = off",
+            "0 or more",
+        ),
+    ] = Decimal(0)
+    max_positions_per_venue: Annotated[
+        Count,
+        Field(ge=0, le=1000),
+        Setting("MAX_POSITIONS_PER_VENUE", "open positions at most on one venue; 0 = off", "0 to 1000"),
+    ] = 0
+    max_entries_per_minute: Annotated[
+        Count,
+        Field(ge=0, le=100_000),
+        Setting("MAX_ENTRIES_PER_MINUTE", "entries approved within any 60 s at most; 0 = off", "0 to 100000"),
+    ] = 0
+    max_clock_error_ms: Annotated[
+        Count,
+        Field(ge=100, le=60_000),
+        Setting(
+            "MAX_CLOCK_ERROR_MS",
+            "jump of this host's clock since the venue's was measured, milliseconds, beyond which entries wait for a"
+            " new measurement",
+            "100 to 60000",
+        ),
+    ] = 1000
+    cooldown_after_loss_minutes: Annotated[
+        Count,
+        Field(ge=0, le=10_080),
+        Setting(
+            "COOLDOWN_AFTER_LOSS_MINUTES",
+            "wait before the next entry in a symbol after a position closed there with a loss, minutes; 0 = none",
+            "0 to 10080",
+        ),
+    ] = 0
+    cooldown_after_win_minutes: Annotated[
+        Count,
+        Field(ge=0, le=10_080),
+        Setting("COOLDOWN_AFTER_WIN_MINUTES", "the same after a win, minutes; 0 = none", "0 to 10080"),
+    ] = 0
+    cooldown_opposite_side_minutes: Annotated[
+        Count,
+        Field(ge=0, le=10_080),
+        Setting(
+            "COOLDOWN_OPPOSITE_SIDE_MINUTES",
+            "wait before an entry in a symbol against the side of its last position, minutes; 0 = none",
+            "0 to 10080",
+        ),
+    ] = 0
+    cooldown_after_external_minutes: Annotated[
+        Count,
+        Field(ge=0, le=10_080),
+        Setting(
+            "COOLDOWN_AFTER_EXTERNAL_MINUTES",
+            "wait before the next entry in a symbol whose position somebody else closed or changed, minutes; 0 = none",
+            "0 to 10080",
+        ),
+    ] = 15
 
 
 class EntrySettings(Frozen):

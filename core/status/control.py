@@ -1,8 +1,21 @@
 """The control socket: one JSON object per line in, one per line out; mode 0600, only the daemon's own user may speak.
 
-`{"command": "status"}`, `{"command": "close", "symbol": "BTCUSDT" | null, "venue": "binance" | null}`,
-`{"command": "pause"}` and `{"command": "resume"}`. Answers are
-`{"ok": true, "result": …}` or `{"ok": false, "error": "…"}`.
+Requests, with what is optional in brackets:
+
+    {"command": "status"}                                     one picture of everything (queries.StatusReport)
+    {"command": "risk"}                                       every figure entries are judged by (RiskFigures)
+    {"command": "close"[, "symbol": "BTCUSDT"][, "venue"]}    close at market; without a symbol everything
+    {"command": "cancel", "id": "…"[, "venue"]}               one order by client or venue id, ours or not
+    {"command": "pause"[, "venue"]}                           no entries until `resume`
+    {"command": "reduce"[, "venue"]}                          the same state under its own name
+    {"command": "panic"[, "venue"]}                           HALTED, and everything of ours is closed at market
+    {"command": "resume"[, "venue"]}                          trade again, whatever had stopped entries
+
+`"author"` may go with each that changes something. Answers are `{"ok": true, "result": …}` or
+`{"ok": false, "error": "…"}`, and come after the venue's word. After `pause`, `reduce` and `panic` are answered no new
+entry leaves; `unanswered` counts entries that had left before and that the venue has not answered yet. A stop that
+protects an open position is never cancelled: close the position. `resume` accepts what was lost: the day's loss, the
+row of stops and the drawdown count anew from there.
 """
 
 from __future__ import annotations
@@ -26,6 +39,7 @@ log = structlog.get_logger(__name__)
 
 SOCKET_NAME = "control.sock"
 MAX_LINE = 64 * 1024
+COMMANDS = ("status", "risk", "close", "cancel", "pause", "reduce", "panic", "resume")
 
 
 class ControlServer:
@@ -71,22 +85,41 @@ class ControlServer:
             return {"ok": False, "error": str(error)}
 
     async def _do(self, request: Mapping[str, Any]) -> Any:
+        author = str(request.get("author", "control socket"))
         match request.get("command"):
             case "status":
                 return asdict(self._queries.status())
+            case "risk":
+                return asdict(self._queries.risk())
             case "close":
-                symbol, venue = request.get("symbol"), request.get("venue")
-                if not (symbol is None or isinstance(symbol, str)):
-                    raise TypeError("symbol is a text, or null for all")
-                chosen = None if venue is None else VenueName(venue)
-                closed = await self._commands.close(symbol, chosen, author=str(request.get("author", "control socket")))
+                symbol = _optional_text(request, "symbol")
+                closed = await self._commands.close(symbol, _venue(request), author)
                 return [one.facts() for one in closed]
-            case "pause" | "resume" as order:
-                author = str(request.get("author", "control socket"))
-                change = self._commands.pause if order == "pause" else self._commands.resume
-                return asdict(change(author))
+            case "cancel":
+                if not (order_id := _optional_text(request, "id")):
+                    raise TypeError("id is the client or venue id of an order, as text")
+                return (await self._commands.cancel(order_id, author, _venue(request))).facts()
+            case "pause" | "reduce" | "panic" as order:
+                commands = self._commands
+                stop = {"pause": commands.pause, "reduce": commands.reduce, "panic": commands.panic}[order]
+                return (await stop(author, _venue(request))).facts()
+            case "resume":
+                return self._commands.resume(author, _venue(request)).facts()
             case other:
-                raise ValueError(f"unknown command {other!r}; known: status, close, pause, resume")
+                raise ValueError(f"unknown command {other!r}; known: {', '.join(COMMANDS)}")
+
+
+def _venue(request: Mapping[str, Any]) -> VenueName | None:
+    """Raises ValueError for a venue there is not."""
+    venue = request.get("venue")
+    return None if venue is None else VenueName(venue)
+
+
+def _optional_text(request: Mapping[str, Any], name: str) -> str | None:
+    value = request.get(name)
+    if value is None or isinstance(value, str):
+        return value
+    raise TypeError(f"{name} is a text, or null")
 
 
 def _text(value: object) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from core.domain.money import plain
-from core.engine.queries import StatusReport
+from core.domain.risk import BALANCE_WARN_SECONDS
+from core.engine.queries import RiskRow, StatusReport
 
 
 def status_line(status: StatusReport) -> str:
@@ -12,15 +13,39 @@ def status_line(status: StatusReport) -> str:
     for venue in status.venues:
         stream = f"WS connected {span(venue.connected_s)}" if venue.connected_s is not None else "WS down"
         reconciled = "never reconciled" if venue.reconciled_s is None else f"reconciled {span(venue.reconciled_s)} ago"
-        parts.append(f"{venue.venue} {stream}, {reconciled}")
+        paused = "" if venue.paused is None else ", entries paused"
+        parts.append(f"{venue.venue} {stream}, {reconciled}{paused}")
     stops = sum(1 for position in status.positions if position.stop is not None)
     parts.append(f"{len(status.positions)} positions, {stops} stops")
     parts.append(f"{status.waves} waves, {sum(status.refusals.values())} signals refused")
+    if status.risk is not None:
+        parts.append(_risk(status.risk))
     if status.unresolved_orders:
         parts.append(f"{status.unresolved_orders} orders unresolved")
-    parts.append(", ".join(f"{name} {plain(round(value, 2))}" for name, value in status.balances.items()))
+    parts.append(_balances(status))
     parts.append(f"up {span(status.uptime_s)}")
     return " | ".join(part for part in parts if part)
+
+
+def _risk(risk: RiskRow) -> str:
+    """E.g. `day -12.5 of 100, stops 1 of 3, drawdown 0.4%`."""
+    day = f"day {plain(round(risk.day_result, 2))} of {plain(risk.day_loss_limit)}"
+    limit = f" of {plain(risk.drawdown_limit_percent)}%" if risk.drawdown_limit_percent else ""
+    down = f"drawdown {plain(round(risk.drawdown_percent, 1))}%{limit}"
+    return f"{day}, stops {risk.streak} of {risk.streak_limit}, {down}"
+
+
+def _balances(status: StatusReport) -> str:
+    """With the age of those that are old enough to matter (RSK-02)."""
+    rows = () if status.risk is None else status.risk.balances
+    ages = {f"{row.venue} {row.asset}": row.age_s for row in rows}
+    return ", ".join(
+        f"{name} {plain(round(value, 2))}" + _old(ages.get(name, 0.0)) for name, value in status.balances.items()
+    )
+
+
+def _old(age_s: float) -> str:
+    return f" ({int(age_s)}s old)" if age_s >= BALANCE_WARN_SECONDS else ""
 
 
 def span(seconds: float) -> str:

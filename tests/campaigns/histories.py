@@ -43,7 +43,7 @@ from core.engine.reconciler import Reconciler
 from core.engine.risk_guard import RiskGuard
 from core.engine.state import State
 from core.errors import VenueError
-from tests.builders import BTC, ETH, USDT, an_instrument, notional, price, quantity, risk_limits
+from tests.builders import BTC, ETH, USDT, an_instrument, notional, price, quantity, result_rules, risk_limits
 from tests.fakes.diary import Diary
 from tests.fakes.fake_audit import FakeAudit
 from tests.fakes.fake_journal import FakeJournal
@@ -77,9 +77,17 @@ class History:
         audit = FakeAudit()
         books = Bookkeeper(journal=self.journal, audit=audit, clock=self._clock, default_stop_percent=Decimal(2))
         self.orders = OrderManager(clients=clients, state=self.state, books=books, clock=self._clock)
-        limits = risk_limits()
-        quotes = dict.fromkeys(INSTRUMENTS, USDT)
-        self.risk = RiskGuard(state=self.state, limits=limits, quotes=quotes, journal=self.journal, clock=self._clock)
+        self.risk = RiskGuard(
+            state=self.state,
+            limits=risk_limits(),
+            results=result_rules(),
+            quotes=dict.fromkeys(INSTRUMENTS, USDT),
+            quote_coins=frozenset({USDT}),
+            mark=lambda _instrument: None,
+            journal=self.journal,
+            clock=self._clock,
+            notifier=self.notifier,
+        )
         accounts = {BINANCE: ACCOUNT}
         self.closer = Closer(
             accounts=accounts,
@@ -119,7 +127,8 @@ class History:
         )
         leverage = LeverageKeeper(clients=clients, state=self.state, leverage=1)
         watch = AccountWatch(clients=clients, risk=self.risk, leverage=leverage, notifier=self.notifier)
-        for listener in (self.risk, self.protection, self.reconciler, leverage, watch):
+        self.risk.follow(self.orders)
+        for listener in (self.protection, self.reconciler, leverage, watch):
             self.orders.listen(listener.on_events)
         self.orders.on_unresolved(self.inflight.watch)
         self.orders.on_broken(self._broke)

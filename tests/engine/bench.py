@@ -12,6 +12,7 @@ from core.domain.instrument import Instrument
 from core.domain.order import Order, OrderIntent, OrderType, TriggerReference
 from core.domain.position import Position
 from core.domain.risk import RiskLimits, TradingState
+from core.domain.risk_book import ResultRules
 from core.domain.screening import ScreeningRules
 from core.domain.signal import Signal
 from core.domain.sizing import SizingRule
@@ -38,6 +39,7 @@ from tests.builders import (
     a_balance_report,
     an_instrument,
     notional,
+    result_rules,
     risk_limits,
     screening_rules,
     sizing_rule,
@@ -137,9 +139,11 @@ async def a_bench(  # noqa: PLR0915 - the wiring of the whole engine, one statem
     *,
     instruments: Iterable[Instrument] | None = None,
     limits: RiskLimits | None = None,
+    results: ResultRules | None = None,
     sizing: SizingRule | None = None,
     screening: ScreeningRules | None = None,
     order_type: OrderType = OrderType.MARKET,
+    slippage_percent: Decimal = Decimal("0.15"),
     waves: WaveRules | None = None,
     latency: float = 0.0,
     seen: frozenset[tuple[str, str]] = frozenset(),
@@ -163,7 +167,17 @@ async def a_bench(  # noqa: PLR0915 - the wiring of the whole engine, one statem
     orders = OrderManager(clients=clients, state=state, books=books, clock=clock)
     quotes: dict[InstrumentId, Asset] = {i.id: i.quote for i in listed}
     bounds = limits or risk_limits()
-    risk = RiskGuard(state=state, limits=bounds, quotes=quotes, journal=journal, clock=clock)
+    risk = RiskGuard(
+        state=state,
+        limits=bounds,
+        results=results or result_rules(),
+        quotes=quotes,
+        quote_coins=frozenset(quotes.values()),
+        mark=lambda instrument: _mark(markets, instrument, TriggerReference.MARK_PRICE),
+        journal=journal,
+        clock=clock,
+        notifier=notifier,
+    )
     closer = Closer(
         accounts=accounts,
         orders=orders,
@@ -224,7 +238,7 @@ async def a_bench(  # noqa: PLR0915 - the wiring of the whole engine, one statem
         executions=executions,
         rules=EntryRules(
             type=order_type,
-            max_slippage_percent=Decimal("0.15"),
+            max_slippage_percent=slippage_percent,
             stop_loss_percent=Decimal(2),
             sizing=sizing or sizing_rule(),
             screening=rules,
@@ -241,7 +255,7 @@ async def a_bench(  # noqa: PLR0915 - the wiring of the whole engine, one statem
         seen=seen,
         renew_rules=lambda venue: clients[venue].load_instruments(),
     )
-    orders.listen(risk.on_events)
+    risk.follow(orders)
     orders.listen(protection.on_events)
     orders.listen(reconciler.on_events)
     executions.follow(orders)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from core.domain.risk import TradingState
-from core.engine.commands import KILL_FILE, Commands
+from core.engine.commands import Commands
 from core.status.control import ControlServer
 from tests.builders import BTC_LONG, an_instrument, an_intent
 from tests.engine.bench import Bench, a_bench
@@ -41,7 +41,7 @@ async def test_pause_stops_entries_and_resume_admits_them_again() -> None:
 
 async def test_nobody_resumes_past_the_kill_file() -> None:
     async with a_bench() as bench:
-        bench.risk.set_state(TradingState.HALTED, reason="the KILL file exists", author=KILL_FILE)
+        bench.risk.states.set_killed(True)
         answer = await ask(bench, {"command": "resume"})
         assert not answer["ok"]
         assert "KILL" in answer["error"]

@@ -1,0 +1,83 @@
+"""What an ordered change came to, by the venue's own word."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from core.domain.ids import InstrumentId, VenueName
+from core.domain.money import plain
+from core.domain.order import OrderStatus
+from core.domain.standing import Standing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closed:
+    """What became of one position. `flat` is the venue's own word, read after the close; `left` counts orders of ours
+    that still rest there."""
+
+    instrument: InstrumentId
+    quantity: Decimal
+    flat: bool
+    realized: Decimal
+    left: int
+    detail: str
+
+    def facts(self) -> dict[str, str | int | bool]:
+        return {
+            "venue": self.instrument.venue.value,
+            "symbol": self.instrument.symbol,
+            "quantity": plain(self.quantity),
+            "flat": self.flat,
+            "realized": plain(self.realized),
+            "left_orders": self.left,
+            "detail": self.detail,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """A trading state as it holds now, everywhere (`venue` None) or on one venue.
+
+    No entry leaves any more when this is told; `unanswered` counts those that had left before and whose answer the
+    venue still owes: if they fill, they are protected (after a panic: closed).
+    """
+
+    venue: VenueName | None
+    standing: Standing
+    unanswered: int = 0
+    closed: tuple[Closed, ...] = ()
+
+    def facts(self) -> dict[str, object]:
+        facts: dict[str, object] = {
+            "venue": self.venue,
+            "state": self.standing.state,
+            "reason": self.standing.reason,
+            "author": self.standing.author,
+            "unanswered": self.unanswered,
+        }
+        return facts | ({"closed": [one.facts() for one in self.closed]} if self.closed else {})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancelled:
+    """What the venue says of an order after the wish to cancel it. `ours`: this daemon had sent it."""
+
+    instrument: InstrumentId
+    client_order_id: str
+    venue_order_id: str | None
+    ours: bool
+    status: OrderStatus | None
+    detail: str
+
+    def facts(self) -> dict[str, object]:
+        return {
+            "venue": self.instrument.venue.value,
+            "symbol": self.instrument.symbol,
+            "client_order_id": self.client_order_id,
+            "venue_order_id": self.venue_order_id,
+            "ours": self.ours,
+            "status": None if self.status is None else self.status.value,
+            "cancelled": self.status is OrderStatus.CANCELED,
+            "detail": self.detail,
+        }

@@ -1,0 +1,269 @@
+"""RiskLedger: keeps the risk book by what happens: trades, closes, funding, transfers, marks and midnight.
+
+Open positions are valued by their own fills at the newest mark, not by the wallet: the venue tells a trade and the
+wallet after it one by one, and between the two the wallet lies.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+import structlog
+
+from core.clock import Clock
+from core.domain.cooldown import CloseKind, LastClose
+from core.domain.day import DayAccount, day_of, worth
+from core.domain.events import Event, PositionChanged, WalletMoved
+from core.domain.gate import Gate
+from core.domain.ids import Asset, InstrumentId, Leg, PositionId
+from core.domain.money import ZERO, Quantity, plain
+from core.domain.order import Order, OrderIntent
+from core.domain.position import Position
+from core.domain.reports import BalanceReport, FillReport, WalletCause
+from core.domain.risk import TradingState
+from core.domain.risk_book import Episode, ResultRules, RiskBook
+from core.domain.standing import Standing
+from core.engine.ports import Journal, Level, Notifier, StateRecord
+from core.engine.risk_record import decoded, encoded
+from core.engine.state import StateView
+
+log = structlog.get_logger(__name__)
+
+SAVE_SECONDS = 30.0
+"""Between two notes of marks that moved; everything else is noted at once."""
+WALLET_MOVES_REMEMBERED = 1_000
+_KEY = "risk_book"
+_STOPS = (Leg.STOP, Leg.FLATTEN)
+"""Closes that count as a stop: the resting one, and the flattening that stands in for one."""
+
+
+class _Size(NamedTuple):
+    quantity: Quantity
+    sold: Quantity
+
+
+class RiskLedger:
+    def __init__(
+        self,
+        *,
+        state: StateView,
+        rules: ResultRules,
+        quote_coins: frozenset[Asset],
+        mark: Callable[[InstrumentId], Decimal | None],
+        journal: Journal,
+        clock: Clock,
+        notifier: Notifier,
+    ) -> None:
+        """`mark` answers None when the price is unknown or old: then the last known worth stands. Wallets of other
+        coins than `quote_coins` are not counted."""
+        self._state = state
+        self._quote_coins = quote_coins
+        self._mark = mark
+        self._journal = journal
+        self._clock = clock
+        self._notifier = notifier
+        self._marks: dict[InstrumentId, Decimal] = {}
+        self._sizes: dict[PositionId, _Size] = {}
+        self._reduced_by: dict[PositionId, Leg] = {}
+        self._counted: set[str] = set()
+        self._wallet_moves: OrderedDict[tuple[object, ...], None] = OrderedDict()
+        self._saved_at = clock.monotonic()
+        self.rules = rules
+        self.book = RiskBook(day=DayAccount(day=day_of(clock.now_ms())))
+
+    # asking
+
+    def settle(self) -> None:
+        """End what is over, begin what is reached. Before every ruling, and each second (RSK-03)."""
+        now = self._clock.now_ms()
+        if day_of(now) > self.book.day.day:
+            self._measure()
+        self._judge(self.book.judged(self.rules, now))
+
+    def gates(self, intent: OrderIntent) -> tuple[Gate, ...]:
+        return self.book.gates(intent.instrument, intent.side, self.rules, self._clock.now_ms())
+
+    def standings(self) -> list[Standing]:
+        """One for each limit that holds entries back."""
+        return [
+            Standing(state=TradingState.REDUCING, reason=episode.what, author="breakwater")
+            for episode in self.book.episodes.values()
+        ]
+
+    # telling
+
+    def tick(self) -> None:
+        """Value everything at the newest marks: an open loss counts while it is open (RSK-10)."""
+        day = self.book.day
+        for position in self._state.positions():
+            day = day.valued(position.id, self._worth(position))
+        self._set_day(day)
+        self._count_wallets()
+        self.settle()
+        if self._clock.monotonic() - self._saved_at >= SAVE_SECONDS and self.book.day.shares:
+            self._save()
+
+    def resume(self) -> None:
+        """Somebody accepts what was lost: each limit counts anew from here (see `RiskBook.resumed`)."""
+        self.book = self.book.resumed()
+        self._save()
+
+    def traded(self, fill: FillReport, order: Order, before: Position | None, after: Position) -> None:
+        """A trade of an order of ours (OrderManager.on_trade)."""
+        del fill
+        self._sizes[after.id] = _size(after)
+        if order.intent.reduce_only:
+            self._reduced_by[after.id] = order.intent.leg
+        elif before is None or before.id != after.id:
+            self._set_day(self.book.day.opened(after.id))
+
+    def on_events(self, events: Iterable[Event]) -> None:
+        """Must-consumer."""
+        for event in events:
+            if isinstance(event, PositionChanged):
+                self._on_position(event.position)
+            elif isinstance(event, WalletMoved):
+                self._on_wallet(event.report)
+
+    def recall(self, values: Mapping[str, str]) -> None:
+        """What was known before the restart, with the positions of the journal already in the state."""
+        if (text := values.get(_KEY)) is not None:
+            try:
+                record = decoded(text)
+            except (ValueError, KeyError, TypeError) as error:
+                log.error("risk.record_unreadable", error=repr(error))  # noqa: TRY400 - the sentence is the news
+            else:
+                self.book, self._counted = record.book, set(record.counted)
+        held = {position.id: position for position in self._state.positions()}
+        day = self.book.day
+        for gone in [key for key in day.shares if key not in held]:
+            day = day.ended(gone)
+        for position in held.values():
+            self._sizes[position.id] = _size(position)
+            if position.id not in day.shares and position.signal_id and day_of(position.opened_ms) == day.day:
+                day = day.opened(position.id)
+        self._set_day(day)
+
+    # keeping
+
+    def _on_position(self, position: Position) -> None:
+        seen, now = self._sizes.get(position.id), _size(position)
+        elsewhere = seen is not None and seen != now
+        if seen is not None and elsewhere:
+            self._correct(position, now.quantity - seen.quantity + now.sold - seen.sold)
+        self._sizes[position.id] = now
+        if position.open:
+            self._set_day(self.book.day.valued(position.id, self._worth(position)))
+            if elsewhere:
+                self._note_close(position, CloseKind.EXTERNAL)
+            return
+        self._set_day(self.book.day.ended(position.id, worth(position, ZERO)))
+        self._note_close(position, CloseKind.EXTERNAL if elsewhere else _kind(position))
+        self._sizes.pop(position.id, None)
+        self._reduced_by.pop(position.id, None)
+        self.settle()
+        self._save()
+
+    def _correct(self, position: Position, untraded: Decimal) -> None:
+        """Its size changed without a trade that was seen: what went (or came) is valued at the mark."""
+        if untraded:
+            by = untraded * (self._newest_mark(position) - position.entry_price) * position.side.sign
+            self._set_day(self.book.day.changed_hands(position.id, by))
+
+    def _note_close(self, position: Position, kind: CloseKind) -> None:
+        close = LastClose(side=position.side, kind=kind, at_ms=self._clock.now_ms())
+        by_stop = self._reduced_by.get(position.id) in _STOPS
+        self.book = self.book.with_close(position.instrument, close, by_stop=by_stop, rules=self.rules.cooldowns)
+
+    def _on_wallet(self, report: BalanceReport) -> None:
+        told = (report.venue, report.asset, report.venue_time_ms, report.change, report.wallet)
+        if report.asset not in self._quote_coins or report.change is None or told in self._wallet_moves:
+            return
+        self._wallet_moves[told] = None
+        while len(self._wallet_moves) > WALLET_MOVES_REMEMBERED:
+            self._wallet_moves.popitem(last=False)
+        if report.cause is WalletCause.FUNDING:
+            self._set_day(self.book.day.funded(report.change))
+        elif report.cause is not WalletCause.SETTING:
+            self.book = replace(self.book, equity=self.book.equity.transferred(report.change))
+        self.settle()
+        self._save()
+
+    def _set_day(self, day: DayAccount) -> None:
+        """Every change of the day's result is one of the equity."""
+        made = day.result - self.book.day.result
+        self.book = replace(self.book, day=day, equity=self.book.equity.earned(made) if made else self.book.equity)
+
+    def _count_wallets(self) -> None:
+        """A wallet that is seen for the first time joins the equity; it is no profit."""
+        for (venue, asset), balance in self._state.balances().items():
+            name = f"{venue} {asset}"
+            if asset in self._quote_coins and name not in self._counted:
+                self._counted.add(name)
+                self.book = replace(self.book, equity=self.book.equity.transferred(balance.wallet))
+
+    def _measure(self) -> None:
+        """Once a day: what moved unseen (a transfer while the daemon was down) is taken over without being a result."""
+        if not self._counted:
+            return
+        wallets = sum(
+            (b.wallet for (_, asset), b in self._state.balances().items() if asset in self._quote_coins), ZERO
+        )
+        unrealized = (p.unrealized(self._newest_mark(p)) for p in self._state.positions())
+        equity = self.book.equity.measured(wallets + sum(unrealized, ZERO))
+        self.book = replace(self.book, equity=equity)
+
+    def _worth(self, position: Position) -> Decimal:
+        return worth(position, self._newest_mark(position))
+
+    def _newest_mark(self, position: Position) -> Decimal:
+        """The mark, or the last one known; a position that never had one stands at its entry."""
+        mark = self._mark(position.instrument)
+        if mark is not None:
+            self._marks[position.instrument] = mark
+        return self._marks.get(position.instrument, position.entry_price)
+
+    def _judge(self, book: RiskBook) -> None:
+        before, self.book = self.book, book
+        if book is before:
+            return
+        begun = [episode for limit, episode in book.episodes.items() if limit not in before.episodes]
+        over = [episode for limit, episode in before.episodes.items() if limit not in book.episodes]
+        for episode in begun:
+            self._say_begun(episode)
+        for episode in over:
+            log.info("risk.limit_over", limit=episode.limit.value, what=episode.what)
+            self._notifier.notify(Level.INFO, f"00:00 UTC: {episode.what} is over; entries go on")
+        if book.day.day != before.day.day:
+            result = plain(round(before.day.result, 2))
+            log.info("risk.new_day", result=result, funding=plain(round(before.day.funding, 4)), streak=before.streak)
+        self._save()
+
+    def _say_begun(self, episode: Episode) -> None:
+        until = "you resume"
+        if episode.until_ms is not None:
+            until = f"{datetime.fromtimestamp(episode.until_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC, or until you resume"
+        log.error("risk.limit_reached", limit=episode.limit.value, what=episode.what, until_ms=episode.until_ms)
+        self._notifier.notify(
+            Level.CRITICAL, f"{episode.what}: no entries until {until}; open positions keep their stops"
+        )
+
+    def _save(self) -> None:
+        self._saved_at = self._clock.monotonic()
+        value = encoded(self.book, self._counted)
+        self._journal.append_nowait([StateRecord(key=_KEY, value=value, time_ms=self._clock.now_ms())])
+
+
+def _size(position: Position) -> _Size:
+    return _Size(position.quantity, position.exit_quantity)
+
+
+def _kind(position: Position) -> CloseKind:
+    """By its own trades and fees; funding is the day's affair (RSK-09)."""
+    net = position.realized - position.fees
+    return CloseKind.WIN if net > ZERO else CloseKind.LOSS if net < ZERO else CloseKind.EVEN

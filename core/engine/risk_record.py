@@ -1,0 +1,79 @@
+"""The risk book as JSON text in the journal, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from core.domain.cooldown import CloseKind, LastClose
+from core.domain.day import DayAccount, Share
+from core.domain.equity import Equity
+from core.domain.ids import InstrumentId, PositionId, Symbol, VenueName
+from core.domain.money import plain
+from core.domain.risk_book import Episode, Limit, RiskBook
+from core.domain.signal import Side
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RiskRecord:
+    """`counted` names the wallets that are in the equity."""
+
+    book: RiskBook
+    counted: frozenset[str]
+
+
+def encoded(book: RiskBook, counted: Iterable[str]) -> str:
+    day = book.day
+    return json.dumps(
+        {
+            "day": day.day,
+            "closed": plain(day.closed),
+            "funding": plain(day.funding),
+            "forgiven": plain(day.forgiven),
+            "shares": {key: [plain(share.baseline), plain(share.worth)] for key, share in day.shares.items()},
+            "streak": book.streak,
+            "equity": [plain(book.equity.now), plain(book.equity.peak)],
+            "counted": sorted(counted),
+            "episodes": {e.limit.value: [e.what, e.since_ms, e.until_ms] for e in book.episodes.values()},
+            "closes": [
+                [key.venue.value, key.symbol, last.side.value, last.kind.value, last.at_ms]
+                for key, last in book.closes.items()
+            ],
+        }
+    )
+
+
+def decoded(text: str) -> RiskRecord:
+    """Raises ValueError, KeyError or TypeError for a text that `encoded` did not make."""
+    told: dict[str, Any] = json.loads(text)
+    shares = {
+        PositionId(key): Share(baseline=Decimal(baseline), worth=Decimal(worth))
+        for key, (baseline, worth) in told["shares"].items()
+    }
+    day = DayAccount(
+        day=int(told["day"]),
+        closed=Decimal(told["closed"]),
+        funding=Decimal(told["funding"]),
+        forgiven=Decimal(told["forgiven"]),
+        shares=shares,
+    )
+    now, peak = told["equity"]
+    episodes = {
+        Limit(key): Episode(limit=Limit(key), what=what, since_ms=since, until_ms=until)
+        for key, (what, since, until) in told["episodes"].items()
+    }
+    closes = {
+        InstrumentId(VenueName(venue), Symbol(symbol)): LastClose(side=Side(side), kind=CloseKind(kind), at_ms=at)
+        for venue, symbol, side, kind, at in told["closes"]
+    }
+    book = RiskBook(
+        day=day,
+        streak=int(told["streak"]),
+        equity=Equity(now=Decimal(now), peak=Decimal(peak)),
+        episodes=episodes,
+        closes=closes,
+    )
+    return RiskRecord(book=book, counted=frozenset(told["counted"]))

@@ -1,0 +1,123 @@
+"""What the settings say, as the rules that the domain and the engine decide by."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from core.config import Settings
+from core.domain.cooldown import CooldownRules
+from core.domain.ids import Asset
+from core.domain.instrument import Instrument
+from core.domain.liquidity import Filter, LiquidityRules, OnMissing
+from core.domain.money import Notional
+from core.domain.order import OrderType
+from core.domain.risk import RiskLimits
+from core.domain.risk_book import ResultRules
+from core.domain.screening import ScreeningRules, stoplisted
+from core.domain.sizing import SizingRule
+from core.engine.entry import EntryRules
+from core.engine.ports import MarginMode
+
+ENTRY_PRICE_MAX_AGE_SECONDS = 3.0
+RULES_MAX_AGE_SECONDS = 3 * 3600.0
+"""Trading rules that could not be loaded anew for so long are not traded on (VAL-20)."""
+
+
+def margin_mode(settings: Settings) -> MarginMode | None:
+    """None = as the account has it."""
+    return None if settings.sizing.margin_mode == "keep" else MarginMode(settings.sizing.margin_mode)
+
+
+def risk_limits(settings: Settings) -> RiskLimits:
+    return RiskLimits(
+        max_positions=settings.risk.max_positions,
+        max_exposure=Notional(settings.risk.max_exposure_usd),
+        reserve=Notional(settings.risk.minimum_active_balance_usd),
+        leverage=settings.sizing.leverage,
+        max_positions_per_venue=settings.risk.max_positions_per_venue,
+        max_coin_exposure=Notional(settings.risk.max_exposure_per_symbol_usd),
+        max_entries_per_minute=settings.risk.max_entries_per_minute,
+        max_clock_error_ms=settings.risk.max_clock_error_ms,
+    )
+
+
+def result_rules(settings: Settings) -> ResultRules:
+    risk = settings.risk
+    return ResultRules(
+        max_daily_loss=risk.max_daily_loss,
+        streak_limit=risk.sl_streak_limit,
+        max_drawdown_percent=risk.max_drawdown_percent,
+        cooldowns=CooldownRules(
+            after_loss=risk.cooldown_after_loss_minutes,
+            after_win=risk.cooldown_after_win_minutes,
+            opposite_side=risk.cooldown_opposite_side_minutes,
+            after_external=risk.cooldown_after_external_minutes,
+        ),
+    )
+
+
+def sizing_rule(settings: Settings) -> SizingRule:
+    return SizingRule(
+        target=Notional(settings.sizing.position_size_usd),
+        minimum=Notional(settings.sizing.min_position_size_usdt),
+        tolerance_percent=settings.sizing.position_size_tolerance_percent,
+    )
+
+
+def entry_rules(settings: Settings) -> EntryRules:
+    screening = ScreeningRules(
+        quotes=frozenset(Asset(quote) for quote in settings.trading.quote_coins),
+        min_score=settings.signals.min_score,
+        allow_shorts=settings.trading.allow_shorts,
+        stoplist=frozenset(settings.signals.stoplist_symbols),
+        entry_max_age=ENTRY_PRICE_MAX_AGE_SECONDS,
+        leverage=settings.sizing.leverage,
+        divergence_warn=settings.signals.price_divergence_warn_percent,
+        divergence_refuse=settings.signals.price_divergence_refuse_percent,
+        rules_max_age=RULES_MAX_AGE_SECONDS,
+        liquidity=_liquidity_rules(settings),
+    )
+    return EntryRules(
+        type=OrderType(settings.entry.entry_order_type),
+        max_slippage_percent=settings.entry.entry_max_slippage_percent,
+        stop_loss_percent=settings.protection.stop_loss_percent,
+        sizing=sizing_rule(settings),
+        screening=screening,
+    )
+
+
+def _liquidity_rules(settings: Settings) -> LiquidityRules:
+    signals = settings.signals
+
+    def rule(name: str, limit: Decimal, missing: str, choice: str) -> Filter:
+        return Filter(setting=name, limit=limit, missing_setting=missing, on_missing=OnMissing(choice))
+
+    return LiquidityRules(
+        open_interest=rule(
+            "SIGNAL_MIN_OPEN_INTEREST_USDT",
+            signals.min_open_interest_usdt,
+            "SIGNAL_OPEN_INTEREST_ON_MISSING",
+            signals.open_interest_on_missing,
+        ),
+        volume_1h=rule(
+            "SIGNAL_MIN_VOLUME_1H_USDT",
+            signals.min_volume_1h_usdt,
+            "SIGNAL_VOLUME_1H_ON_MISSING",
+            signals.volume_1h_on_missing,
+        ),
+        move_5min=rule(
+            "SIGNAL_MAX_PRICE_CHANGE_5MIN_PERCENT",
+            signals.max_price_change_5min_percent,
+            "SIGNAL_PRICE_CHANGE_5MIN_ON_MISSING",
+            signals.price_change_5min_on_missing,
+        ),
+        spread=rule("MAX_SPREAD_PERCENT", signals.max_spread_percent, "SPREAD_ON_MISSING", signals.spread_on_missing),
+        max_age=float(signals.screen_max_age_seconds),
+    )
+
+
+def may_be_entered(settings: Settings, instrument: Instrument) -> bool:
+    """Whether anything is ever read or subscribed for entering it (VAL-17)."""
+    quotes, stoplist = settings.trading.quote_coins, frozenset(settings.signals.stoplist_symbols)
+    listed = stoplisted(instrument.id.symbol, instrument.venue_symbol, stoplist)
+    return instrument.quote in quotes and not listed
