@@ -100,7 +100,7 @@ class StageTimes:
     def took_ms(self, start: str, end: str) -> float:
         """From one stage to another; 0 where one was not reached."""
         first, last = getattr(self, start), getattr(self, end)
-        return 0.0 if first is None or last is None else round(last - first, 1)
+        return 0 if first is None or last is None else round(last - first, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
