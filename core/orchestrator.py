@@ -19,7 +19,7 @@ from core.assembly import Engine, assemble
 from core.build import build_id
 from core.clock import Clock
 from core.config import Settings
-from core.domain.ids import Asset, Leg, VenueName
+from core.domain.ids import Leg, VenueName
 from core.domain.order import UNACKNOWLEDGED, Order
 from core.domain.risk import TradingState
 from core.domain.wave import WaveReport
@@ -30,6 +30,7 @@ from core.errors import JournalUnwritable, StartRefused, VenueError
 from core.notices import Notices
 from core.opening import Opening
 from core.preflight import Preflight
+from core.rules import may_be_entered
 from core.sources import Sources, signal_sources
 from core.status.control import ControlServer
 from core.status.line import status_line
@@ -315,9 +316,10 @@ class Orchestrator:
         log.warning("market.not_priced", waited_s=MARKET_READY_SECONDS)
 
     async def _leverage(self, engine: Engine) -> None:
-        wanted = {Asset(quote) for quote in self._settings.trading.quote_coins}
         await engine.leverage.confirm_all(
-            i for i, instrument in engine.instruments.items() if instrument.quote in wanted and instrument.tradable
+            i
+            for i, instrument in engine.instruments.items()
+            if instrument.tradable and may_be_entered(self._settings, instrument)
         )
 
     def _go(self, engine: Engine, held: JournalState) -> None:

@@ -13,7 +13,7 @@ from core.domain.money import Notional
 from core.domain.order import OrderType
 from core.domain.risk import RiskLimits
 from core.domain.risk_book import ResultRules
-from core.domain.screening import ScreeningRules, stoplisted
+from core.domain.screening import ScreeningRules, enterable
 from core.domain.sizing import SizingRule
 from core.engine.entry import EntryRules
 from core.engine.ports import MarginMode
@@ -70,6 +70,7 @@ def entry_rules(settings: Settings) -> EntryRules:
         min_score=settings.signals.min_score,
         allow_shorts=settings.trading.allow_shorts,
         stoplist=frozenset(settings.signals.stoplist_symbols),
+        signal_ttl=settings.signals.ttl_seconds,
         entry_max_age=ENTRY_PRICE_MAX_AGE_SECONDS,
         leverage=settings.sizing.leverage,
         divergence_warn=settings.signals.price_divergence_warn_percent,
@@ -118,6 +119,4 @@ def _liquidity_rules(settings: Settings) -> LiquidityRules:
 
 def may_be_entered(settings: Settings, instrument: Instrument) -> bool:
     """Whether anything is ever read or subscribed for entering it (VAL-17)."""
-    quotes, stoplist = settings.trading.quote_coins, frozenset(settings.signals.stoplist_symbols)
-    listed = stoplisted(instrument.id.symbol, instrument.venue_symbol, stoplist)
-    return instrument.quote in quotes and not listed
+    return enterable(instrument, settings.trading.quote_coins, frozenset(settings.signals.stoplist_symbols))

@@ -138,7 +138,7 @@ def _universe(engine: Engine) -> Universe:
     spellings = chosen.split(",")
     for spelling in spellings:
         _prove(engine, spelling)
-    return NamedInstruments(lambda: list(dict.fromkeys(i for s in spellings for i in _listed(engine, s))))
+    return NamedInstruments(partial(_named, engine, spellings))
 
 
 def _prove(engine: Engine, spelling: str) -> None:
@@ -153,6 +153,14 @@ def _prove(engine: Engine, spelling: str) -> None:
         if quote not in engine.settings.trading.quote_coins:
             what = f"names {spelling}, whose quote coin {quote} is not among QUOTE_COIN"
             raise _refused("STRATEGY_SYMBOLS", engine.settings.strategy.symbols, what, f"add {quote} or leave it out")
+    if listed and not _named(engine, [spelling]):
+        log.warning("scan.symbol_not_enterable", symbol=spelling, meaning="it is on STOPLIST_SYMBOLS: left out")
+
+
+def _named(engine: Engine, spellings: Collection[str]) -> list[InstrumentId]:
+    """Without those that may not be entered: nothing is asked about them (VAL-17)."""
+    listed = dict.fromkeys(i for spelling in spellings for i in _listed(engine, spelling))
+    return [i for i in listed if may_be_entered(engine.settings, engine.instruments[i])]
 
 
 def _listed(engine: Engine, spelling: str) -> list[InstrumentId]:

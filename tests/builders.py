@@ -402,6 +402,7 @@ def screening_rules(**changes: Any) -> ScreeningRules:
         "min_score": ZERO,
         "allow_shorts": True,
         "stoplist": frozenset(),
+        "signal_ttl": 600,
         "entry_max_age": 5.0,
         "leverage": 10,
         "divergence_warn": Decimal(1),

@@ -5,6 +5,7 @@ Every gate is asked, also after a refusal, so that `why` can show them all; the 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -22,13 +23,14 @@ class ScreeningRules:
     """`entry_max_age` seconds a price may be old for an entry; entries never fall back to another source.
 
     `divergence_warn`, `divergence_refuse` percent between the entry price and the mark. `rules_max_age` seconds since
-    the venue's trading rules were loaded.
+    the venue's trading rules were loaded. `signal_ttl` seconds.
     """
 
     quotes: frozenset[Asset]
     min_score: Decimal
     allow_shorts: bool
     stoplist: frozenset[str]
+    signal_ttl: int
     entry_max_age: float
     leverage: int
     divergence_warn: Decimal
@@ -60,7 +62,7 @@ class Facts:
 
 def screen(signal: Signal, facts: Facts, rules: ScreeningRules) -> tuple[Gate, ...]:
     """Every gate with its answer, cheapest and most permanent first. An unlisted symbol is asked nothing more."""
-    own = (_expiry(signal, facts), _score(signal, rules), _side(signal, rules))
+    own = (_expiry(signal, facts, rules), _score(signal, rules), _side(signal, rules))
     if facts.instrument is None:
         symbol = signal.instrument.symbol
         what = f"{signal.instrument.venue} lists no linear perpetual {symbol}"
@@ -82,12 +84,16 @@ def screen(signal: Signal, facts: Facts, rules: ScreeningRules) -> tuple[Gate, .
     )
 
 
-def _expiry(signal: Signal, facts: Facts) -> Gate:
-    left = signal.expires_at_ms - facts.now_ms
+def _expiry(signal: Signal, facts: Facts, rules: ScreeningRules) -> Gate:
+    """A strategy's signal ends with the candle after its own at the latest, whatever is configured."""
+    left, ttl = signal.expires_at_ms - facts.now_ms, f"SIGNAL_TTL_SECONDS={rules.signal_ttl}"
+    shorter = signal.expires_at_ms - signal.event_time_ms < rules.signal_ttl * 1000
+    limit = f"the next candle close, at most {ttl}" if shorter else ttl
     if left > 0:
-        return passed("expiry", f"{left} ms left", "SIGNAL_TTL_SECONDS")
+        return passed("expiry", f"{left} ms left", limit)
     detail = f"expired {-left} ms ago"
-    return refused("expiry", Reason.EXPIRED, detail, value=detail, expires_at_ms=signal.expires_at_ms)
+    figures = {"SIGNAL_TTL_SECONDS": rules.signal_ttl, "expires_at_ms": signal.expires_at_ms}
+    return refused("expiry", Reason.EXPIRED, detail, value=detail, limit=limit, **figures)
 
 
 def _score(signal: Signal, rules: ScreeningRules) -> Gate:
@@ -104,6 +110,11 @@ def _side(signal: Signal, rules: ScreeningRules) -> Gate:
         return passed("side", signal.side.value, f"ALLOW_SHORTS={str(rules.allow_shorts).lower()}")
     what = "shorts are switched off"
     return refused("side", Reason.SHORTS_OFF, what, value="sell", limit="ALLOW_SHORTS=false", ALLOW_SHORTS="false")
+
+
+def enterable(instrument: Instrument, quotes: Collection[str], stoplist: frozenset[str]) -> bool:
+    """Whether anything at all is read, set or subscribed for entering it (VAL-17)."""
+    return instrument.quote in quotes and not stoplisted(instrument.id.symbol, instrument.venue_symbol, stoplist)
 
 
 def _quote_coin(instrument: Instrument, rules: ScreeningRules) -> Gate:

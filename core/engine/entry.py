@@ -18,7 +18,7 @@ from core.domain.instrument import Instrument, LotRule
 from core.domain.money import HUNDRED, ZERO, Price
 from core.domain.order import UNACKNOWLEDGED, Order, OrderIntent, OrderStatus, OrderType
 from core.domain.position import PositionKey
-from core.domain.screening import Facts, ScreeningRules, screen
+from core.domain.screening import Facts, ScreeningRules, enterable, screen
 from core.domain.signal import Side, Signal
 from core.domain.sizing import SizingRule, bracket_gate, size, size_gate
 from core.domain.verdict import Denied, Reason
@@ -88,20 +88,20 @@ class EntryDesk:
 
     async def validate(self, signal: Signal, attempt: int = 0) -> Candidate | TurnedDown:
         """Screen and size one signal. Awaits only for a cold symbol: its leverage and its filters' inputs, at once."""
-        instrument = self._instruments.get(signal.instrument)
-        if instrument is not None and instrument.tradable:
+        instrument, rules = self._instruments.get(signal.instrument), self._rules.screening
+        if instrument is not None and instrument.tradable and enterable(instrument, rules.quotes, rules.stoplist):
             await asyncio.gather(self._leverage.confirm(signal.instrument), self._screener.ensure(signal.instrument))
             instrument = self._instruments.get(signal.instrument)
         quote = self._market[signal.instrument.venue].quote(signal.instrument.symbol)
         price = None if quote is None else _entry_price(signal.side, quote)
-        gates = screen(signal, self._facts(signal, instrument, quote, price), self._rules.screening)
+        gates = screen(signal, self._facts(signal, instrument, quote, price), rules)
         if first_refusal(gates) is not None or instrument is None or price is None:
             return TurnedDown(signal=signal, gates=gates)
         sized = size(instrument, price, self._rules.sizing, self._lot(instrument))
         gates = (*gates, size_gate(sized, self._rules.sizing))
         if isinstance(sized, Denied):
             return TurnedDown(signal=signal, gates=gates)
-        gates = (*gates, bracket_gate(instrument, sized.notional, ZERO, self._rules.screening.leverage))
+        gates = (*gates, bracket_gate(instrument, sized.notional, ZERO, rules.leverage))
         if first_refusal(gates) is not None:
             return TurnedDown(signal=signal, gates=gates)
         return Candidate(signal=signal, price=price, size=sized, gates=gates, attempt=attempt)
@@ -113,13 +113,14 @@ class EntryDesk:
         """
         signal = candidate.signal
         facts = self._facts(signal, self._instruments[signal.instrument], None, None)
-        for name, reason, bad in (
-            ("expiry", Reason.EXPIRED, signal.expires_at_ms <= facts.now_ms),
-            ("position", Reason.DUPLICATE_POSITION, facts.has_position),
-            ("pending_order", Reason.PENDING_ORDER, facts.has_pending_order),
+        ttl = f"SIGNAL_TTL_SECONDS={self._rules.screening.signal_ttl}"
+        for name, reason, limit, bad in (
+            ("expiry", Reason.EXPIRED, ttl, signal.expires_at_ms <= facts.now_ms),
+            ("position", Reason.DUPLICATE_POSITION, "none", facts.has_position),
+            ("pending_order", Reason.PENDING_ORDER, "none", facts.has_pending_order),
         ):
             if bad:
-                return (refused(name, reason, "changed while the wave was being decided"),)
+                return (refused(name, reason, "changed while the wave was being decided", limit=limit),)
         intent = self._intent(candidate, wave_id)
         if self._orders.state.order(intent.client_order_id) is not None:
             return (refused("once_only", Reason.ALREADY_SEEN, "this signal has an order already"),)
