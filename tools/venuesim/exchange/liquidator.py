@@ -116,7 +116,7 @@ class Liquidator:
 
     def _pools(self) -> list[_Pool]:
         state = self._state
-        views = [margin.view(state, row) for row in state.ledger.open()]
+        views = [margin.valued(state, row) for row in state.ledger.open()]
         pools = [self._isolated(view) for view in views if _is_isolated(view.position)]
         cross = [view for view in views if not _is_isolated(view.position)]
         if not cross:

@@ -6,6 +6,7 @@ Formulas: initial margin = |notional| / leverage; an order adds only what the wo
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 from tools.venuesim.exchange.model import (
@@ -39,7 +40,13 @@ def sides(mode: PositionMode) -> tuple[PositionSide, ...]:
 
 
 def view(state: State, row: Position) -> PositionView:
-    """Value one row at the mark price."""
+    """Value one row at the mark price. The liquidation price looks at every other position."""
+    known = valued(state, row)
+    return replace(known, liquidation_price=_liquidation_price(state, row, known.maintenance))
+
+
+def valued(state: State, row: Position) -> PositionView:
+    """The same without a liquidation price: sums over all rows need none, and must not cost their square."""
     instrument = state.instrument(row.symbol)
     mark = state.mark(row.symbol)
     notional = row.qty * mark
@@ -53,7 +60,7 @@ def view(state: State, row: Position) -> PositionView:
         initial_margin=abs(notional) / row.leverage,
         order_margin=order_margin(notional, bids, asks, row.leverage),
         maintenance=maintenance,
-        liquidation_price=_liquidation_price(state, row, maintenance),
+        liquidation_price=None,
         bid_notional=bids,
         ask_notional=asks,
     )
@@ -62,7 +69,7 @@ def view(state: State, row: Position) -> PositionView:
 def free(state: State, asset: str) -> Decimal:
     """What one asset's cross wallet has left; negative when it is overdrawn."""
     cross_wallet = state.ledger.cross_wallet(asset, state.instruments)
-    views = [view(state, row) for row in _rows(state, asset)]
+    views = [valued(state, row) for row in _rows(state, asset)]
     cross = [row for row in views if row.position.margin_mode is MarginMode.CROSS]
     tied = sum((row.initial_margin for row in cross), ZERO) + sum((row.order_margin for row in views), ZERO)
     return cross_wallet + sum((row.unrealized for row in cross), ZERO) - tied
@@ -73,7 +80,7 @@ def balance(state: State, asset: str) -> Balance:
     ledger = state.ledger
     wallet = ledger.wallet(asset)
     cross_wallet = ledger.cross_wallet(asset, state.instruments)
-    views = [view(state, row) for row in _rows(state, asset)]
+    views = [valued(state, row) for row in _rows(state, asset)]
     cross = [row for row in views if row.position.margin_mode is MarginMode.CROSS]
     unrealized_all = sum((row.unrealized for row in views), ZERO)
     unrealized_cross = sum((row.unrealized for row in cross), ZERO)
@@ -136,7 +143,7 @@ def check_affordable(
 
 
 def _views(state: State) -> list[PositionView]:
-    return [view(state, row) for settle in state.settle_assets() for row in _rows(state, settle)]
+    return [valued(state, row) for settle in state.settle_assets() for row in _rows(state, settle)]
 
 
 def _rows(state: State, asset: str) -> list[Position]:
