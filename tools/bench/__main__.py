@@ -1,8 +1,9 @@
 """Measure Breakwater against the simulator: waves in multiples of the venue's latency, frames in microseconds.
 
-W rows run the real daemon against a simulator process and signals pushed by tools/signal_server; times come from the
-venue's request log. E rows replay private stream frames in this process. F rows start the daemon. Nothing fails on a
-time; exit status 1 means that something did not do what it was to be measured doing.
+W1 to W3 run the real daemon against a simulator process and signals pushed by tools/signal_server; times come from the
+venue's request log. W4 to W6, O1 and V1 give work to the parts of a daemon inside this process, with ccxt as it comes
+beside it. E rows replay private stream frames in this process. F rows start the daemon (F4 for ten minutes; --quick for
+seconds). Nothing fails on a time; exit status 1 means that something did not do what it was to be measured doing.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from tools.bench.at_rest import rest_figures
 from tools.bench.daemon_cost import daemon_figures
 from tools.bench.effort import FULL, QUICK, Effort
 from tools.bench.figure import Figure
@@ -36,6 +38,7 @@ GROUPS: Final = (
     (frozenset({"V1"}), validation_figures),
     (frozenset({"E1", "E3"}), frame_figures),
     (frozenset({"F1", "F2"}), daemon_figures),
+    (frozenset({"F3", "F4"}), rest_figures),
 )
 NAMES: Final = tuple(sorted(name for names, _ in GROUPS for name in names))
 
@@ -48,7 +51,7 @@ def main() -> int:
         effort = replace(effort, latency_ms=asked.latency_ms)
     machine = surroundings()
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             figures = runner.run(_measure(effort, frozenset(asked.figures or NAMES)))
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
@@ -69,7 +72,7 @@ async def _measure(effort: Effort, wanted: frozenset[str]) -> list[Figure]:
     return figures
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """The loop the daemon runs on."""
     try:
         import uvloop

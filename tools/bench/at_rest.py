@@ -1,0 +1,127 @@
+"""What the daemon does while nothing happens: CPU with its streams up (F3), and how late its loop is while the markets
+are loaded anew (F4). Each program is a process of its own; ccxt.pro has the same streams."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from tools.bench.effort import Effort
+from tools.bench.figure import Figure
+from tools.bench.processes import PROJECT_ROOT, BenchError, Simulator, simulator
+
+LATENCY_MS = 20.0
+SYMBOLS, MARKETS, TICK_HZ = 25, 40, 2.0
+"""25 touches twice a second, those of all 40 every five seconds, marks once a second: some 60 frames a second."""
+SOCKETS = 3
+RELOADS = 3
+COMPARED_SECONDS = 60.0
+_SPARE_SECONDS = 120.0
+
+Told = Mapping[str, Any]
+
+
+async def rest_figures(effort: Effort, wanted: frozenset[str]) -> list[Figure]:
+    """F3 and F4, as far as they are wanted."""
+    figures = []
+    if "F3" in wanted:
+        figures.append(await _f3(effort))
+    if "F4" in wanted:
+        figures += await _f4(effort)
+    return figures
+
+
+async def _f3(effort: Effort) -> Figure:
+    async with simulator(latency_ms=LATENCY_MS, symbols=MARKETS, tick_hz=TICK_HZ) as venue:
+        asked = ("--symbols", str(SYMBOLS), "--seconds", f"{effort.idle_seconds:g}")
+        ours = await _resident("ours", venue, *asked)
+        theirs = await _resident("ccxt", venue, *asked)
+    return Figure(
+        id="F3",
+        what=f"idle CPU, {SOCKETS} sockets, {_rate(ours):.0f} frames/s in all",
+        unit="%",
+        samples=(_percent(ours),),
+        aim="≤ 1",
+        others="ccxt.pro 1.2–1.5",
+        beside=_percent(theirs),
+        beside_name=f"ccxt.pro at {_rate(theirs):.0f} frames/s",
+        beside_measured=True,
+        note=f"of one core over {ours['wall_seconds']:.0f} s, the whole daemon: journal, reconciliation and the "
+        f"filters' background reading of {MARKETS} markets included",
+        failed=_silent({"ours": ours, "ccxt": theirs}),
+    )
+
+
+async def _f4(effort: Effort) -> list[Figure]:
+    markets = max(effort.markets, MARKETS)
+    compared = min(effort.lag_seconds, COMPARED_SECONDS)
+    async with simulator(latency_ms=LATENCY_MS, symbols=markets, tick_hz=TICK_HZ) as venue:
+        asked = ("--symbols", str(SYMBOLS), "--lag", "--reloads", str(RELOADS))
+        ours, bare = await asyncio.gather(
+            _resident("ours", venue, *asked, "--seconds", f"{effort.lag_seconds:g}"),
+            _resident("nothing", venue, *asked, "--seconds", f"{effort.lag_seconds:g}"),
+        )
+        theirs = await _resident("ccxt", venue, *asked, "--seconds", f"{compared:g}")
+    note = (
+        f"{effort.lag_seconds:g} s, {markets} markets, {_rate(ours):.0f} frames/s, {RELOADS} reloads of the markets of "
+        f"{max(ours['reload_seconds']):.2f} s at most; an empty loop beside it: p99.9 {bare['p999_ms']:.1f} ms, max "
+        f"{bare['max_ms']:.1f} ms, which is this machine's own; ccxt.pro for {compared:g} s"
+    )
+    failed = _silent({"ours": ours, "ccxt": theirs})
+
+    def figure(name: str, what: str, key: str, aim: str, others: str) -> Figure:
+        return Figure(
+            id=name,
+            what=what,
+            unit="ms",
+            samples=(float(ours[key]),),
+            aim=aim,
+            others=others,
+            beside=float(theirs[key]),
+            beside_name="ccxt.pro",
+            beside_measured=True,
+            note=note,
+            failed=failed,
+        )
+
+    minutes = effort.lag_seconds / 60
+    return [
+        figure("F4", f"loop lag over {minutes:.3g} min with market reloads, p99.9", "p999_ms", "≤ 5", "–"),
+        figure("F4m", "the same, the longest", "max_ms", "≤ 20", "ccxt 52 + 39 (GC)"),
+    ]
+
+
+async def _resident(kind: str, venue: Simulator, *arguments: str) -> Told:
+    """What the program of that kind told. Raises BenchError."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tools.bench.resident", kind, "--url", venue.url, *arguments,
+        cwd=PROJECT_ROOT, stdout=asyncio.subprocess.PIPE, stdin=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    seconds = float(arguments[arguments.index("--seconds") + 1])
+    try:
+        async with asyncio.timeout(seconds + _SPARE_SECONDS):
+            told, _ = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        await process.communicate()
+        raise BenchError(f"{kind} did not end within {seconds + _SPARE_SECONDS:g} s") from None
+    if process.returncode:
+        raise BenchError(f"{kind} at rest ended with {process.returncode}")
+    answer: Told = json.loads(told)
+    return answer
+
+
+def _percent(told: Told) -> float:
+    return 100 * float(told["cpu_seconds"]) / float(told["wall_seconds"])
+
+
+def _rate(told: Told) -> float:
+    return float(told["frames"]) / float(told["wall_seconds"])
+
+
+def _silent(programs: Mapping[str, Told]) -> str:
+    quiet = [name for name, told in programs.items() if not told["frames"]]
+    return f"no frame came to {', '.join(quiet)}" if quiet else ""

@@ -1,0 +1,174 @@
+"""One program at rest, for as long as it is asked: `python -m tools.bench.resident ours|ccxt|nothing --url URL …`.
+
+It keeps its sockets up, receives what the venue sends, and tells as one JSON line what that took: CPU, frames, and,
+with `--lag`, how late its event loop was. `nothing` is an event loop with only the probe: what this machine does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from core.transport import Socket, Transport, real_transport
+from tools.bench.entries import listed
+from tools.bench.inner_daemon import VENUE, inner_daemon, warm
+from tools.bench.processes import Simulator
+
+PROBE_SECONDS = 0.005
+SETTLE_SECONDS = 3.0
+"""Streams deliver for this long before anything is counted."""
+RELOAD_LIMIT_SECONDS = 30.0
+
+Reload = Callable[[], Awaitable[object]]
+
+
+class _CountedSocket:
+    """A socket of ours whose frames are counted."""
+
+    def __init__(self, inner: Socket, frames: Counter[str]) -> None:
+        self._inner, self._frames = inner, frames
+        self.open, self.send, self.ping, self.close = inner.open, inner.send, inner.ping, inner.close
+
+    async def receive(self) -> bytes:
+        frame = await self._inner.receive()
+        self._frames["frames"] += 1
+        return frame
+
+
+@asynccontextmanager
+async def _ours(venue: Simulator, symbols: int, frames: Counter[str]) -> AsyncIterator[Reload]:
+    """The daemon, its filters warm, wanting the touch of so many symbols in real time."""
+
+    def transport(name: str) -> Transport:
+        real = real_transport(name)
+        return Transport(http=real.http, socket=lambda: _CountedSocket(real.socket(), frames))
+
+    with tempfile.TemporaryDirectory(prefix="breakwater-bench-") as folder:
+        async with inner_daemon(Path(folder), venue, transport=transport) as engine:
+            await warm(engine)
+            engine.markets[VENUE].want([instrument.symbol for instrument in listed(engine, symbols)])
+            yield lambda: engine.upkeep.renew(VENUE)
+
+
+@asynccontextmanager
+async def _ccxt(venue: Simulator, symbols: int, frames: Counter[str]) -> AsyncIterator[Reload]:
+    """ccxt.pro with the same streams: touches, marks, and the account's own."""
+    from tools.bench.ccxt_waves import point
+    from tools.bench.frame_cost import ccxt_client
+
+    client = point(ccxt_client(), venue)
+    client.urls["api"]["ws"]["linear"] = venue.url.replace("http", "ws", 1) + "/ws"
+    handle = client.handle_message
+
+    def counted(socket: Any, message: Any) -> None:
+        frames["frames"] += 1
+        handle(socket, message)
+
+    client.handle_message = counted
+    try:
+        markets = await client.load_markets()
+        swaps = [s for s, m in markets.items() if m["swap"] and m["active"] and m["settle"] == "USDT"]
+        watches = (partial(client.watch_bids_asks, swaps[:symbols]), client.watch_mark_prices, client.watch_orders)
+        tasks = [asyncio.ensure_future(_again(watch)) for watch in watches]
+        try:
+            yield partial(client.load_markets, reload=True)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+    finally:
+        await client.close()
+
+
+async def _again(watch: Callable[[], Awaitable[object]]) -> None:
+    while True:
+        await watch()
+
+
+@asynccontextmanager
+async def _nothing(_venue: Simulator, _symbols: int, _frames: Counter[str]) -> AsyncIterator[Reload]:
+    async def reload() -> None:
+        return
+
+    yield reload
+
+
+_KINDS: Mapping[str, Any] = {"ours": _ours, "ccxt": _ccxt, "nothing": _nothing}
+
+
+async def _rest(asked: argparse.Namespace) -> dict[str, Any]:
+    frames: Counter[str] = Counter()
+    late: list[float] = []
+    async with _KINDS[asked.kind](Simulator(asked.url), asked.symbols, frames) as reload:
+        await asyncio.sleep(SETTLE_SECONDS)
+        received, cpu, began = frames["frames"], time.process_time(), time.monotonic()
+        probe = asyncio.ensure_future(_probe(late)) if asked.lag else None
+        reloads = await _pass(asked.seconds, asked.reloads, reload)
+        if probe is not None:
+            probe.cancel()
+        wall = time.monotonic() - began
+        return {
+            "wall_seconds": wall,
+            "cpu_seconds": time.process_time() - cpu,
+            "frames": frames["frames"] - received,
+            "reload_seconds": reloads,
+            **_lateness(late),
+        }
+
+
+async def _pass(seconds: float, reloads: int, reload: Reload) -> list[float]:
+    """So many evenly spaced reloads of the markets in that time; how long each took."""
+    took = []
+    for _ in range(reloads):
+        await asyncio.sleep(seconds / (reloads + 1))
+        started = time.monotonic()
+        async with asyncio.timeout(RELOAD_LIMIT_SECONDS):
+            await reload()
+        took.append(round(time.monotonic() - started, 3))
+    await asyncio.sleep(seconds / (reloads + 1))
+    return took
+
+
+async def _probe(late: list[float]) -> None:
+    """Milliseconds by which a short sleep was too long, again and again."""
+    while True:
+        due = time.monotonic() + PROBE_SECONDS  # the loop's own clock may count whole milliseconds
+        await asyncio.sleep(PROBE_SECONDS)
+        late.append(max(0.0, time.monotonic() - due) * 1000)
+
+
+def _lateness(late: list[float]) -> dict[str, float]:
+    if not late:
+        return {}
+    late.sort()
+    return {"p50_ms": late[len(late) // 2], "p999_ms": late[int(len(late) * 0.999)], "max_ms": late[-1]}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", choices=sorted(_KINDS))
+    parser.add_argument("--url", required=True, help="root of the simulator")
+    parser.add_argument("--symbols", type=int, default=25, help="touches wanted in real time (25)")
+    parser.add_argument("--seconds", type=float, default=30.0, help="how long (30)")
+    parser.add_argument("--reloads", type=int, default=0, help="reloads of the markets meanwhile (0)")
+    parser.add_argument("--lag", action="store_true", help="measure how late the event loop is")
+    asked = parser.parse_args()
+    from tools.bench.__main__ import loop_factory
+
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        print(json.dumps(runner.run(_rest(asked))))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
