@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: help setup setup-dev demo run check lint test failures fuzz chaos bench lock clean
+.PHONY: help setup setup-dev demo run check lint test failures fuzz chaos waves bench lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -64,6 +64,9 @@ fuzz: setup-dev ## ten thousand generated histories, each must end in the venue'
 
 chaos: setup-dev ## kill -9 at random moments of waves, fifty times (ten minutes)
 	@$(BIN)/python -m tests.campaigns.kill --runs 50 $(ARGS)
+
+waves: setup-dev ## waves through the daemon and what the venue says of them (four minutes; ARGS="--faults NAME" for worse)
+	@$(BIN)/python -m tests.campaigns.waves $(ARGS)
 
 bench: setup-dev ## the figures of docs/ARCHITECTURE.md, measured against the simulator
 	@$(BIN)/python -m tools.bench $(ARGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
@@ -10,6 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from tools.verify_audit import check
+
+FLAT_MIB = 8.0
+"""Resident memory may differ by so much between two moments at rest: the allocator's own coming and going."""
+LEAST_SAMPLES = 10
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -74,6 +79,14 @@ def denied_without_reason(journal: Path, allowed: Mapping[str, int]) -> list[str
         for wave, count in silent.items()
         if count > allowed.get(wave, 0)
     ]
+
+
+def growth_mib(resident: Sequence[float]) -> float | None:
+    """From the median of the first half to that of the second; None where there are too few samples to tell."""
+    if len(resident) < LEAST_SAMPLES:
+        return None
+    half = len(resident) // 2
+    return round(statistics.median(resident[half:]) - statistics.median(resident[:half]), 1)
 
 
 def books(folder: Path) -> list[str]:

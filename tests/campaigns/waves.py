@@ -27,15 +27,20 @@ from pathlib import Path
 from typing import Any
 
 from tests.campaigns.processes import Process, ask, running, wait_for_line
-from tests.campaigns.wave_judge import books, denied_without_reason, none_twice, open_and_protected, refusals
+from tests.campaigns.wave_judge import (
+    FLAT_MIB,
+    books,
+    denied_without_reason,
+    growth_mib,
+    none_twice,
+    open_and_protected,
+    refusals,
+)
 from tests.campaigns.wave_plans import FAULTS, Plan, Weather, plans
 
 BEFORE_NEXT_SECONDS = 2.2
 """A wave is judged, and closed, at the latest this long before the next one."""
 EMPTY_SECONDS = 2.0
-FLAT_MIB = 8.0
-"""Resident memory may differ by so much between two moments at rest: the allocator's own coming and going."""
-ORDER_LANES = ("order ", "stop ")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -171,12 +176,9 @@ def _judge_whole(plan: Plan, waves: list[list[str]], url: str, folder: Path, wea
     entries = {_wave_name(plan, number): opened for number, opened in enumerate(result.opened)}
     result.wrong += denied_without_reason(folder / "data" / "journal.db", entries)
     result.wrong += books(folder / "data")
-    steady = result.resident_mib[plan.steady_after :]
-    if len(steady) >= 10:
-        half = len(steady) // 2
-        result.growth_mib = round(statistics.median(steady[half:]) - statistics.median(steady[:half]), 1)
-        if result.growth_mib > FLAT_MIB:
-            result.wrong.append(f"memory at rest grew by {result.growth_mib} MiB from the first half to the second")
+    result.growth_mib = growth_mib(result.resident_mib[plan.steady_after :])
+    if result.growth_mib is not None and result.growth_mib > FLAT_MIB:
+        result.wrong.append(f"memory at rest grew by {result.growth_mib} MiB from the first half to the second")
 
 
 def control(path: Path, request: Mapping[str, Any]) -> dict[str, Any]:
