@@ -45,9 +45,9 @@ from core.engine.risk_watch import RiskWatch
 from core.engine.screener import Screener
 from core.engine.state import State
 from core.engine.upkeep import Upkeep, UpkeepRules
-from core.engine.wave_processor import WaveProcessor, WaveRules
+from core.engine.wave_processor import WaveProcessor
 from core.instance_lock import account_key
-from core.rules import entry_rules, margin_mode, may_be_entered, result_rules, risk_limits
+from core.rules import entry_rules, margin_mode, may_be_entered, result_rules, risk_limits, wave_rules
 from core.transport import Transport
 from core.venues import VenueAccess, connect_venue
 
@@ -95,17 +95,11 @@ class Engine:
 
     def waves(self, seen: frozenset[tuple[str, str]]) -> WaveProcessor:
         """The wave processor, once the journal has told which signals were handled before."""
-        wave, risk = self.settings.wave, self.settings.risk
         waves = WaveProcessor(
             desk=self.desk,
             prefetcher=self.prefetcher,
             books=self.books,
-            rules=WaveRules(
-                max_trades=wave.max_trades_per_wave,
-                max_trades_total=wave.max_trades_per_wave_total,
-                max_positions=risk.max_positions,
-                timeout=wave.timeout_seconds,
-            ),
+            rules=wave_rules(self.settings),
             clock=self.clock,
             notifier=self.notifier,
             seen=seen,

@@ -17,6 +17,7 @@ from core.domain.screening import ScreeningRules, enterable
 from core.domain.sizing import SizingRule
 from core.engine.entry import EntryRules
 from core.engine.ports import MarginMode
+from core.engine.wave_processor import WaveRules
 
 ENTRY_PRICE_MAX_AGE_SECONDS = 3.0
 RULES_MAX_AGE_SECONDS = 3 * 3600.0
@@ -53,6 +54,16 @@ def result_rules(settings: Settings) -> ResultRules:
             opposite_side=risk.cooldown_opposite_side_minutes,
             after_external=risk.cooldown_after_external_minutes,
         ),
+    )
+
+
+def wave_rules(settings: Settings) -> WaveRules:
+    wave = settings.wave
+    return WaveRules(
+        max_trades=wave.max_trades_per_wave,
+        max_trades_total=wave.max_trades_per_wave_total,
+        max_positions=settings.risk.max_positions,
+        timeout=wave.timeout_seconds,
     )
 
 

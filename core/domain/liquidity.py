@@ -70,6 +70,7 @@ def liquidity(
 ) -> tuple[Gate, ...]:
     """The four gates. `touch` is bid and ask, None when the book is not known."""
     fresh = activity.age is not None and activity.age <= rules.max_age
+    too_old = 0.0 if fresh or activity.age is None else rules.max_age
     interest = None
     if fresh and activity.open_interest is not None and mark is not None:
         interest = activity.open_interest * mark
@@ -82,8 +83,8 @@ def liquidity(
         spread = (ask - bid) / ((ask + bid) / 2) * HUNDRED
     volume = activity.volume_1h if fresh else None
     return (
-        _least("open_interest", interest, rules.open_interest, activity, Reason.OPEN_INTEREST_TOO_LOW),
-        _least("volume_1h", volume, rules.volume_1h, activity, Reason.VOLUME_TOO_LOW),
+        _least("open_interest", interest, rules.open_interest, activity, Reason.OPEN_INTEREST_TOO_LOW, too_old),
+        _least("volume_1h", volume, rules.volume_1h, activity, Reason.VOLUME_TOO_LOW, too_old),
         _most("move_5min", move, rules.move_5min, activity, Reason.MOVED_AGAINST),
         _most("spread", spread, rules.spread, activity, Reason.SPREAD_TOO_WIDE),
     )
@@ -103,9 +104,9 @@ _SPOKEN = {
 }
 
 
-def _least(name: str, value: Decimal | None, rule: Filter, activity: Activity, reason: Reason) -> Gate:
+def _least(name: str, value: Decimal | None, rule: Filter, activity: Activity, reason: Reason, too_old: float) -> Gate:
     if value is None or rule.off:
-        return _without(name, value, rule, activity)
+        return _without(name, value, rule, activity, too_old)
     if value >= rule.limit:
         return passed(name, _shown(value), str(rule))
     return _refused(name, value, rule, reason, "below the least wanted")
@@ -125,8 +126,8 @@ def _refused(name: str, value: Decimal, rule: Filter, reason: Reason, how: str) 
     return refused(name, reason, detail, value=_shown(value), limit=str(rule), **named)
 
 
-def _without(name: str, value: Decimal | None, rule: Filter, activity: Activity) -> Gate:
-    """Switched off, or without an input."""
+def _without(name: str, value: Decimal | None, rule: Filter, activity: Activity, too_old: float = 0.0) -> Gate:
+    """Switched off, or without an input. `too_old`: there is one, but older than so many seconds; 0 = there is none."""
     if rule.off:
         return passed(name, "" if value is None else _shown(value), str(rule))
     if rule.on_missing is OnMissing.PASS:
@@ -136,6 +137,8 @@ def _without(name: str, value: Decimal | None, rule: Filter, activity: Activity)
         detail = f"{_SPOKEN[name]} is not known: {activity.error}"
         return refused(name, Reason.VENUE_ERROR, detail, value="missing", limit=str(rule), **named)
     aged = "" if activity.age is None else f"; the last answer is {activity.age:.0f} s old"
+    if too_old:
+        named["SCREEN_MAX_AGE_SECONDS"] = f"{too_old:g}"
     detail = f"{_SPOKEN[name]} is not known{aged}"
     return refused(name, _MISSING[name], detail, value="missing", limit=str(rule), **named)
 

@@ -114,7 +114,7 @@ def _side(signal: Signal, rules: ScreeningRules) -> Gate:
 
 def enterable(instrument: Instrument, quotes: Collection[str], stoplist: frozenset[str]) -> bool:
     """Whether anything at all is read, set or subscribed for entering it (VAL-17)."""
-    return instrument.quote in quotes and not stoplisted(instrument.id.symbol, instrument.venue_symbol, stoplist)
+    return instrument.quote in quotes and stoplist.isdisjoint(spellings(instrument.id.symbol, instrument.venue_symbol))
 
 
 def _quote_coin(instrument: Instrument, rules: ScreeningRules) -> Gate:
@@ -130,12 +130,12 @@ def _quote_coin(instrument: Instrument, rules: ScreeningRules) -> Gate:
 
 def _stoplist(signal: Signal, instrument: Instrument, rules: ScreeningRules) -> Gate:
     symbol = signal.instrument.symbol
-    if not stoplisted(symbol, instrument.venue_symbol, rules.stoplist):
+    written = spellings(symbol, instrument.venue_symbol) & rules.stoplist
+    if not written:
         return passed("stoplist", "not listed", "STOPLIST_SYMBOLS")
-    detail = f"{symbol} is on the stop-list"
-    return refused(
-        "stoplist", Reason.STOPLISTED, detail, value="listed", limit="STOPLIST_SYMBOLS", STOPLIST_SYMBOLS=symbol
-    )
+    detail, entry = f"{symbol} is on the stop-list", ",".join(sorted(written))
+    limit = f"STOPLIST_SYMBOLS={entry}"
+    return refused("stoplist", Reason.STOPLISTED, detail, value="listed", limit=limit, STOPLIST_SYMBOLS=entry)
 
 
 def _status(signal: Signal, instrument: Instrument) -> Gate:
@@ -222,6 +222,6 @@ def _stop_distance(signal: Signal, rules: ScreeningRules) -> Gate:
     return refused("stop_distance", Reason.STOP_BEYOND_LIQUIDATION, detail, value=shown, limit=limit, **figures)
 
 
-def stoplisted(symbol: Symbol, venue_symbol: str, stoplist: frozenset[str]) -> bool:
+def spellings(symbol: Symbol, venue_symbol: str) -> frozenset[str]:
     """Users write BTCUSDT, BTC/USDT or BTC/USDT:USDT; all three mean the same."""
-    return not stoplist.isdisjoint({symbol, venue_symbol, symbol.partition(":")[0]})
+    return frozenset({symbol, venue_symbol, symbol.partition(":")[0]})

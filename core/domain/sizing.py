@@ -19,6 +19,14 @@ class SizingRule:
     minimum: Notional
     tolerance_percent: Decimal
 
+    def named(self) -> dict[str, str]:
+        """Each setting with its value: together they decide, so a refusal names them all (VAL-11)."""
+        return {
+            "POSITION_SIZE_USD": plain(self.target),
+            "MIN_POSITION_SIZE_USDT": plain(self.minimum),
+            "POSITION_SIZE_TOLERANCE_PERCENT": plain(self.tolerance_percent),
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sized:
@@ -38,13 +46,13 @@ def size(instrument: Instrument, price: Price, rule: SizingRule, lot: LotRule) -
         return Denied(
             reason=Reason.BELOW_MINIMUM,
             detail=f"the smallest order costs {plain(notional)}, more than POSITION_SIZE_USD allows",
-            values={"POSITION_SIZE_USD": plain(rule.target), "most": plain(most), "smallest": plain(notional)},
+            values={**rule.named(), "most": plain(most), "smallest": plain(notional)},
         )
     if quantity > lot.maximum or quantity <= ZERO:
         return Denied(
             reason=Reason.ABOVE_MAXIMUM,
             detail=f"{plain(quantity)} is outside what the venue takes in one order",
-            values={"quantity": plain(quantity), "maximum": plain(lot.maximum)},
+            values={**rule.named(), "quantity": plain(quantity), "maximum": plain(lot.maximum)},
         )
     return Sized(quantity=quantity, notional=notional)
 

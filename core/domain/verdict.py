@@ -69,7 +69,6 @@ class Reason(StrEnum):
     CLOCK_UNSURE = "clock_unsure"
     BALANCE_UNKNOWN = "balance_unknown"
     BALANCE_TOO_LOW = "balance_too_low"
-    TRADING_OFF = "trading_off"
     NOT_ACTIVE = "not_active"
     JOURNAL_UNWRITABLE = "journal_unwritable"
     INSUFFICIENT_MARGIN = "insufficient_margin"

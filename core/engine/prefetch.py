@@ -62,7 +62,8 @@ class Prefetcher:
             async with asyncio.timeout(self._timeout):
                 await self._read(venue)
         except TimeoutError:
-            return _failed(venue, f"no answer within {self._timeout:g} s")
+            limit_ms = f"{self._timeout * 1000:g}"
+            return _failed(venue, f"no answer within {self._timeout:g} s", PREFETCH_TIMEOUT_MS=limit_ms)
         except VenueError as error:
             return _failed(venue, str(error))
         return None
@@ -81,5 +82,5 @@ class Prefetcher:
         await self._orders.drained()
 
 
-def _failed(venue: VenueName, why: str) -> Denied:
-    return Denied(reason=Reason.PREFETCH_FAILED, detail=f"{venue}: {why}", values={"venue": venue})
+def _failed(venue: VenueName, why: str, **named: str) -> Denied:
+    return Denied(reason=Reason.PREFETCH_FAILED, detail=f"{venue}: {why}", values={"venue": venue, **named})

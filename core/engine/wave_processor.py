@@ -123,7 +123,7 @@ class WaveProcessor:
 
     async def _process(self, wave: Wave, legs: dict[int, Leg], started: float) -> None:
         structlog.contextvars.bind_contextvars(wave=wave.id)
-        run = _Run(wave=wave, legs=legs, started=started, clock=self._clock)
+        run = _Run(wave=wave, legs=legs, started=started, clock=self._clock, timeout=self._rules.timeout)
         fresh = [i for i in range(len(wave.signals)) if i not in legs]
         marks = [self._signal_mark(wave, wave.signals[i]) for i in fresh]
         self._books.soon([WaveMark(wave_id=wave.id, source=wave.source, received_ms=wave.received_ms), *marks])
@@ -342,8 +342,9 @@ class _Cap(NamedTuple):
 class _Run:
     """One wave on its way: the legs decided so far and when each stage was reached."""
 
-    def __init__(self, *, wave: Wave, legs: dict[int, Leg], started: float, clock: Clock) -> None:
+    def __init__(self, *, wave: Wave, legs: dict[int, Leg], started: float, clock: Clock, timeout: float) -> None:
         self.wave = wave
+        self._timeout = timeout
         self.stages = StageTimes()
         self._legs = legs
         self._started = started
@@ -375,7 +376,7 @@ class _Run:
     def report(self, now: Callable[[Signal], Leg]) -> WaveReport:
         """Legs nobody settled (the wave timed out) are told as they stand."""
         legs = tuple(
-            replace(self._legs.get(i) or now(signal), gates=self._gates.get(i, ()))
+            replace(self._legs.get(i) or self._late(now(signal)), gates=self._gates.get(i, ()))
             for i, signal in enumerate(self.wave.signals)
         )
         return WaveReport(
@@ -386,6 +387,12 @@ class _Run:
             unusable=self.wave.unusable,
             stages=self.stages,
         )
+
+    def _late(self, leg: Leg) -> Leg:
+        """With the setting that ended the wave before this signal was decided."""
+        if leg.denied is None:
+            return leg
+        return replace(leg, denied=replace(leg.denied, values={"WAVE_TIMEOUT_SECONDS": f"{self._timeout:g}"}))
 
 
 def _slot_gate(candidate: Candidate, cap: _Cap) -> Gate:
@@ -408,7 +415,7 @@ def _log_leg(leg: Leg) -> None:
         log.warning("signal.noted", **told, notes=notes)
     if leg.denied is not None:
         limit = next((gate.limit for gate in leg.gates if not gate.passed), "")
-        log.info("signal.denied", **told, why=str(leg.denied), limit=limit)
+        log.info("signal.denied", **told, why=str(leg.denied), limit=limit, values=dict(leg.denied.values))
 
 
 def _is_repeat(leg: Leg) -> bool:

@@ -76,7 +76,13 @@ def test_a_refusal_names_the_setting_and_the_numbers() -> None:
     denied = size(instrument, price(100), sizing_rule(target=100), instrument.market_lot)
     assert isinstance(denied, Denied)
     assert denied.reason is Reason.BELOW_MINIMUM
-    assert denied.values == {"POSITION_SIZE_USD": "100", "most": "110", "smallest": "200"}
+    assert denied.values == {
+        "POSITION_SIZE_USD": "100",
+        "MIN_POSITION_SIZE_USDT": "5",
+        "POSITION_SIZE_TOLERANCE_PERCENT": "10",
+        "most": "110",
+        "smallest": "200",
+    }
 
 
 def test_more_than_the_venue_takes_in_one_order_is_refused() -> None:
