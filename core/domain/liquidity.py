@@ -70,7 +70,7 @@ def liquidity(
 ) -> tuple[Gate, ...]:
     """The four gates. `touch` is bid and ask, None when the book is not known."""
     fresh = activity.age is not None and activity.age <= rules.max_age
-    too_old = 0.0 if fresh or activity.age is None else rules.max_age
+    too_old = "" if fresh or activity.age is None else f"{rules.max_age:g}"
     interest = None
     if fresh and activity.open_interest is not None and mark is not None:
         interest = activity.open_interest * mark
@@ -104,7 +104,7 @@ _SPOKEN = {
 }
 
 
-def _least(name: str, value: Decimal | None, rule: Filter, activity: Activity, reason: Reason, too_old: float) -> Gate:
+def _least(name: str, value: Decimal | None, rule: Filter, activity: Activity, reason: Reason, too_old: str) -> Gate:
     if value is None or rule.off:
         return _without(name, value, rule, activity, too_old)
     if value >= rule.limit:
@@ -126,8 +126,8 @@ def _refused(name: str, value: Decimal, rule: Filter, reason: Reason, how: str) 
     return refused(name, reason, detail, value=_shown(value), limit=str(rule), **named)
 
 
-def _without(name: str, value: Decimal | None, rule: Filter, activity: Activity, too_old: float = 0.0) -> Gate:
-    """Switched off, or without an input. `too_old`: there is one, but older than so many seconds; 0 = there is none."""
+def _without(name: str, value: Decimal | None, rule: Filter, activity: Activity, too_old: str = "") -> Gate:
+    """Switched off, or without an input. `too_old`: there is one, but older than so many seconds."""
     if rule.off:
         return passed(name, "" if value is None else _shown(value), str(rule))
     if rule.on_missing is OnMissing.PASS:
@@ -138,7 +138,7 @@ def _without(name: str, value: Decimal | None, rule: Filter, activity: Activity,
         return refused(name, Reason.VENUE_ERROR, detail, value="missing", limit=str(rule), **named)
     aged = "" if activity.age is None else f"; the last answer is {activity.age:.0f} s old"
     if too_old:
-        named["SCREEN_MAX_AGE_SECONDS"] = f"{too_old:g}"
+        named["SCREEN_MAX_AGE_SECONDS"] = too_old
     detail = f"{_SPOKEN[name]} is not known{aged}"
     return refused(name, _MISSING[name], detail, value="missing", limit=str(rule), **named)
 
