@@ -15,7 +15,7 @@ from core.domain.gate import Gate, first_refusal, refused
 from core.domain.ids import ClientOrderId, InstrumentId, PositionId, SignalId, VenueName, client_order_id
 from core.domain.ids import Leg as LegName
 from core.domain.instrument import Instrument, LotRule
-from core.domain.money import HUNDRED, ZERO, Price
+from core.domain.money import HUNDRED, ZERO, Price, plain
 from core.domain.order import UNACKNOWLEDGED, Order, OrderIntent, OrderStatus, OrderType
 from core.domain.position import PositionKey
 from core.domain.screening import Facts, ScreeningRules, enterable, screen
@@ -81,6 +81,8 @@ class EntryDesk:
         self._clock = clock
         self._approved: dict[_Key, Approved[OrderIntent]] = {}
         self._entries: dict[_Key, ClientOrderId] = {}
+        self._expiries: dict[ClientOrderId, int] = {}
+        orders.last_word.give(self.objection)
 
     def open_positions(self, venues: Iterable[VenueName]) -> int:
         wanted = set(venues)
@@ -127,10 +129,31 @@ class EntryDesk:
         ruling = self._risk.approve_entry(intent, candidate.size.notional)
         if ruling.approved is not None:
             self._approved[_key(signal)] = ruling.approved
+            if (earlier := self._entries.get(_key(signal))) is not None:
+                self._expiries.pop(earlier, None)
             self._entries[_key(signal)] = intent.client_order_id
+            self._expiries[intent.client_order_id] = signal.expires_at_ms
             context = entry_context(signal, (*candidate.gates, *ruling.gates), intent)
             self._executions.explain(intent.client_order_id, context)
         return ruling.gates
+
+    def objection(self, intent: OrderIntent) -> Denied | None:
+        """Whether an entry that waited for its turn is still the one that was decided (NET-10, SIG-07)."""
+        expires_ms = self._expiries.get(intent.client_order_id)
+        late_ms = 0 if expires_ms is None else self._clock.now_ms() - expires_ms
+        if expires_ms is not None and late_ms >= 0:
+            return Denied(reason=Reason.EXPIRED, detail=f"it expired {late_ms} ms ago, waiting for its turn")
+        quote = self._market[intent.instrument.venue].quote(intent.instrument.symbol)
+        price = None if quote is None else _entry_price(intent.side, quote)
+        if price is None or intent.decision_price is None:
+            return None  # without news there is nothing to object to: the price was fresh when it was decided
+        apart = abs(price / intent.decision_price - 1) * HUNDRED
+        most = self._rules.screening.divergence_refuse
+        if apart <= most:
+            return None
+        figures = {"PRICE_DIVERGENCE_REFUSE_PERCENT": plain(most), "decided_at": plain(intent.decision_price)}
+        detail = f"the price went {plain(round(apart, 3))} % away while it waited for its turn"
+        return Denied(reason=Reason.PRICE_DIVERGES, detail=detail, values=figures)
 
     def rules_changed(self, signal: Signal) -> bool:
         """Whether the venue refused this entry because its trading rules are not the ones we loaded (VAL-20)."""
@@ -164,7 +187,8 @@ class EntryDesk:
     def forget(self, signals: Iterable[Signal]) -> None:
         """The wave of these signals has its report; what comes later is told by positions."""
         for signal in signals:
-            self._entries.pop(_key(signal), None)
+            if (client_id := self._entries.pop(_key(signal), None)) is not None:
+                self._expiries.pop(client_id, None)
 
     def leg_now(self, signal: Signal) -> Leg:
         """How this signal stands at this moment."""
@@ -184,7 +208,7 @@ class EntryDesk:
             return replace(leg, state=LegState.UNKNOWN if unknown else LegState.WORKING)
         if order.ended and not order.filled and not order.fills_missing:
             rejection = self._orders.rejection(order.client_order_id)
-            denied = self._risk.withheld(order.client_order_id) or _nothing_bought(order, rejection)
+            denied = self._orders.last_word.withheld(order.client_order_id) or _nothing_bought(order, rejection)
             return replace(leg, state=LegState.REFUSED, denied=denied, quantity=None)
         return self._filled_leg(leg, order)
 

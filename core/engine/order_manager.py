@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 import structlog
 
@@ -46,9 +47,9 @@ from core.domain.reports import (
     Source,
     WalletCause,
 )
-from core.domain.verdict import Denied
 from core.engine.bookkeeping import Bookkeeper
-from core.engine.ports import Accepted, IntentRecord, Outcome, Rejected, Unknown, VenueClient
+from core.engine.last_word import LastWord
+from core.engine.ports import About, Accepted, IntentRecord, Outcome, Rejected, Unknown, VenueClient
 from core.engine.risk_guard import Approved
 from core.engine.state import REMEMBERED_ENDED_ORDERS, State, StateView
 from core.errors import VenueError
@@ -88,10 +89,10 @@ class OrderManager:
         self._tasks: asyncio.TaskGroup | None = None
         self._unresolved: Callable[[Order, str], None] = _nobody_resolves
         self._broken: Callable[[str], None] = _nobody_halts
-        self._objection: Callable[[OrderIntent], Denied | None] = _nobody_objects
         self._taken_over: dict[PositionKey, int] = {}
         self._foreign_trades: OrderedDict[tuple[InstrumentId, TradeId], None] = OrderedDict()
         self._outcomes: list[OutcomeListener] = []
+        self.last_word = LastWord()
         self._sent: list[SentListener] = []
         self._trades: list[TradeListener] = []
         self.counts: Counter[str] = Counter()
@@ -122,11 +123,6 @@ class OrderManager:
 
     def on_broken(self, halt: Callable[[str], None]) -> None:
         self._broken = halt
-
-    def ask_before_wire(self, objection: Callable[[OrderIntent], Denied | None]) -> None:
-        """Asked of every entry once more in the step in which it leaves: trading may have stopped since it was
-        approved (RSK-11). Reduce-only orders are never asked about."""
-        self._objection = objection
 
     async def run(self) -> None:
         """Apply reports and own the sending tasks, until cancelled."""
@@ -342,7 +338,8 @@ class OrderManager:
                 self._state.drop_order(intent.client_order_id)
             raise
         for intent in intents:
-            if self._withhold(intent):
+            if (why := self.last_word.on(intent)) is not None:
+                self.apply([self._never_sent(intent, why)])
                 continue
             self._books.sent(intent)
             self._mark_in_flight(intent)
@@ -401,32 +398,25 @@ class OrderManager:
         if order is not None and order.status is OrderStatus.INITIALIZED:
             self._state.put_order(Order(intent=intent, status=OrderStatus.IN_FLIGHT))
 
-    def _withhold(self, intent: OrderIntent) -> bool:
-        """Whether an entry must not leave any more; it has then ended without having been an order of the venue."""
-        denied = None if intent.reduce_only else self._objection(intent)
-        if denied is None:
-            return False
-        log.warning("orders.withheld", client_order_id=intent.client_order_id, why=str(denied))
-        self.apply([self.conclusion(intent, OrderStatus.CANCELED, f"never sent: {denied.detail}")])
-        return True
-
     async def _send(self, intent: OrderIntent) -> None:
-        if self._withhold(intent):
-            return
         outcome: Outcome
         try:
-            outcome = await self._clients[intent.instrument.venue].submit(intent)
+            client = self._clients[intent.instrument.venue]
+            outcome = await client.submit(intent, partial(self.last_word.on, intent))
         except Exception as error:  # swallow: whatever broke, the order may be at the venue: unknown, and trading halts
             log.exception("orders.submit_failed", client_order_id=intent.client_order_id)
             self._broken(f"sending an order failed inside the program: {error!r}")
             outcome = Unknown(cause=repr(error))
-        for listener in self._outcomes:
-            listener(intent, outcome)
+        if not (isinstance(outcome, Rejected) and outcome.about is About.WITHHELD):  # the venue has not been asked
+            for listener in self._outcomes:
+                listener(intent, outcome)
         match outcome:
             case Accepted(reports=reports):
                 await self.take(reports)
                 await self.drained()
                 self._ask_if_untold(intent)
+            case Rejected(about=About.WITHHELD):
+                await self.take([self._never_sent(intent, outcome.detail)])
             case Rejected():
                 self._remember_rejection(intent, outcome)
                 log.warning(
@@ -438,6 +428,11 @@ class OrderManager:
                 log.warning("orders.outcome_unknown", client_order_id=intent.client_order_id, cause=cause)
                 if (order := self._state.order(intent.client_order_id)) is not None:
                     self._unresolved(order, cause)
+
+    def _never_sent(self, intent: OrderIntent, why: str) -> OrderStatusReport:
+        """An entry that must not leave any more has ended without having been an order of the venue."""
+        log.warning("orders.withheld", client_order_id=intent.client_order_id, why=why)
+        return self.conclusion(intent, OrderStatus.CANCELED, f"never sent: {why}")
 
     def _ask_if_untold(self, intent: OrderIntent) -> None:
         """An answer without a status is no status: find it out, never conclude from it (ORD-05)."""
@@ -481,10 +476,6 @@ def _instruments(reports: Sequence[Report]) -> list[InstrumentId]:
 
 def _nobody_resolves(order: Order, cause: str) -> None:
     raise RuntimeError(f"no in-flight resolver is connected: {order.client_order_id} ({cause})")
-
-
-def _nobody_objects(_intent: OrderIntent) -> Denied | None:
-    return None
 
 
 def _nobody_halts(reason: str) -> None:

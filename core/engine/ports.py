@@ -48,6 +48,8 @@ class About(StrEnum):
     """The symbol is halted, settling or delisted (VAL-21)."""
     PRICE_BAND = "price_band"
     """The limit price lies outside the venue's band (VAL-08)."""
+    WITHHELD = "withheld"
+    """We ourselves kept it back at the last moment; the venue has not been asked."""
     UNREACHED = "unreached"
     """Never left this host, or the venue is in maintenance or limits us: counts as a venue error (RSK-07, NET-11)."""
 
@@ -173,7 +175,11 @@ class VenueClient(Protocol):
         ...
 
     async def close(self) -> None: ...
-    async def submit(self, intent: OrderIntent) -> Outcome: ...
+    async def submit(self, intent: OrderIntent, objection: Callable[[], str | None] = lambda: None) -> Outcome:
+        """Send once. `objection` is asked in the step in which the order leaves, after any wait for the request budget;
+        what it says withholds the order: Rejected about WITHHELD, and nothing was sent."""
+        ...
+
     async def cancel(self, order: Order) -> Outcome:
         """Cancel a resting order, conditional or plain. "Unknown order" is Rejected: look it up, it may have filled."""
         ...

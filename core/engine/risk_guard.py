@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, OrderedDict, deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -37,7 +37,6 @@ T = TypeVar("T")
 BALANCE_MAX_AGE_SECONDS = 60.0
 """An older balance refuses entries (RSK-02)."""
 MINUTE_MS = 60_000
-WITHHELD_REMEMBERED = 1_000
 _ENTRIES_KEY = "risk_entries"
 
 
@@ -91,7 +90,7 @@ class RiskGuard:
             clock=clock,
             notifier=notifier,
         )
-        self.pauses = VenuePauses(journal=journal, clock=clock, notifier=notifier)
+        self.pauses = VenuePauses(errors_limit=limits.errors_in_a_row, journal=journal, clock=clock, notifier=notifier)
         self.clocks = ClockWatch(clock)
         self._state = state
         self._limits = limits
@@ -102,7 +101,6 @@ class RiskGuard:
         self.states = TradingStates(journal=journal, clock=clock)
         self._venues_off: dict[VenueName, str] = {}
         self._entries: deque[int] = deque()
-        self._withheld: OrderedDict[ClientOrderId, Denied] = OrderedDict()
         self.limits = limits
         self.denials: Counter[Reason] = Counter()
 
@@ -112,7 +110,7 @@ class RiskGuard:
         orders.listen(self.ledger.on_events)
         orders.on_trade(self.ledger.traded)
         orders.on_outcome(self.pauses.on_outcome)
-        orders.ask_before_wire(self.objection)
+        orders.last_word.give(self.objection)
 
     # trading state
 
@@ -201,18 +199,11 @@ class RiskGuard:
         return Ruling(gates=gates, approved=Approved(intent))
 
     def objection(self, intent: OrderIntent) -> Denied | None:
-        """Why an approved entry must not leave any more (OrderManager.ask_before_wire); None = it may."""
+        """Why an approved entry must not leave any more (`LastWord`); None = it may."""
         denied = first_refusal((self._trading(intent.instrument.venue), self._venue(intent.instrument.venue)))
         if denied is not None:
             self.denials[denied.reason] += 1
-            self._withheld[intent.client_order_id] = denied
-            while len(self._withheld) > WITHHELD_REMEMBERED:
-                self._withheld.popitem(last=False)
         return denied
-
-    def withheld(self, client_order_id: ClientOrderId) -> Denied | None:
-        """Why this approved entry never left."""
-        return self._withheld.get(client_order_id)
 
     def approve_reducing(self, intent: OrderIntent) -> Approved[OrderIntent]:
         """Stops, closes and flattening are always allowed, in every trading state; they can only reduce (INV-3)."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -74,6 +74,8 @@ class Seam:
     charge_of: Callable[[str, str, Mapping[str, object], float], Charge]
     """(method, path, params, ccxt's cost) -> what the request costs."""
     health: HealthMonitor
+    objections: dict[str, Callable[[], str | None]] = field(default_factory=dict)
+    """By client order id: asked in the step in which that order leaves."""
     workers: Executor | None = None
     """Where long parsing is done; None = on the loop."""
 
@@ -119,6 +121,10 @@ def _is_error(data: object) -> bool:
     return isinstance(code, int | str) and str(code).startswith("-")
 
 
+class Withheld(Refused):
+    """We kept an order back after it had waited for its turn; nothing was sent."""
+
+
 class PortedExchange:
     """Mixin in front of a ccxt class. `request` is the one method through which ccxt sends anything."""
 
@@ -149,9 +155,13 @@ class PortedExchange:
         charge = self.seam.charge_of(method, path, params, ccxt_cost)
         health, signed = self.seam.health, "private" in str(api).lower()
         health.admit(
-            signed=signed, protective=method == "DELETE" or (charge.lane is Lane.PROTECTION and charge.orders > 0)
+            signed=signed, protective=method == "DELETE" or (charge.lane <= Lane.CLOSE and charge.orders > 0)
         )
         ticket = await self.seam.budget.acquire(charge)
+        objection = self.seam.objections.get(str(params.get("newClientOrderId")))
+        if objection is not None and (why := objection()) is not None:
+            self.seam.budget.give_back(ticket)
+            raise Withheld(self.seam.errors.venue, why)
         try:
             payload = await self._sent(ticket, path, api, method, params)
         except VenueError as error:
@@ -199,6 +209,8 @@ class CommandPolicy:
                 return Accepted(reports=await send())
             except (Ambiguous, MalformedPayload) as error:
                 return Unknown(cause=str(error))
+            except Withheld as error:
+                return Rejected(code="", detail=error.what, about=About.WITHHELD)
             except Refused as error:
                 if self._errors.is_done(error):
                     return Accepted(reports=())

@@ -1,11 +1,12 @@
-"""What a venue lets us send, shared fairly: protection first, then cancels, entries, data.
+"""What a venue lets us send, shared fairly: protection first, then closes, cancels, entries, data.
 
 The venue counts in calendar-aligned windows (Binance: weight per minute, orders per ten seconds and per minute) and
 tells its counters in headers. `acquire` returns at once while there is room and waits for the next window otherwise.
 Three rules keep it inside the venue's own count:
 
 - what is still under way when a window ends counts in the next one too, because it may arrive there;
-- an entry also sets aside the order its stop will need, and that promise moves into the next window with it;
+- an entry also sets aside the order its stop will need, and that promise moves into the next window with it; only a
+  stop may use it up, or closes of protected positions would leave fresh ones naked;
 - entries and data never touch the last part of a window (`LANE_SHARE_PERCENT`).
 
 Capacities are the venue's own published ones (`learn`); until it has told them, those of its documents.
@@ -30,13 +31,14 @@ class Lane(IntEnum):
     """Who goes first when it is tight."""
 
     PROTECTION = 0
-    CANCEL = 1
-    ENTRY = 2
-    DATA = 3
+    CLOSE = 1
+    CANCEL = 2
+    ENTRY = 3
+    DATA = 4
 
 
-LANE_SHARE_PERCENT = {Lane.PROTECTION: 100, Lane.CANCEL: 99, Lane.ENTRY: 96, Lane.DATA: 85}
-"""How far each lane may fill a window. 4 % of Binance's 300 orders leaves 12 for stops that nobody promised."""
+LANE_SHARE_PERCENT = {Lane.PROTECTION: 100, Lane.CLOSE: 100, Lane.CANCEL: 99, Lane.ENTRY: 96, Lane.DATA: 85}
+"""How far each lane may fill a window. 4 % of Binance's 300 orders leaves 12 for stops that nobody promised, and for closes."""
 PROMISE_MS = 15_000
 """How long an entry's promise for its stop stands: fill, stop and retries take less; an unfilled entry needs none."""
 LONGEST_WAIT_SECONDS = 90.0
@@ -237,12 +239,12 @@ class RequestBudget:
             raise RateLimited(self._venue, "waited too long for room to send", retry_at_ms=longest_ms) from None
         except asyncio.CancelledError:
             if waiter.granted.done() and not waiter.granted.cancelled():
-                self._give_back(waiter.granted.result())  # granted and cancelled in the same turn of the loop
+                self.give_back(waiter.granted.result())  # granted and cancelled in the same turn of the loop
             raise
         finally:
             self._leave(queue, waiter)
 
-    def _give_back(self, ticket: Ticket) -> None:
+    def give_back(self, ticket: Ticket) -> None:
         """Nothing was sent: the room is free again, unless the window it was in is over."""
         for counter, start in zip(self._counters, ticket.starts, strict=False):
             if start == counter.start_ms:

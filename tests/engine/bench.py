@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -29,9 +29,11 @@ from core.engine.prefetch import Prefetcher
 from core.engine.protection_manager import ProtectionManager
 from core.engine.reconciler import Reconciler
 from core.engine.risk_guard import RiskGuard
+from core.engine.risk_watch import RiskWatch
 from core.engine.screener import Screener
 from core.engine.state import State
 from core.engine.wave_processor import WaveProcessor, WaveRules
+from core.errors import VenueError
 from tests.builders import (
     ACCOUNT,
     BTC,
@@ -255,6 +257,13 @@ async def a_bench(  # noqa: PLR0915 - the wiring of the whole engine, one statem
         seen=seen,
         renew_rules=lambda venue: clients[venue].load_instruments(),
     )
+
+    async def measure(venue: VenueName) -> None:
+        with suppress(VenueError):
+            await clients[venue].measure_clock()
+            risk.clocks.measured(venue)
+
+    risk_watch = RiskWatch(risk=risk, state=state, closer=closer, clients=clients, measure=measure)
     risk.follow(orders)
     orders.listen(protection.on_events)
     orders.listen(reconciler.on_events)
@@ -293,7 +302,7 @@ async def a_bench(  # noqa: PLR0915 - the wiring of the whole engine, one statem
         waves=processor,
     )
     async with asyncio.TaskGroup() as group:
-        parts = (orders, protection, inflight, processor, reconciler, screener)
+        parts = (orders, protection, inflight, processor, reconciler, screener, risk_watch)
         tasks = [group.create_task(part.run(), name=type(part).__name__) for part in parts]
         await asyncio.sleep(0)
         try:

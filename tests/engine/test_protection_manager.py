@@ -39,7 +39,7 @@ async def test_the_stop_is_measured_from_the_fill_and_not_from_the_price_it_was_
     async with a_bench() as bench:
         bench.venue.price = Decimal(50)
         bench.market.default = 50
-        await bench.enter(an_intent(decision_price=100))
+        await bench.enter(an_intent(decision_price=52))
         await bench.settle()
         assert [stop.trigger_price for stop in bench.sent_stops()] == [49]
 

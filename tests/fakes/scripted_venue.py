@@ -83,6 +83,8 @@ class ScriptedVenue:
         self.leverages: list[tuple[Symbol, int]] = []
         self.margins: list[tuple[Symbol, MarginMode]] = []
         self.offset_ms = 0
+        self.queued = 0.0
+        """Seconds an entry waits for the request budget before it leaves."""
         self.warmed: list[int] = []
         self.set_leverage_seconds: dict[Symbol, float] = {}
         self.mass_statuses: deque[MassStatus] = deque()
@@ -217,7 +219,11 @@ class ScriptedVenue:
 
     async def close(self) -> None: ...
 
-    async def submit(self, intent: OrderIntent) -> Outcome:
+    async def submit(self, intent: OrderIntent, objection: Callable[[], str | None] = lambda: None) -> Outcome:
+        if self.queued and not intent.reduce_only:
+            await asyncio.sleep(self.queued)
+        if (why := objection()) is not None:
+            return Rejected(code="", detail=why, about=About.WITHHELD)
         self._diary.append(("wire", intent.client_order_id))
         self.sent.append(intent)
         self.sent_at.append(self._clock.monotonic())

@@ -314,7 +314,9 @@ class TrueVenue:
 
     async def close(self) -> None: ...
 
-    async def submit(self, intent: OrderIntent) -> Outcome:
+    async def submit(self, intent: OrderIntent, objection: Callable[[], str | None] = lambda: None) -> Outcome:
+        if (why := objection()) is not None:
+            return Rejected(code="", detail=why, about=About.WITHHELD)
         self.sent.append(intent.client_order_id)
         unclear = self._hits(self.weather.unclear)
         arrives = not unclear or self._hits(0.5)

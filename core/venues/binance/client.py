@@ -156,8 +156,13 @@ class BinanceClient:
 
     # --- commands ---------------------------------------------------------------------------------------------------
 
-    async def submit(self, intent: OrderIntent) -> Outcome:
-        outcome = await self._place(intent, hedge_mode=self._hedge_mode)
+    async def submit(self, intent: OrderIntent, objection: Callable[[], str | None] = lambda: None) -> Outcome:
+        objections = self._ccxt.seam.objections
+        objections[intent.client_order_id] = objection
+        try:
+            outcome = await self._place(intent, hedge_mode=self._hedge_mode)
+        finally:
+            del objections[intent.client_order_id]
         if intent.reduce_only and isinstance(outcome, Rejected) and outcome.code == facts.WRONG_POSITION_SIDE:
             return await self._place_otherwise(intent, outcome)
         return outcome
