@@ -12,11 +12,11 @@ from core.venues.request_budget import Lane
     ("params", "lane"),
     [
         ({"side": "BUY"}, Lane.ENTRY),
-        ({"side": "SELL", "reduceOnly": "true"}, Lane.PROTECTION),
+        ({"side": "SELL", "reduceOnly": "true"}, Lane.CLOSE),
         ({"side": "BUY", "positionSide": "LONG"}, Lane.ENTRY),
-        ({"side": "SELL", "positionSide": "LONG"}, Lane.PROTECTION),
+        ({"side": "SELL", "positionSide": "LONG"}, Lane.CLOSE),
         ({"side": "SELL", "positionSide": "SHORT"}, Lane.ENTRY),
-        ({"side": "BUY", "positionSide": "SHORT"}, Lane.PROTECTION),
+        ({"side": "BUY", "positionSide": "SHORT"}, Lane.CLOSE),
     ],
 )
 def test_an_order_that_can_only_close_takes_the_lane_of_protection(params: dict[str, Any], lane: Lane) -> None:

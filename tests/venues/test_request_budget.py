@@ -17,6 +17,7 @@ WEIGHT = Limit(header="weight", window_ms=60_000, capacity=100, counts_orders=Fa
 ORDERS = Limit(header="orders", window_ms=10_000, capacity=30, counts_orders=True)
 CHARGES = {
     "stop": Charge(lane=Lane.PROTECTION, orders=1),
+    "close": Charge(lane=Lane.CLOSE, orders=1),
     "cancel": Charge(lane=Lane.CANCEL, weight=1),
     "entry": Charge(lane=Lane.ENTRY, orders=1, promise=1),
     "data": Charge(lane=Lane.DATA, weight=20),
@@ -113,6 +114,30 @@ def test_protection_never_waits_for_what_waits_below_it(entries: int, when: floa
             await asyncio.sleep(when)
             for _ in range(entries):
                 tasks.create_task(entry_and_stop())
+        assert max(waits, default=0.0) == 0.0
+        assert venue.worst(ORDERS) <= ORDERS.capacity
+
+    _on_virtual_time(scenario())
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 60), st.floats(0, 9.9))
+def test_closes_of_protected_positions_leave_other_entries_the_orders_their_stops_were_promised(
+    entries: int, when: float
+) -> None:
+    async def scenario() -> None:
+        venue = Counting()
+        waits: list[float] = []
+
+        async def whole_life(latency: float) -> None:
+            await venue.send(CHARGES["entry"], latency)
+            waits.append(await venue.send(CHARGES["stop"], latency))
+            await venue.send(CHARGES["close"], latency)
+
+        await asyncio.sleep(when)
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(entries):
+                tasks.create_task(whole_life(0.02 if number % 2 else 0.25))
         assert max(waits, default=0.0) == 0.0
         assert venue.worst(ORDERS) <= ORDERS.capacity
 

@@ -72,6 +72,7 @@ ORDER_HISTORY_MS = 7 * 24 * 3600 * 1000
 
 _ENTRY = Charge(lane=Lane.ENTRY, orders=1, promise=1)
 _PROTECT = Charge(lane=Lane.PROTECTION, orders=1)
+_CLOSE = Charge(lane=Lane.CLOSE, orders=1)
 _CHARGES: Mapping[tuple[str, str], tuple[Lane, int, int]] = {
     # (method, path): (lane, weight with symbol, weight without)
     ("DELETE", "order"): (Lane.CANCEL, 1, 1),
@@ -104,7 +105,7 @@ def charge_of(method: str, path: str, params: Mapping[str, object], ccxt_cost: f
     if method == "POST" and path == "algoOrder":
         return _PROTECT
     if method == "POST" and path == "order":
-        return _PROTECT if is_closing(params) else _ENTRY
+        return _CLOSE if is_closing(params) else _ENTRY
     known = _CHARGES.get((method, path))
     if known is None:
         return Charge(lane=Lane.DATA, weight=max(1, round(ccxt_cost)))
