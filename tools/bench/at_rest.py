@@ -36,7 +36,14 @@ async def rest_figures(effort: Effort, wanted: frozenset[str]) -> list[Figure]:
 
 async def _f3(effort: Effort) -> Figure:
     async with simulator(latency_ms=LATENCY_MS, symbols=MARKETS, tick_hz=TICK_HZ) as venue:
-        asked = ("--symbols", str(SYMBOLS), "--seconds", f"{effort.idle_seconds:g}")
+        asked = (
+            "--symbols",
+            str(SYMBOLS),
+            "--rest",
+            f"{effort.rest_seconds:g}",
+            "--seconds",
+            f"{effort.idle_seconds:g}",
+        )
         ours = await _resident("ours", venue, *asked)
         theirs = await _resident("ccxt", venue, *asked)
     return Figure(
@@ -59,7 +66,7 @@ async def _f4(effort: Effort) -> list[Figure]:
     markets = max(effort.markets, MARKETS)
     compared = min(effort.lag_seconds, COMPARED_SECONDS)
     async with simulator(latency_ms=LATENCY_MS, symbols=markets, tick_hz=TICK_HZ) as venue:
-        asked = ("--symbols", str(SYMBOLS), "--lag", "--reloads", str(RELOADS))
+        asked = ("--symbols", str(SYMBOLS), "--rest", f"{effort.rest_seconds:g}", "--lag", "--reloads", str(RELOADS))
         ours, bare = await asyncio.gather(
             _resident("ours", venue, *asked, "--seconds", f"{effort.lag_seconds:g}"),
             _resident("nothing", venue, *asked, "--seconds", f"{effort.lag_seconds:g}"),

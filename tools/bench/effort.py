@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """Counts of repetitions. `latency_ms` is D, what the simulator answers after."""
+    """Counts of repetitions. `latency_ms` is D, what the simulator answers after. For `rest_seconds` something is left
+    alone before it is measured. `whole_windows`: bursts begin with a window of the venue's order count."""
 
     latency_ms: float = 250.0
     waves: int = 5
@@ -19,6 +20,9 @@ class Effort:
     starts: int = 3
     markets: int = 500
     delays: int = 5
+    pause_seconds: float = 5.0
+    rest_seconds: float = 3.0
+    whole_windows: bool = True
     burst_orders: int = 1_000
     cpu_orders: int = 200
     cpu_rounds: int = 3
@@ -39,10 +43,13 @@ QUICK = Effort(
     starts=1,
     markets=40,
     delays=1,
+    pause_seconds=0.2,
+    rest_seconds=0.5,
+    whole_windows=False,
     burst_orders=20,
     cpu_orders=20,
     cpu_rounds=1,
-    idle_seconds=3.0,
-    lag_seconds=6.0,
+    idle_seconds=1.0,
+    lag_seconds=2.0,
     validations=1,
 )

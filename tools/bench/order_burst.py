@@ -1,4 +1,7 @@
-"""A thousand orders at once, entries and their stops (W6): what the venue refuses, and how much of its rate is used.
+"""A thousand orders at once (W6): what the venue refuses, and how much of its rate is used.
+
+They are entries, their stops and their closes, because Binance holds 200 conditional orders of an account and not one
+more: a position is closed as soon as it has its stop.
 
 The venue counts orders in calendar windows of ten seconds. Every window from the first order to the last but one could
 have been filled to its limit, so their share is the share of the allowed rate; the last one only takes the rest.
@@ -14,6 +17,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from core.assembly import Engine
+from core.domain.ids import Leg
+from core.domain.position import PositionKey
+from core.domain.wave import Candidate
 from tools.bench.ccxt_waves import ccxt_as_it_comes, trade
 from tools.bench.effort import Effort
 from tools.bench.entries import decided, listed, protected
@@ -24,6 +31,7 @@ from tools.bench.processes import simulator
 WINDOW_MS = 10_000
 ALLOWED = 300
 """Orders per window, Binance's own figure, which the simulator holds to."""
+ORDERS_IN_A_LIFE = 3
 LATENCY_MS = 20.0
 """The budget is what is measured, not the wire."""
 COMPARED_SECONDS = 22.0
@@ -34,16 +42,16 @@ _ORDERS = ("order", "stop")
 async def burst_figures(effort: Effort, wanted: frozenset[str]) -> list[Figure]:
     """W6."""
     del wanted
-    entries = effort.burst_orders // 2
+    entries = effort.burst_orders // ORDERS_IN_A_LIFE
     async with simulator(latency_ms=LATENCY_MS, symbols=venue_symbols(entries)) as venue:
         with tempfile.TemporaryDirectory(prefix="breakwater-bench-") as folder:
             async with inner_daemon(Path(folder), venue) as engine:
                 await warm(engine)
                 candidates = await decided(engine, listed(engine, entries))
-                await next_window()
+                await next_window(effort)
                 started = time.monotonic()
                 await engine.desk.send(candidates)
-                await protected(engine, candidates)
+                await asyncio.gather(*(_lived(engine, candidate) for candidate in candidates))
                 lasted = time.monotonic() - started
         rows = await venue.ask("requests?since=0")
         lives = await venue.ask("protection")
@@ -54,7 +62,7 @@ async def burst_figures(effort: Effort, wanted: frozenset[str]) -> list[Figure]:
     return [
         Figure(
             id="W6",
-            what=f"{2 * entries:,} orders at once (entries and their stops): share of the allowed rate",
+            what=f"{ORDERS_IN_A_LIFE * entries:,} orders at once (entries, stops, closes): share of the allowed rate",
             unit="%",
             samples=tuple(_shares(sent)),
             aim="≥ 95, 0 refused",
@@ -66,11 +74,22 @@ async def burst_figures(effort: Effort, wanted: frozenset[str]) -> list[Figure]:
     ]
 
 
+async def _lived(engine: Engine, candidate: Candidate) -> None:
+    """Until it has its stop, then until it is closed."""
+    await protected(engine, [candidate])
+    position = PositionKey(candidate.signal.instrument, candidate.signal.side)
+    await engine.closer.flatten(position, "bench", leg=Leg.CLOSE)
+
+
 def _failure(entries: int, sent: Sequence[Mapping[str, Any]], refused: Sequence[Mapping[str, Any]]) -> str:
     if refused:
         kinds = Counter(f"{row['method']} {row['path']} {row['status']} {row['code']}" for row in refused)
         return "the venue refused " + ", ".join(f"{count} × {kind}" for kind, count in kinds.items())
-    return "" if len(sent) == 2 * entries else f"{len(sent)} of {2 * entries} orders were acknowledged"
+    return (
+        ""
+        if len(sent) == ORDERS_IN_A_LIFE * entries
+        else f"{len(sent)} of {ORDERS_IN_A_LIFE * entries} orders were acknowledged"
+    )
 
 
 def _shares(sent: Sequence[Mapping[str, Any]]) -> list[float]:
@@ -80,19 +99,21 @@ def _shares(sent: Sequence[Mapping[str, Any]]) -> list[float]:
     return [100 * windows[window] / ALLOWED for window in full]
 
 
-async def next_window() -> None:
+async def next_window(effort: Effort) -> None:
     """Into a window of the venue's order count that has all its room."""
+    if not effort.whole_windows:
+        return
     await asyncio.sleep((WINDOW_MS - time.time() * 1000 % WINDOW_MS) / 1000 + 0.1)
 
 
 async def _ccxt_share(effort: Effort) -> float:
     """Its best whole window, percent."""
     async with (
-        simulator(latency_ms=LATENCY_MS, symbols=venue_symbols(effort.burst_orders // 2)) as venue,
+        simulator(latency_ms=LATENCY_MS, symbols=venue_symbols(effort.burst_orders // 3)) as venue,
         ccxt_as_it_comes(venue) as (client, symbols, price),
     ):
         seconds = min(COMPARED_SECONDS, effort.burst_orders * 0.022)
-        orders = [asyncio.ensure_future(trade(client, s, price[s])) for s in symbols[: effort.burst_orders // 2]]
+        orders = [asyncio.ensure_future(trade(client, s, price[s])) for s in symbols[: effort.burst_orders // 3]]
         await asyncio.sleep(seconds)
         for order in orders:
             order.cancel()

@@ -19,7 +19,6 @@ from tools.bench.order_burst import next_window, venue_symbols
 from tools.bench.processes import simulator
 
 LATENCY_MS = 20.0
-IDLE_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +70,11 @@ async def _ours(effort: Effort) -> tuple[list[float], float]:
                 await warm(engine)
                 instruments = listed(engine, entries * effort.cpu_rounds)
                 start = _Stretch.now()
-                await asyncio.sleep(IDLE_SECONDS)
+                await asyncio.sleep(effort.rest_seconds)
                 rest = _Stretch.now().since(start)
                 idle = rest.cpu / rest.wall
                 for number in range(effort.cpu_rounds):
-                    await next_window()
+                    await next_window(effort)
                     start = _Stretch.now()
                     candidates = await decided(engine, instruments[number * entries : (number + 1) * entries])
                     await engine.desk.send(candidates)
@@ -98,7 +97,7 @@ async def _theirs(effort: Effort) -> list[float]:
         gc.freeze()  # as ours was measured
         try:
             for number in range(effort.cpu_rounds):
-                await next_window()
+                await next_window(effort)
                 chosen = symbols[number * entries : (number + 1) * entries]
                 start = _Stretch.now()
                 await asyncio.gather(*(trade(client, symbol, price[symbol]) for symbol in chosen))

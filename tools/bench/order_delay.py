@@ -29,11 +29,10 @@ from tools.bench.figure import Figure
 from tools.bench.inner_daemon import VENUE, inner_daemon, warm
 from tools.bench.processes import BenchError, Simulator, simulator
 
-PAUSE_SECONDS = 5.0
 QUEUED_READS = 10
 SYMBOLS = 20
 SETTLE_SECONDS = 1.0
-"""For the guardian to cancel the stop that was replaced."""
+"""Between a stop and whatever comes next; the guardian cancels the one that was replaced."""
 PROBES = 15
 _PROBE = "/fapi/v1/ping"
 
@@ -159,13 +158,13 @@ async def _w4(effort: Effort, ours: tuple[_Ours, Simulator], theirs: tuple[_Thei
     delays, compared = [], []
     for number in range(effort.delays + 1):
         mine_sent, his_sent = await mine.entry(), await his.entry()
-        if number:  # the first has nothing 5 s before it
+        if number:  # the first has nothing before it
             delays.append(await mine.delay_ms(mine_sent, way))
             compared.append(await his.delay_ms(his_sent, other_way))
-        await asyncio.sleep(PAUSE_SECONDS)
+        await asyncio.sleep(effort.pause_seconds)
     return Figure(
         id="W4",
-        what=f"delay we add to an order {PAUSE_SECONDS:g} s after another",
+        what=f"delay we add to an order {effort.pause_seconds:g} s after another",
         unit="ms",
         samples=tuple(delays),
         aim="≤ 2",
@@ -183,9 +182,8 @@ async def _w5(effort: Effort, ours: tuple[_Ours, Simulator], theirs: tuple[_Thei
     delays, compared = [], []
     for _ in range(effort.delays):
         delays.append(await mine.delay_ms(await mine.stop_behind_reads(), way))
-        await asyncio.sleep(1.0)
         compared.append(await his.delay_ms(await his.stop_behind_reads(), other_way))
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(SETTLE_SECONDS)
     return Figure(
         id="W5",
         what=f"delay we add to a stop behind {QUEUED_READS} queued reads",

@@ -25,8 +25,6 @@ from tools.bench.inner_daemon import VENUE, inner_daemon, warm
 from tools.bench.processes import Simulator
 
 PROBE_SECONDS = 0.005
-SETTLE_SECONDS = 3.0
-"""Streams deliver for this long before anything is counted."""
 RELOAD_LIMIT_SECONDS = 30.0
 
 Reload = Callable[[], Awaitable[object]]
@@ -110,7 +108,7 @@ async def _rest(asked: argparse.Namespace) -> dict[str, Any]:
     frames: Counter[str] = Counter()
     late: list[float] = []
     async with _KINDS[asked.kind](Simulator(asked.url), asked.symbols, frames) as reload:
-        await asyncio.sleep(SETTLE_SECONDS)
+        await asyncio.sleep(asked.rest)
         received, cpu, began = frames["frames"], time.process_time(), time.monotonic()
         probe = asyncio.ensure_future(_probe(late)) if asked.lag else None
         reloads = await _pass(asked.seconds, asked.reloads, reload)
@@ -160,6 +158,7 @@ def main() -> int:
     parser.add_argument("--url", required=True, help="root of the simulator")
     parser.add_argument("--symbols", type=int, default=25, help="touches wanted in real time (25)")
     parser.add_argument("--seconds", type=float, default=30.0, help="how long (30)")
+    parser.add_argument("--rest", type=float, default=3.0, help="seconds of streams before anything is counted (3)")
     parser.add_argument("--reloads", type=int, default=0, help="reloads of the markets meanwhile (0)")
     parser.add_argument("--lag", action="store_true", help="measure how late the event loop is")
     asked = parser.parse_args()
