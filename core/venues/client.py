@@ -154,9 +154,7 @@ class PortedExchange:
         ccxt_cost = self.calculate_rate_limiter_cost(api, method, path, params, config or {})
         charge = self.seam.charge_of(method, path, params, ccxt_cost)
         health, signed = self.seam.health, "private" in str(api).lower()
-        health.admit(
-            signed=signed, protective=method == "DELETE" or (charge.lane <= Lane.CLOSE and charge.orders > 0)
-        )
+        health.admit(signed=signed, protective=method == "DELETE" or (charge.lane <= Lane.CLOSE and charge.orders > 0))
         ticket = await self.seam.budget.acquire(charge)
         objection = self.seam.objections.get(str(params.get("newClientOrderId")))
         if objection is not None and (why := objection()) is not None:

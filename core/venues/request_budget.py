@@ -37,7 +37,13 @@ class Lane(IntEnum):
     DATA = 4
 
 
-LANE_SHARE_PERCENT = {Lane.PROTECTION: 100, Lane.CLOSE: 100, Lane.CANCEL: 99, Lane.ENTRY: 96, Lane.DATA: 85}
+LANE_SHARE_PERCENT = {
+    Lane.PROTECTION: 100,
+    Lane.CLOSE: 100,
+    Lane.CANCEL: 99,
+    Lane.ENTRY: 96,
+    Lane.DATA: 85,
+}
 """How far each lane may fill a window. 4 % of Binance's 300 orders leaves 12 for stops that nobody promised, and for closes."""
 PROMISE_MS = 15_000
 """How long an entry's promise for its stop stands: fill, stop and retries take less; an unfilled entry needs none."""
