@@ -39,6 +39,7 @@ def risk_limits(settings: Settings) -> RiskLimits:
         max_coin_exposure=Notional(settings.risk.max_exposure_per_symbol_usd),
         max_entries_per_minute=settings.risk.max_entries_per_minute,
         max_clock_error_ms=settings.risk.max_clock_error_ms,
+        errors_in_a_row=settings.risk.venue_errors_limit,
     )
 
 

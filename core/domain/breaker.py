@@ -11,8 +11,6 @@ from core.domain.gate import Gate, passed, refused
 from core.domain.ids import ClientOrderId
 from core.domain.verdict import Reason
 
-ERRORS_IN_A_ROW = 5
-
 
 class PauseCause(StrEnum):
     ERRORS = "errors"
@@ -48,8 +46,9 @@ class Pause:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breaker:
-    """Of one venue. `errors` counts entries in a row that met a venue error."""
+    """Of one venue. `errors` counts entries in a row that met a venue error; so many as the limit pause, 0 = never."""
 
+    errors_limit: int
     errors: int = 0
     pause: Pause | None = None
 
@@ -62,7 +61,7 @@ class Breaker:
             wait = min(2 * self.pause.wait_ms, _WAITS_MS[cause][1])
             again = replace(self.pause, cause=cause, detail=detail, wait_ms=wait, retry_at_ms=now_ms + wait, trial=None)
             return replace(self, errors=errors, pause=again)
-        if cause is PauseCause.ERRORS and errors < ERRORS_IN_A_ROW:
+        if cause is PauseCause.ERRORS and not 0 < self.errors_limit <= errors:
             return replace(self, errors=errors)
         first = _WAITS_MS[cause][0]
         begun = Pause(cause=cause, detail=detail, since_ms=now_ms, wait_ms=first, retry_at_ms=now_ms + first)
@@ -71,15 +70,14 @@ class Breaker:
     def succeeded(self, entry: ClientOrderId) -> Breaker:
         """The venue took an entry: no errors any more; the pause ends when this was its trial."""
         ended = self.pause is None or self.pause.trial == entry
-        return Breaker(pause=None if ended else self.pause)
+        return replace(self, errors=0, pause=None if ended else self.pause)
 
     def judged(self, entry: ClientOrderId) -> Breaker:
         """The venue refused an entry for something of its own (price, symbol): it answers, so errors are over."""
         if self.pause is None or self.pause.trial != entry:
             return replace(self, errors=0)
-        return (
-            Breaker() if self.pause.cause is PauseCause.ERRORS else replace(self, pause=replace(self.pause, trial=None))
-        )
+        answers = self.pause.cause is PauseCause.ERRORS
+        return replace(self, errors=0, pause=None if answers else replace(self.pause, trial=None))
 
     def tried(self, entry: ClientOrderId, now_ms: int) -> Breaker:
         """This entry goes out as the trial of a pause whose wait is over; the next may go a wait later."""

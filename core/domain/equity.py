@@ -26,7 +26,7 @@ class Equity:
 
     def transferred(self, amount: Decimal) -> Equity:
         """Deposited (or withdrawn, negative), or found on a venue that was not counted before."""
-        return Equity(now=self.now + amount, peak=max(ZERO, self.peak + amount))
+        return Equity(now=self.now + amount, peak=self.peak + amount)
 
     def measured(self, equity: Decimal) -> Equity:
         """What the venues tell now. A difference to ours was told by nobody as a result, so it moves the peak, too."""

@@ -35,6 +35,7 @@ class RiskLimits:
     max_coin_exposure: Notional = Notional(ZERO)
     max_entries_per_minute: int = 0
     max_clock_error_ms: int = 1000
+    errors_in_a_row: int = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

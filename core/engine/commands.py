@@ -65,8 +65,10 @@ class Commands:
     async def panic(self, author: str, venue: VenueName | None = None) -> Changed:
         """HALTED, and everything of ours is closed at market; what still fills is closed, too, also after a restart
         (RSK-11). Told when the venue confirms; HALTED stays until somebody resumes."""
-        changed = await self._stop_entries(TradingState.HALTED, "panic", author, venue, flatten=True)
-        return replace(changed, closed=tuple(await self.close(None, venue, author)))
+        stop = self._stop_entries(TradingState.HALTED, "panic", author, venue, flatten=True)
+        changed, closed = await asyncio.gather(stop, self.close(None, venue, author))
+        filled_since = await self.close(None, venue, author)
+        return replace(changed, closed=(*closed, *filled_since))
 
     def resume(self, author: str, venue: VenueName | None = None) -> Changed:
         """Trade again, whatever had stopped entries (`RiskGuard.resume`). Raises ValueError while the KILL file does,

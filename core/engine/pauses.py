@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -43,7 +43,9 @@ class Shortage:
 
 
 class VenuePauses:
-    def __init__(self, *, journal: Journal, clock: Clock, notifier: Notifier) -> None:
+    def __init__(self, *, errors_limit: int, journal: Journal, clock: Clock, notifier: Notifier) -> None:
+        """`errors_limit`: so many entries in a row that met a venue error pause that venue; 0 = never."""
+        self._untroubled = Breaker(errors_limit=errors_limit)
         self._journal = journal
         self._clock = clock
         self._notifier = notifier
@@ -54,13 +56,16 @@ class VenuePauses:
         """Venues whose entries pause."""
         return {venue: b.pause for venue, b in self._breakers.items() if b.pause is not None}
 
+    def _of(self, venue: VenueName) -> Breaker:
+        return self._breakers.get(venue, self._untroubled)
+
     def gate(self, venue: VenueName) -> Gate:
-        return self._breakers.get(venue, Breaker()).gate(self._clock.now_ms())
+        return self._of(venue).gate(self._clock.now_ms())
 
     def approved(self, entry: OrderIntent) -> None:
         """This entry goes out; it is the trial of a pause whose wait is over."""
         venue = entry.instrument.venue
-        breaker = self._breakers.get(venue, Breaker())
+        breaker = self._of(venue)
         if breaker.pause is not None:
             log.info("risk.venue_tried_again", venue=venue, client_order_id=entry.client_order_id)
             self._put(venue, breaker.tried(entry.client_order_id, self._clock.now_ms()))
@@ -70,7 +75,7 @@ class VenuePauses:
         if intent.reduce_only:
             return
         venue = intent.instrument.venue
-        self._put(venue, self._judged(self._breakers.get(venue, Breaker()), intent.client_order_id, outcome))
+        self._put(venue, self._judged(self._of(venue), intent.client_order_id, outcome))
 
     def _judged(self, breaker: Breaker, entry: ClientOrderId, outcome: Outcome) -> Breaker:
         now = self._clock.now_ms()
@@ -125,7 +130,7 @@ class VenuePauses:
             return
         try:
             told: dict[str, Any] = json.loads(text)
-            self._breakers = {VenueName(name): _breaker(row) for name, row in told["venues"].items()}
+            self._breakers = {VenueName(name): self._read(row) for name, row in told["venues"].items()}
             self.shortages = {
                 (VenueName(venue), Asset(asset)): Shortage(needed=Decimal(needed), since_ms=since)
                 for venue, asset, needed, since in told["shortages"]
@@ -133,8 +138,17 @@ class VenuePauses:
         except (ValueError, KeyError, TypeError) as error:
             log.error("risk.record_unreadable", error=repr(error))  # noqa: TRY400 - the sentence is the news
 
+    def _read(self, row: Mapping[str, Any]) -> Breaker:
+        """An entry that was the trial has its answer from reconciliation by now; the next one tries."""
+        breaker = replace(self._untroubled, errors=int(row["errors"]))
+        if row["pause"] is None:
+            return breaker
+        cause, detail, since, wait, retry = row["pause"]
+        pause = Pause(cause=PauseCause(cause), detail=detail, since_ms=since, wait_ms=wait, retry_at_ms=retry)
+        return replace(breaker, pause=pause)
+
     def _put(self, venue: VenueName, breaker: Breaker) -> None:
-        before = self._breakers.get(venue, Breaker())
+        before = self._of(venue)
         if breaker == before:
             return
         self._breakers[venue] = breaker
@@ -170,12 +184,3 @@ def _row(breaker: Breaker) -> dict[str, Any]:
         return {"errors": breaker.errors, "pause": None}
     row = [pause.cause.value, pause.detail, pause.since_ms, pause.wait_ms, pause.retry_at_ms]
     return {"errors": breaker.errors, "pause": row}
-
-
-def _breaker(row: Mapping[str, Any]) -> Breaker:
-    """An entry that was the trial has its answer from reconciliation by now; the next one tries."""
-    if row["pause"] is None:
-        return Breaker(errors=int(row["errors"]))
-    cause, detail, since, wait, retry = row["pause"]
-    pause = Pause(cause=PauseCause(cause), detail=detail, since_ms=since, wait_ms=wait, retry_at_ms=retry)
-    return Breaker(errors=int(row["errors"]), pause=pause)

@@ -125,6 +125,7 @@ def _limits(risk: RiskGuard) -> dict[str, str]:
         "MAX_EXPOSURE_PER_SYMBOL_USD": plain(limits.max_coin_exposure),
         "MAX_ENTRIES_PER_MINUTE": limits.max_entries_per_minute,
         "MINIMUM_ACTIVE_BALANCE_USD": plain(limits.reserve),
+        "VENUE_ERRORS_LIMIT": limits.errors_in_a_row,
         "MAX_CLOCK_ERROR_MS": limits.max_clock_error_ms,
         "COOLDOWN_AFTER_LOSS_MINUTES": cooldowns.after_loss,
         "COOLDOWN_AFTER_WIN_MINUTES": cooldowns.after_win,

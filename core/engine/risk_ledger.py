@@ -6,7 +6,7 @@ wallet after it one by one, and between the two the wallet lies.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -69,6 +69,7 @@ class RiskLedger:
         self._notifier = notifier
         self._marks: dict[InstrumentId, Decimal] = {}
         self._sizes: dict[PositionId, _Size] = {}
+        self._traded: dict[PositionId, deque[_Size]] = {}
         self._reduced_by: dict[PositionId, Leg] = {}
         self._counted: set[str] = set()
         self._wallet_moves: OrderedDict[tuple[object, ...], None] = OrderedDict()
@@ -116,7 +117,7 @@ class RiskLedger:
     def traded(self, fill: FillReport, order: Order, before: Position | None, after: Position) -> None:
         """A trade of an order of ours (OrderManager.on_trade)."""
         del fill
-        self._sizes[after.id] = _size(after)
+        self._traded.setdefault(after.id, deque()).append(_size(after))
         if order.intent.reduce_only:
             self._reduced_by[after.id] = order.intent.leg
         elif before is None or before.id != after.id:
@@ -152,11 +153,7 @@ class RiskLedger:
     # keeping
 
     def _on_position(self, position: Position) -> None:
-        seen, now = self._sizes.get(position.id), _size(position)
-        elsewhere = seen is not None and seen != now
-        if seen is not None and elsewhere:
-            self._correct(position, now.quantity - seen.quantity + now.sold - seen.sold)
-        self._sizes[position.id] = now
+        elsewhere = self._changed_elsewhere(position)
         if position.open:
             self._set_day(self.book.day.valued(position.id, self._worth(position)))
             if elsewhere:
@@ -164,16 +161,27 @@ class RiskLedger:
             return
         self._set_day(self.book.day.ended(position.id, worth(position, ZERO)))
         self._note_close(position, CloseKind.EXTERNAL if elsewhere else _kind(position))
-        self._sizes.pop(position.id, None)
-        self._reduced_by.pop(position.id, None)
+        for known in (self._sizes, self._traded, self._reduced_by):
+            known.pop(position.id, None)
         self.settle()
         self._save()
 
-    def _correct(self, position: Position, untraded: Decimal) -> None:
-        """Its size changed without a trade that was seen: what went (or came) is valued at the mark."""
+    def _changed_elsewhere(self, position: Position) -> bool:
+        """Whether no trade of our orders led to this size. What went or came without any trade we saw is valued at the
+        mark. Trades told together are all counted before the first of their positions is told."""
+        seen, now = self._sizes.get(position.id), _size(position)
+        self._sizes[position.id] = now
+        traded = self._traded.get(position.id)
+        if traded and traded[0] == now:
+            traded.popleft()
+            return False
+        if seen is None or seen == now:
+            return False
+        untraded = now.quantity - seen.quantity + now.sold - seen.sold
         if untraded:
             by = untraded * (self._newest_mark(position) - position.entry_price) * position.side.sign
             self._set_day(self.book.day.changed_hands(position.id, by))
+        return True
 
     def _note_close(self, position: Position, kind: CloseKind) -> None:
         close = LastClose(side=position.side, kind=kind, at_ms=self._clock.now_ms())

@@ -108,6 +108,15 @@ class RiskSettings(Frozen):
         Field(ge=0, le=100_000),
         Setting("MAX_ENTRIES_PER_MINUTE", "entries approved within any 60 s at most; 0 = off", "0 to 100000"),
     ] = 0
+    venue_errors_limit: Annotated[
+        Count,
+        Field(ge=0, le=1000),
+        Setting(
+            "VENUE_ERRORS_LIMIT",
+            "entries in a row that a venue does not answer, or cannot take, that pause entries there; 0 = never",
+            "0 to 1000",
+        ),
+    ] = 5
     max_clock_error_ms: Annotated[
         Count,
         Field(ge=100, le=60_000),

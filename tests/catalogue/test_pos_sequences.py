@@ -25,7 +25,7 @@ from tests.builders import (
 )
 from tests.engine.bench import BINANCE, Bench, a_bench
 from tests.fakes.virtual_loop import VirtualLoop
-from tests.scenarios.worlds import PAIRS, SimulatedWorld, World, a_wave
+from tests.scenarios.worlds import AFTER_CRASHES, PAIRS, SimulatedWorld, World, a_wave
 
 pytestmark = pytest.mark.may_block("simulation runs storage inline")
 
@@ -85,7 +85,7 @@ async def test_the_sum_over_positions_is_the_venues_income_to_a_cent(tmp_path: P
     async with SimulatedWorld(tmp_path) as world:
         await world.play(a_wave(PAIRS, at_ms=8_000), a_wave(PAIRS[::-1], at_ms=60_000) | _other_ids())
         await world.fault("slow_fill", count=-1, fraction=0.3, delay_ms=50)
-        async with world.running() as daemon:
+        async with world.running(**AFTER_CRASHES) as daemon:
             for number in (1, 2):
                 await daemon.wave(number)
                 jump = 0.01 if number == 1 else -0.01

@@ -136,6 +136,7 @@ async def test_over_a_thousand_unclear_orders_none_is_doubled_and_none_is_lost(t
         "MAX_POSITIONS": 100,
         "MAX_TRADES_PER_WAVE": 100,
         "MAX_EXPOSURE_USD": 100_000,
+        "VENUE_ERRORS_LIMIT": 0,
         **AFTER_CRASHES,
     }
     async with world, world.running(**limits) as daemon:

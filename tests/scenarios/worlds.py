@@ -52,6 +52,7 @@ AFTER_CRASHES: Final[Mapping[str, Any]] = {
     "SIGNAL_MAX_PRICE_CHANGE_5MIN_PERCENT": 0,
     "SL_STREAK_LIMIT": 1000,
     "MAX_DAILY_LOSS": 1_000_000,
+    "COOLDOWN_AFTER_EXTERNAL_MINUTES": 0,
 }
 """Settings under which a daemon goes on entering after a test has crashed the market under its stops."""
 
