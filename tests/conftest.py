@@ -13,6 +13,8 @@ import structlog
 from blockbuster import BlockBuster
 from hypothesis import HealthCheck, settings
 
+from tests import strict_numbers
+
 PROJECT = Path(__file__).resolve().parent.parent
 SETTING_PREFIXES = ("BINANCE_", "BYBIT_", "OKX_", "SIGNAL_", "WAVE_", "TRAILING_", "AGED_", "TELEGRAM_")
 
@@ -20,6 +22,7 @@ SETTING_PREFIXES = ("BINANCE_", "BYBIT_", "OKX_", "SIGNAL_", "WAVE_", "TRAILING_
 # No wall-clock assertions: on a busy machine an example may take its time, as may the drawing of one.
 settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("project")
+strict_numbers.install()
 
 
 class RealNetworkError(AssertionError):

@@ -136,15 +136,18 @@ class ProtectionManager:
         return all(self.covered(position.key) for position in self._orders.state.positions())
 
     def on_events(self, events: Sequence[Event]) -> None:
-        """Must-consumer: every change of a position or of a stop wakes the guardian."""
+        """Must-consumer: every change of a position or of a stop wakes the guardian. First of all: whatever goes wrong
+        in the bookkeeping after it, the guardian is awake (VAL-02)."""
         for event in events:
             if isinstance(event, PositionChanged):
-                self._note_size(event.position)
                 self.guard(event.position.key)
             elif isinstance(event, OrderChanged) and event.order.intent.leg is Leg.STOP:
                 key = PositionKey(event.order.instrument, event.order.intent.side.opposite)
                 if key not in self._unconfirmed:
                     self.guard(key)
+        for event in events:
+            if isinstance(event, PositionChanged):
+                self._note_size(event.position)
 
     def guard(self, key: PositionKey) -> None:
         """Make sure a guardian is looking at this position, which a fill or a reading of the venue has just told."""
