@@ -69,9 +69,11 @@ def running(command: Sequence[str], log: Path, env: Mapping[str, str] | None = N
             process.stop()
 
 
-def ask(url: str) -> Any:
-    """A GET of the simulator's control interface."""
-    with urllib.request.urlopen(url, timeout=10) as answer:
+def ask(url: str, body: Mapping[str, Any] | None = None, *, method: str | None = None) -> Any:
+    """A GET of the simulator's control interface; a POST with a body."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data=data, method=method, headers={"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
         return json.load(answer)
 
 

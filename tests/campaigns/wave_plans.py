@@ -8,6 +8,7 @@ from typing import Any
 
 ENTRIES = {"method": "POST", "path": "/fapi/v1/order"}
 STOPS = {"method": "POST", "path": "/fapi/v1/algoOrder"}
+ARMED_BEFORE_MS = 1_000
 HALF: Mapping[str, Any] = {"count": -1, "fraction": 0.5}
 
 
@@ -43,13 +44,13 @@ FAULTS: Mapping[str, Weather] = {
     "lose_event": Weather(faults=({"kind": "lose_event", "seed": 1, **HALF},), gap_seconds=40.0),
     "disconnect_stream": Weather(
         faults=tuple(
-            {"kind": "disconnect_stream", "match": {"stream": "/private"}, "at_ms": 6_000 + 7_300 * n}
-            for n in range(20)
+            {"kind": "disconnect_stream", "match": {"stream": "/private"}, "at_ms": ARMED_BEFORE_MS + later}
+            for later in (120, 290, 900)
         ),
         gap_seconds=10.0,
     ),
 }
-"""`--faults` by name. Shares are of all orders of the run, so that every wave meets some."""
+"""`--faults` by name. They are armed shortly before each wave and taken back before its positions are closed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,7 +36,7 @@ from tests.campaigns.wave_judge import (
     open_and_protected,
     refusals,
 )
-from tests.campaigns.wave_plans import FAULTS, Plan, Weather, plans
+from tests.campaigns.wave_plans import ARMED_BEFORE_MS, FAULTS, Plan, Weather, plans
 
 BEFORE_NEXT_SECONDS = 2.2
 """A wave is judged, and closed, at the latest this long before the next one."""
@@ -77,9 +77,6 @@ def run(plan: Plan, faults: str, folder: Path, say: Callable[[str], None], seed:
     result = Result(plan=plan.name, faults=faults, waves=len(plan.sizes))
     command = ["-m", "tools.venuesim", "--venue", "binance", "--latency-ms", f"{plan.latency_ms:g}"]
     command += ["--seed", str(seed), "--symbols", str(plan.symbols), "--balance", "1000000"]
-    if weather.faults:
-        (folder / "faults.toml").write_text(_toml(weather), encoding="utf-8")
-        command += ["--faults", str(folder / "faults.toml")]
     with running(command, folder / "venue.err") as venue:
         url = venue.ready_line()["url"]
         waves = _waves(plan, _symbols(url))
@@ -117,6 +114,18 @@ class _Venue:
         expected = min(opened, allowed) if self.weather.refuses else allowed
         return opened, open_and_protected(symbols, expected, state, protection)
 
+    def begin_faults(self) -> None:
+        for fault in self.weather.faults:
+            ask(f"{self.url}/_sim/fault", {"count": 1, **fault})
+
+    def end_faults(self) -> None:
+        if self.weather.faults:
+            ask(f"{self.url}/_sim/fault", method="DELETE")
+
+    def told(self) -> int:
+        """How many waves the daemon has reported."""
+        return (self.folder / "daemon.err").read_bytes().count(b" wave.done ")
+
     def close_all(self) -> list[str]:
         """Over the control socket, as the tools do; what is not flat and empty afterwards."""
         answer = control(self.folder / "data" / "control.sock", {"command": "close", "symbol": None, "venue": None})
@@ -139,9 +148,12 @@ def _play(
     gap = max(plan.gap_seconds, venue.weather.gap_seconds)
     for number, symbols in enumerate(waves):
         at = listening + plan.first_ms / 1000 + number * gap
+        time.sleep(max(0.0, at - ARMED_BEFORE_MS / 1000 - time.monotonic()))
+        venue.begin_faults()
         time.sleep(max(0.0, at - time.monotonic()))
-        opened, wrong = _settled(venue, symbols, plan.allowed(number), at + gap - BEFORE_NEXT_SECONDS)
+        opened, wrong = _settled(venue, symbols, plan.allowed(number), number + 1, at + gap - BEFORE_NEXT_SECONDS)
         took = (time.monotonic() - at) * 1000
+        venue.end_faults()
         wrong += venue.close_all()
         result.opened.append(opened)
         result.settled_ms.append(round(took, 1))
@@ -151,15 +163,16 @@ def _play(
         say(f"{plan.name} wave {number + 1}/{len(waves)} of {len(symbols)}: {said}; {result.resident_mib[-1]:.1f} MiB")
 
 
-def _settled(venue: _Venue, symbols: list[str], allowed: int, deadline: float) -> tuple[int, list[str]]:
-    """Until everything is as it must be, twice in a row, or until the deadline."""
+def _settled(venue: _Venue, symbols: list[str], allowed: int, number: int, deadline: float) -> tuple[int, list[str]]:
+    """Until everything is as it must be and the daemon has told its wave, twice in a row, or until the deadline."""
     calm = 0
     while True:
         opened, wrong = venue.judge(symbols, allowed)
-        done = opened > 0 and not wrong and not (venue.weather.refuses and opened < allowed)
+        done = not wrong and venue.told() >= number
         calm = calm + 1 if done else 0
         if calm == 2 or time.monotonic() >= deadline:
-            return opened, wrong
+            late = [] if venue.told() >= number else ["the daemon has not told what became of it"]
+            return opened, [*wrong, *late]
         time.sleep(0.1)
 
 
@@ -263,16 +276,6 @@ def _environment(folder: Path, url: str, signals: str, plan: Plan) -> dict[str, 
         "MAX_EXPOSURE_USD": "100000",
         "LEVERAGE": "20",
     }
-
-
-def _toml(weather: Weather) -> str:
-    """`[[fault]]` tables; every value is one JSON writes as TOML does."""
-    tables = []
-    for fault in weather.faults:
-        rows = [f"{key} = {json.dumps(value)}" for key, value in fault.items() if key != "match"]
-        match = ", ".join(f"{key} = {json.dumps(value)}" for key, value in fault.get("match", {}).items())
-        tables.append("\n".join(["[[fault]]", *rows, *([f"match = {{ {match} }}"] if match else [])]))
-    return "\n\n".join(tables) + "\n"
 
 
 def main() -> int:
