@@ -11,7 +11,7 @@ import pytest
 from tools.bench.processes import simulator
 from tools.bench.waves import StampedFeed, _told
 
-ROWS = ["W1", "W2", "W3", "E1", "E1j", "E3", "F1", "F2"]
+ROWS = ["W1", "W2", "W3", "W4", "W5", "W6", "O1", "V1", "V1c", "E1", "E1j", "E3", "F1", "F2", "F3", "F4", "F4m"]
 
 
 @pytest.mark.timeout(180)

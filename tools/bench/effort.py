@@ -24,7 +24,7 @@ class Effort:
     rest_seconds: float = 3.0
     whole_windows: bool = True
     burst_orders: int = 1_000
-    cpu_orders: int = 200
+    cpu_orders: int = 120
     cpu_rounds: int = 3
     idle_seconds: float = 30.0
     lag_seconds: float = 600.0

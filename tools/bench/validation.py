@@ -29,7 +29,7 @@ from tools.bench.processes import BenchError, Simulator, simulator
 
 SIGNALS = 6
 HISTORICAL_MS = 300.0
-COLD_SYMBOLS = 200
+COLD_SYMBOLS = 120
 """So many that the last ones are unread for seconds after the start."""
 _THEIRS_THEN = "6502 ms one by one, 1562 ms prefetched and gathered (4.16×)"
 
