@@ -176,13 +176,13 @@ def test_coin_margined_marks_in_the_same_array_are_not_ours() -> None:
 
 @pytest.mark.parametrize("bad", ["-1", "NaN", "Infinity", "1e400x", ""])
 def test_a_price_that_cannot_be_is_refused(bad: str) -> None:
-    frame = {"e": "bookTicker", "s": "BTCUSDT", "b": bad, "a": "2", "T": 1}
+    frame = {"e": "bookTicker", "s": "BTCUSDT", "b": bad, "a": "2", "T": 1, "st": 1}
     with pytest.raises(MalformedPayload):
         TouchRoute("ws://venue", _symbols(), _no_picture).decode(json.dumps(frame, separators=(",", ":")).encode())
 
 
 def test_an_empty_side_of_the_book_is_no_price() -> None:
-    frame = {"e": "bookTicker", "s": "BTCUSDT", "b": "0", "a": "2", "T": 1}
+    frame = {"e": "bookTicker", "s": "BTCUSDT", "b": "0", "a": "2", "T": 1, "st": 1}
     ticks = TouchRoute("ws://venue", _symbols(), _no_picture).decode(json.dumps(frame, separators=(",", ":")).encode())
     assert ticks is not None
     assert (ticks[0].bid, ticks[0].ask) == (None, 2)
@@ -206,7 +206,7 @@ async def test_a_dropped_symbol_is_unsubscribed_and_not_put_up_again() -> None:
 async def test_the_age_of_the_touch_is_told_apart_from_that_of_the_mark() -> None:
     """The touch of a symbol nobody wanted comes every 5 s at best, and only when it moved; its mark every second."""
     mark = {"e": "markPriceUpdate", "s": "BTCUSDT", "p": "77000.1", "E": 4, "st": 1}
-    touch = {"e": "bookTicker", "s": "BTCUSDT", "b": "77000", "a": "77001", "T": 5}
+    touch = {"e": "bookTicker", "s": "BTCUSDT", "b": "77000", "a": "77001", "T": 5, "st": 1}
     frame = json.dumps(touch, separators=(",", ":")).encode()
     stage = Stage(market=[FakeSocket([(0, _array(mark)), (4, _array(mark))])], public=[FakeSocket([(1, frame)])])
     async with stage.running():

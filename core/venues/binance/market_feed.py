@@ -23,6 +23,7 @@ _T = TypeVar("_T")
 _MARKS = msgspec.json.Decoder(list[MarkPrice])
 _TOUCH = msgspec.json.Decoder(BookTicker)
 _USD_M = 1
+"""A price that does not say it is of this market is not used (VAL-04)."""
 
 
 class MarkRoute:
@@ -91,7 +92,7 @@ class TouchRoute:
         if not frame.startswith(b'{"e":"bookTicker"'):
             return None
         row = _decode(_TOUCH, frame)
-        known = self._symbols.unified(row.symbol)
+        known = self._symbols.unified(row.symbol) if row.market == _USD_M else None
         if known is None:
             return None
         bid, ask = price_told(row.bid, "b"), price_told(row.ask, "a")
