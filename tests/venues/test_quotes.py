@@ -22,7 +22,9 @@ async def _no_picture() -> Sequence[Tick]:
 
 
 def _book(time_ms: int, bid: str = "100", ask: str = "101") -> bytes:
-    return f'{{"e":"bookTicker","s":"{_INSTRUMENT.venue_symbol}","b":"{bid}","a":"{ask}","T":{time_ms},"st":1}}'.encode()
+    return (
+        f'{{"e":"bookTicker","s":"{_INSTRUMENT.venue_symbol}","b":"{bid}","a":"{ask}","T":{time_ms},"st":1}}'.encode()
+    )
 
 
 def _marks(time_ms: int, mark: str) -> bytes:
