@@ -213,7 +213,11 @@ class BinanceClient:
     async def set_margin_mode(self, symbol: Symbol, mode: MarginMode) -> None:
         kind = "CROSSED" if mode is MarginMode.CROSS else "ISOLATED"
         params = {"symbol": self._symbols.venue_symbol(symbol), "marginType": kind}
-        await self._reads.run(lambda: self._ccxt.fapiPrivatePostMarginType(dict(params)))
+        try:
+            await self._reads.run(lambda: self._ccxt.fapiPrivatePostMarginType(dict(params)))
+        except Refused as error:  # "no need to change" is as good as done (VAL-10)
+            if not facts.ERRORS.is_done(error):
+                raise
 
     async def _plain(
         self, call: Callable[[Any], Awaitable[Any]], command: Command, intent: OrderIntent
