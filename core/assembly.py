@@ -273,7 +273,9 @@ def assemble(
         notifier=notifier,
         clock=clock,
     )
-    risk_watch = RiskWatch(risk=risk, state=state, closer=closer, clients=clients, measure=upkeep.measure_clock)
+    risk_watch = RiskWatch(
+        risk=risk, state=state, closer=closer, clients=clients, measure=upkeep.measure_clock, serves=outages.serves
+    )
     _introduce(orders, risk, protection, upkeep)
     for consumer in (reconciler, leverage, watch):
         orders.listen(consumer.on_events)

@@ -15,6 +15,7 @@ from core.domain.risk import RiskLimits
 from core.domain.risk_book import ResultRules
 from core.domain.screening import ScreeningRules, enterable
 from core.domain.sizing import SizingRule
+from core.domain.stop_distance import StopRules
 from core.engine.entry import EntryRules
 from core.engine.ports import MarginMode
 from core.engine.wave_processor import WaveRules
@@ -89,6 +90,7 @@ def entry_rules(settings: Settings) -> EntryRules:
         divergence_refuse=settings.signals.price_divergence_refuse_percent,
         rules_max_age=RULES_MAX_AGE_SECONDS,
         liquidity=_liquidity_rules(settings),
+        stop=_stop_rules(settings),
     )
     return EntryRules(
         type=OrderType(settings.entry.entry_order_type),
@@ -96,6 +98,18 @@ def entry_rules(settings: Settings) -> EntryRules:
         stop_loss_percent=settings.protection.stop_loss_percent,
         sizing=sizing_rule(settings),
         screening=screening,
+    )
+
+
+def _stop_rules(settings: Settings) -> StopRules:
+    protection = settings.protection
+    return StopRules(
+        default=protection.stop_loss_percent,
+        noise=protection.min_stop_distance_percent,
+        fee=protection.taker_fee_percent,
+        cap=protection.max_stop_distance_percent,
+        buffer=protection.liquidation_buffer_percent,
+        leverage=settings.sizing.leverage,
     )
 
 

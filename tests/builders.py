@@ -36,6 +36,7 @@ from core.domain.risk_book import ResultRules
 from core.domain.screening import Facts, ScreeningRules
 from core.domain.signal import Side, Signal, SignalParameters
 from core.domain.sizing import Sized, SizingRule
+from core.domain.stop_distance import StopRules
 from core.domain.wave import Candidate
 from core.engine.ports import MassStatus, Quote, SignalBatch
 
@@ -395,6 +396,13 @@ def an_activity(**changes: Any) -> Activity:
     return Activity(**{**fields, **changes})
 
 
+def stop_rules(**changes: Any) -> StopRules:
+    """2 percent at leverage 10; `changes` name fields of StopRules, percent."""
+    told: Mapping[str, Any] = {"default": 2, "noise": "0.1", "fee": "0.05", "cap": 50, "buffer": "0.5", **changes}
+    fields: Mapping[str, Any] = {name: Decimal(value) for name, value in told.items() if name != "leverage"}
+    return StopRules(leverage=changes.get("leverage", 10), **fields)
+
+
 def screening_rules(**changes: Any) -> ScreeningRules:
     """Everything allowed; `changes` name fields of ScreeningRules."""
     fields: Mapping[str, Any] = {
@@ -409,6 +417,7 @@ def screening_rules(**changes: Any) -> ScreeningRules:
         "divergence_refuse": Decimal(5),
         "rules_max_age": 3600.0,
         "liquidity": liquidity_rules(),
+        "stop": stop_rules(),
     }
     return ScreeningRules(**{**fields, **changes})
 

@@ -87,11 +87,14 @@ class Breaker:
 
     def gate(self, now_ms: int) -> Gate:
         """Lets entries through without a pause, and one when its wait is over."""
+        limit = f"VENUE_ERRORS_LIMIT={self.errors_limit}"
         if self.pause is None:
-            return passed("venue_pause", "none")
+            return passed("venue_pause", f"{self.errors} errors in a row", limit)
+        if self.pause.cause is not PauseCause.ERRORS:
+            limit = "none"
         seconds = -(-(self.pause.retry_at_ms - now_ms) // 1000)
         if seconds <= 0:
             return passed("venue_pause", f"{self.pause.cause}: tried again", note=self.pause.detail)
         detail = f"entries pause: {self.pause.detail}; tried again in {seconds} s"
         reason = _REASONS[self.pause.cause]
-        return refused("venue_pause", reason, detail, value=self.pause.cause.value, limit="none", seconds=seconds)
+        return refused("venue_pause", reason, detail, value=self.pause.cause.value, limit=limit, seconds=seconds)

@@ -15,6 +15,7 @@ from core.domain.instrument import Instrument
 from core.domain.liquidity import Activity, LiquidityRules, liquidity
 from core.domain.money import HUNDRED, ZERO, Price, plain
 from core.domain.signal import Side, Signal
+from core.domain.stop_distance import StopRules, stop_gate
 from core.domain.verdict import Reason
 
 
@@ -37,6 +38,7 @@ class ScreeningRules:
     divergence_refuse: Decimal
     rules_max_age: float
     liquidity: LiquidityRules
+    stop: StopRules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +82,7 @@ def screen(signal: Signal, facts: Facts, rules: ScreeningRules) -> tuple[Gate, .
         _divergence(signal, facts, rules),
         *liquidity(signal.side, facts.mark, facts.touch, facts.activity, rules.liquidity),
         _leverage(facts, rules),
-        _stop_distance(signal, rules),
+        stop_gate(signal.parameters.stop_loss_percent, facts.touch, rules.stop),
     )
 
 
@@ -206,20 +208,6 @@ def _leverage(facts: Facts, rules: ScreeningRules) -> Gate:
     return refused(
         "leverage", Reason.LEVERAGE_UNCONFIRMED, detail, value=known, limit=f"LEVERAGE={rules.leverage}", **named
     )
-
-
-def _stop_distance(signal: Signal, rules: ScreeningRules) -> Gate:
-    """A signal may ask for a stop of its own, but not for one the liquidation comes before."""
-    asked = signal.parameters.stop_loss_percent
-    limit = f"below {plain(round(HUNDRED / rules.leverage, 2))} % at LEVERAGE={rules.leverage}"
-    if asked is None:
-        return passed("stop_distance", "STOP_LOSS_PERCENT", limit)
-    if asked * rules.leverage < HUNDRED:
-        return passed("stop_distance", f"{plain(asked)} %", limit)
-    detail = f"the signal's stop of {plain(asked)} % lies beyond the liquidation price"
-    figures: dict[str, object] = {"stop_loss_filter": plain(asked), "LEVERAGE": rules.leverage}
-    shown = f"{plain(asked)} %"
-    return refused("stop_distance", Reason.STOP_BEYOND_LIQUIDATION, detail, value=shown, limit=limit, **figures)
 
 
 def spellings(symbol: Symbol, venue_symbol: str) -> frozenset[str]:

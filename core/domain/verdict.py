@@ -48,6 +48,8 @@ class Reason(StrEnum):
     STREAM_DOWN = "stream_down"
     BELOW_MINIMUM = "below_minimum"
     ABOVE_MAXIMUM = "above_maximum"
+    STOP_TOO_NEAR = "stop_too_near"
+    STOP_TOO_FAR = "stop_too_far"
     STOP_BEYOND_LIQUIDATION = "stop_beyond_liquidation"
     LEVERAGE_UNCONFIRMED = "leverage_unconfirmed"
     BRACKET_FULL = "bracket_full"

@@ -32,13 +32,16 @@ class RiskWatch:
         closer: Closer,
         clients: Mapping[VenueName, VenueClient],
         measure: Callable[[VenueName], Awaitable[None]],
+        serves: Callable[[VenueName], bool] = lambda _venue: True,
     ) -> None:
-        """`measure` measures a venue's clock anew and must not raise for what the venue says."""
+        """`measure` measures a venue's clock anew and must not raise for what the venue says; `serves` is False while a
+        venue has an outage, and is then not asked."""
         self._risk = risk
         self._state = state
         self._closer = closer
         self._clients = clients
         self._measure = measure
+        self._serves = serves
         self._measuring: dict[VenueName, asyncio.Task[None]] = {}
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -57,7 +60,7 @@ class RiskWatch:
             error = self._risk.clocks.error_ms(venue)
             wrong = error is None or abs(error) > self._risk.limits.max_clock_error_ms
             running = self._measuring.get(venue)
-            if wrong and (running is None or running.done()):
+            if wrong and self._serves(venue) and (running is None or running.done()):
                 log.warning("risk.clock_jumped", venue=venue, by_ms=error)
                 self._measuring[venue] = tasks.create_task(self._measure_once(venue), name=f"risk-watch/clock/{venue}")
 

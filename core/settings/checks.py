@@ -68,13 +68,30 @@ def the_minimum_is_not_above_the_size(settings: Settings) -> Iterator[Problem]:
 
 def the_stop_is_nearer_than_the_liquidation(settings: Settings) -> Iterator[Problem]:
     stop, leverage = settings.protection.stop_loss_percent, settings.sizing.leverage
-    if stop * leverage >= 100:
-        reachable = to_text((Decimal(100) / leverage).quantize(Decimal("0.01")))
+    buffer = settings.protection.liquidation_buffer_percent
+    reachable = Decimal(100) / leverage - buffer
+    if stop > reachable or stop * leverage >= 100:
+        away, most = (to_text(value.quantize(Decimal("0.01"))) for value in (Decimal(100) / leverage, reachable))
         yield Problem(
             variable="STOP_LOSS_PERCENT",
             value=to_text(stop),
-            what=f"lies beyond the liquidation price at LEVERAGE={leverage} (about {reachable} % away)",
-            fix=f"use a stop well below {reachable} or less leverage",
+            what=f"lies beyond the liquidation price at LEVERAGE={leverage} (about {away} % away), "
+            f"or nearer to it than LIQUIDATION_BUFFER_PERCENT={to_text(buffer)}",
+            fix=f"use a stop of {most} at most, or less leverage",
+        )
+
+
+def the_stop_is_within_its_bounds(settings: Settings) -> Iterator[Problem]:
+    protection = settings.protection
+    least = protection.min_stop_distance_percent + 2 * protection.taker_fee_percent
+    if not least <= protection.stop_loss_percent <= protection.max_stop_distance_percent:
+        most = to_text(protection.max_stop_distance_percent)
+        yield Problem(
+            variable="STOP_LOSS_PERCENT",
+            value=to_text(protection.stop_loss_percent),
+            what=f"is not between {to_text(least)} (MIN_STOP_DISTANCE_PERCENT and the fees of two trades) and "
+            f"MAX_STOP_DISTANCE_PERCENT={most}, so no entry could ever be allowed",
+            fix="choose a stop within these bounds, or other bounds",
         )
 
 
@@ -193,6 +210,7 @@ ALWAYS: tuple[Check, ...] = (
     an_entry_fits_the_limits,
     the_minimum_is_not_above_the_size,
     the_stop_is_nearer_than_the_liquidation,
+    the_stop_is_within_its_bounds,
     trailing_does_not_begin_with_a_loss,
     aged_loss_can_reach_its_maximum,
     a_prefetch_ends_before_its_wave,

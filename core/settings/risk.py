@@ -191,6 +191,34 @@ class ProtectionSettings(Frozen):
         Field(gt=0, lt=100),
         Setting("STOP_LOSS_PERCENT", "distance of the stop from the fill price, percent", "above 0, below 100"),
     ] = Decimal(2)
+    min_stop_distance_percent: Annotated[
+        Percent,
+        Field(ge=0, lt=100),
+        Setting(
+            "MIN_STOP_DISTANCE_PERCENT",
+            "least distance of a stop from the entry once spread and fees are taken off, percent",
+            "0 to below 100",
+        ),
+    ] = Decimal("0.1")
+    max_stop_distance_percent: Annotated[
+        Percent,
+        Field(gt=0, lt=100),
+        Setting("MAX_STOP_DISTANCE_PERCENT", "greatest distance of a stop, percent", "above 0, below 100"),
+    ] = Decimal(50)
+    liquidation_buffer_percent: Annotated[
+        Percent,
+        Field(ge=0, lt=100),
+        Setting(
+            "LIQUIDATION_BUFFER_PERCENT",
+            "least distance between a stop and the liquidation (100 / LEVERAGE away), percent of the entry price",
+            "0 to below 100",
+        ),
+    ] = Decimal("0.5")
+    taker_fee_percent: Annotated[
+        Percent,
+        Field(ge=0, le=5),
+        Setting("TAKER_FEE_PERCENT", "fee of one trade that a stop must lie beyond, percent", "0 to 5"),
+    ] = Decimal("0.05")
     take_profit_percent: Annotated[
         Percent,
         Field(ge=0, le=1000),

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from core.config import Settings
+from core.domain.breaker import Breaker, PauseCause
 from core.domain.cooldown import CloseKind, LastClose
 from core.domain.day import DayAccount, day_of
 from core.domain.equity import Equity
 from core.domain.gate import Gate, first_refusal
-from core.domain.ids import SignalId, VenueName
+from core.domain.ids import ClientOrderId, SignalId, VenueName
 from core.domain.instrument import Bracket, Instrument
 from core.domain.order import OrderType
 from core.domain.risk import RiskUsage, check, clock_gate
@@ -118,6 +119,18 @@ def _stop_of_20_percent() -> Signal:
     return a_signal(stop_loss_percent=20)
 
 
+def _stop_of_a_quarter_percent() -> Signal:
+    """Of which 0.01 is the spread."""
+    return a_signal(stop_loss_percent="0.265")
+
+
+def _five_errors(settings: Settings) -> list[Gate]:
+    breaker = Breaker(errors_limit=risk_limits(settings).errors_in_a_row)
+    for number in range(5):
+        breaker = breaker.failed(PauseCause.ERRORS, "no route", ClientOrderId(f"e{number}"), NOW_MS)
+    return [breaker.gate(NOW_MS)]
+
+
 A_SIGNAL = a_signal()
 AT_102 = replace(A_SIGNAL, price=price(102))
 COSTLY = an_instrument(min_notional=108)
@@ -162,7 +175,7 @@ CASES = [
     _case(R.OPEN_INTEREST_TOO_LOW, _OI, "100000001", "100000000", screened(A_SIGNAL)),
     _case(R.VOLUME_TOO_LOW, _VOLUME, "1000001", "1000000", screened(A_SIGNAL)),
     _case(R.MOVED_AGAINST, _MOVE, "4.7", "4.8", screened(A_SIGNAL, activity=an_activity(price_before=price(105)))),
-    _case(R.SPREAD_TOO_WIDE, _SPREAD, "1.9", "2", screened(A_SIGNAL, touch=WIDE)),
+    _case(R.SPREAD_TOO_WIDE, _SPREAD, "1.9", "2", screened(A_SIGNAL, touch=WIDE), STOP_LOSS_PERCENT="3"),
     _missing(R.OPEN_INTEREST_MISSING, "SIGNAL_OPEN_INTEREST_ON_MISSING", screened(A_SIGNAL, activity=NO_ACTIVITY)),
     _missing(R.VOLUME_MISSING, "SIGNAL_VOLUME_1H_ON_MISSING", screened(A_SIGNAL, activity=NO_ACTIVITY)),
     _missing(R.PRICE_CHANGE_MISSING, "SIGNAL_PRICE_CHANGE_5MIN_ON_MISSING", screened(A_SIGNAL, activity=NO_ACTIVITY)),
@@ -171,6 +184,10 @@ CASES = [
     _case(R.OPEN_INTEREST_MISSING, "SCREEN_MAX_AGE_SECONDS", "199", "200", screened(A_SIGNAL, activity=AGED)),
     _case(R.LEVERAGE_UNCONFIRMED, "LEVERAGE", "5", "10", screened(A_SIGNAL, leverage=10)),
     _case(R.STOP_BEYOND_LIQUIDATION, "LEVERAGE", "5", "4", screened(_stop_of_20_percent())),
+    _case(R.STOP_BEYOND_LIQUIDATION, "LIQUIDATION_BUFFER_PERCENT", "81", "80", screened(_stop_of_20_percent())),
+    _case(R.STOP_TOO_FAR, "MAX_STOP_DISTANCE_PERCENT", "19", "20", screened(_stop_of_20_percent())),
+    _case(R.STOP_TOO_NEAR, "MIN_STOP_DISTANCE_PERCENT", "0.16", "0.15", screened(_stop_of_a_quarter_percent())),
+    _case(R.STOP_TOO_NEAR, "TAKER_FEE_PERCENT", "0.08", "0.07", screened(_stop_of_a_quarter_percent())),
     _case(R.BELOW_MINIMUM, "POSITION_SIZE_USD", "98", "99", sized(COSTLY)),
     _case(R.BELOW_MINIMUM, "POSITION_SIZE_TOLERANCE_PERCENT", "7", "8", sized(COSTLY)),
     _case(R.BELOW_MINIMUM, "MIN_POSITION_SIZE_USDT", "91", "90", sized(COARSE, at=45), POSITION_SIZE_USD="100"),
@@ -187,6 +204,7 @@ CASES = [
         R.CLOCK_UNSURE, "MAX_CLOCK_ERROR_MS", "1499", "1500",
         lambda settings: [clock_gate(-1_500, risk_limits(settings))],
     ),
+    _case(R.VENUE_ERRORS, "VENUE_ERRORS_LIMIT", "5", "0", _five_errors),
     _case(R.DAY_LOSS, "MAX_DAILY_LOSS", "60", "60.01", resulted(day=LOST_60)),
     _case(R.STOP_STREAK, "SL_STREAK_LIMIT", "3", "4", resulted(streak=3)),
     _case(R.DRAWDOWN, "MAX_DRAWDOWN_PERCENT", "10", "10.1", resulted(equity=DOWN_10_PERCENT)),
@@ -343,7 +361,7 @@ NOT_BY_SETTINGS: dict[Reason, str] = {
     ),
     **dict.fromkeys(
         (
-            R.SYMBOL_NOT_TRADING, R.VENUE_OFF, R.STREAM_DOWN, R.VENUE_ERRORS, R.MARGIN_PAUSE, R.ACCOUNT_RESTRICTED,
+            R.SYMBOL_NOT_TRADING, R.VENUE_OFF, R.STREAM_DOWN, R.MARGIN_PAUSE, R.ACCOUNT_RESTRICTED,
             R.INSUFFICIENT_MARGIN, R.REJECTED, R.NOT_FILLED,
         ),
         "what the venue does",
@@ -365,6 +383,10 @@ NO_LIMIT = {
     "EXCHANGES", "ALLOW_MIXED_ENVIRONMENTS",
 }  # fmt: skip
 """Settings of these groups that refuse no signal."""
+BOUNDS_OF_STOPS = {
+    "MIN_STOP_DISTANCE_PERCENT", "MAX_STOP_DISTANCE_PERCENT", "LIQUIDATION_BUFFER_PERCENT", "TAKER_FEE_PERCENT",
+}  # fmt: skip
+"""The settings of protection that can."""
 PROVEN_ELSEWHERE = {
     "MAX_TRADES_PER_WAVE", "MAX_TRADES_PER_WAVE_TOTAL", "WAVE_TIMEOUT_SECONDS", "PREFETCH_TIMEOUT_MS",
     "DEFAULT_EXCHANGE", "TRADING_ENABLED",
@@ -376,7 +398,7 @@ def test_every_setting_that_can_refuse_a_signal_has_a_case() -> None:
     groups = {"sizing", "risk", "signals", "wave", "trading"}
     settings = {entry.env for entry in entries(Settings) if entry.path[0] in groups and entry.effective}
     proven = {case.key for case in CASES} | PROVEN_ELSEWHERE
-    assert settings == proven | NO_LIMIT, "a new limit needs a case above"
+    assert settings | BOUNDS_OF_STOPS == proven | NO_LIMIT, "a new limit needs a case above"
 
 
 def test_a_strategys_signal_that_ended_with_its_candle_says_so() -> None:

@@ -150,6 +150,7 @@ async def a_bench(  # noqa: PLR0915 - the wiring of the whole engine, one statem
     latency: float = 0.0,
     seen: frozenset[tuple[str, str]] = frozenset(),
     leverage_known: bool = True,
+    measures_clock: bool = True,
 ) -> AsyncIterator[Bench]:
     """Running, ACTIVE, with 10,000 USDT on every venue and its state confirmed."""
     listed = list(instruments) if instruments is not None else [an_instrument(BTC), an_instrument(ETH)]
@@ -260,7 +261,8 @@ async def a_bench(  # noqa: PLR0915 - the wiring of the whole engine, one statem
 
     async def measure(venue: VenueName) -> None:
         with suppress(VenueError):
-            await clients[venue].measure_clock()
+            if measures_clock:
+                await clients[venue].measure_clock()
             risk.clocks.measured(venue)
 
     risk_watch = RiskWatch(risk=risk, state=state, closer=closer, clients=clients, measure=measure)

@@ -70,7 +70,7 @@ async def test_rules_are_loaded_every_hour_and_connections_never_grow_cold() -> 
 
 
 async def test_a_venue_that_does_not_serve_is_left_in_peace() -> None:
-    async with a_bench() as bench, an_upkeep(bench, serves=False):
+    async with a_bench(measures_clock=False) as bench, an_upkeep(bench, serves=False):
         await asyncio.sleep(7_201)
         assert not {"clock", "instruments"} & set(bench.venue.reads)
         assert bench.venue.warmed == []
