@@ -74,6 +74,7 @@ class RiskLedger:
         self._counted: set[str] = set()
         self._wallet_moves: OrderedDict[tuple[object, ...], None] = OrderedDict()
         self._saved_at = clock.monotonic()
+        self._saved = ""
         self.rules = rules
         self.book = RiskBook(day=DayAccount(day=day_of(clock.now_ms())))
 
@@ -262,8 +263,12 @@ class RiskLedger:
         )
 
     def _save(self) -> None:
+        """Write the book down if it is another one than was written last."""
         self._saved_at = self._clock.monotonic()
         value = encoded(self.book, self._counted)
+        if value == self._saved:
+            return
+        self._saved = value
         self._journal.append_nowait([StateRecord(key=_KEY, value=value, time_ms=self._clock.now_ms())])
 
 

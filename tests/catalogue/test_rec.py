@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from core.domain.ids import Leg
 from core.domain.reports import FillReport
 from core.domain.wave import LegState
-from core.engine.ports import Level
+from core.engine.ports import Level, StateRecord
 from core.errors import JournalUnwritable
 from core.venues import VenueAccess, connect_venue
 from core.venues.binance.client import BinanceClient
@@ -123,11 +123,13 @@ async def test_a_day_without_a_change_writes_nothing() -> None:
     async with a_bench() as bench:
         await bench.enter(an_intent())
         await bench.settle(100)
-        written = len(bench.journal.durable), len(bench.journal.posted), len(bench.audit.records)
+        durable, posted, audited = len(bench.journal.durable), len(bench.journal.posted), len(bench.audit.records)
         runs = bench.venue.reads.count("mass_status")
         await bench.settle(24 * 3600)
         assert bench.venue.reads.count("mass_status") - runs > 1_700
-        assert (len(bench.journal.durable), len(bench.journal.posted), len(bench.audit.records)) == written
+        assert (len(bench.journal.durable), len(bench.audit.records)) == (durable, audited)
+        (new_day,) = bench.journal.posted[posted:]
+        assert isinstance(new_day, StateRecord), "the account of the new UTC day, once"
         assert bench.reconciler.discrepancies == {}
 
 

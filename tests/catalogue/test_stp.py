@@ -185,9 +185,10 @@ async def test_a_level_between_two_ticks_is_set_once_and_never_again(prices: tup
     async with a_bench(instruments=[an_instrument(BTC, tick=tick, min_notional=0)]) as bench:
         bench.venue.partial, bench.venue.pause = [Decimal(1)], 0.0
         bench.venue.price = bench.market.default = Decimal(prices[0])
-        await bench.enter(an_intent(amount=2))
+        intent = an_intent(amount=2, decision_price=prices[0])
+        await bench.enter(intent)
         await bench.settle()
-        entry = bench.venue.orders[an_intent(amount=2).client_order_id]
+        entry = bench.venue.orders[intent.client_order_id]
         bench.venue.price = Decimal(prices[1])
         await bench.venue.trade(entry, Decimal(1))
         await bench.settle(1)
