@@ -107,6 +107,30 @@ async def test_the_status_tells_the_figures_in_one_line(world: SimulatedWorld, a
         assert abs(equity - wallet) < 1, "the wallet of QUOTE_COIN and the open results"
 
 
+@pytest.mark.failure("RSK-01")
+@pytest.mark.failure("RSK-02")
+async def test_the_status_counts_refusals_by_reason_and_shows_each_balance_with_its_age(
+    world: SimulatedWorld, said: LogLines, ask: Console
+) -> None:
+    await world.play(a_wave(PAIRS[:1]), a_wave(PAIRS[1:3], at_ms=12_000))
+    await world.tell("account", asset="USDT", wallet="16")
+    async with world.running(LEVERAGE=1) as daemon:
+        for number in (1, 2):
+            await daemon.wave(number)
+        assert daemon.status.refusals == {"balance_too_low": 3}
+        assert daemon.status.risk is not None
+        assert daemon.status.risk.denials == {"balance_too_low": 3}
+        assert len([text for text in said.notices if "balance too low" in text]) == 1
+        (row,) = [row for row in daemon.status.risk.balances if row.asset == "USDT"]
+        assert (row.wallet, row.free) == (16, 16)
+        await world.fault("http_error", match={"path": "/fapi/v3/account"}, status=500, body="<html>", count=-1)
+        await asyncio.sleep(100)
+        (row,) = [row for row in daemon.status.risk.balances if row.asset == "USDT"]
+        assert row.free is None, "too old to be used"
+        assert f"binance USDT 16 ({int(row.age_s)}s old)" in status_line(daemon.status)
+        assert (await ask("risk"))["shortages"]
+
+
 @pytest.mark.failure("RSK-11")
 async def test_panic_in_a_running_wave_leaves_nothing_open_and_nothing_resting(
     world: SimulatedWorld, ask: Console
