@@ -176,7 +176,7 @@ async def test_a_size_below_the_venues_minimum_is_counted_with_what_it_would_tak
 
 
 async def test_a_leverage_that_no_bracket_grants_is_counted(world: World) -> None:
-    _, found = await _found(world, LEVERAGE=125, STOP_LOSS_PERCENT="0.5")
+    _, found = await _found(world, LEVERAGE=125, STOP_LOSS_PERCENT="0.3")
     assert _worst(found) == {"leverage": Grade.WARN}
     assert "at most" in _said(found, "leverage")
 
