@@ -68,6 +68,7 @@ class ScriptedVenue:
         self.partial: list[Decimal] = []
         self.pause = 0.0
         self.price = Decimal(100)
+        self.wallet = Decimal(10_000)
         self.error: VenueError | None = None
         self.cancel_answers: deque[Outcome] = deque()
         self.orders: dict[ClientOrderId, Resting] = {}
@@ -270,7 +271,7 @@ class ScriptedVenue:
 
     async def balances(self) -> Sequence[BalanceReport]:
         await self._read("balances")
-        return [a_balance_report(venue=self._name, venue_time_ms=self._clock.now_ms())]
+        return [a_balance_report(self.wallet, venue=self._name, venue_time_ms=self._clock.now_ms())]
 
     async def mass_status(self) -> MassStatus:
         requested = self._clock.now_ms()
@@ -283,7 +284,7 @@ class ScriptedVenue:
             requested_ms=requested,
             orders=tuple(replace(self._status(o), venue_time_ms=requested - 60_000) for o in working),
             positions=tuple(self._positions()),
-            balances=(a_balance_report(venue=self._name, venue_time_ms=requested),),
+            balances=(a_balance_report(self.wallet, venue=self._name, venue_time_ms=requested),),
         )
 
     async def account_settings(self) -> AccountSettings:
