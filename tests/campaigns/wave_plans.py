@@ -37,7 +37,7 @@ FAULTS: Mapping[str, Weather] = {
         ),
         gap_seconds=20.0,
     ),
-    "reject_stop": Weather(faults=({"kind": "reject_stop", "code": -2010, "count": 20},)),
+    "reject_stop": Weather(faults=({"kind": "reject_stop", "code": -2010, "count": 5},)),
     "duplicate_event": Weather(faults=({"kind": "duplicate_event", "count": -1},)),
     "reorder_events": Weather(faults=({"kind": "reorder_events", "count": -1},)),
     "delay_event": Weather(faults=({"kind": "delay_event", "delay_ms": 600, **HALF},)),
