@@ -38,8 +38,6 @@ SAVE_SECONDS = 30.0
 """Between two notes of marks that moved; everything else is noted at once."""
 WALLET_MOVES_REMEMBERED = 1_000
 _KEY = "risk_book"
-_STOPS = (Leg.STOP, Leg.FLATTEN)
-"""Closes that count as a stop: the resting one, and the flattening that stands in for one."""
 
 
 class _Size(NamedTuple):
@@ -186,7 +184,8 @@ class RiskLedger:
 
     def _note_close(self, position: Position, kind: CloseKind) -> None:
         close = LastClose(side=position.side, kind=kind, at_ms=self._clock.now_ms())
-        by_stop = self._reduced_by.get(position.id) in _STOPS
+        # A flattening for want of a stop says something of the venue, not of the market or of the signals.
+        by_stop = self._reduced_by.get(position.id) is Leg.STOP
         self.book = self.book.with_close(position.instrument, close, by_stop=by_stop, rules=self.rules.cooldowns)
 
     def _on_wallet(self, report: BalanceReport) -> None:

@@ -158,7 +158,7 @@ class RiskSettings(Frozen):
             "wait before the next entry in a symbol whose position somebody else closed or changed, minutes; 0 = none",
             "0 to 10080",
         ),
-    ] = 15
+    ] = 0
 
 
 class EntrySettings(Frozen):
