@@ -44,27 +44,28 @@ class Story:
 
 
 SIGNALS = st.lists(
-    st.tuples(st.sampled_from(VENUES), st.integers(0, 7), st.integers(0, 3), st.booleans()), min_size=1, max_size=25
+    st.tuples(st.sampled_from(VENUES), st.integers(0, 7), st.integers(0, 3), st.booleans()), min_size=4, max_size=25
 )
+# Mostly wide with one or two that bind: where everything binds, nothing trades and nothing is proven.
 LIMITS = st.builds(
     RiskLimits,
-    max_positions=st.integers(1, 12),
-    max_exposure=st.integers(50, 1_500).map(notional),
-    reserve=st.integers(0, 300).map(notional),
+    max_positions=st.sampled_from([100, 100, 1, 2, 5]),
+    max_exposure=st.sampled_from([100_000, 100_000, 99, 100, 250, 600]).map(notional),
+    reserve=st.sampled_from([0, 10, 300]).map(notional),
     leverage=st.integers(1, 5),
-    max_positions_per_venue=st.integers(0, 6),
-    max_coin_exposure=st.sampled_from([0, 99, 100, 199, 200]).map(notional),
-    max_entries_per_minute=st.sampled_from([0, 1, 3, 7]),
+    max_positions_per_venue=st.sampled_from([0, 0, 1, 3]),
+    max_coin_exposure=st.sampled_from([0, 0, 99, 100, 199]).map(notional),
+    max_entries_per_minute=st.sampled_from([0, 0, 1, 3, 7]),
 )
 STORIES = st.builds(
     Story,
     limits=LIMITS,
-    max_trades=st.integers(1, 9),
-    max_trades_total=st.sampled_from([0, 1, 4, 9]),
-    wallets=st.tuples(st.integers(0, 1_000), st.integers(0, 1_000)),
+    max_trades=st.sampled_from([100, 1, 2, 4]),
+    max_trades_total=st.sampled_from([0, 0, 1, 3]),
+    wallets=st.tuples(*[st.sampled_from([10_000, 10_000, 0, 110, 450])] * 2),
     waves=st.lists(st.tuples(st.sampled_from([0.0, 0.05, 1.0, 70.0]), SIGNALS), min_size=1, max_size=4),
-    outcomes=st.lists(st.sampled_from(OUTCOMES), max_size=12),
-    slow=st.sets(st.integers(0, 7)),
+    outcomes=st.lists(st.sampled_from(OUTCOMES), max_size=8),
+    slow=st.sets(st.integers(0, 7), max_size=3),
 )
 
 
