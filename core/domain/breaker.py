@@ -93,7 +93,8 @@ class Breaker:
         if self.pause.cause is not PauseCause.ERRORS:
             limit = "none"
         seconds = -(-(self.pause.retry_at_ms - now_ms) // 1000)
-        if seconds <= 0:
+        # More than the whole wait is left only where the clock was set back; a trial is safe, a wait of years is not.
+        if seconds <= 0 or self.pause.retry_at_ms - now_ms > self.pause.wait_ms:
             return passed("venue_pause", f"{self.pause.cause}: tried again", note=self.pause.detail)
         detail = f"entries pause: {self.pause.detail}; tried again in {seconds} s"
         reason = _REASONS[self.pause.cause]

@@ -78,7 +78,7 @@ class RiskBook:
 
     def judged(self, rules: ResultRules, now_ms: int) -> RiskBook:
         """With what is over taken away, then with what is reached now; the same object when nothing changed."""
-        return _with_reached(self._rolled(now_ms), rules, now_ms)
+        return _with_reached(self._mended(now_ms)._rolled(now_ms), rules, now_ms)
 
     def resumed(self) -> RiskBook:
         """Somebody accepts what happened: every limit counts anew from here. Cooldowns go on."""
@@ -111,6 +111,21 @@ class RiskBook:
         until = "somebody resumes" if episode.until_ms is None else "00:00 UTC"
         detail = f"{episode.what}; no entries until {until}"
         return refused(limit.value, _REASON[limit], detail, value=value, limit=rules.text(limit), reached=episode.what)
+
+    def _mended(self, now_ms: int) -> RiskBook:
+        """The clock was far ahead and is right again: nothing is given away, and nothing waits for that far day."""
+        book, today = self, day_of(now_ms)
+        if any(close.at_ms > now_ms for close in self.closes.values()):
+            closes = {key: replace(close, at_ms=min(close.at_ms, now_ms)) for key, close in self.closes.items()}
+            book = replace(book, closes=closes)
+        if self.day.day > today + 1:
+            midnight = end_of(today)
+            episodes = {
+                k: e if e.until_ms is None else replace(e, until_ms=min(e.until_ms, midnight))
+                for k, e in self.episodes.items()
+            }
+            book = replace(book, day=replace(self.day, day=today), episodes=episodes)
+        return book
 
     def _rolled(self, now_ms: int) -> RiskBook:
         """Nothing but a later day rolls: a clock that is set back must not give the day's loss away."""

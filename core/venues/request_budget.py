@@ -101,6 +101,8 @@ class _Counter:
         start = venue_ms - venue_ms % self.limit.window_ms
         if start > self.start_ms:
             self.start_ms, self.used = start, self.under_way
+        elif start < self.start_ms - self.limit.window_ms:
+            self.start_ms = start  # the reckoning was far ahead; what went out meanwhile has arrived in this window
 
     def room(self, charge: Charge, promised: int, share_percent: int) -> bool:
         cost = self.cost(charge)
@@ -139,7 +141,7 @@ class RequestBudget:
         self._venue, self._clock = venue, clock
         self._venue_ms = venue_ms or clock.now_ms
         self._counters = [_Counter(limit) for limit in limits]
-        self._promises: deque[int] = deque()
+        self._promises: deque[float] = deque()
         self._waiting: tuple[deque[_Waiter], ...] = tuple(deque() for _ in Lane)
         self._blocked_until_ms = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -218,11 +220,10 @@ class RequestBudget:
             cost = counter.cost(charge)
             counter.used += cost
             counter.under_way += cost
-        now = self._clock.now_ms()
         if charge.lane is Lane.PROTECTION:
             for _ in range(min(charge.orders, len(self._promises))):
                 self._promises.popleft()
-        self._promises.extend([now] * charge.promise)
+        self._promises.extend([self._clock.monotonic()] * charge.promise)
         self.statistics.granted += 1
         return Ticket(charge, tuple(counter.start_ms for counter in self._counters))
 
@@ -285,7 +286,7 @@ class RequestBudget:
         venue_ms = self._venue_ms() - _GUARD_MS
         for counter in self._counters:
             counter.roll(venue_ms)
-        oldest = self._clock.now_ms() - PROMISE_MS
+        oldest = self._clock.monotonic() - PROMISE_MS / 1000
         while self._promises and self._promises[0] < oldest:
             self._promises.popleft()
 
