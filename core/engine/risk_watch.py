@@ -69,11 +69,12 @@ class RiskWatch:
         await asyncio.sleep(MEASURE_AGAIN_SECONDS)
 
     def _finish_panic(self, tasks: asyncio.TaskGroup) -> None:
-        """Until nothing is left and no entry is on its way: an entry that fills late is closed, too (RSK-11)."""
+        """Until nothing is left but dust and no entry is on its way: one that fills late is closed, too (RSK-11)."""
         for venue in (None, *self._clients):
             if not self._risk.states.said(venue).flatten:
                 continue
-            positions = [p for p in self._state.positions() if venue in (None, p.instrument.venue)]
+            mine = [p for p in self._state.positions() if venue in (None, p.instrument.venue)]
+            positions = [position for position in mine if not self._closer.given_up(position)]
             for position in positions:
                 if not self._closer.closing(position.key):
                     tasks.create_task(self._close(position), name=f"risk-watch/panic/{position.key}")

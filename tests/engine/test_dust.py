@@ -6,6 +6,8 @@ from decimal import Decimal
 import pytest
 
 from core.domain.ids import Leg
+from core.domain.risk import TradingState
+from core.domain.standing import Standing
 from core.engine.ports import Level
 from tests.builders import BTC, a_lot, a_signal, an_instrument, quantity
 from tests.engine.bench import Bench, a_bench
@@ -53,3 +55,13 @@ async def test_a_venue_that_takes_dust_leaves_nothing() -> None:
         await bench.settle(60)
         assert not bench.state.positions()
         assert not [text for _, text in bench.notifier.messages if "dust" in text]
+
+
+async def test_a_panic_is_over_when_only_dust_is_left_and_does_not_repeat_its_close_each_second() -> None:
+    async with a_bench(instruments=[COARSE]) as bench:
+        bench.venue.always(Leg.CLOSE, bench.venue.reject("-4003"))
+        await left_with_dust(bench, "0.05")
+        bench.risk.states.put(Standing(state=TradingState.HALTED, reason="panic", author="me", flatten=True))
+        await bench.settle(60)
+        assert len(bench.venue.only(Leg.CLOSE)) <= 1
+        assert not bench.risk.states.said().flatten
