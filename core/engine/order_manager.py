@@ -227,9 +227,9 @@ class OrderManager:
         except FillWithoutPosition as error:
             events.append(self._inconsistent(fill.instrument, str(error)))
             return
-        for listener in self._trades:
-            listener(fill, changed, known, position)
         self.put_position(position, events)
+        for listener in self._trades:  # after the position is kept: its stop must not hang on who is told of the trade
+            listener(fill, changed, known, position)
 
     def _on_foreign_fill(self, fill: FillReport, events: list[Event]) -> None:
         """Somebody else's order (a liquidation, the owner's hand) shrank our position: booked at its real price.

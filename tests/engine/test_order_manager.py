@@ -326,3 +326,15 @@ async def test_reasons_of_rejections_are_kept_for_a_bounded_number_of_orders(mon
             await bench.settle()
         kept = [key for key in "abcde" if bench.orders.rejection(an_intent(key).client_order_id)]
         assert kept == ["c", "d", "e"]
+
+
+async def test_a_trade_listener_that_raises_costs_neither_the_position_nor_its_stop_and_halts() -> None:
+    def broken(*_told: object) -> None:
+        raise ValueError("statistics")
+
+    async with a_bench() as bench:
+        bench.orders.on_trade(broken)
+        await bench.enter(an_intent())
+        await bench.settle()
+        assert bench.protection.covered(bench.position().key)
+        assert bench.risk.standing.state is TradingState.HALTED
