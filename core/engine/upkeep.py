@@ -78,6 +78,10 @@ class Upkeep:
             tasks.create_task(self._every(CLOCK_SECONDS, self.measure_clock), name="upkeep/clocks")
             tasks.create_task(self._every(self._rules.refresh_seconds, self.renew), name="upkeep/rules")
             tasks.create_task(self._every(WARM_SECONDS, self._warm), name="upkeep/connections")
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self._tasks = None  # what a stop or a close meets while the daemon ends must not find an ended owner
 
     def on_outcome(self, intent: OrderIntent, outcome: Outcome) -> None:
         """The venue's answer to an order may say that our rules are not its rules any more."""

@@ -16,7 +16,7 @@ from core.engine.ports import About
 from core.engine.upkeep import WARM_SECONDS, Upkeep, UpkeepRules
 from core.errors import Unreachable
 from tests.builders import BTC, ETH, a_signal, an_instrument, an_intent
-from tests.engine.bench import Bench, a_bench
+from tests.engine.bench import BINANCE, Bench, a_bench
 
 
 @asynccontextmanager
@@ -151,3 +151,12 @@ async def test_rules_that_cannot_be_loaded_leave_the_old_ones() -> None:
         await upkeep.renew(VenueName.BINANCE)
         assert BTC.symbol in bench.venue.instruments
         assert bench.notifier.messages == []
+
+
+async def test_a_refusal_that_asks_for_new_rules_after_upkeep_has_ended_breaks_nothing() -> None:
+    async with a_bench() as bench:
+        async with an_upkeep(bench) as upkeep:
+            pass
+        upkeep.ask(BINANCE)
+        await upkeep.renew(BINANCE)
+        assert "instruments" not in bench.venue.reads
