@@ -275,7 +275,10 @@ class RiskGuard:
 
     def entries_last_minute(self) -> int:
         """Approved in the last 60 s; counted only while MAX_ENTRIES_PER_MINUTE is set."""
-        since = self._clock.now_ms() - MINUTE_MS
+        now = self._clock.now_ms()
+        since = now - MINUTE_MS
+        if self._entries and self._entries[-1] > now:  # the clock was set back: they went out now at the latest
+            self._entries = deque(min(entry, now) for entry in self._entries)
         while self._entries and self._entries[0] <= since:
             self._entries.popleft()
         return len(self._entries)

@@ -157,3 +157,14 @@ async def test_what_an_operator_set_survives_a_restart_and_what_we_set_ourselves
         ours = {"trading_state": json.dumps({"state": "halted", "reason": "bug", "author": "breakwater"})}
         assert bench.risk.restore(ours) is None
         assert bench.risk.restore({}) is None
+
+
+async def test_entries_counted_by_a_clock_that_was_ahead_hold_for_a_minute_and_no_longer() -> None:
+    async with a_bench(limits=risk_limits(max_entries_per_minute=1)) as bench:
+        ahead = bench.clock.now_ms() + 86_400_000
+        bench.risk.recall({"risk_entries": json.dumps([ahead])})
+        refused = bench.risk.approve_entry(an_intent("a"), notional(100)).denied
+        assert refused is not None
+        assert refused.reason is Reason.ENTRY_RATE
+        await bench.settle(60)
+        assert bench.risk.approve_entry(an_intent("b"), notional(100)).denied is None
