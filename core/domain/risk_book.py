@@ -78,7 +78,7 @@ class RiskBook:
 
     def judged(self, rules: ResultRules, now_ms: int) -> RiskBook:
         """With what is over taken away, then with what is reached now; the same object when nothing changed."""
-        return _with_reached(self._mended(now_ms)._rolled(now_ms), rules, now_ms)
+        return _with_reached(self._rolled(now_ms), rules, now_ms)
 
     def resumed(self) -> RiskBook:
         """Somebody accepts what happened: every limit counts anew from here. Cooldowns go on."""
@@ -129,10 +129,11 @@ class RiskBook:
 
     def _rolled(self, now_ms: int) -> RiskBook:
         """Nothing but a later day rolls: a clock that is set back must not give the day's loss away."""
-        over = {k: e for k, e in self.episodes.items() if e.until_ms is None or e.until_ms > now_ms}
-        if day_of(now_ms) > self.day.day:
-            return replace(self, day=self.day.rolled(day_of(now_ms)), streak=0, episodes=over)
-        return self if len(over) == len(self.episodes) else replace(self, episodes=over)
+        book = self._mended(now_ms)
+        over = {k: e for k, e in book.episodes.items() if e.until_ms is None or e.until_ms > now_ms}
+        if day_of(now_ms) > book.day.day:
+            return replace(book, day=book.day.rolled(day_of(now_ms)), streak=0, episodes=over)
+        return book if len(over) == len(book.episodes) else replace(book, episodes=over)
 
     def reached(self, rules: ResultRules) -> dict[Limit, str]:
         """At the limit acts, one tick below does not (RSK-04)."""

@@ -44,7 +44,8 @@ LANE_SHARE_PERCENT = {
     Lane.ENTRY: 96,
     Lane.DATA: 85,
 }
-"""How far each lane may fill a window. 4 % of Binance's 300 orders leaves 12 for stops that nobody promised, and for closes."""
+"""How far each lane may fill a window. 4 % of Binance's 300 orders leaves 12 for stops that nobody promised,
+and for closes."""
 PROMISE_MS = 15_000
 """How long an entry's promise for its stop stands: fill, stop and retries take less; an unfilled entry needs none."""
 LONGEST_WAIT_SECONDS = 90.0
