@@ -23,7 +23,6 @@ _T = TypeVar("_T")
 _MARKS = msgspec.json.Decoder(list[MarkPrice])
 _TOUCH = msgspec.json.Decoder(BookTicker)
 _USD_M = 1
-"""A price that does not say it is of this market is not used (VAL-04)."""
 
 
 class MarkRoute:

@@ -284,12 +284,13 @@ class BookTicker(Struct, frozen=True, gc=False):
     bid: str = field(name="b")
     ask: str = field(name="a")
     time: int = field(name="T")
-    market: int = field(name="st", default=0)
+    market: int = field(name="st", default=1)
 
 
 class MarkPrice(Struct, frozen=True, gc=False):
     symbol: str = field(name="s")
     price: str = field(name="p")
     time: int = field(name="E")
-    market: int = field(name="st", default=0)
-    """1 = USD-M, 2 = COIN-M, 0 = not told; the arrays hold both markets."""
+    market: int = field(name="st", default=1)
+    """1 = USD-M, 2 = COIN-M; the arrays hold both. Frames recorded before the field came are of the linear market, whose
+    host and symbols they carry."""
