@@ -176,7 +176,7 @@ def test_where_only_the_spot_market_exists_nothing_is_selected() -> None:
 @pytest.mark.failure("VAL-04")
 @pytest.mark.parametrize(("market", "used"), [({"st": 1}, True), ({"st": 2}, False), ({"st": 0}, False), ({}, True)])
 def test_a_price_that_says_it_is_of_another_market_is_not_used(market: dict[str, int], used: bool) -> None:
-    """Without the field (the venue sent none before 2026) host and symbol say which market it is: no other is listed."""
+    """Without the field (it came in 2026) host and symbol say which market it is: no other is listed."""
 
     async def no_picture() -> list[Any]:
         return []

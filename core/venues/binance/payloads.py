@@ -292,5 +292,5 @@ class MarkPrice(Struct, frozen=True, gc=False):
     price: str = field(name="p")
     time: int = field(name="E")
     market: int = field(name="st", default=1)
-    """1 = USD-M, 2 = COIN-M; the arrays hold both. Frames recorded before the field came are of the linear market, whose
+    """1 = USD-M, 2 = COIN-M; the arrays hold both. Frames from before the field came are of the linear market, whose
     host and symbols they carry."""
