@@ -335,12 +335,11 @@ class Orchestrator:
             risk.halt("a position stands without a stop after the start")
             engine.notifier.notify(Level.CRITICAL, "a position stands without a stop after the start")
         else:
-            unread = [venue for venue in engine.clients if risk.venue_off_reason(venue) is not None]
-            verified = "every position is verified protected" + (
-                f", {', '.join(unread)} not read yet" if unread else ""
-            )
+            late = [venue for venue in engine.clients if risk.venue_off_reason(venue) is not None]
+            verified = "every position is verified protected" + (f", {', '.join(late)} not read yet" if late else "")
             risk.set_state(TradingState.ACTIVE, reason=verified, author="breakwater")
-        log.info("ready", build=build_id(), venues=sorted(engine.clients), state=risk.standing.state.value)
+        now = risk.standing
+        log.info("ready", build=build_id(), venues=sorted(engine.clients), state=now.state.value, reason=now.reason)
 
     # one wave
 

@@ -87,6 +87,7 @@ def _of_daemon(status: Mapping[str, Any]) -> Facts:
         "uptime_s": round(status["uptime_s"]),
         "state": status["trading_state"],
         "reason": status["reason"],
+        "held_back": [*status["risk"]["reached"], *status["risk"]["shortages"]],
         "venues": status["venues"],
         "positions": [_told_position(row) for row in status["positions"]],
         "balances": status["balances"],
@@ -191,6 +192,8 @@ def _show(console: Console, facts: Facts) -> None:
     else:
         told = f"told by the journal: no daemon is running here, the last one {facts['ended']}"
     console.print(told, style="dim", highlight=False)
+    for why in facts.get("held_back", ()):
+        console.print(f"[yellow]no entries:[/] {escape(why)}", highlight=False)
     if facts.get("venues"):
         console.print(_venue_table(facts["venues"]))
     console.print(_position_table(facts["positions"]) if facts["positions"] else "no open position")
@@ -215,10 +218,16 @@ def _venue_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         stream = "[green]live[/]" if row["connected"] else "[red]down[/]"
         since = "" if row["connected_s"] is None else _span(row["connected_s"])
         read = "never" if row["reconciled_s"] is None else f"{_span(row['reconciled_s'])} ago"
-        off = row["off_because"]
-        entries = "[green]on[/]" if off is None else f"[red]off[/]: {escape(off)}"
+        entries = _entries(row)
         table.add_row(row["venue"], stream, since, str(row["reconnects"]), read, entries)
     return table
+
+
+def _entries(row: Mapping[str, Any]) -> str:
+    if (off := row["off_because"]) is not None:
+        return f"[red]off[/]: {escape(off)}"
+    paused = row.get("paused")
+    return "[green]on[/]" if paused is None else f"[yellow]pause[/]: {escape(paused)}"
 
 
 def _position_table(rows: Sequence[Mapping[str, Any]]) -> Table:

@@ -77,7 +77,7 @@ def _tell(history: History, asked: argparse.Namespace) -> int:
         _show(console, story)
     for one in unread:
         text = f"\n[bold]{escape(one['symbol'])}[/] signal {escape(one['id'])}: [yellow]{one['code']}[/]"
-        console.print(f"{text}, it could not be read: {escape(one['detail'])}", highlight=False)
+        console.print(f"{text}, {escape(one['detail'])}", highlight=False)
     return TOLD
 
 

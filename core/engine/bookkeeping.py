@@ -104,6 +104,8 @@ class Bookkeeper:
         )
 
     def position(self, position: Position) -> None:
+        if not position.open:
+            _log_closed(position)
         self.soon([PositionRecord(position=position, time_ms=self._clock.now_ms())])
         self.note(
             "position",
@@ -143,6 +145,18 @@ class Bookkeeper:
             self._audit.record(kind, facts)
         except Exception:  # swallow: the audit trail must not stop a stop or a close (JRN-06)
             log.exception("audit.not_recorded", kind=kind)
+
+
+def _log_closed(position: Position) -> None:
+    """The one line that says how it ended, whoever closed it; `result` is after fees, in quote coin."""
+    log.info(
+        "position.closed",
+        position=str(position.key),
+        entry_price=plain(round(position.entry_price, 8)),
+        exit_price=plain(round(position.exit_cost / position.exit_quantity, 8)) if position.exit_quantity else None,
+        quantity=plain(position.entry_quantity),
+        result=plain(round(position.realized - position.fees, 8)),
+    )
 
 
 def _intent_facts(intent: OrderIntent) -> dict[str, Any]:

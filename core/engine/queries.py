@@ -16,7 +16,7 @@ from core.engine.order_manager import OrderManager
 from core.engine.ports import UserStream
 from core.engine.protection_manager import ProtectionManager
 from core.engine.reconciler import Reconciler
-from core.engine.risk_figures import BalanceRow, RiskFigures, balance_rows, pauses_told, risk_figures
+from core.engine.risk_figures import BalanceRow, RiskFigures, balance_rows, pauses_told, risk_figures, shortages_told
 from core.engine.risk_guard import RiskGuard
 from core.engine.wave_processor import WaveProcessor
 
@@ -51,6 +51,7 @@ class RiskRow:
     reached: tuple[str, ...]
     denials: Mapping[str, int]
     balances: tuple[BalanceRow, ...]
+    shortages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +167,7 @@ class Queries:
             reached=tuple(episode.what for episode in book.episodes.values()),
             denials={reason.value: count for reason, count in self._risk.denials.most_common()},
             balances=balance_rows(self._risk, self._orders.state),
+            shortages=tuple(f"{where}: entries wait {until}" for where, until in shortages_told(self._risk).items()),
         )
 
     def _position(self, position: Position) -> PositionRow:

@@ -77,7 +77,7 @@ def risk_figures(risk: RiskGuard, state: StateView, clock: Clock) -> RiskFigures
         entries_last_minute=risk.entries_last_minute(),
         reached={limit.value: episode.what for limit, episode in book.episodes.items()},
         pauses=pauses_told(risk, now),
-        shortages={f"{v} {a}": f"until {plain(s.needed)} is free" for (v, a), s in risk.pauses.shortages.items()},
+        shortages=shortages_told(risk),
         cooling={
             str(key): f"{last.kind} {'long' if last.side.sign > 0 else 'short'}, {(now - last.at_ms) // 1000} s ago"
             for key, last in book.closes.items()
@@ -101,6 +101,11 @@ def balance_rows(risk: RiskGuard, state: StateView) -> tuple[BalanceRow, ...]:
         for (venue, asset), balance in state.balances().items()
         if balance.wallet
     )
+
+
+def shortages_told(risk: RiskGuard) -> dict[str, str]:
+    """By venue and quote coin: what its entries wait for."""
+    return {f"{v} {a}": f"until {plain(s.needed)} is free" for (v, a), s in risk.pauses.shortages.items()}
 
 
 def pauses_told(risk: RiskGuard, now_ms: int) -> dict[str, str]:

@@ -31,6 +31,7 @@ log = structlog.get_logger(__name__)
 
 REPORTS_KEPT = 50
 LEGS_KEPT = 200
+CAUSES_TOLD = 5
 """Of all kept reports together: with its gates a leg takes 5 KB, and a wave may have 500 of them."""
 SEEN_REMEMBERED = 200_000
 """Signals, newest last; the oldest have long expired. The journal knows a week of them at start."""
@@ -163,8 +164,11 @@ class WaveProcessor:
         """By the signal's own venue and by nothing else (SIG-04)."""
         if (denied := prefetched[signal.instrument.venue]) is not None:
             return TurnedDown(signal=signal, gates=(Gate(name="prefetch", value="failed", denied=denied),))
+        return await self._judge(signal)
+
+    async def _judge(self, signal: Signal, attempt: int = 0) -> Candidate | TurnedDown:
         try:
-            return await self._desk.validate(signal)
+            return await self._desk.validate(signal, attempt)
         except Exception as error:  # swallow: one signal we cannot judge must not cost the others of its wave (SIG-10)
             log.exception("wave.signal_failed", signal_id=signal.id)
             gate = refused("judged", Reason.INTERNAL_ERROR, f"it could not be judged: {error!r}")
@@ -209,7 +213,7 @@ class WaveProcessor:
             return deque(other for other in spare if other.signal.instrument.venue is not venue)
         if candidate.attempt == 0 and self._desk.rules_changed(candidate.signal):
             await self._renew_rules(candidate.signal.instrument.venue)
-            again = await self._desk.validate(candidate.signal, attempt=1)
+            again = await self._judge(candidate.signal, attempt=1)
             if isinstance(again, Candidate):
                 return deque(ranked([again, *spare]))
         return spare
@@ -299,7 +303,7 @@ class WaveProcessor:
         self._books.note("wave", {"wave_id": run.wave.id, **states})
         log.info("wave.done", **states, ms=run.stages.protected)
         told = states + Counter({"unusable": len(report.unusable)})
-        self._notifier.notify(Level.INFO, f"wave of {told.total()}: " + _sentence(told))
+        self._notifier.notify(Level.INFO, f"wave of {told.total()}: " + _sentence(told) + _causes(report))
         # A repeated signal's entry belongs to the wave that brought it first.
         self._desk.forget(leg.signal for leg in report.legs if not _is_repeat(leg))
         for listener in self._listeners:
@@ -426,6 +430,15 @@ def _counts(report: WaveReport, states: Mapping[str, int]) -> dict[str, int]:
     repeats = sum(1 for leg in report.legs if _is_repeat(leg))
     told = {"signals": len(report.legs), **states, "already_seen": repeats, "unusable": len(report.unusable)}
     return {name: count for name, count in told.items() if count or name == "signals"}
+
+
+def _causes(report: WaveReport) -> str:
+    """Why signals opened nothing, the most frequent first, so that nobody has to ask a tool for it."""
+    codes = Counter(leg.denied.reason.value for leg in report.legs if leg.denied is not None)
+    codes.update(unusable.code for unusable in report.unusable)
+    named = [f"{count} {code}" for code, count in codes.most_common(CAUSES_TOLD)]
+    others = codes.total() - sum(count for _, count in codes.most_common(CAUSES_TOLD))
+    return f" ({', '.join([*named, f'{others} for other reasons'] if others else named)})" if named else ""
 
 
 def _sentence(states: Mapping[str, int]) -> str:

@@ -11,7 +11,7 @@ Requests, with what is optional in brackets:
     {"command": "panic"[, "venue"]}                           HALTED, and everything of ours is closed at market
     {"command": "resume"[, "venue"]}                          trade again, whatever had stopped entries
 
-`"author"` may go with each that changes something. Answers are `{"ok": true, "result": …}` or
+`"author"` may go with each; any other name is refused. Answers are `{"ok": true, "result": …}` or
 `{"ok": false, "error": "…"}`, and come after the venue's word. After `pause`, `reduce` and `panic` are answered no new
 entry leaves; `unanswered` counts entries that had left before and that the venue has not answered yet. A stop that
 protects an open position is never cancelled: close the position. `resume` accepts what was lost: the day's loss, the
@@ -39,7 +39,18 @@ log = structlog.get_logger(__name__)
 
 SOCKET_NAME = "control.sock"
 MAX_LINE = 64 * 1024
-COMMANDS = ("status", "risk", "close", "cancel", "pause", "reduce", "panic", "resume")
+_VENUE = frozenset({"venue"})
+COMMANDS = {
+    "status": frozenset[str](),
+    "risk": frozenset[str](),
+    "close": _VENUE | {"symbol"},
+    "cancel": _VENUE | {"id"},
+    "pause": _VENUE,
+    "reduce": _VENUE,
+    "panic": _VENUE,
+    "resume": _VENUE,
+}
+"""What may go with each beside `author`."""
 
 
 class ControlServer:
@@ -85,6 +96,7 @@ class ControlServer:
             return {"ok": False, "error": str(error)}
 
     async def _do(self, request: Mapping[str, Any]) -> Any:
+        _check_names(request)
         author = str(request.get("author", "control socket"))
         match request.get("command"):
             case "status":
@@ -107,6 +119,15 @@ class ControlServer:
                 return self._commands.resume(author, _venue(request)).facts()
             case other:
                 raise ValueError(f"unknown command {other!r}; known: {', '.join(COMMANDS)}")
+
+
+def _check_names(request: Mapping[str, Any]) -> None:
+    """Raises ValueError for what the command does not know: a misspelt `symbol` must not close everything."""
+    if (known := COMMANDS.get(str(request.get("command")))) is None:
+        return
+    if strange := sorted(request.keys() - known - {"command", "author"}):
+        allowed = ", ".join(sorted(known | {"author"}))
+        raise ValueError(f"{request['command']} does not know {', '.join(strange)}; it knows {allowed}")
 
 
 def _venue(request: Mapping[str, Any]) -> VenueName | None:

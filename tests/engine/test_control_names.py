@@ -1,0 +1,46 @@
+"""What an order over the control socket may carry: a misspelt name is refused, whatever it would have meant."""
+
+import json
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+
+from core.engine.commands import Commands
+from core.engine.queries import Queries
+from core.status.control import ControlServer
+
+
+@pytest.fixture
+def commands() -> Mock:
+    told = Mock(spec=Commands)
+    told.close.return_value = []
+    return told
+
+
+async def answer(commands: Mock, **request: Any) -> dict[str, Any]:
+    server = ControlServer(folder=Path(), queries=Mock(spec=Queries), commands=commands)
+    return await server._answer(json.dumps(request).encode())
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"command": "close", "symbl": "BTCUSDT"},
+        {"command": "close", "symbol": "BTCUSDT", "exchange": "binance"},
+        {"command": "resume", "venu": "binance"},
+        {"command": "panic", "symbol": "BTCUSDT"},
+    ],
+)
+async def test_a_misspelt_name_is_refused_and_orders_nothing(commands: Mock, request_: dict[str, Any]) -> None:
+    told = await answer(commands, **request_)
+    assert not told["ok"]
+    assert f"{request_['command']} does not know " in told["error"]
+    assert "venue" in told["error"], "what it does know is named"
+    assert commands.mock_calls == []
+
+
+async def test_an_author_may_go_with_every_order(commands: Mock) -> None:
+    assert (await answer(commands, command="close", symbol="BTCUSDT", author="me"))["ok"]
+    commands.close.assert_awaited_once_with("BTCUSDT", None, "me")
