@@ -82,6 +82,8 @@ class EntryDesk:
         self._approved: dict[_Key, Approved[OrderIntent]] = {}
         self._entries: dict[_Key, ClientOrderId] = {}
         self._expiries: dict[ClientOrderId, int] = {}
+        self._overdue: set[ClientOrderId] = set()
+        """Entries whose wave is over, and whose outcome is not known yet."""
         orders.last_word.give(self.objection)
 
     def open_positions(self, venues: Iterable[VenueName]) -> int:
@@ -139,6 +141,8 @@ class EntryDesk:
 
     def objection(self, intent: OrderIntent) -> Denied | None:
         """Whether an entry that waited for its turn is still the one that was decided (NET-10, SIG-07)."""
+        if intent.client_order_id in self._overdue:
+            return Denied(reason=Reason.WAVE_TIMEOUT, detail="its wave ended while it waited for its turn")
         expires_ms = self._expiries.get(intent.client_order_id)
         late_ms = 0 if expires_ms is None else self._clock.now_ms() - expires_ms
         if expires_ms is not None and late_ms >= 0:
@@ -189,6 +193,8 @@ class EntryDesk:
         for signal in signals:
             if (client_id := self._entries.pop(_key(signal), None)) is not None:
                 self._expiries.pop(client_id, None)
+                self._overdue.add(client_id)
+        self._overdue = {client_id for client_id in self._overdue if self._unacknowledged(client_id)}
 
     def leg_now(self, signal: Signal) -> Leg:
         """How this signal stands at this moment."""
@@ -230,6 +236,10 @@ class EntryDesk:
 
     def _entry_safe(self, signal: Signal) -> bool:
         return self.leg_now(signal).state in (LegState.PROTECTED, LegState.FLATTENED, LegState.REFUSED)
+
+    def _unacknowledged(self, client_id: ClientOrderId) -> bool:
+        order = self._orders.state.order(client_id)
+        return order is not None and order.status in UNACKNOWLEDGED
 
     def _order(self, signal: Signal) -> Order | None:
         client_id = self._entries.get(_key(signal))

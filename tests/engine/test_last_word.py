@@ -7,7 +7,7 @@ from core.domain.order import OrderStatus
 from core.domain.verdict import Reason
 from core.domain.wave import LegState, WaveReport
 from tests.builders import BTC, NOW_MS, a_signal
-from tests.engine.bench import Bench, a_bench
+from tests.engine.bench import Bench, a_bench, wave_rules
 
 
 def refusal(report: WaveReport) -> Reason | None:
@@ -70,3 +70,21 @@ async def test_a_stop_never_waits_for_anybodys_word() -> None:
         bench.risk.restrict("paused", "owner")
         await bench.closer.flatten(bench.position().key, "ordered")
         assert not bench.state.positions()
+
+
+async def test_an_entry_that_waits_longer_than_its_wave_lasts_does_not_leave() -> None:
+    async with a_bench(waves=wave_rules(timeout=5)) as bench:
+        bench.venue.queued = 10.0
+        report = await bench.wave(a_signal())
+        assert not report.settled
+        await bench.settle(10)
+        await nothing_left(bench)
+
+
+async def test_an_entry_that_left_before_its_wave_ended_is_not_taken_back() -> None:
+    async with a_bench(waves=wave_rules(timeout=5)) as bench:
+        bench.venue.latency = 10.0
+        await bench.wave(a_signal())
+        bench.venue.latency = 0.0
+        await bench.settle(60)
+        assert bench.protection.covered(bench.position().key)
