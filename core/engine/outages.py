@@ -86,7 +86,9 @@ class Outages:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _look(self, venue: VenueName) -> None:
-        health = self._health[venue]
+        health = self._health.get(venue)
+        if health is None:
+            return  # it came back between being listed here and being asked
         if health.until_ms is not None and self._clock.now_ms() < health.until_ms:
             return
         try:
