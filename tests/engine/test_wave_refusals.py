@@ -11,7 +11,7 @@ from core.domain.money import Notional
 from core.domain.order import OrderIntent
 from core.domain.signal import Signal
 from core.domain.verdict import Reason
-from core.domain.wave import LegState, WaveReport
+from core.domain.wave import Candidate, LegState, TurnedDown, WaveReport
 from core.engine.ports import About, SignalMark, StreamState
 from core.errors import Unreachable
 from tests.builders import a_lot, a_signal, an_instrument, an_instrument_id
@@ -160,3 +160,19 @@ async def test_a_wave_that_is_due_finds_its_venues_asked_and_connections_warm() 
         bench.waves.expect()
         await bench.settle(1)
         assert bench.venue.warmed == [10]
+
+
+async def test_a_repetition_that_cannot_be_judged_costs_its_own_signal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with a_bench(instruments=LISTED) as bench:
+        judge = bench.desk.validate
+
+        async def validate(signal: Signal, attempt: int = 0) -> Candidate | TurnedDown:
+            if attempt:
+                raise ArithmeticError("rules that cannot be")
+            return await judge(signal)
+
+        monkeypatch.setattr(bench.desk, "validate", validate)
+        bench.venue.script(Leg.ENTRY, bench.venue.reject("-1111", About.STALE_RULES))
+        report = await bench.wave(*signals(3))
+        assert accepted(report) == ["s01", "s02"]
+        assert reasons(report) == {"s00": Reason.REJECTED}
