@@ -2,7 +2,7 @@
 
 While the daemon runs it does the closing, through its control socket; otherwise this program takes the daemon's lock
 and acts itself. Protective orders of what was closed are removed. Exit status: 0 flat, 1 something is still open,
-2 usage or configuration, 3 a venue could not be used.
+2 usage, configuration or nobody who agreed, 3 a venue could not be used.
 """
 
 from __future__ import annotations
@@ -47,6 +47,10 @@ DAEMON_SECONDS = 60.0
 Row = dict[str, Any]
 
 
+class NotAgreed(StartRefused):
+    """Nobody said yes; nothing was done."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """See the module's text; `arguments` default to the command line."""
     asked = _arguments(arguments)
@@ -58,6 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with configure_logging(None, "WARNING", secrets=settings.secret_values()):
             rows = _close(settings, asked)
+    except NotAgreed as error:
+        print(str(error), file=sys.stderr)
+        return USAGE
     except (VenueError, StartRefused) as error:
         print(str(error), file=sys.stderr)
         return VENUE_FAILED
@@ -69,7 +76,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _close(settings: Settings, asked: argparse.Namespace) -> list[Row]:
-    """Through the daemon when it holds the lock, else by ourselves while we hold it."""
+    """Through the daemon when it holds the lock, else by ourselves while we hold it. A venue that is not configured
+    is refused: "no open position" there would be told of a venue that nobody asked."""
+    if asked.venue not in (None, *(access.name for access in accesses(settings))):
+        raise StartRefused(f"{asked.venue} is not configured: there is no key for it, or EXCHANGES leaves it out")
     try:
         with instance_locks(settings.process.data_dir, account_keys(settings)):
             return asyncio.run(_close_directly(settings, asked))
@@ -193,15 +203,15 @@ def _is_asked_for(position: PositionReport, symbol: str | None) -> bool:
 
 
 def _confirm(asked: argparse.Namespace, held: str) -> None:
-    """Raises StartRefused unless the operator agrees."""
+    """Raises NotAgreed unless the operator agrees."""
     if asked.yes:
         return
     what = asked.symbol or "all of it"
     if not sys.stdin.isatty():
-        raise StartRefused(f"{held}; nobody is there to confirm closing {what}: add --yes")
+        raise NotAgreed(f"{held}; nobody is there to confirm closing {what}: add --yes")
     print(f"{held}. Close {what} at market? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise StartRefused("nothing was closed")
+        raise NotAgreed("nothing was closed")
 
 
 def _show(rows: list[Row], *, as_json: bool, what: str | None) -> None:

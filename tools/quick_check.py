@@ -72,7 +72,7 @@ def look(folder: Path) -> Facts:
     except (NoDaemon, StartRefused) as error:
         silent = str(error) if not isinstance(error, NoDaemon) or error.stuck else ""
         with reading(folder / FILE_NAME) as history:
-            facts = {**_of_journal(history), **_waves(history)}
+            facts = {**_of_journal(history, silent=bool(silent)), **_waves(history)}
     else:
         with reading(folder / FILE_NAME) as history:
             facts |= _waves(history)
@@ -112,8 +112,9 @@ def _told_position(row: Mapping[str, Any]) -> Facts:
     }
 
 
-def _of_journal(history: History) -> Facts:
-    """What was written last; a venue knows better, and only a daemon or `check_orders.py` asks it."""
+def _of_journal(history: History, *, silent: bool) -> Facts:
+    """What was written last; a venue knows better, and only a daemon or `check_orders.py` asks it. `silent`: there is
+    a daemon, but it does not answer."""
     values = history.values()
     standing = json.loads(values["trading_state"]) if "trading_state" in values else {}
     stops = [order for order in history.working_orders() if order.intent.leg is Leg.STOP]
@@ -122,7 +123,7 @@ def _of_journal(history: History) -> Facts:
         "source": "journal",
         "state": standing.get("state", "unknown"),
         "reason": standing.get("reason", ""),
-        "ended": "without being stopped" if running else "stopped",
+        "ended": "not ended" if silent else "without being stopped" if running else "stopped",
         "positions": [_held_position(position, stops) for position in history.open_positions()],
         "unresolved_orders": sum(1 for o in history.working_orders() if o.status is OrderStatus.IN_FLIGHT),
     }
@@ -173,7 +174,7 @@ def _to_do(facts: Facts) -> list[str]:
     ]
     if facts["source"] == "daemon" and facts["state"] == TradingState.HALTED:
         needed.append(f"trading is halted: {facts['reason']}")
-    if facts["source"] == "journal" and facts.get("ended") != "stopped":
+    if facts["source"] == "journal" and facts.get("ended") == "without being stopped":
         needed.append("the last daemon ended without being stopped: start it, it reconciles what it missed")
     if facts["source"] == "daemon" and facts["build"] != facts["installed_build"]:
         needed.append(f"build {facts['installed_build']} is installed, the daemon runs {facts['build']}: restart it")
@@ -189,8 +190,11 @@ def _show(console: Console, facts: Facts) -> None:
     console.print(f"[bold {colour}]{facts['state'].upper()}[/] {escape(facts['reason'])}", highlight=False)
     if facts["source"] == "daemon":
         told = f"told by the running daemon, build {facts['build']}, up {_span(facts['uptime_s'])}"
+    elif facts["ended"] == "not ended":
+        told = "told by the journal: the daemon that runs here does not answer"
     else:
-        told = f"told by the journal: no daemon is running here, the last one {facts['ended']}"
+        ended = "was stopped" if facts["ended"] == "stopped" else f"ended {facts['ended']}"
+        told = f"told by the journal: no daemon is running here, the last one {ended}"
     console.print(told, style="dim", highlight=False)
     for why in facts.get("held_back", ()):
         console.print(f"[yellow]no entries:[/] {escape(why)}", highlight=False)

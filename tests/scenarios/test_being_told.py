@@ -2,14 +2,17 @@
 
 import asyncio
 import io
+import os
+import socket
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+from core.status.control import SOCKET_NAME
 from tests.scenarios.log_lines import LogLines
 from tests.scenarios.worlds import PAIRS, SimulatedWorld, World, a_wave
-from tools import quick_check
+from tools import close_position, quick_check
 
 pytestmark = pytest.mark.may_block(reason="the daemon writes its files in this process")
 ON_SOCKETS = pytest.mark.asyncio(loop_factories=["loopback"])
@@ -105,3 +108,54 @@ async def test_a_start_that_may_not_trade_says_why(world: SimulatedWorld, said: 
         pass
     (line,) = said.of("ready")
     assert (line["state"], line["reason"]) == ("reducing", "TRADING_ENABLED=false")
+
+
+@ON_SOCKETS
+async def test_a_daemon_that_does_not_answer_is_not_taken_for_a_dead_one(world: World) -> None:
+    await world.play(a_wave(PAIRS[:1], at_ms=500))
+    async with world.running() as daemon:
+        await daemon.wave()
+    path = daemon.data_dir / SOCKET_NAME
+    with socket.socket(socket.AF_UNIX) as stuck:
+        stuck.bind(str(path))
+        stuck.listen()
+        facts = await asyncio.to_thread(quick_check.look, daemon.data_dir)
+        shown = await _screen(daemon)
+    path.unlink()
+    assert facts["to_do"] == ["the daemon does not answer: timed out"]
+    assert "the daemon that runs here does not answer" in shown
+    assert "no daemon is running" not in shown
+
+
+@ON_SOCKETS
+async def test_a_venue_that_is_not_configured_is_never_called_flat(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _as_environment(world, monkeypatch)
+    asked = ["BTCUSDT", "--venue", "okx", "--yes", "--env-file", os.devnull]
+    assert await asyncio.to_thread(close_position.main, asked) == close_position.VENUE_FAILED
+    told = capsys.readouterr()
+    assert "okx is not configured" in told.err
+    assert "no open position" not in told.out
+
+
+@ON_SOCKETS
+async def test_a_close_that_nobody_agreed_to_is_a_question_of_usage(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await world.play(a_wave(PAIRS[:1], at_ms=500))
+    async with world.running() as daemon:
+        await daemon.wave()
+    _as_environment(world, monkeypatch)
+    monkeypatch.setattr("sys.stdin", io.StringIO("y"))
+    asked = ["--all", "--env-file", os.devnull]
+    assert await asyncio.to_thread(close_position.main, asked) == close_position.USAGE
+    assert "add --yes" in capsys.readouterr().err
+    assert await world.held(), "nothing was closed"
+
+
+def _as_environment(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = world.settings().process.data_dir
+    values = {"BINANCE_URL": world.url, "BINANCE_API_KEY": "sim", "BINANCE_API_SECRET": "sim", "DATA_DIR": str(folder)}
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
