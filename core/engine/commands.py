@@ -52,6 +52,11 @@ class Commands:
         self._books = books
         self._risk = risk
 
+    @property
+    def venues(self) -> frozenset[VenueName]:
+        """Those that are traded here, now or when they serve."""
+        return frozenset(self._clients)
+
     # trading states
 
     async def pause(self, author: str, venue: VenueName | None = None) -> Changed:

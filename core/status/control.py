@@ -105,20 +105,28 @@ class ControlServer:
                 return asdict(self._queries.risk())
             case "close":
                 symbol = _optional_text(request, "symbol")
-                closed = await self._commands.close(symbol, _venue(request), author)
+                closed = await self._commands.close(symbol, self._venue(request), author)
                 return [one.facts() for one in closed]
             case "cancel":
                 if not (order_id := _optional_text(request, "id")):
                     raise TypeError("id is the client or venue id of an order, as text")
-                return (await self._commands.cancel(order_id, author, _venue(request))).facts()
+                return (await self._commands.cancel(order_id, author, self._venue(request))).facts()
             case "pause" | "reduce" | "panic" as order:
                 commands = self._commands
                 stop = {"pause": commands.pause, "reduce": commands.reduce, "panic": commands.panic}[order]
-                return (await stop(author, _venue(request))).facts()
+                return (await stop(author, self._venue(request))).facts()
             case "resume":
-                return self._commands.resume(author, _venue(request)).facts()
+                return self._commands.resume(author, self._venue(request)).facts()
             case other:
                 raise ValueError(f"unknown command {other!r}; known: {', '.join(COMMANDS)}")
+
+    def _venue(self, request: Mapping[str, Any]) -> VenueName | None:
+        """Raises ValueError for a venue that is not traded here: nothing is paused or flat there."""
+        if (venue := request.get("venue")) is None:
+            return None
+        if not isinstance(venue, str) or venue not in self._commands.venues:
+            raise ValueError(f"{venue!r} is not traded here; it is {', '.join(sorted(self._commands.venues))}")
+        return VenueName(venue)
 
 
 def _check_names(request: Mapping[str, Any]) -> None:
@@ -128,12 +136,6 @@ def _check_names(request: Mapping[str, Any]) -> None:
     if strange := sorted(request.keys() - known - {"command", "author"}):
         allowed = ", ".join(sorted(known | {"author"}))
         raise ValueError(f"{request['command']} does not know {', '.join(strange)}; it knows {allowed}")
-
-
-def _venue(request: Mapping[str, Any]) -> VenueName | None:
-    """Raises ValueError for a venue there is not."""
-    venue = request.get("venue")
-    return None if venue is None else VenueName(venue)
 
 
 def _optional_text(request: Mapping[str, Any], name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""What an order over the control socket may carry: a misspelt name is refused, whatever it would have meant."""
+"""What an order over the control socket may carry: a misspelt name or venue is refused, whatever it would mean."""
 
 import json
 from pathlib import Path
@@ -7,6 +7,7 @@ from unittest.mock import Mock
 
 import pytest
 
+from core.domain.ids import VenueName
 from core.engine.commands import Commands
 from core.engine.queries import Queries
 from core.status.control import ControlServer
@@ -16,6 +17,7 @@ from core.status.control import ControlServer
 def commands() -> Mock:
     told = Mock(spec=Commands)
     told.close.return_value = []
+    told.venues = frozenset({VenueName.BINANCE})
     return told
 
 
@@ -44,3 +46,16 @@ async def test_a_misspelt_name_is_refused_and_orders_nothing(commands: Mock, req
 async def test_an_author_may_go_with_every_order(commands: Mock) -> None:
     assert (await answer(commands, command="close", symbol="BTCUSDT", author="me"))["ok"]
     commands.close.assert_awaited_once_with("BTCUSDT", None, "me")
+
+
+@pytest.mark.parametrize("command", ["close", "pause", "reduce", "panic", "resume"])
+@pytest.mark.parametrize("venue", ["okx", "kraken", "", ["binance"]])
+async def test_a_venue_that_is_not_traded_here_is_refused(commands: Mock, command: str, venue: Any) -> None:
+    told = await answer(commands, command=command, venue=venue)
+    assert told == {"ok": False, "error": f"{venue!r} is not traded here; it is binance"}
+    assert commands.mock_calls == []
+
+
+async def test_a_venue_that_is_traded_is_passed_on(commands: Mock) -> None:
+    assert (await answer(commands, command="close", venue="binance", author="me"))["ok"]
+    commands.close.assert_awaited_once_with(None, VenueName.BINANCE, "me")
