@@ -18,6 +18,7 @@ from core.domain.ids import Asset, ClientOrderId, VenueName
 from core.domain.money import plain
 from core.domain.order import OrderIntent
 from core.engine.ports import About, Accepted, Journal, Level, Notifier, Outcome, Rejected, StateRecord, Unknown
+from core.engine.risk_record import UNREADABLE
 
 log = structlog.get_logger(__name__)
 
@@ -135,8 +136,9 @@ class VenuePauses:
                 (VenueName(venue), Asset(asset)): Shortage(needed=Decimal(needed), since_ms=since)
                 for venue, asset, needed, since in told["shortages"]
             }
-        except (ValueError, KeyError, TypeError) as error:
+        except UNREADABLE as error:
             log.error("risk.record_unreadable", error=repr(error))  # noqa: TRY400 - the sentence is the news
+            self._notifier.notify(Level.CRITICAL, "the journal's pauses of venues cannot be read: they are over")
 
     def _read(self, row: Mapping[str, Any]) -> Breaker:
         """An entry that was the trial has its answer from reconciliation by now; the next one tries."""

@@ -29,7 +29,7 @@ from core.domain.risk import TradingState
 from core.domain.risk_book import Episode, ResultRules, RiskBook
 from core.domain.standing import Standing
 from core.engine.ports import Journal, Level, Notifier, StateRecord
-from core.engine.risk_record import decoded, encoded
+from core.engine.risk_record import UNREADABLE, decoded, encoded
 from core.engine.state import StateView
 
 log = structlog.get_logger(__name__)
@@ -135,8 +135,10 @@ class RiskLedger:
         if (text := values.get(_KEY)) is not None:
             try:
                 record = decoded(text)
-            except (ValueError, KeyError, TypeError) as error:
+            except UNREADABLE as error:
                 log.error("risk.record_unreadable", error=repr(error))  # noqa: TRY400 - the sentence is the news
+                lost = "the day's loss, the row of stops, the drawdown and the cooldowns begin at nothing"
+                self._notifier.notify(Level.CRITICAL, f"the journal's risk book cannot be read: {lost}")
             else:
                 self.book, self._counted = record.book, set(record.counted)
         held = {position.id: position for position in self._state.positions()}

@@ -25,6 +25,10 @@ class RiskRecord:
     counted: frozenset[str]
 
 
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, ArithmeticError)
+"""What a text that was not written here may raise; Decimal says InvalidOperation, which is no ValueError."""
+
+
 def encoded(book: RiskBook, counted: Iterable[str]) -> str:
     day = book.day
     return json.dumps(
@@ -47,7 +51,7 @@ def encoded(book: RiskBook, counted: Iterable[str]) -> str:
 
 
 def decoded(text: str) -> RiskRecord:
-    """Raises ValueError, KeyError or TypeError for a text that `encoded` did not make."""
+    """Raises one of `UNREADABLE` for a text that `encoded` did not make."""
     told: dict[str, Any] = json.loads(text)
     shares = {
         PositionId(key): Share(baseline=Decimal(baseline), worth=Decimal(worth))
