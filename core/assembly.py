@@ -40,7 +40,7 @@ from core.engine.protection_manager import ProtectionManager
 from core.engine.queries import Queries
 from core.engine.reconciler import ExternalPositions, Reconciler
 from core.engine.refusal_watch import RefusalWatch
-from core.engine.risk_guard import RiskGuard
+from core.engine.risk_guard import STREAM, RiskGuard
 from core.engine.risk_watch import RiskWatch
 from core.engine.screener import Screener
 from core.engine.state import State
@@ -226,7 +226,7 @@ def assemble(
             clock=clock,
             transport=transport(access.name),
             sink=orders.take,
-            on_connected=partial(_resume, access.name, reconciler, watch),
+            on_connected=partial(_resume, access.name, reconciler, watch, risk),
             on_set_aside=partial(reconciler.ask, access.name),
             on_health=partial(outages.on_health, access.name),
             workers=workers,
@@ -361,9 +361,10 @@ def _connections(settings: Settings) -> int:
     return min(2 + max(settings.wave.max_trades_per_wave, settings.wave.max_trades_per_wave_total), MOST_WARM)
 
 
-async def _resume(venue: VenueName, reconciler: Reconciler, watch: AccountWatch) -> None:
+async def _resume(venue: VenueName, reconciler: Reconciler, watch: AccountWatch, risk: RiskGuard) -> None:
     """What a new connection must settle before it counts as live. Raises VenueError."""
     await asyncio.gather(reconciler.reconcile(venue), watch.look(venue))
+    risk.set_venue(venue, None, by=STREAM)
 
 
 def _access(name: VenueName, venue: VenueSettings) -> VenueAccess:

@@ -12,6 +12,7 @@ from core.assembly import Engine
 from core.config import Settings, venue_lines
 from core.domain.ids import Asset, VenueName
 from core.engine.ports import Level, MarketData, MarketReads, UserStream, VenueClient
+from core.engine.risk_guard import STREAM
 from core.preflight import Check, Grade, Preflight, PreflightRules, examine
 from core.preflight_questions import QUESTIONS
 from core.probe import probe
@@ -80,7 +81,7 @@ class Opening:
             await self._try(venue)
         if venue not in self._engine.clients:
             return
-        self._engine.risk.set_venue(venue, "its private stream has not come up yet")  # AccountWatch.look ends it
+        self._engine.risk.set_venue(venue, "its private stream has not come up yet", by=STREAM)
         begin(venue)
         self._engine.notifier.notify(Level.INFO, f"{venue}: opened, it takes part from now on")
         wanted = self._rules.wanted(self._engine.clients[venue].instruments)

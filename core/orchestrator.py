@@ -25,6 +25,7 @@ from core.domain.risk import TradingState
 from core.domain.wave import WaveReport
 from core.engine.ports import AuditLog, JournalState, Level, Notifier, StateRecord
 from core.engine.queries import Queries
+from core.engine.risk_guard import STREAM
 from core.engine.wave_processor import WaveProcessor
 from core.errors import JournalUnwritable, StartRefused, VenueError
 from core.notices import Notices
@@ -295,8 +296,8 @@ class Orchestrator:
         except TimeoutError:
             late = sorted(venue for venue, stream in engine.streams.items() if stream.live_since_ms is None)
             log.error("stream.not_live", venues=late, waited_s=STREAMS_READY_SECONDS)  # noqa: TRY400 - no news in a trace
-            for venue in late:  # on again when its first connection has been reconciled (AccountWatch.look)
-                engine.risk.set_venue(venue, "its private stream has not come up since the start")
+            for venue in late:
+                engine.risk.set_venue(venue, "its private stream has not come up since the start", by=STREAM)
             unread = f"{', '.join(late)}: could not be read for {STREAMS_READY_SECONDS:g} s, still trying"
             engine.notifier.notify(Level.CRITICAL, f"{unread}; positions there stand as they were left")
 

@@ -106,6 +106,7 @@ def _told_position(row: Mapping[str, Any]) -> Facts:
         "mark": mark,
         "unrealized": unrealized,
         "stop": stop,
+        "dust": row["dust"],
         "stop_distance_percent": _distance(stop, mark or row["entry_price"]),
         "distance_of": "mark" if mark else "entry price",
         "age_s": round(row["age_s"]),
@@ -170,7 +171,7 @@ def _to_do(facts: Facts) -> list[str]:
         f"{row['venue']} {row['symbol']} {row['side']} has no confirmed stop: close it (tools/close_position.py) or "
         "let the daemon protect it"
         for row in facts["positions"]
-        if row["stop"] is None
+        if row["stop"] is None and not row.get("dust")
     ]
     if facts["source"] == "daemon" and facts["state"] == TradingState.HALTED:
         needed.append(f"trading is halted: {facts['reason']}")
@@ -246,7 +247,7 @@ def _position_table(rows: Sequence[Mapping[str, Any]]) -> Table:
             row["entry_price"],
             row["mark"] or "",
             row["unrealized"] or "",
-            row["stop"] or "[bold red]NONE[/]",
+            row["stop"] or ("dust" if row.get("dust") else "[bold red]NONE[/]"),
             "" if away is None else f"{away} %",
             _span(row["age_s"]),
         )

@@ -18,6 +18,8 @@ from core.errors import VenueError
 
 log = structlog.get_logger(__name__)
 
+BY = "account-watch"
+"""Who speaks, when a venue is switched off here."""
 LOOK_SECONDS = 60.0
 """Two requests of weight 5 each."""
 _ANOTHER = "another instance trades this account, or the journal is an old one"
@@ -68,8 +70,8 @@ class AccountWatch:
         elif account.hedge_mode != known:
             was, now = ("hedge" if known else "one-way"), ("hedge" if account.hedge_mode else "one-way")
             self._off(venue, f"the position mode was changed from {was} to {now}; restart the daemon to trade with it")
-        elif self._risk.venue_off_reason(venue) is not None:
-            self._risk.set_venue(venue, None)
+        elif self._risk.venue_off_reason(venue, BY) is not None:
+            self._risk.set_venue(venue, None, by=BY)
             self._notifier.notify(Level.INFO, f"{venue}: the account is as it was; entries go on")
 
     def on_events(self, events: Iterable[Event]) -> None:
@@ -104,7 +106,7 @@ class AccountWatch:
             self._notifier.notify(Level.CRITICAL, f"{event.instrument}: {what}; no entries until you resume")
 
     def _off(self, venue: VenueName, why: str) -> None:
-        if self._risk.venue_off_reason(venue) != why:
-            self._risk.set_venue(venue, why)
+        if self._risk.venue_off_reason(venue, BY) != why:
+            self._risk.set_venue(venue, why, by=BY)
             log.error("account.changed", venue=venue, why=why)
             self._notifier.notify(Level.CRITICAL, f"{venue}: no entries, {why}")

@@ -30,6 +30,8 @@ _MEANING = {
     Condition.DOWN: "it does not answer",
     Condition.KEY_REFUSED: "it refuses the API key",
 }
+BY = "outages"
+"""Who speaks, when a venue is switched off here."""
 _RESTS = "positions there rest on their stops at the venue"
 
 
@@ -51,7 +53,6 @@ class Outages:
         self._clock = clock
         self._health: dict[VenueName, VenueHealth] = {}
         self._since: dict[VenueName, float] = {}
-        self._reasons: dict[VenueName, str] = {}
         self._trouble = asyncio.Event()
 
     def serves(self, venue: VenueName) -> bool:
@@ -70,7 +71,7 @@ class Outages:
         self._health[venue] = health
         self._since.setdefault(venue, self._clock.monotonic())
         self._trouble.set()
-        self._off(venue, f"{_MEANING[health.condition]}{_until(health)} ({health.detail}); {_RESTS}")
+        self._risk.set_venue(venue, f"{_MEANING[health.condition]}{_until(health)} ({health.detail}); {_RESTS}", by=BY)
         if known is None or known.condition is not health.condition:
             log.error("venue.outage", venue=venue, condition=health.condition.value, what=health.detail)
             self._notifier.notify(self._level(health), f"{venue}: no entries, {self._said(health)}; {_RESTS}")
@@ -101,18 +102,10 @@ class Outages:
         if health is None:
             return
         lasted = self._clock.monotonic() - self._since.pop(venue)
-        if self._risk.venue_off_reason(venue) == self._reasons.pop(venue, None):
-            self._risk.set_venue(venue, None)
+        self._risk.set_venue(venue, None, by=BY)
         log.info("venue.serves_again", venue=venue, after_s=round(lasted, 1))
         self._notifier.notify(Level.INFO, f"{venue}: serves again after {lasted:.0f} s")
         self._reconcile(venue)
-
-    def _off(self, venue: VenueName, why: str) -> None:
-        """Another reason that stands already stays: it will not end with the outage."""
-        standing = self._risk.venue_off_reason(venue)
-        if standing is None or standing == self._reasons.get(venue):
-            self._reasons[venue] = why
-            self._risk.set_venue(venue, why)
 
     def _said(self, health: VenueHealth) -> str:
         said = f"{_MEANING[health.condition]}{_until(health)}: {health.detail}"

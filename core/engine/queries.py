@@ -67,6 +67,8 @@ class PositionRow:
     stop: Decimal | None
     unprotected_ms: int | None
     age_s: float
+    dust: bool = False
+    """Less than the venue takes in one order; it was tried once and stays there without a stop (VAL-19)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +176,8 @@ class Queries:
         instrument = position.instrument
         mark = self._reference(instrument, TriggerReference.MARK_PRICE)
         protection = self._protection.protection(position.id)
-        covered = protection is not None and self._protection.covered(position.key)
+        dust = self._protection.dust(position.key)
+        covered = protection is not None and not dust and self._protection.covered(position.key)
         return PositionRow(
             instrument=instrument,
             side="long" if position.side.sign > 0 else "short",
@@ -185,4 +188,5 @@ class Queries:
             stop=protection.trigger_price if covered and protection is not None else None,
             unprotected_ms=None if protection is None else protection.unprotected_ms,
             age_s=max(0, self._clock.now_ms() - position.opened_ms) / 1000,
+            dust=dust,
         )

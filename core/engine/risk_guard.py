@@ -59,6 +59,10 @@ class Ruling:
         return first_refusal(self.gates)
 
 
+STREAM = "stream"
+"""Who switches a venue off until its first connection has been reconciled."""
+
+
 class RiskGuard:
     """Owns reservations and trading states. Money is in quote coin; USDT and USDC count alike.
 
@@ -99,7 +103,7 @@ class RiskGuard:
         self._clock = clock
         self._reserved: dict[ClientOrderId, tuple[InstrumentId, Notional]] = {}
         self.states = TradingStates(journal=journal, clock=clock)
-        self._venues_off: dict[VenueName, str] = {}
+        self._venues_off: dict[VenueName, dict[str, str]] = {}
         self._entries: deque[int] = deque()
         self.limits = limits
         self.denials: Counter[Reason] = Counter()
@@ -123,8 +127,10 @@ class RiskGuard:
         """The same with what was said for this venue alone."""
         return strictest([self.standing, self.states.standing(venue)])
 
-    def venue_off_reason(self, venue: VenueName) -> str | None:
-        return self._venues_off.get(venue)
+    def venue_off_reason(self, venue: VenueName, by: str | None = None) -> str | None:
+        """What was said first by anybody, or by one of those who may switch it off."""
+        said = self._venues_off.get(venue, {})
+        return next(iter(said.values()), None) if by is None else said.get(by)
 
     def set_state(self, state: TradingState, *, reason: str, author: str) -> None:
         """The global state, persisted with reason and author (DESIGN §3.15)."""
@@ -171,12 +177,14 @@ class RiskGuard:
         """An invariant broke: no entries, no discretionary exits; protection goes on."""
         self.set_state(TradingState.HALTED, reason=reason, author=OURS)
 
-    def set_venue(self, venue: VenueName, off_because: str | None) -> None:
-        """Switch entries on one venue off (with the reason) or on again (None)."""
+    def set_venue(self, venue: VenueName, off_because: str | None, *, by: str) -> None:
+        """Switch entries on one venue off (with the reason) or on again (None). Each speaks for themselves: a venue is
+        on when nobody has a reason against it."""
+        said = self._venues_off.setdefault(venue, {})
         if off_because is None:
-            self._venues_off.pop(venue, None)
+            said.pop(by, None)
         else:
-            self._venues_off[venue] = off_because
+            said[by] = off_because
 
     # entries
 
@@ -308,7 +316,7 @@ class RiskGuard:
         )
 
     def _venue(self, venue: VenueName) -> Gate:
-        if (why := self._venues_off.get(venue)) is None:
+        if (why := self.venue_off_reason(venue)) is None:
             return passed("venue", "on")
         return refused("venue", Reason.VENUE_OFF, why, value="off", limit="on", venue=venue)
 

@@ -16,7 +16,8 @@ def status_line(status: StatusReport) -> str:
         paused = "" if venue.paused is None else ", entries paused"
         parts.append(f"{venue.venue} {stream}, {reconciled}{paused}")
     stops = sum(1 for position in status.positions if position.stop is not None)
-    parts.append(f"{len(status.positions)} positions, {stops} stops")
+    dust = sum(1 for position in status.positions if position.dust)
+    parts.append(f"{len(status.positions)} positions, {stops} stops" + (f", {dust} dust" if dust else ""))
     parts.append(f"{status.waves} waves, {sum(status.refusals.values())} signals refused")
     if status.risk is not None:
         parts.append(_risk(status.risk))

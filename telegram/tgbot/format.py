@@ -47,7 +47,8 @@ def _venue(row: VenueRow) -> str:
 
 def _position(row: PositionRow) -> str:
     result = "unknown" if row.unrealized is None else _signed(row.unrealized)
-    stop = "⚠️ NO STOP" if row.stop is None else f"stop {plain(row.stop)}"
+    missing = "dust, less than one order" if row.dust else "⚠️ NO STOP"
+    stop = missing if row.stop is None else f"stop {plain(row.stop)}"
     venue, symbol = row.instrument
     return (
         f"{venue.value} {symbol} {row.side} {plain(row.quantity)} @ {_price(row.entry_price)}, {stop}, "

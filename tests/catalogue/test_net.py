@@ -13,8 +13,10 @@ import pytest
 from core.domain.ids import VenueName
 from core.domain.order import OrderType
 from core.domain.signal import Side
+from core.engine.account_watch import AccountWatch
 from core.engine.outages import Outages
 from core.engine.ports import Accepted, Condition, Level, Rejected, StreamState, VenueHealth
+from core.engine.risk_guard import STREAM
 from core.errors import RateLimited, Refused, Unreachable, VenueError
 from core.transport import HttpResponse
 from core.venues.binance import facts
@@ -158,10 +160,21 @@ async def test_an_outage_is_told_once_with_its_end_and_status_says_where_positio
 async def test_what_else_keeps_a_venue_off_outlives_its_outage() -> None:
     async with a_bench() as bench:
         outages = _outages(bench, [])
-        bench.risk.set_venue(BINANCE, "the position mode was changed")
+        bench.risk.set_venue(BINANCE, "the position mode was changed", by="account-watch")
         outages.on_health(BINANCE, VenueHealth(condition=Condition.DOWN, detail="gone"))
         outages.on_health(BINANCE, VenueHealth(condition=Condition.UP))
         assert bench.risk.venue_off_reason(BINANCE) == "the position mode was changed"
+
+
+async def test_an_account_that_is_in_order_says_nothing_of_a_venue_that_does_not_serve() -> None:
+    async with a_bench() as bench:
+        bench.risk.set_venue(BINANCE, "its private stream has not come up since the start", by=STREAM)
+        watch = AccountWatch(
+            clients={BINANCE: bench.venue}, risk=bench.risk, leverage=bench.leverage, notifier=bench.notifier
+        )
+        await watch.look(BINANCE)
+        assert "private stream" in (bench.risk.venue_off_reason(BINANCE) or "")
+        assert not bench.notifier.messages
 
 
 # --- NET-03, NET-04 -------------------------------------------------------------------------------------------------

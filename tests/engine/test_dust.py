@@ -5,14 +5,32 @@ from decimal import Decimal
 
 import pytest
 
-from core.domain.ids import Leg
+from core.domain.ids import Leg, VenueName
 from core.domain.risk import TradingState
 from core.domain.standing import Standing
-from core.engine.ports import Level
+from core.engine.ports import Level, UserStream
+from core.engine.queries import Queries
+from core.status.line import status_line
 from tests.builders import BTC, a_lot, a_signal, an_instrument, quantity
 from tests.engine.bench import Bench, a_bench
 
 COARSE = replace(an_instrument(BTC), market_lot=a_lot(minimum="0.1", step="0.001"))
+
+
+def queries(bench: Bench) -> Queries:
+    streams: dict[VenueName, UserStream] = dict(bench.streams)
+    return Queries(
+        build="test",
+        orders=bench.orders,
+        protection=bench.protection,
+        risk=bench.risk,
+        waves=bench.waves,
+        inflight=bench.inflight,
+        reconciler=bench.reconciler,
+        streams=streams,
+        reference=lambda _instrument, _trigger: None,
+        clock=bench.clock,
+    )
 
 
 async def left_with_dust(bench: Bench, amount: str) -> None:
@@ -39,6 +57,19 @@ async def test_dust_is_tried_once_then_listed_and_neither_repeated_nor_alarmed()
         assert not [text for text in said if "cannot be closed" in text]
         await bench.settle(600)
         assert len(bench.venue.only(Leg.FLATTEN)) == 1
+
+
+async def test_what_shrank_to_dust_shows_as_dust_and_not_by_the_stop_it_once_had() -> None:
+    async with a_bench(instruments=[COARSE]) as bench:
+        await bench.wave(a_signal())
+        position = bench.position()
+        assert bench.protection.covered(position.key)
+        bench.venue.always(Leg.FLATTEN, bench.venue.reject("-4003"))
+        bench.orders.take_over(replace(position, quantity=quantity("0.05")), bench.clock.now_ms())
+        await bench.settle(30)
+        (row,) = queries(bench).positions()
+        assert (row.dust, row.stop) == (True, None)
+        assert "1 dust" in status_line(queries(bench).status())
 
 
 async def test_an_operator_may_try_dust_again_and_the_close_returns() -> None:

@@ -133,9 +133,9 @@ async def test_an_entry_cannot_pass_as_a_close() -> None:
 
 async def test_a_venue_switched_off_refuses_with_the_reason_until_it_is_on_again() -> None:
     async with a_bench() as bench:
-        bench.risk.set_venue(VenueName.BINANCE, "hedge mode")
+        bench.risk.set_venue(VenueName.BINANCE, "hedge mode", by="account-watch")
         assert denied(bench) is Reason.VENUE_OFF
-        bench.risk.set_venue(VenueName.BINANCE, None)
+        bench.risk.set_venue(VenueName.BINANCE, None, by="account-watch")
         assert denied(bench) is None
 
 
