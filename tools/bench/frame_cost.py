@@ -61,7 +61,7 @@ async def _e1(effort: Effort, symbols: Sequence[str], measured: Sequence[Life], 
         ),
         Figure(
             id="E1j",
-            what="the same with journal and audit, until the last record is in its file",
+            what="the same with journal, audit and log, until the last record is in its file",
             unit="µs",
             samples=tuple(cost.written for cost in with_books),
             aim="≤ 60",

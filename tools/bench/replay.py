@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from core.engine.bookkeeping import Bookkeeper
 from core.engine.order_manager import OrderManager
 from core.engine.ports import AuditLog, IntentRecord, Journal, JournalState, Record
 from core.engine.state import State
+from core.logs import configure_logging
 from core.storage.audit_log import AuditLog as ChainedAuditLog
 from core.storage.journal import SqliteJournal
 from core.storage.writer import WriterThread
@@ -79,14 +81,17 @@ async def bare(symbols: Sequence[str], before: Sequence[Life], measured: Sequenc
     async def written() -> None:
         return
 
-    return await _replay(symbols, before, measured, _Books(journal=_NoJournal(), audit=_NoAudit(), written=written))
+    with configure_logging(None, "CRITICAL", console=StringIO()):  # log lines are written down, too
+        return await _replay(symbols, before, measured, _Books(journal=_NoJournal(), audit=_NoAudit(), written=written))
 
 
 async def journaled(symbols: Sequence[str], before: Sequence[Life], measured: Sequence[Life]) -> Cost:
-    """The same with the real journal and audit log in a temporary folder, each on its own writer thread."""
-    with tempfile.TemporaryDirectory(prefix="breakwater-bench-") as folder:
-        async with _storage(Path(folder)) as books:
-            return await _replay(symbols, before, measured, books)
+    """The same with the real journal, audit log and log in a temporary folder, each on its own writer thread."""
+    with tempfile.TemporaryDirectory(prefix="breakwater-bench-") as name:
+        folder = Path(name)
+        with configure_logging(folder / "logs", console=StringIO()):
+            async with _storage(folder) as books:
+                return await _replay(symbols, before, measured, books)
 
 
 @asynccontextmanager
