@@ -407,6 +407,8 @@ class OrderManager:
             log.exception("orders.submit_failed", client_order_id=intent.client_order_id)
             self._broken(f"sending an order failed inside the program: {error!r}")
             outcome = Unknown(cause=repr(error))
+        if isinstance(outcome, Unknown):
+            await self.drained()  # what the stream has told of it by now counts
         if not (isinstance(outcome, Rejected) and outcome.about is About.WITHHELD):  # the venue has not been asked
             for listener in self._outcomes:
                 listener(intent, outcome)

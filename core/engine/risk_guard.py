@@ -16,14 +16,14 @@ from core.domain.events import Event, OrderChanged
 from core.domain.gate import Gate, first_refusal, passed, refused
 from core.domain.ids import Asset, ClientOrderId, InstrumentId, Leg, VenueName
 from core.domain.money import ZERO, Notional
-from core.domain.order import Order, OrderIntent
+from core.domain.order import UNACKNOWLEDGED, Order, OrderIntent
 from core.domain.risk import RiskLimits, RiskUsage, TradingState, check, clock_gate, needed
 from core.domain.risk_book import ResultRules
 from core.domain.standing import Standing, strictest
 from core.domain.verdict import Denied, Reason
 from core.engine.clock_watch import ClockWatch
 from core.engine.pauses import VenuePauses
-from core.engine.ports import Journal, Notifier, StateRecord
+from core.engine.ports import Accepted, Journal, Notifier, Outcome, StateRecord, Unknown
 from core.engine.risk_ledger import RiskLedger
 from core.engine.state import StateView
 from core.engine.trading_states import OURS, TradingStates
@@ -113,7 +113,7 @@ class RiskGuard:
         orders.listen(self.on_events)
         orders.listen(self.ledger.on_events)
         orders.on_trade(self.ledger.traded)
-        orders.on_outcome(self.pauses.on_outcome)
+        orders.on_outcome(self._on_outcome)
         orders.last_word.give(self.objection)
 
     # trading state
@@ -241,6 +241,12 @@ class RiskGuard:
                 self.release(event.order.client_order_id)
             elif event.order.client_order_id not in self._reserved:
                 self.hold(event.order)  # it was believed absent, and the venue has it after all
+
+    def _on_outcome(self, intent: OrderIntent, outcome: Outcome) -> None:
+        """An answer that was lost is no trouble of a venue whose stream has told of the order already (RSK-07)."""
+        order = self._state.order(intent.client_order_id)
+        told = order is not None and order.status not in UNACKNOWLEDGED
+        self.pauses.on_outcome(intent, Accepted(reports=()) if told and isinstance(outcome, Unknown) else outcome)
 
     # figures
 
