@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import BreakwaterError, StartRefused
-from core.status.control import SOCKET_NAME
+from core.status.control import SOCKET_NAME, spelled
 
 
 class NoDaemon(BreakwaterError):
@@ -51,10 +51,11 @@ def daemon(data_dir: Path, timeout_seconds: float) -> Iterator[DaemonLink]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(timeout_seconds)
         try:
-            connection.connect(str(path))
+            with spelled(path) as address:
+                connection.connect(address)
         except TimeoutError:
             raise NoDaemon("the daemon does not take connections", stuck=True) from None
-        except OSError as error:  # no such file, nobody behind it, or a folder whose name is too long for a socket
+        except OSError as error:  # no such file or folder, or nobody behind it
             raise NoDaemon(f"no daemon is running there ({error.strerror or error})", stuck=False) from error
         with connection.makefile("rb") as lines:
             yield DaemonLink(connection, lines)

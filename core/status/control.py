@@ -23,7 +23,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
@@ -38,6 +39,8 @@ from core.engine.queries import Queries
 log = structlog.get_logger(__name__)
 
 SOCKET_NAME = "control.sock"
+LONGEST_ADDRESS = 100
+"""Bytes: Linux takes 107, macOS 103."""
 MAX_LINE = 64 * 1024
 _VENUE = frozenset({"venue"})
 COMMANDS = {
@@ -53,6 +56,20 @@ COMMANDS = {
 """What may go with each beside `author`."""
 
 
+@contextlib.contextmanager
+def spelled(path: Path) -> Iterator[str]:
+    """A spelling of the socket's path that the system takes: an address has room for about a hundred bytes only, and a
+    data folder may lie deeper. Then its folder is named by a handle, which is open inside the block (Linux)."""
+    if len(os.fsencode(path)) <= LONGEST_ADDRESS:
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
 class ControlServer:
     """Serves while `run` runs; a request that makes no sense is answered, never fatal."""
 
@@ -65,7 +82,8 @@ class ControlServer:
         """Until cancelled. The caller holds the lock of the data folder: a socket file found here is a dead one's."""
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()
-        server = await asyncio.start_unix_server(self._serve, self._path, limit=MAX_LINE)
+        with spelled(self._path) as address:
+            server = await asyncio.start_unix_server(self._serve, address, limit=MAX_LINE)
         self._path.chmod(0o600)
         try:
             async with server:

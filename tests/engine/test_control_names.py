@@ -1,6 +1,8 @@
 """What an order over the control socket may carry: a misspelt name or venue is refused, whatever it would mean."""
 
+import asyncio
 import json
+import socket
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -10,7 +12,7 @@ import pytest
 from core.domain.ids import VenueName
 from core.engine.commands import Commands
 from core.engine.queries import Queries
-from core.status.control import ControlServer
+from core.status.control import SOCKET_NAME, ControlServer, spelled
 
 
 @pytest.fixture
@@ -59,3 +61,19 @@ async def test_a_venue_that_is_not_traded_here_is_refused(commands: Mock, comman
 async def test_a_venue_that_is_traded_is_passed_on(commands: Mock) -> None:
     assert (await answer(commands, command="close", venue="binance", author="me"))["ok"]
     commands.close.assert_awaited_once_with(None, VenueName.BINANCE, "me")
+
+
+@pytest.mark.may_block("a socket file is made and removed once")
+async def test_a_data_folder_too_deep_for_a_socket_address_is_served_all_the_same(tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 100) / ("e" * 100)
+    deep.mkdir(parents=True)
+    server = ControlServer(folder=deep, queries=Mock(spec=Queries), commands=Mock(spec=Commands))
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(server.run())
+        await asyncio.sleep(0.01)
+        assert (deep / SOCKET_NAME).is_socket()
+        assert (deep / SOCKET_NAME).stat().st_mode & 0o777 == 0o600
+        with spelled(deep / SOCKET_NAME) as address, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.connect(address)
+        task.cancel()
+    assert not (deep / SOCKET_NAME).exists()
