@@ -19,7 +19,7 @@ from core.domain.order import ENDED, Order, OrderIntent, OrderStatus, OrderType
 from core.domain.reports import OrderStatusReport, Source
 from core.domain.signal import Side
 from core.domain.sizing import Sized, size
-from core.engine.ports import About, MarketReads, Rejected, VenueClient
+from core.engine.ports import About, Departure, MarketReads, Rejected, VenueClient
 from core.errors import VenueError
 from core.preflight import Check, Grade, PreflightRules
 
@@ -41,7 +41,7 @@ async def probe(client: VenueClient, reads: MarketReads, rules: PreflightRules, 
         return _told(client, Grade.WARN, "no probe order was sent: POSITION_SIZE_USD fits no symbol")
     intent = _intent(*chosen, account, clock.now_ms())
     what = f"{plain(intent.quantity)} {intent.instrument.symbol} at {plain(intent.price or Decimal(0))}"
-    outcome = await client.submit(intent)
+    outcome = await client.submit(Departure(intent=intent))
     log.info("preflight.probe", client_order_id=intent.client_order_id, order=what, outcome=type(outcome).__name__)
     if isinstance(outcome, Rejected):
         grade = Grade.OFF if outcome.about is About.ACCOUNT_RESTRICTED else Grade.WARN
@@ -146,7 +146,7 @@ async def _sold_again(client: VenueClient, intent: OrderIntent, filled: Quantity
         reduce_only=True,
         reason="a probe order was filled",
     )
-    outcome = await client.submit(back)
+    outcome = await client.submit(Departure(intent=back))
     said = f"the probe order bought {plain(filled)} {intent.instrument.symbol}; selling it again: {outcome}"
     return _told(client, Grade.OFF, f"{said}; look at the position (tools/check_orders.py)")
 

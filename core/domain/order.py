@@ -106,7 +106,9 @@ class OrderIntent:
     `quantity` base units, already on the step; `price` only for LIMIT_IOC, `trigger_price` only for STOP_MARKET, both
     on the tick. What the signal asked for its position (percent of the fill price) travels with its entry, so that a
     restart or a changed configuration treats that position as it was opened (SIG-11).
-    `reason` says for people what a close was sent for.
+    `reason` says for people what a close was sent for. `attached_to`: a stop that was sent along with that entry; its
+    level comes from the decision and is provisional. `whole_position`: it covers whatever the position holds, and
+    `quantity` is the most that can be.
     """
 
     client_order_id: ClientOrderId
@@ -128,12 +130,15 @@ class OrderIntent:
     trailing_callback_percent: Decimal | None = None
     wave_id: str = ""
     reason: str = ""
+    attached_to: ClientOrderId | None = None
+    whole_position: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """State of one order. `filled` and `average_price` come from trades only; `reported_filled` is the venue's own sum,
-    and when it is ahead, trades are missing."""
+    and when it is ahead, trades are missing. `level` and `size` are what an amendment made of a stop's trigger price
+    and quantity; None = as it was intended."""
 
     intent: OrderIntent
     status: OrderStatus = OrderStatus.INITIALIZED
@@ -144,10 +149,22 @@ class Order:
     trade_ids: frozenset[TradeId] = frozenset()
     venue_time_ms: int = 0
     detail: str = ""
+    level: Price | None = None
+    size: Quantity | None = None
 
     @property
     def client_order_id(self) -> ClientOrderId:
         return self.intent.client_order_id
+
+    @property
+    def trigger_price(self) -> Price | None:
+        """Where a stop fires now."""
+        return self.intent.trigger_price if self.level is None else self.level
+
+    @property
+    def quantity(self) -> Quantity:
+        """What it is for now, base units."""
+        return self.intent.quantity if self.size is None else self.size
 
     @property
     def instrument(self) -> InstrumentId:
@@ -182,12 +199,13 @@ def apply_status(order: Order, report: OrderStatusReport) -> Order | IllegalRepo
     """
     move = NEXT[order.status, report.status]
     reported = ZERO if report.conditional else report.filled
-    if move is Move.ILLEGAL or reported > order.intent.quantity:
-        return IllegalReport(order=order, told=f"{report.status}, filled {report.filled} of {order.intent.quantity}")
+    if move is Move.ILLEGAL or reported > order.quantity:
+        return IllegalReport(order=order, told=f"{report.status}, filled {report.filled} of {order.quantity}")
+    moved = _amended(order, report)
     if move is Move.STALE and reported <= order.reported_filled:
-        return order
+        return moved
     return replace(
-        order,
+        moved,
         status=report.status if move is Move.APPLY else order.status,
         venue_order_id=report.venue_order_id or order.venue_order_id,
         reported_filled=Quantity(max(order.reported_filled, reported)),
@@ -196,14 +214,28 @@ def apply_status(order: Order, report: OrderStatusReport) -> Order | IllegalRepo
     )
 
 
+def _amended(order: Order, report: OrderStatusReport) -> Order:
+    """With the level and size the venue tells of a resting stop; the same object when these are known. Only newer words
+    count: an old frame must not move a stop back."""
+    resting = report.conditional and report.status is OrderStatus.ACCEPTED and not order.ended
+    if not resting or report.venue_time_ms < order.venue_time_ms:
+        return order
+    level, size = report.trigger_price or order.trigger_price, report.quantity or order.quantity
+    if order.intent.whole_position:
+        size = order.quantity  # told as what the position holds at the moment
+    if level == order.trigger_price and size == order.quantity:
+        return order
+    return replace(order, level=level, size=size, venue_time_ms=report.venue_time_ms)
+
+
 def apply_fill(order: Order, fill: FillReport) -> Order | IllegalReport:
     """The order after one trade; the same object when that trade id was already counted."""
     if fill.trade_id in order.trade_ids:
         return order
     filled = order.filled + fill.quantity
-    if filled > order.intent.quantity:
-        return IllegalReport(order=order, told=f"trade {fill.trade_id} fills {filled} of {order.intent.quantity}")
-    told = OrderStatus.FILLED if filled == order.intent.quantity else OrderStatus.PARTIALLY_FILLED
+    if filled > order.quantity:
+        return IllegalReport(order=order, told=f"trade {fill.trade_id} fills {filled} of {order.quantity}")
+    told = OrderStatus.FILLED if filled == order.quantity else OrderStatus.PARTIALLY_FILLED
     if NEXT[order.status, told] is Move.ILLEGAL:
         return IllegalReport(order=order, told=f"trade {fill.trade_id} on a {order.status} order")
     status = told if NEXT[order.status, told] is Move.APPLY else order.status

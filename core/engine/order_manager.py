@@ -49,7 +49,7 @@ from core.domain.reports import (
 )
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.last_word import LastWord
-from core.engine.ports import About, Accepted, IntentRecord, Outcome, Rejected, Unknown, VenueClient
+from core.engine.ports import About, Accepted, Departure, IntentRecord, Outcome, Rejected, Unknown, VenueClient
 from core.engine.risk_guard import Approved
 from core.engine.state import REMEMBERED_ENDED_ORDERS, State, StateView
 from core.errors import VenueError
@@ -191,7 +191,9 @@ class OrderManager:
             events.append(WalletMoved(report=report))
 
     def _on_status(self, report: OrderStatusReport, events: list[Event]) -> None:
-        order = self._state.order(report.client_order_id)
+        order = self._state.order(report.client_order_id) if report.client_order_id else None
+        if order is None and not report.client_order_id and report.venue_order_id:
+            order = self._state.order_by_venue_id(report.instrument, report.venue_order_id)
         if order is None:
             self._on_foreign(report.instrument, report.client_order_id, events)
             return
@@ -402,7 +404,7 @@ class OrderManager:
         outcome: Outcome
         try:
             client = self._clients[intent.instrument.venue]
-            outcome = await client.submit(intent, partial(self.last_word.on, intent))
+            outcome = await client.submit(Departure(intent=intent, objection=partial(self.last_word.on, intent)))
         except Exception as error:  # swallow: whatever broke, the order may be at the venue: unknown, and trading halts
             log.exception("orders.submit_failed", client_order_id=intent.client_order_id)
             self._broken(f"sending an order failed inside the program: {error!r}")

@@ -161,12 +161,48 @@ class MassStatus:
     balances: tuple[BalanceReport, ...]
 
 
+class Attach(StrEnum):
+    """When a stop sent along with an entry begins to exist at the venue."""
+
+    NEVER = "never"
+    """Stops are orders of their own, sent after the fill (Binance)."""
+    FIRST_FILL = "first_fill"
+    """From the first fill on, for whatever is filled (Bybit)."""
+    COMPLETE_FILL = "complete_fill"
+    """Only once the entry is filled entirely; a part of it needs a stop of its own (OKX)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VenueTraits:
+    """What a venue offers, as data: the engine asks these and never for a venue's name."""
+
+    attach: Attach = Attach.NEVER
+    whole_position_stops: bool = False
+    """One stop per position, which covers whatever it holds; setting it again replaces it (Bybit). Where False a stop
+    has a quantity, and several may stand beside each other."""
+    amends_stops: bool = False
+    entries_per_request: int = 1
+    most_stops: int | None = None
+    """Resting stops the venue takes from one account; None = more than we could ever want."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Departure:
+    """An order about to leave, with the stop that travels with it and the objection asked in the step it leaves in."""
+
+    intent: OrderIntent
+    stop: OrderIntent | None = None
+    objection: Callable[[], str | None] = lambda: None
+
+
 class VenueClient(Protocol):
     """REST side of one venue. Reads raise VenueError; commands answer an Outcome and raise only on programming errors
     and cancellation."""
 
     @property
     def name(self) -> VenueName: ...
+    @property
+    def traits(self) -> VenueTraits: ...
     @property
     def instruments(self) -> Mapping[Symbol, Instrument]: ...
 
@@ -175,9 +211,23 @@ class VenueClient(Protocol):
         ...
 
     async def close(self) -> None: ...
-    async def submit(self, intent: OrderIntent, objection: Callable[[], str | None] = lambda: None) -> Outcome:
-        """Send once. `objection` is asked in the step in which the order leaves, after any wait for the request budget;
-        what it says withholds the order: Rejected about WITHHELD, and nothing was sent."""
+    async def submit(self, departure: Departure) -> Outcome:
+        """Send once. The objection is asked in the step in which the order leaves, after any wait for the request
+        budget; what it says withholds the order: Rejected about WITHHELD, and nothing was sent. A stop travels along
+        only where `traits.attach` says so; the outcome is the order's, the stop is told of by reports."""
+        ...
+
+    async def submit_together(self, departures: Sequence[Departure]) -> Sequence[Outcome]:
+        """At most `traits.entries_per_request` orders in one request; an outcome for each, in order. Each is judged by
+        its own row; without an answer all are Unknown. Withheld ones are left out of the request."""
+        ...
+
+    async def amend_stop(self, order: Order, *, trigger_price: Price, quantity: Quantity) -> Outcome:
+        """Move a resting stop (`traits.amends_stops`); Accepted reports tell its new level. Never a moment without."""
+        ...
+
+    def recall(self, orders: Sequence[Order]) -> None:
+        """Orders of ours that the venue may name by its own ids only (a restart has forgotten which is whose)."""
         ...
 
     async def cancel(self, order: Order) -> Outcome:

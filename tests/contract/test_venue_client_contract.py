@@ -13,7 +13,7 @@ from core.domain.ids import Leg, Symbol
 from core.domain.order import Order, OrderIntent, OrderStatus, OrderType
 from core.domain.reports import OrderStatusReport
 from core.domain.signal import Side
-from core.engine.ports import Accepted, NotFound, Rejected, Unknown, VenueClient
+from core.engine.ports import Accepted, Departure, NotFound, Rejected, Unknown, VenueClient
 from tests.venues.binance_rig import BTC, Rig, a_rig, an_order_intent
 
 S = OrderStatus
@@ -37,7 +37,7 @@ def a_stop(rig: Rig, *, percent: int = 90, name: str = "one") -> OrderIntent:
 
 
 async def accepted(venue: VenueClient, intent: OrderIntent) -> OrderStatusReport:
-    outcome = await venue.submit(intent)
+    outcome = await venue.submit(Departure(intent=intent))
     assert isinstance(outcome, Accepted), outcome
     (report,) = outcome.reports
     assert isinstance(report, OrderStatusReport)
@@ -127,7 +127,7 @@ async def test_an_id_that_is_at_work_opens_no_second_order(rig: Rig, venue: Venu
     await accepted(venue, an_order_intent())
     stop = a_stop(rig)
     await accepted(venue, stop)
-    assert isinstance(await venue.submit(stop), Unknown), "look it up: the first send arrived"
+    assert isinstance(await venue.submit(Departure(intent=stop)), Unknown), "look it up: the first send arrived"
     assert len((await venue.mass_status()).orders) == 1
 
 
@@ -146,20 +146,20 @@ async def test_cancelling_twice_is_a_definite_no_the_second_time(rig: Rig, venue
 
 async def test_a_level_the_market_has_passed_says_so(rig: Rig, venue: VenueClient) -> None:
     await accepted(venue, an_order_intent())
-    outcome = await venue.submit(a_stop(rig, percent=110))
+    outcome = await venue.submit(Departure(intent=a_stop(rig, percent=110)))
     assert isinstance(outcome, Rejected)
     assert outcome.would_trigger
 
 
 async def test_closing_nothing_opens_nothing(rig: Rig, venue: VenueClient) -> None:
-    outcome = await venue.submit(an_order_intent(side=Side.SELL, leg=Leg.FLATTEN))
+    outcome = await venue.submit(Departure(intent=an_order_intent(side=Side.SELL, leg=Leg.FLATTEN)))
     assert isinstance(outcome, Rejected)
     assert outcome.nothing_to_reduce
     assert not [p for p in await venue.positions() if p.quantity]
 
 
 async def test_a_size_the_venue_does_not_take_is_a_definite_no(venue: VenueClient) -> None:
-    assert isinstance(await venue.submit(an_order_intent(size="0.0001")), Rejected)
+    assert isinstance(await venue.submit(Departure(intent=an_order_intent(size="0.0001"))), Rejected)
 
 
 async def test_account_settings_and_leverage(rig: Rig, venue: VenueClient) -> None:
@@ -175,5 +175,7 @@ async def test_account_settings_and_leverage(rig: Rig, venue: VenueClient) -> No
 async def test_reads_and_commands_of_one_moment_do_not_disturb_each_other(rig: Rig, venue: VenueClient) -> None:
     await accepted(venue, an_order_intent())
     stop = a_stop(rig)
-    outcomes = await asyncio.gather(venue.submit(stop), venue.positions(), venue.balances(), venue.mass_status())
+    outcomes = await asyncio.gather(
+        venue.submit(Departure(intent=stop)), venue.positions(), venue.balances(), venue.mass_status()
+    )
     assert isinstance(outcomes[0], Accepted)

@@ -13,7 +13,7 @@ from decimal import Decimal
 from core.clock import Clock
 from core.domain.ids import ClientOrderId, InstrumentId, Leg, Symbol, VenueName, VenueOrderId
 from core.domain.instrument import Instrument
-from core.domain.money import ZERO
+from core.domain.money import ZERO, Price, Quantity
 from core.domain.order import Order, OrderIntent, OrderStatus, OrderType
 from core.domain.reports import BalanceReport, FillReport, OrderStatusReport, PositionReport, Report, Source
 from core.domain.signal import Side
@@ -21,6 +21,7 @@ from core.engine.ports import (
     About,
     Accepted,
     AccountSettings,
+    Departure,
     KeyRights,
     MarginMode,
     MassStatus,
@@ -28,6 +29,7 @@ from core.engine.ports import (
     Outcome,
     Rejected,
     Unknown,
+    VenueTraits,
 )
 from core.errors import VenueError
 from tests.builders import a_balance_report, a_fill, a_mass_status, a_position_report, a_status
@@ -56,6 +58,7 @@ class ScriptedVenue:
         self, name: VenueName, instruments: Iterable[Instrument], clock: Clock, diary: Diary, latency: float = 0.0
     ) -> None:
         self._name = name
+        self.traits = VenueTraits()
         self._instruments = {instrument.id.symbol: instrument for instrument in instruments}
         self._clock = clock
         self._diary = diary
@@ -220,7 +223,8 @@ class ScriptedVenue:
 
     async def close(self) -> None: ...
 
-    async def submit(self, intent: OrderIntent, objection: Callable[[], str | None] = lambda: None) -> Outcome:
+    async def submit(self, departure: Departure) -> Outcome:
+        intent, objection = departure.intent, departure.objection
         if self.queued and not intent.reduce_only:
             await asyncio.sleep(self.queued)
         if (why := objection()) is not None:
@@ -232,6 +236,15 @@ class ScriptedVenue:
         waiting = self._scripts[intent.leg]
         step = waiting.popleft() if waiting else self._always.get(intent.leg, self.behave)
         return await step(intent)
+
+    async def submit_together(self, departures: Sequence[Departure]) -> Sequence[Outcome]:
+        return await asyncio.gather(*(self.submit(departure) for departure in departures))
+
+    async def amend_stop(self, order: Order, *, trigger_price: Price, quantity: Quantity) -> Outcome:
+        raise NotImplementedError
+
+    def recall(self, orders: Sequence[Order]) -> None:
+        """Every order is told under its client id."""
 
     async def cancel(self, order: Order) -> Outcome:
         self._diary.append(("cancel", order.client_order_id))

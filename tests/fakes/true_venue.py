@@ -34,6 +34,7 @@ from core.engine.ports import (
     About,
     Accepted,
     AccountSettings,
+    Departure,
     KeyRights,
     MarginMode,
     MassStatus,
@@ -41,6 +42,7 @@ from core.engine.ports import (
     Outcome,
     Rejected,
     Unknown,
+    VenueTraits,
 )
 from core.errors import Unreachable
 from tests.builders import USDT
@@ -108,6 +110,7 @@ class TrueVenue:
     """Implements ports.VenueClient. `post` takes what the stream delivers, when it is delivered."""
 
     name = VenueName.BINANCE
+    traits = VenueTraits()
 
     def __init__(
         self,
@@ -314,7 +317,8 @@ class TrueVenue:
 
     async def close(self) -> None: ...
 
-    async def submit(self, intent: OrderIntent, objection: Callable[[], str | None] = lambda: None) -> Outcome:
+    async def submit(self, departure: Departure) -> Outcome:
+        intent, objection = departure.intent, departure.objection
         if (why := objection()) is not None:
             return Rejected(code="", detail=why, about=About.WITHHELD)
         self.sent.append(intent.client_order_id)
@@ -357,6 +361,15 @@ class TrueVenue:
         elif intent.leg is Leg.ENTRY:
             self.plan(order)
         return order
+
+    async def submit_together(self, departures: Sequence[Departure]) -> Sequence[Outcome]:
+        return await asyncio.gather(*(self.submit(departure) for departure in departures))
+
+    async def amend_stop(self, order: Order, *, trigger_price: Price, quantity: Quantity) -> Outcome:
+        raise NotImplementedError
+
+    def recall(self, orders: Sequence[Order]) -> None:
+        """Every order is told under its client id."""
 
     async def cancel(self, order: Order) -> Outcome:
         unclear = self._hits(self.weather.unclear)

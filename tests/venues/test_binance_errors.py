@@ -8,7 +8,7 @@ import pytest
 
 from core.domain.order import OrderType
 from core.domain.signal import Side
-from core.engine.ports import Accepted, NotFound, Outcome, Rejected, Unknown
+from core.engine.ports import Accepted, Departure, NotFound, Outcome, Rejected, Unknown
 from core.errors import Ambiguous, RateLimited, Refused, StartRefused, Unreachable, VenueError
 from core.transport import HttpResponse
 from core.venues.binance import facts
@@ -26,7 +26,7 @@ def _error(status: int, code: Any, text: str = "said the venue") -> HttpResponse
 
 async def _entry_answered(rig: Rig, *answers: HttpResponse | VenueError) -> Outcome:
     rig.tap.put("POST", ORDER, *answers)
-    return await rig.client.submit(an_order_intent())
+    return await rig.client.submit(Departure(intent=an_order_intent()))
 
 
 @pytest.mark.parametrize("as_text", [False, True], ids=["number", "text"])
@@ -86,7 +86,7 @@ async def test_an_unreadable_answer_to_an_order_means_unknown(unreadable: HttpRe
     async with a_rig() as rig:
         assert isinstance(await _entry_answered(rig, unreadable), Unknown)
         rig.tap.put("POST", ALGO, unreadable)
-        assert isinstance(await rig.client.submit(STOP), Unknown)
+        assert isinstance(await rig.client.submit(Departure(intent=STOP)), Unknown)
         assert len(rig.tap.asked) == 2, "nothing whose fate is unknown is sent again"
 
 
@@ -108,24 +108,24 @@ async def test_an_entry_the_venue_did_not_take_is_over(not_done: HttpResponse | 
 @pytest.mark.parametrize("not_done", NOT_DONE)
 async def test_a_stop_the_venue_did_not_take_is_sent_again_under_its_id(not_done: HttpResponse | VenueError) -> None:
     async with a_rig() as rig:
-        await rig.client.submit(an_order_intent())
+        await rig.client.submit(Departure(intent=an_order_intent()))
         rig.tap.asked.clear()
         rig.tap.put("POST", ALGO, not_done, not_done)
-        assert isinstance(await rig.client.submit(STOP), Accepted)
+        assert isinstance(await rig.client.submit(Departure(intent=STOP)), Accepted)
         assert [asked.params["clientAlgoId"] for asked in rig.tap.asked] == [str(STOP.client_order_id)] * 3
 
 
 async def test_a_stop_that_is_never_taken_is_given_back_after_three_resends() -> None:
     async with a_rig() as rig:
         rig.tap.put("POST", ALGO, *[Unreachable("binance", "cannot connect")] * 10)
-        assert isinstance(await rig.client.submit(STOP), Rejected)
+        assert isinstance(await rig.client.submit(Departure(intent=STOP)), Rejected)
         assert len(rig.tap.asked) == 4
 
 
 async def test_a_stop_that_becomes_unclear_while_resent_is_unknown_and_not_sent_again() -> None:
     async with a_rig() as rig:
         rig.tap.put("POST", ALGO, Unreachable("binance", "cannot connect"), Ambiguous("binance", "reset"))
-        assert isinstance(await rig.client.submit(STOP), Unknown)
+        assert isinstance(await rig.client.submit(Departure(intent=STOP)), Unknown)
         assert len(rig.tap.asked) == 2
 
 
@@ -134,7 +134,7 @@ async def test_a_clock_that_went_wrong_costs_one_resync_and_no_duplicate(ahead_m
     """-1021 says nothing was executed; the offset is measured and the order sent once more, under the same id."""
     async with a_rig(tick_hz=0.1) as rig:
         await rig.venue.tell("fault", kind="clock_skew", delay_ms=ahead_ms * 3)
-        assert isinstance(await rig.client.submit(an_order_intent()), Accepted)
+        assert isinstance(await rig.client.submit(Departure(intent=an_order_intent())), Accepted)
         sent = rig.tap.of("POST", ORDER)
         assert len(sent) == 2
         assert len({asked.params["newClientOrderId"] for asked in sent}) == 1
@@ -178,10 +178,10 @@ async def test_too_many_orders_wait_for_the_next_ten_seconds() -> None:
 
 async def test_a_stop_outwaits_a_short_limit() -> None:
     async with a_rig() as rig:
-        await rig.client.submit(an_order_intent())
+        await rig.client.submit(Departure(intent=an_order_intent()))
         rig.tap.put("POST", ALGO, answer(429, {"code": -1015, "msg": "slow down"}, retry_after="3"))
         started = rig.clock.monotonic()
-        assert isinstance(await rig.client.submit(STOP), Accepted)
+        assert isinstance(await rig.client.submit(Departure(intent=STOP)), Accepted)
         assert 2.9 <= rig.clock.monotonic() - started < 4
 
 

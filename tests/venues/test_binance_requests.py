@@ -9,7 +9,7 @@ import pytest
 from core.domain.ids import Leg, Symbol
 from core.domain.order import Order, OrderIntent, OrderStatus, OrderType
 from core.domain.signal import Side
-from core.engine.ports import Accepted
+from core.engine.ports import Accepted, Departure
 from core.errors import VenueError
 from tests.venues.binance_rig import Asked, a_rig, an_order_intent
 
@@ -77,7 +77,7 @@ async def test_an_order_has_exactly_these_parameters(
 ) -> None:
     async with a_rig(hedge=hedge) as rig:
         intent = an_order_intent(**given)
-        await rig.client.submit(intent)
+        await rig.client.submit(Departure(intent=intent))
         (asked,) = rig.tap.asked
         assert (asked.method, asked.path, asked.query) == ("POST", path, "")
         id_name = "clientAlgoId" if path == ALGO else "newClientOrderId"
@@ -92,7 +92,7 @@ async def test_every_golden_order_is_one_the_venue_understands() -> None:
         stop = an_order_intent(OrderType.STOP_MARKET, side=Side.SELL, trigger=str(round(mark * 9 / 10)))
         close = an_order_intent(side=Side.SELL, leg=Leg.FLATTEN)
         for intent in (entry, stop, close):
-            assert isinstance(await rig.client.submit(intent), Accepted), intent
+            assert isinstance(await rig.client.submit(Departure(intent=intent)), Accepted), intent
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ async def test_leverage_is_set_with_symbol_and_number() -> None:
 
 async def test_signed_requests_carry_key_window_and_a_signature_of_exactly_what_was_sent() -> None:
     async with a_rig(secret="sim") as rig:
-        await rig.client.submit(an_order_intent())
+        await rig.client.submit(Departure(intent=an_order_intent()))
         await rig.client.query_order(an_order_intent())
         await rig.client.positions()
         await rig.client.cancel(Order(intent=an_order_intent(), status=OrderStatus.ACCEPTED))

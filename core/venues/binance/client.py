@@ -12,10 +12,10 @@ import structlog
 from core.clock import Clock
 from core.domain.ids import ClientOrderId, InstrumentId, Symbol, VenueName, VenueOrderId
 from core.domain.instrument import Instrument
-from core.domain.money import ZERO, Quantity
+from core.domain.money import ZERO, Price, Quantity
 from core.domain.order import Order, OrderIntent, OrderStatus, OrderType
 from core.domain.reports import BalanceReport, FillReport, OrderStatusReport, PositionReport, Report, Source
-from core.engine.ports import AccountSettings, KeyRights, MarginMode, MassStatus, NotFound, Outcome, Rejected
+from core.engine.ports import AccountSettings, Departure, KeyRights, MarginMode, MassStatus, NotFound, Outcome, Rejected
 from core.errors import MalformedPayload, Refused, StartRefused, Unreachable, VenueError
 from core.venues.binance import facts
 from core.venues.binance.instruments import listing
@@ -70,6 +70,7 @@ class BinanceClient:
     """`ccxt` is a `PortedExchange` of ccxt's binanceusdm. One per account."""
 
     name = VenueName.BINANCE
+    traits = facts.TRAITS
 
     def __init__(
         self, ccxt: Any, symbols: SymbolTable, clock: Clock, venue_clock: VenueClock, *, tells_rights: bool
@@ -156,9 +157,9 @@ class BinanceClient:
 
     # --- commands ---------------------------------------------------------------------------------------------------
 
-    async def submit(self, intent: OrderIntent, objection: Callable[[], str | None] = lambda: None) -> Outcome:
-        objections = self._ccxt.seam.objections
-        objections[intent.client_order_id] = objection
+    async def submit(self, departure: Departure) -> Outcome:
+        intent, objections = departure.intent, self._ccxt.seam.objections
+        objections[intent.client_order_id] = departure.objection
         try:
             outcome = await self._place(intent, hedge_mode=self._hedge_mode)
         finally:
@@ -166,6 +167,15 @@ class BinanceClient:
         if intent.reduce_only and isinstance(outcome, Rejected) and outcome.code == facts.WRONG_POSITION_SIDE:
             return await self._place_otherwise(intent, outcome)
         return outcome
+
+    async def submit_together(self, departures: Sequence[Departure]) -> Sequence[Outcome]:
+        return await asyncio.gather(*(self.submit(departure) for departure in departures))
+
+    async def amend_stop(self, order: Order, *, trigger_price: Price, quantity: Quantity) -> Outcome:
+        raise NotImplementedError(f"{order.client_order_id}: conditional orders cannot be amended at Binance")
+
+    def recall(self, orders: Sequence[Order]) -> None:
+        """Binance tells every order under its client id."""
 
     async def _place_otherwise(self, intent: OrderIntent, refused: Rejected) -> Outcome:
         """The position mode was changed behind our back: protection goes out as the account is now. Entries stay

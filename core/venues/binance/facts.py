@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from core.engine.ports import About
+from core.engine.ports import About, VenueTraits
 from core.venues.errors import ErrorTable, Meaning
 from core.venues.request_budget import Charge, Lane, Limit
 
@@ -62,6 +62,8 @@ def limits_told(rows: object) -> list[Limit]:
     return told
 
 
+TRAITS = VenueTraits(most_stops=200)
+"""Conditional orders are of the account, not of the symbol, and cannot be amended (-4045 beyond that many)."""
 RECV_WINDOW_MS = 10_000
 LISTEN_KEY_SECONDS = 25 * 60.0
 """A key lives 60 minutes; renewed well before the half of it is over twice (UDS-03)."""
