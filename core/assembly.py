@@ -26,19 +26,12 @@ from core.engine.leverage import LeverageKeeper
 from core.engine.order_manager import OrderManager
 from core.engine.outages import Outages
 from core.engine.passed_stops import PassedStops
-from core.engine.ports import (
-    AuditLog,
-    Journal,
-    MarketData,
-    MarketReads,
-    Notifier,
-    UserStream,
-    VenueClient,
-)
+from core.engine.ports import AuditLog, MarketData, MarketReads, Notifier, UserStream, VenueClient
 from core.engine.prefetch import Prefetcher
 from core.engine.protection_manager import ProtectionManager
 from core.engine.queries import Queries
 from core.engine.reconciler import ExternalPositions, Reconciler
+from core.engine.records import Journal
 from core.engine.refusal_watch import RefusalWatch
 from core.engine.risk_guard import STREAM, RiskGuard
 from core.engine.risk_watch import RiskWatch
@@ -189,6 +182,7 @@ def assemble(
         reference=reference,
         working_type=TriggerReference(settings.protection.working_type),
         deadline_seconds=settings.protection.protection_deadline_ms / 1000,
+        traits=partial(_traits, clients),
         books=books,
         clock=clock,
         notifier=notifier,
@@ -330,6 +324,12 @@ def assemble(
         ),
         queries=queries,
     )
+
+
+def _traits(clients: Mapping[VenueName, VenueClient], venue: VenueName) -> VenueTraits:
+    """Of a venue that is off nothing is asked: its positions have the stops they have."""
+    client = clients.get(venue)
+    return VenueTraits() if client is None else client.traits
 
 
 def _introduce(orders: OrderManager, risk: RiskGuard, protection: ProtectionManager, upkeep: Upkeep) -> None:

@@ -7,8 +7,7 @@ import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
-from enum import IntEnum
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,14 +22,15 @@ from core.domain.ids import Leg, VenueName
 from core.domain.order import UNACKNOWLEDGED, Order
 from core.domain.risk import TradingState
 from core.domain.wave import WaveReport
-from core.engine.ports import AuditLog, JournalState, Level, Notifier, StateRecord
+from core.engine.ports import AuditLog, Level, Notifier
 from core.engine.queries import Queries
+from core.engine.records import JournalState, StateRecord
 from core.engine.risk_guard import STREAM
 from core.engine.wave_processor import WaveProcessor
 from core.errors import JournalUnwritable, StartRefused, VenueError
 from core.notices import Notices
 from core.opening import Opening
-from core.preflight import Preflight
+from core.outcome import ExitStatus, Outcome
 from core.rules import may_be_entered
 from core.sources import Sources, signal_sources
 from core.status.control import ControlServer
@@ -68,16 +68,6 @@ STEP_SECONDS = 2.0
 CANCELS = 2
 
 
-class ExitStatus(IntEnum):
-    """DESIGN §5."""
-
-    DONE = 0
-    FAILED = 1
-    CONFIGURATION = 2
-    PREFLIGHT_REFUSED = 3
-    OPERATOR_NEEDED = 4
-
-
 class Messenger(Notifier, Protocol):
     """A notifier that has to be run, and that answers questions (Telegram)."""
 
@@ -101,16 +91,6 @@ class Host:
     transport: Callable[[str], Transport]
     executor: Callable[[], Executor]
     messenger: MakeMessenger | None = None
-
-
-@dataclass(slots=True)
-class Outcome:
-    """How a run ended. `reports`: the waves of a `--once` run. `said`: the last line, for the operator."""
-
-    status: ExitStatus = ExitStatus.DONE
-    said: str = "stopped"
-    preflights: list[Preflight] = field(default_factory=list)
-    reports: list[WaveReport] = field(default_factory=list)
 
 
 class Orchestrator:

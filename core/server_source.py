@@ -8,7 +8,7 @@ from functools import partial
 from core.assembly import Engine
 from core.config import Settings
 from core.domain.ids import VenueName
-from core.engine.ports import StateRecord
+from core.engine.records import StateRecord
 from core.signals.parsing import SignalReader
 from core.signals.polled import CheckPlan
 from core.signals.server import ServerAddress, SignalForm, SignalServer

@@ -30,7 +30,7 @@ from core.domain.money import ZERO, Quantity, plain
 from core.domain.order import Order, OrderIntent, OrderStatus, OrderType
 from core.domain.reports import OrderStatusReport, PositionReport
 from core.domain.signal import Side
-from core.engine.ports import Rejected, VenueClient
+from core.engine.ports import Departure, Rejected, VenueClient
 from core.errors import AlreadyRunning, BreakwaterError, ConfigError, StartRefused, VenueError
 from core.instance_lock import instance_locks
 from core.logs import configure_logging
@@ -118,7 +118,7 @@ async def _close_at(access: VenueAccess, clock: Clock, asked: argparse.Namespace
 async def _close_one(client: VenueClient, position: PositionReport, clock: Clock) -> Row:
     instrument, held, detail = position.instrument, position.quantity, ""
     for attempt in range(ATTEMPTS):
-        outcome = await client.submit(_intent(instrument, held, clock.now_ms(), attempt))
+        outcome = await client.submit(Departure(intent=_intent(instrument, held, clock.now_ms(), attempt)))
         if isinstance(outcome, Rejected):
             detail = f"{outcome.code} {outcome.detail}"
         held = await _until_flat(client, instrument)

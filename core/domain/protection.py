@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from core.domain.instrument import Instrument
 from core.domain.money import HUNDRED, Price, Quantity, plain
-from core.domain.order import OrderIntent, TriggerReference
+from core.domain.order import Order, OrderIntent, TriggerReference
 from core.domain.position import Position
 from core.domain.signal import Side
 
@@ -47,14 +47,28 @@ def is_dust(position: Position, instrument: Instrument) -> bool:
 
 
 def stop_price(position: Position, instrument: Instrument) -> Price:
-    """From the fill price, rounded towards it: never further away than asked (STP-02, STP-03).
+    """Where the stop of a position belongs: counted from its fill price."""
+    return _stop_level(position.side, position.entry_price, position.stop_loss_percent, instrument)
 
-    Where the tick is coarser than the distance, rounding would reach the fill itself: then the next tick on the losing
+
+def provisional_level(entry: OrderIntent, instrument: Instrument) -> Price | None:
+    """Where a stop that is sent along with its entry stands until the fill price is known: counted from the price the
+    entry was decided at. None without a price, or where no level can stand."""
+    price = entry.decision_price if entry.price is None else entry.price
+    if price is None or entry.stop_loss_percent is None:
+        return None
+    level = _stop_level(entry.side, price, entry.stop_loss_percent, instrument)
+    return level if level > 0 else None
+
+
+def _stop_level(side: Side, entry: Price, percent: Decimal, instrument: Instrument) -> Price:
+    """Rounded towards the entry price: never further away than asked (STP-02, STP-03).
+
+    Where the tick is coarser than the distance, rounding would reach the entry itself: then the next tick on the losing
     side, which is the nearest level that can stand at all.
     """
-    entry = position.entry_price
-    distance = entry * position.stop_loss_percent / HUNDRED
-    if position.side is Side.BUY:
+    distance = entry * percent / HUNDRED
+    if side is Side.BUY:
         below = instrument.round_price_up(entry - distance)
         return below if below < entry else Price(below - instrument.tick)
     above = instrument.round_price_down(entry + distance)
@@ -101,16 +115,27 @@ def _kept_away(side: Side, level: Price, reference: Decimal, instrument: Instrum
     return max(level, instrument.round_price_up(reference + room))
 
 
-def protects(stop: OrderIntent, position: Position, instrument: Instrument) -> bool:
-    """Whether this stop, once it rests, is the one the position wants, the ladder's few ticks aside (STP-10)."""
-    if stop.position_id != position.id or stop.side is position.side or not stop.reduce_only:
+def protects(stop: Order, position: Position, instrument: Instrument) -> bool:
+    """Whether this stop, once it rests, is one the position can live with, the ladder's few ticks aside (STP-10)."""
+    intent = stop.intent
+    if intent.position_id != position.id or intent.side is position.side or not intent.reduce_only:
         return False
-    if stop.trigger_price is None or stop.quantity != position.quantity:
+    if stop.trigger_price is None or not covers(stop, position):
         return False
     if stop.trigger_price % instrument.tick:
         return False  # the venue's tick has changed since it was sent (VAL-20)
     wanted = stop_price(position, instrument)
     return abs(stop.trigger_price - wanted) <= max(wanted * LEVEL_TOLERANCE, instrument.tick * LEVEL_TICKS)
+
+
+def covers(stop: Order, position: Position) -> bool:
+    """Whether it is for the whole of the position and for no more."""
+    return stop.intent.whole_position or stop.quantity == position.quantity
+
+
+def provisional(stop: Order) -> bool:
+    """Whether its level is still the one from before the fill (DESIGN §3.7): it is moved once, either way."""
+    return stop.intent.attached_to is not None and stop.level is None
 
 
 def crossed(side: Side, level: Decimal, reference: Decimal) -> bool:

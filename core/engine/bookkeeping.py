@@ -15,7 +15,8 @@ from core.domain.money import plain
 from core.domain.order import Order, OrderIntent
 from core.domain.position import Position
 from core.domain.reports import BalanceReport, FillReport
-from core.engine.ports import AuditLog, FillRecord, Journal, OrderRecord, PositionRecord, Record
+from core.engine.ports import AuditLog
+from core.engine.records import FillRecord, Journal, OrderRecord, PositionRecord, Record
 from core.errors import JournalUnwritable
 
 log = structlog.get_logger(__name__)
@@ -54,6 +55,19 @@ class Bookkeeper:
 
     def sent(self, intent: OrderIntent) -> None:
         self.note("order_sent", _intent_facts(intent))
+
+    def moving(self, stop: Order, trigger_price: Decimal, quantity: Decimal) -> None:
+        """A resting stop is about to be moved; where it stands afterwards is the venue's word."""
+        self.note(
+            "stop_moving",
+            {
+                "client_order_id": stop.client_order_id,
+                "instrument": str(stop.instrument),
+                "from": None if stop.trigger_price is None else plain(stop.trigger_price),
+                "to": plain(trigger_price),
+                "quantity": plain(quantity),
+            },
+        )
 
     def order(self, order: Order) -> None:
         self.soon([OrderRecord(order=order, time_ms=self._clock.now_ms())])

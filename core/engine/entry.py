@@ -168,8 +168,13 @@ class EntryDesk:
     async def send(self, candidates: Iterable[Candidate]) -> None:
         """Journal all in one commit, then send. Raises JournalUnwritable; then nothing was sent and nothing is held."""
         approved = [self._approved.pop(_key(candidate.signal)) for candidate in candidates]
+        stops = {
+            entry.client_order_id: self._risk.approve_reducing(stop)
+            for entry in (permission.value for permission in approved)
+            if (stop := self._protection.attached(entry)) is not None
+        }
         try:
-            await self._orders.submit(approved)
+            await self._orders.submit(approved, stops)
         except BaseException:
             for permission in approved:
                 self._risk.release(permission.value.client_order_id)

@@ -22,7 +22,7 @@ from core.domain.reports import FillReport
 from core.domain.signal import Signal
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.order_manager import OrderManager
-from core.engine.ports import ExecutionRecord
+from core.engine.records import ExecutionRecord
 
 ENDED_KEPT = 200
 """For late fills and for what is known only when the position is protected; the journal has the rest."""

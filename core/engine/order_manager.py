@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from dataclasses import replace
+from types import MappingProxyType
 
 import structlog
 
@@ -24,7 +25,7 @@ from core.domain.events import (
     margin_called,
 )
 from core.domain.ids import ClientOrderId, InstrumentId, Leg, TradeId, VenueName, is_ours
-from core.domain.money import ZERO, Quantity
+from core.domain.money import Price, Quantity, plain
 from core.domain.order import (
     UNACKNOWLEDGED,
     IllegalReport,
@@ -48,17 +49,14 @@ from core.domain.reports import (
     WalletCause,
 )
 from core.engine.bookkeeping import Bookkeeper
-from core.engine.last_word import LastWord
-from core.engine.ports import About, Accepted, Departure, IntentRecord, Outcome, Rejected, Unknown, VenueClient
+from core.engine.order_dispatch import OrderDispatch, OutcomeListener, SentListener
+from core.engine.ports import Attach, Rejected, VenueClient
 from core.engine.risk_guard import Approved
-from core.engine.state import REMEMBERED_ENDED_ORDERS, State, StateView
-from core.errors import VenueError
+from core.engine.state import State, StateView
 
 log = structlog.get_logger(__name__)
 
 MustListener = Callable[[Sequence[Event]], None]
-OutcomeListener = Callable[[OrderIntent, Outcome], None]
-SentListener = Callable[[OrderIntent], None]
 TradeListener = Callable[[FillReport, Order, Position | None, Position], None]
 REPORT_QUEUE_SIZE = 10_000
 FOREIGN_TRADES_REMEMBERED = 1_000
@@ -81,21 +79,25 @@ class OrderManager:
         self._state = state
         self._books = books
         self._clock = clock
-        self._journal_wait = journal_wait_seconds
         self._queue: asyncio.Queue[Sequence[Report]] = asyncio.Queue(REPORT_QUEUE_SIZE)
         self._must: list[MustListener] = []
         self._waiters: dict[InstrumentId, deque[asyncio.Future[None]]] = {}
-        self._rejections: dict[ClientOrderId, Rejected] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._unresolved: Callable[[Order, str], None] = _nobody_resolves
         self._broken: Callable[[str], None] = _nobody_halts
         self._taken_over: dict[PositionKey, int] = {}
         self._foreign_trades: OrderedDict[tuple[InstrumentId, TradeId], None] = OrderedDict()
-        self._outcomes: list[OutcomeListener] = []
-        self.last_word = LastWord()
-        self._sent: list[SentListener] = []
         self._trades: list[TradeListener] = []
         self.counts: Counter[str] = Counter()
+        self._dispatch = OrderDispatch(
+            clients=clients,
+            state=state,
+            books=books,
+            clock=clock,
+            reports=self,
+            journal_wait_seconds=journal_wait_seconds,
+        )
+        self.last_word = self._dispatch.last_word
 
     @property
     def state(self) -> StateView:
@@ -111,11 +113,11 @@ class OrderManager:
 
     def on_outcome(self, listener: OutcomeListener) -> None:
         """Told how the venue answered each order, before the answer is applied (risk guard, upkeep). Must not raise."""
-        self._outcomes.append(listener)
+        self._dispatch.on_outcome(listener)
 
     def on_sent(self, listener: SentListener) -> None:
         """Told of each order in the moment it goes out. Must not raise."""
-        self._sent.append(listener)
+        self._dispatch.on_sent(listener)
 
     def on_trade(self, listener: TradeListener) -> None:
         """Told of each new trade of an order of ours: the order after it, the position before and after it."""
@@ -123,6 +125,22 @@ class OrderManager:
 
     def on_broken(self, halt: Callable[[str], None]) -> None:
         self._broken = halt
+
+    def register(self, order: Order) -> None:
+        """An order of ours that is about to be sent, or just was; nobody is told of it yet."""
+        self._state.put_order(order)
+
+    def unregister(self, client_order_id: ClientOrderId) -> None:
+        """It was certainly not sent, so it never was an order."""
+        self._state.drop_order(client_order_id)
+
+    def broken(self, why: str) -> None:
+        """Something inside the program failed: trading halts."""
+        self._broken(why)
+
+    def doubt(self, instrument: InstrumentId, what: str) -> None:
+        """What we believe of this instrument and what the venue says cannot both be true: the venue is to be read."""
+        self._publish([self._inconsistent(instrument, what)])
 
     async def run(self) -> None:
         """Apply reports and own the sending tasks, until cancelled."""
@@ -258,8 +276,22 @@ class OrderManager:
         self._state.put_order(order)
         self._books.order(order)
         events.append(OrderChanged(before=before, order=order))
+        if order.intent.leg is Leg.ENTRY and order.ended and not order.fills_missing:
+            self._drop_attached(order, events)
         if order.fills_missing and not before.fills_missing:
             self._unresolved(order, "the venue reports fills whose trades were not seen")
+
+    def _drop_attached(self, entry: Order, events: list[Event]) -> None:
+        """The stop that travelled with an entry which has ended never comes to be where the entry did not buy what the
+        venue asks for. Should it turn up all the same, its report outranks this."""
+        for stop in self._state.orders_of(entry.intent.position_id):
+            if stop.intent.attached_to != entry.client_order_id or stop.status not in UNACKNOWLEDGED:
+                continue
+            client = self._clients.get(entry.instrument.venue)
+            complete = client is not None and client.traits.attach is Attach.COMPLETE_FILL
+            if not entry.filled or (complete and entry.filled < entry.quantity):
+                why = f"its entry ended with {plain(entry.filled)} of {plain(entry.quantity)} filled"
+                self._put(stop, replace(stop, status=OrderStatus.ABSENT, detail=why), events)
 
     def _on_foreign(self, instrument: InstrumentId, client_order_id: str, events: list[Event]) -> None:
         self.counts["foreign_report"] += 1
@@ -294,6 +326,8 @@ class OrderManager:
         """State from the journal, before anything runs; not written again."""
         for order in orders:
             self._state.put_order(order)
+        for venue, client in self._clients.items():
+            client.recall([order for order in self._state.all_live_orders() if order.instrument.venue is venue])
         for position in positions:
             self._state.put_position(position)
 
@@ -310,64 +344,36 @@ class OrderManager:
 
     # commands out
 
-    async def submit(self, approved: Sequence[Approved[OrderIntent]]) -> None:
+    async def submit(
+        self,
+        approved: Sequence[Approved[OrderIntent]],
+        stops: Mapping[ClientOrderId, Approved[OrderIntent]] = MappingProxyType({}),
+    ) -> None:
         """Register, journal in one commit, then send all concurrently; returns when they are on their way.
 
-        Entries wait for a durable journal and raise JournalUnwritable (nothing was sent). Reduce-only orders wait at
-        most the configured time and go out whatever the journal does (INV-2, JRN-09). Submitting an id that is
-        already known sends nothing.
+        `stops` travel with their entries, by the entry's client id. Entries wait for a durable journal and raise
+        JournalUnwritable (nothing was sent). Reduce-only orders wait at most the configured time and go out whatever
+        the journal does (INV-2, JRN-09). Submitting an id that is already known sends nothing.
         """
         if self._tasks is None:
             raise RuntimeError("the order manager is not running")
-        new = {a.value.client_order_id: a.value for a in approved if self._state.order(a.value.client_order_id) is None}
-        reducing = [intent for intent in new.values() if intent.reduce_only]
-        entries = [intent for intent in new.values() if not intent.reduce_only]
-        if reducing:  # first: an entry that cannot be journaled must not hold them back
-            await self._dispatch(self._tasks, reducing, self._journal_wait)
-        if entries:
-            await self._dispatch(self._tasks, entries, None)
-
-    async def _dispatch(
-        self, tasks: asyncio.TaskGroup, intents: Sequence[OrderIntent], journal_wait: float | None
-    ) -> None:
-        for intent in intents:
-            self._state.put_order(Order(intent=intent))
-        now = self._clock.now_ms()
-        try:
-            await self._books.durable([IntentRecord(intent=intent, time_ms=now) for intent in intents], journal_wait)
-        except BaseException:  # not durable, or cancelled while waiting: certainly not sent, so it never was an order
-            for intent in intents:
-                self._state.drop_order(intent.client_order_id)
-            raise
-        for intent in intents:
-            if (why := self.last_word.on(intent)) is not None:
-                self.apply([self._never_sent(intent, why)])
-                continue
-            self._books.sent(intent)
-            self._mark_in_flight(intent)
-            for listener in self._sent:
-                listener(intent)
-            tasks.create_task(self._send(intent), name=f"order-manager/submit/{intent.client_order_id}")
+        await self._dispatch.submit(self._tasks, approved, stops)
 
     async def cancel(self, order: Order) -> None:
         """Cancel one of our orders; the state follows the venue's word, not this call (STP-07).
 
         A refused or unanswered cancel is followed by the question what became of the order: it may have filled.
         """
-        client = self._clients[order.instrument.venue]
-        outcome = await client.cancel(order)
-        if isinstance(outcome, Accepted):
-            await self.take(outcome.reports)
-        else:
-            log.info("orders.cancel_unclear", client_order_id=order.client_order_id, outcome=str(outcome))
-            try:
-                answer = await client.query_order(order.intent)
-            except VenueError as error:
-                log.warning("orders.cancel_unknown", client_order_id=order.client_order_id, error=str(error))
-                return
-            if isinstance(answer, OrderStatusReport):
-                await self.take([answer])
-        await self.drained()
+        await self._dispatch.cancel(order)
+
+    async def amend_stop(self, order: Order, *, trigger_price: Price, quantity: Quantity) -> Rejected | None:
+        """Move a resting stop in place; the venue's refusal, if it refused. Where the answer is lost the venue is asked
+        how the stop stands now."""
+        return await self._dispatch.amend_stop(order, trigger_price=trigger_price, quantity=quantity)
+
+    def conclusion(self, intent: OrderIntent, status: OrderStatus, detail: str) -> OrderStatusReport:
+        """A status the venue expressed by refusing or by not knowing an order, as a report like any other."""
+        return self._dispatch.conclusion(intent, status, detail)
 
     def resolve(self, order: Order, cause: str) -> None:
         """Have the fate of this order found out; asking twice changes nothing."""
@@ -375,7 +381,7 @@ class OrderManager:
 
     def rejection(self, client_order_id: ClientOrderId) -> Rejected | None:
         """Why the venue refused this order, when it did so in its answer."""
-        return self._rejections.get(client_order_id)
+        return self._dispatch.rejection(client_order_id)
 
     async def wait(self, instrument: InstrumentId, until: Callable[[], bool], timeout: float) -> bool:
         """Sleep until `until()` holds, judged after every change of `instrument`; False when `timeout` seconds pass."""
@@ -394,83 +400,6 @@ class OrderManager:
         for waiter in self._waiters.pop(instrument, ()):
             if not waiter.done():
                 waiter.set_result(None)
-
-    def _mark_in_flight(self, intent: OrderIntent) -> None:
-        order = self._state.order(intent.client_order_id)
-        if order is not None and order.status is OrderStatus.INITIALIZED:
-            self._state.put_order(Order(intent=intent, status=OrderStatus.IN_FLIGHT))
-
-    async def _send(self, intent: OrderIntent) -> None:
-        outcome: Outcome
-        try:
-            client = self._clients[intent.instrument.venue]
-            outcome = await client.submit(Departure(intent=intent, objection=partial(self.last_word.on, intent)))
-        except Exception as error:  # swallow: whatever broke, the order may be at the venue: unknown, and trading halts
-            log.exception("orders.submit_failed", client_order_id=intent.client_order_id)
-            self._broken(f"sending an order failed inside the program: {error!r}")
-            outcome = Unknown(cause=repr(error))
-        if isinstance(outcome, Unknown):
-            await self.drained()  # what the stream has told of it by now counts
-        if not (isinstance(outcome, Rejected) and outcome.about is About.WITHHELD):  # the venue has not been asked
-            for listener in self._outcomes:
-                listener(intent, outcome)
-        match outcome:
-            case Accepted(reports=reports):
-                await self.take(reports)
-                await self.drained()
-                self._ask_if_untold(intent)
-            case Rejected(about=About.WITHHELD):
-                await self.take([self._never_sent(intent, outcome.detail)])
-            case Rejected():
-                self._remember_rejection(intent, outcome)
-                log.warning(
-                    "orders.rejected", client_order_id=intent.client_order_id, code=outcome.code, why=outcome.detail
-                )
-                await self.take([self.conclusion(intent, OrderStatus.REJECTED, f"{outcome.code} {outcome.detail}")])
-            case Unknown(cause=cause):
-                self.counts["unknown_outcome"] += 1
-                log.warning("orders.outcome_unknown", client_order_id=intent.client_order_id, cause=cause)
-                if (order := self._state.order(intent.client_order_id)) is not None:
-                    self._unresolved(order, cause)
-
-    def _never_sent(self, intent: OrderIntent, why: str) -> OrderStatusReport:
-        """An entry that must not leave any more has ended without having been an order of the venue."""
-        log.warning("orders.withheld", client_order_id=intent.client_order_id, why=why)
-        return self.conclusion(intent, OrderStatus.CANCELED, f"never sent: {why}")
-
-    def _ask_if_untold(self, intent: OrderIntent) -> None:
-        """An answer without a status is no status: find it out, never conclude from it (ORD-05)."""
-        order = self._state.order(intent.client_order_id)
-        if order is not None and order.status in UNACKNOWLEDGED:
-            self._unresolved(order, "the venue took it without telling its state")
-
-    def _remember_rejection(self, intent: OrderIntent, rejection: Rejected) -> None:
-        self._rejections[intent.client_order_id] = rejection
-        if len(self._rejections) > REMEMBERED_ENDED_ORDERS:
-            self._rejections.pop(next(iter(self._rejections)))
-        if rejection.nothing_to_reduce:  # our position may be a ghost: only a reading of the venue can tell (ORD-08)
-            what = f"{intent.client_order_id}: the venue has nothing to reduce"
-            self._publish([self._inconsistent(intent.instrument, what)])
-
-    def conclusion(self, intent: OrderIntent, status: OrderStatus, detail: str) -> OrderStatusReport:
-        """A status the venue expressed by refusing or by not knowing an order, as a report like any other."""
-        order = self._state.order(intent.client_order_id)
-        return OrderStatusReport(
-            instrument=intent.instrument,
-            client_order_id=intent.client_order_id,
-            venue_order_id=None,
-            status=status,
-            side=intent.side,
-            quantity=intent.quantity,
-            filled=order.reported_filled if order else Quantity(ZERO),
-            average_price=None,
-            trigger_price=intent.trigger_price,
-            reduce_only=intent.reduce_only,
-            conditional=intent.trigger_price is not None,
-            venue_time_ms=0,
-            source=Source.REST,
-            detail=detail,
-        )
 
 
 def _instruments(reports: Sequence[Report]) -> list[InstrumentId]:

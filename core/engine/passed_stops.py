@@ -68,10 +68,10 @@ class PassedStops:
         """By the price that fires this very stop; an unknown or old price says nothing."""
         protection = self._protection.protection(position.id)
         stop = None if protection is None or protection.stop is None else self._orders.state.order(protection.stop)
-        if stop is None or stop.intent.trigger_price is None:
+        if stop is None or stop.trigger_price is None:
             return False
         price = self._reference(position.instrument, stop.intent.trigger_reference)
-        return price is not None and crossed(position.side, stop.intent.trigger_price, price)
+        return price is not None and crossed(position.side, stop.trigger_price, price)
 
     async def _flatten(self, position: Position) -> None:
         why = f"the price is beyond the stop for {PATIENCE_SECONDS:g} s and the position still stands"

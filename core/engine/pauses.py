@@ -17,7 +17,8 @@ from core.domain.gate import Gate
 from core.domain.ids import Asset, ClientOrderId, VenueName
 from core.domain.money import plain
 from core.domain.order import OrderIntent
-from core.engine.ports import About, Accepted, Journal, Level, Notifier, Outcome, Rejected, StateRecord, Unknown
+from core.engine.ports import About, Accepted, Level, Notifier, Outcome, Rejected, Unknown
+from core.engine.records import Journal, StateRecord
 from core.engine.risk_record import UNREADABLE
 
 log = structlog.get_logger(__name__)

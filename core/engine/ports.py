@@ -9,12 +9,10 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from core.domain.candle import Candle
-from core.domain.gate import Gate
 from core.domain.ids import Asset, ClientOrderId, InstrumentId, Symbol, VenueName, VenueOrderId
 from core.domain.instrument import Instrument
 from core.domain.money import Price, Quantity
 from core.domain.order import Order, OrderIntent
-from core.domain.position import Position
 from core.domain.reports import BalanceReport, FillReport, OrderStatusReport, PositionReport, Report
 from core.domain.signal import Signal, Unusable
 
@@ -377,130 +375,6 @@ class SignalSource(Protocol):
 
 
 # --- storage --------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WaveMark:
-    """The wave is being processed; written before anything else of it. `finished_ms` closes its book.
-
-    `stages` are milliseconds since its first frame (None = not reached), `counts` signals by what became of them; both
-    are told when it is finished, like the signals that could not be read.
-    """
-
-    wave_id: str
-    source: str
-    received_ms: int
-    finished_ms: int | None = None
-    stages: Mapping[str, float | None] = field(default_factory=dict)
-    counts: Mapping[str, int] = field(default_factory=dict)
-    unusable: tuple[Unusable, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignalMark:
-    """Once-only key of a signal and the verdict reached (code "" = accepted; values as a flat text map)."""
-
-    source: str
-    signal_id: str
-    wave_id: str
-    venue: str
-    symbol: str
-    side: str
-    score: str
-    code: str
-    detail: str
-    time_ms: int
-    values: Mapping[str, str] = field(default_factory=dict)
-    gates: tuple[Gate, ...] = ()
-    """Every question that was asked of it, in order (`tools/why.py`)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IntentRecord:
-    intent: OrderIntent
-    time_ms: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderRecord:
-    """Latest status of an order; replaces the previous row of the same client order id."""
-
-    order: Order
-    time_ms: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FillRecord:
-    fill: FillReport
-    time_ms: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PositionRecord:
-    """Latest state of a position; replaces the previous row of the same position id."""
-
-    position: Position
-    time_ms: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StateRecord:
-    """One durable key/value: trading state, risk counters. Value is JSON text."""
-
-    key: str
-    value: str
-    time_ms: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExecutionRecord:
-    """Raw material for learning (DESIGN §3.18); decimals as text."""
-
-    client_order_id: ClientOrderId
-    values: Mapping[str, str]
-    time_ms: int
-
-
-Record = (
-    WaveMark | SignalMark | IntentRecord | OrderRecord | FillRecord | PositionRecord | StateRecord | ExecutionRecord
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JournalState:
-    """What a start needs. `orders` are those not ended, plus every order of an open position; `positions` the
-    open ones; `seen_signals` the (source, id) pairs of the last 7 days; `unfinished_waves`
-    the ids without `finished_ms`."""
-
-    orders: tuple[Order, ...]
-    positions: tuple[Position, ...]
-    seen_signals: frozenset[tuple[str, str]]
-    unfinished_waves: tuple[str, ...]
-    values: Mapping[str, str]
-
-
-class Journal(Protocol):
-    """SQLite behind one writer. All work runs through one injected `concurrent.futures.Executor` with a single worker
-    (simulation passes an inline one), so nothing blocks the loop."""
-
-    async def append(self, records: Sequence[Record]) -> None:
-        """Durable (fully synced) when this returns; concurrent callers share one commit. Records posted earlier with
-        `append_nowait` are written before these. Raises JournalUnwritable."""
-        ...
-
-    def append_nowait(self, records: Sequence[Record]) -> None:
-        """Write soon, without sync and without waiting; order among records is kept."""
-        ...
-
-    @property
-    def writable(self) -> bool:
-        """False after a failed write until one succeeds again; entries stop meanwhile (JRN-09)."""
-        ...
-
-    async def load(self) -> JournalState: ...
-    async def close(self) -> None:
-        """Write what is queued, checkpoint, close."""
-        ...
 
 
 class AuditLog(Protocol):

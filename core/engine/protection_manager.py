@@ -8,6 +8,7 @@ cancelled, so there is never a moment without one; both are reduce-only, so they
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -21,11 +22,23 @@ from core.domain.instrument import Instrument
 from core.domain.money import Price, Quantity, plain
 from core.domain.order import UNACKNOWLEDGED, Order, OrderIntent, OrderStatus, OrderType, TriggerReference
 from core.domain.position import Position, PositionKey
-from core.domain.protection import Dust, Flatten, StopPlan, plan, protects, trigger_of
+from core.domain.protection import (
+    Dust,
+    Flatten,
+    StopPlan,
+    covers,
+    crossed,
+    plan,
+    protects,
+    provisional,
+    provisional_level,
+    stop_price,
+    trigger_of,
+)
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.closer import Closer, next_attempt
 from core.engine.order_manager import OrderManager
-from core.engine.ports import About, Level, Notifier
+from core.engine.ports import About, Attach, Level, Notifier, VenueTraits
 from core.engine.risk_guard import RiskGuard
 
 log = structlog.get_logger(__name__)
@@ -35,6 +48,10 @@ PROTECTIONS_REMEMBERED = 2_000
 TRIGGERED_WITHOUT_FILL_SECONDS = 1.0
 """A stop that fired and did not fill is not protection (STP-19)."""
 MAKE_ROOM_SECONDS = 0.5
+MOST_MOVES = 3
+"""Tries to move one resting stop before another is placed beside it."""
+ATTACHED_SECONDS = 1.0
+"""How long a filled entry waits to be told of the stop that travelled with it."""
 RULES_SECONDS = 1.0
 
 
@@ -70,6 +87,7 @@ class ProtectionManager:
         reference: Callable[[InstrumentId, TriggerReference], Decimal | None],
         working_type: TriggerReference,
         deadline_seconds: float,
+        traits: Callable[[VenueName], VenueTraits],
         books: Bookkeeper,
         clock: Clock,
         notifier: Notifier,
@@ -82,6 +100,7 @@ class ProtectionManager:
         self._reference = reference
         self._working_type = working_type
         self._deadline = deadline_seconds
+        self._traits = traits
         self._books = books
         self._clock = clock
         self._notifier = notifier
@@ -89,6 +108,9 @@ class ProtectionManager:
         self._naked: dict[PositionKey, _Naked] = {}
         self._protections: dict[PositionId, Protection] = {}
         self._cancelling: set[ClientOrderId] = set()
+        self._moves: Counter[ClientOrderId] = Counter()
+        self._untold: set[ClientOrderId] = set()
+        """Attached stops that did not come to be in time; a stop of their position's own took over."""
         self._unconfirmed: set[PositionKey] = set()
         self._renew_rules: Callable[[VenueName], Awaitable[None]] = _nobody_renews
         self._tasks: asyncio.TaskGroup | None = None
@@ -145,6 +167,11 @@ class ProtectionManager:
                 key = PositionKey(event.order.instrument, event.order.intent.side.opposite)
                 if key not in self._unconfirmed:
                     self.guard(key)
+            elif isinstance(event, OrderChanged) and event.order.ended and event.order.intent.leg is Leg.ENTRY:
+                # Its attached stop belongs to the fill price from now on.
+                key = PositionKey(event.order.instrument, event.order.intent.side)
+                if key not in self._unconfirmed and self._orders.state.position(key) is not None:
+                    self.guard(key)
         for event in events:
             if isinstance(event, PositionChanged):
                 self._note_size(event.position)
@@ -173,7 +200,8 @@ class ProtectionManager:
         while True:
             position = self._orders.state.position(key)
             if position is None:
-                self._cancel(self._resting(key))
+                # What belongs to a position ends with it at the venue, and a cancel could only meet the next one.
+                self._cancel([stop for stop in self._resting(key) if not stop.intent.whole_position])
                 return
             if self._closer.given_up(position):
                 self._naked.pop(key, None)
@@ -184,15 +212,79 @@ class ProtectionManager:
             elif (exact := self._exact(stops, position)) is not None:
                 self._record(position, exact)
                 self._cancel([stop for stop in self._resting(key) if stop is not exact])
-                return
-            elif (sent := _on_its_way(stops, position)) is not None:
+                if not self._misplaced(exact, position):
+                    return
+                await self._move(position, exact)
+            elif (sent := self._on_its_way(stops, position)) is not None:
                 await self._await_answer(position, sent)
+            elif (movable := self._movable(stops, position)) is not None:
+                await self._move(position, movable)
             else:
                 await self._place(position)
 
     def _stops(self, position: Position) -> list[Order]:
         orders = self._orders.state.orders_of(position.id)
         return [order for order in orders if order.intent.leg is Leg.STOP and not order.ended]
+
+    def attached(self, entry: OrderIntent) -> OrderIntent | None:
+        """The stop that travels with an entry, where its venue takes one; at a level the market has not reached."""
+        traits, instrument = self._traits(entry.instrument.venue), self._instruments[entry.instrument]
+        level = None if traits.attach is Attach.NEVER else provisional_level(entry, instrument)
+        reference = self._reference(entry.instrument, self._working_type)
+        if level is None or (reference is not None and crossed(entry.side, level, reference)):
+            return None
+        account = self._accounts[entry.instrument.venue]
+        return OrderIntent(
+            client_order_id=client_order_id(account, entry.position_id, Leg.STOP, 0),
+            instrument=entry.instrument,
+            leg=Leg.STOP,
+            attempt=0,
+            signal_id=entry.signal_id,
+            position_id=entry.position_id,
+            side=entry.side.opposite,
+            type=OrderType.STOP_MARKET,
+            quantity=entry.quantity,
+            reduce_only=True,
+            trigger_price=level,
+            trigger_reference=self._working_type,
+            attached_to=entry.client_order_id,
+            whole_position=traits.whole_position_stops,
+        )
+
+    def _misplaced(self, stop: Order, position: Position) -> bool:
+        """Whether it still stands where the decision price put it, and its entry has ended at another (DESIGN §3.7)."""
+        instrument = self._instruments.get(position.instrument)
+        if instrument is None or not provisional(stop) or self._moves[stop.client_order_id]:
+            return False
+        entry = None if stop.intent.attached_to is None else self._orders.state.order(stop.intent.attached_to)
+        if entry is not None and (not entry.ended or entry.fills_missing):
+            return False
+        return stop.trigger_price is not None and stop.trigger_price != stop_price(position, instrument)
+
+    def _movable(self, stops: list[Order], position: Position) -> Order | None:
+        """The newest resting stop of this position, where the venue lets it be moved to where it belongs."""
+        if not self._traits(position.instrument.venue).amends_stops:
+            return None
+        resting = [stop for stop in stops if stop.status is OrderStatus.ACCEPTED]
+        return next((stop for stop in reversed(resting) if self._moves[stop.client_order_id] < MOST_MOVES), None)
+
+    async def _move(self, position: Position, stop: Order) -> None:
+        """In place: there is no moment without a stop. Refused or not, what rests then is what the venue says."""
+        instrument = self._instruments[position.instrument]
+        reference = self._reference(position.instrument, stop.intent.trigger_reference)
+        decision = plan(position, instrument, reference, 0)
+        if isinstance(decision, Dust):
+            await self._closer.flatten(position.key, decision.why)
+        elif isinstance(decision, Flatten):
+            await self._flatten(position, decision.why)
+        else:
+            level, quantity = decision.trigger_price, decision.quantity
+            refused = await self._orders.amend_stop(stop, trigger_price=level, quantity=quantity)
+            moved = self._orders.state.order(stop.client_order_id)
+            if refused is None and moved is not None and moved.trigger_price == level and covers(moved, position):
+                del self._moves[stop.client_order_id]
+            else:
+                self._moves[stop.client_order_id] += 1
 
     async def _place(self, position: Position) -> None:
         self._note_size(position)
@@ -251,6 +343,7 @@ class ProtectionManager:
             reduce_only=True,
             trigger_price=stop.trigger_price,
             trigger_reference=trigger,
+            whole_position=self._traits(position.instrument.venue).whole_position_stops,
         )
 
     def _refusals(self, position: Position) -> int:
@@ -266,15 +359,25 @@ class ProtectionManager:
         return refusals
 
     async def _await_answer(self, position: Position, stop: Order) -> None:
-        """A stop is on its way. When the deadline passes first the position goes, whatever became of the stop."""
+        """A stop is on its way. When the deadline passes first the position goes, whatever became of the stop.
+
+        One that travelled with its entry has less time: where it does not come to be, a stop of its own takes over.
+        """
         naked = self._naked.get(position.key)
         left = self._deadline if naked is None else naked.deadline - self._clock.monotonic()
+        attached = stop.intent.attached_to is not None
 
         def decided() -> bool:
             order = self._orders.state.order(stop.client_order_id)
             return order is None or order.status not in UNACKNOWLEDGED or self._moved_on(position)
 
-        if not await self._orders.wait(position.instrument, decided, max(0.0, left)):
+        patience = min(left, ATTACHED_SECONDS) if attached else left
+        if await self._orders.wait(position.instrument, decided, max(0.0, patience)):
+            return
+        if attached:
+            self._untold.add(stop.client_order_id)
+            self._orders.resolve(stop, "the venue has not told of the stop that came with its entry")
+        else:
             await self._flatten(position, f"no confirmed stop within {self._deadline:g} s")
 
     async def _watch_fired(self, position: Position, stop: Order) -> None:
@@ -296,7 +399,8 @@ class ProtectionManager:
     def _record(self, position: Position, stop: Order) -> None:
         known = self._protections.get(position.id)
         naked = self._naked.pop(position.key, None)
-        if known is not None and known.stop == stop.client_order_id and naked is None:
+        same = known is not None and (known.stop, known.trigger_price) == (stop.client_order_id, stop.trigger_price)
+        if same and naked is None:
             return
         longest = known.unprotected_ms or 0 if known else 0
         if naked is not None:
@@ -306,16 +410,16 @@ class ProtectionManager:
         self._protections[position.id] = Protection(
             position_id=position.id,
             stop=stop.client_order_id,
-            trigger_price=stop.intent.trigger_price,
-            quantity=stop.intent.quantity,
+            trigger_price=stop.trigger_price,
+            quantity=position.quantity,
             unprotected_ms=longest,
         )
         facts = {
             "instrument": str(position.instrument),
             "position_id": position.id,
             "stop": stop.client_order_id,
-            "trigger_price": plain(stop.intent.trigger_price or Decimal(0)),
-            "quantity": plain(stop.intent.quantity),
+            "trigger_price": plain(stop.trigger_price or Decimal(0)),
+            "quantity": plain(position.quantity),
             "unprotected_ms": longest,
         }
         log.info("protection.confirmed", **facts)
@@ -345,9 +449,15 @@ class ProtectionManager:
         """The newest confirmed stop that is the one this position wants; of a venue that is off only sizes count."""
         instrument = self._instruments.get(position.instrument)
         for stop in reversed(stops):
-            same_size = stop.intent.quantity == position.quantity
-            right = same_size if instrument is None else protects(stop.intent, position, instrument)
+            right = covers(stop, position) if instrument is None else protects(stop, position, instrument)
             if right and stop.status is OrderStatus.ACCEPTED:
+                return stop
+        return None
+
+    def _on_its_way(self, stops: list[Order], position: Position) -> Order | None:
+        """A stop of this quantity that was sent and not answered."""
+        for stop in stops:
+            if stop.status in UNACKNOWLEDGED and covers(stop, position) and stop.client_order_id not in self._untold:
                 return stop
         return None
 
@@ -357,14 +467,6 @@ class ProtectionManager:
         live = self._orders.state.live_orders(key.instrument)
         stops = [order for order in live if order.intent.leg is Leg.STOP and order.status is OrderStatus.ACCEPTED]
         return [order for order in stops if order.intent.side is key.side.opposite]
-
-
-def _on_its_way(stops: list[Order], position: Position) -> Order | None:
-    """A stop of this quantity that was sent and not answered."""
-    for stop in stops:
-        if stop.status in UNACKNOWLEDGED and stop.intent.quantity == position.quantity:
-            return stop
-    return None
 
 
 def _with_status(stops: list[Order], *statuses: OrderStatus) -> Order | None:

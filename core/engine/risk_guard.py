@@ -23,7 +23,8 @@ from core.domain.standing import Standing, strictest
 from core.domain.verdict import Denied, Reason
 from core.engine.clock_watch import ClockWatch
 from core.engine.pauses import VenuePauses
-from core.engine.ports import Accepted, Journal, Notifier, Outcome, StateRecord, Unknown
+from core.engine.ports import Accepted, Notifier, Outcome, Unknown
+from core.engine.records import Journal, StateRecord
 from core.engine.risk_ledger import RiskLedger
 from core.engine.state import StateView
 from core.engine.trading_states import OURS, TradingStates

@@ -28,7 +28,8 @@ from core.domain.reports import BalanceReport, FillReport, WalletCause
 from core.domain.risk import TradingState
 from core.domain.risk_book import Episode, ResultRules, RiskBook
 from core.domain.standing import Standing
-from core.engine.ports import Journal, Level, Notifier, StateRecord
+from core.engine.ports import Level, Notifier
+from core.engine.records import Journal, StateRecord
 from core.engine.risk_record import UNREADABLE, decoded, encoded
 from core.engine.state import StateView
 

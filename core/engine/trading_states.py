@@ -12,7 +12,7 @@ from core.clock import Clock
 from core.domain.ids import VenueName
 from core.domain.risk import TradingState
 from core.domain.standing import Standing, strictest
-from core.engine.ports import Journal, StateRecord
+from core.engine.records import Journal, StateRecord
 
 log = structlog.get_logger(__name__)
 

@@ -23,8 +23,9 @@ from core.domain.verdict import Denied, Reason
 from core.domain.wave import Candidate, Leg, LegState, StageTimes, TurnedDown, Wave, WaveReport, ranked
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.entry import EntryDesk
-from core.engine.ports import Level, Notifier, SignalBatch, SignalMark, WaveMark
+from core.engine.ports import Level, Notifier, SignalBatch
 from core.engine.prefetch import Prefetcher
+from core.engine.records import SignalMark, WaveMark
 from core.errors import JournalUnwritable
 
 log = structlog.get_logger(__name__)

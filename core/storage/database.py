@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from core.engine.ports import JournalState, Record
+from core.engine.records import JournalState, Record
 from core.storage import rows
 from core.storage.migrations import migrate
 

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from core.engine.ports import JournalState, Record
+from core.engine.records import JournalState, Record
 from core.errors import JournalUnwritable
 from core.storage.database import Database
 from core.storage.outbox import Outbox

@@ -154,7 +154,15 @@ ALTER TABLE positions ADD COLUMN trailing_callback_percent TEXT;
 """
 """What a signal asked for its position is kept with it (SIG-11)."""
 
-STEPS: Final = (_V1, _V2, _V3)
+_V4: Final = """
+ALTER TABLE orders ADD COLUMN attached_to TEXT;
+ALTER TABLE orders ADD COLUMN whole_position INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE orders ADD COLUMN level TEXT;
+ALTER TABLE orders ADD COLUMN size TEXT;
+"""
+"""Stops that travel with their entry, and what an amendment made of a stop."""
+
+STEPS: Final = (_V1, _V2, _V3, _V4)
 """Step n takes a journal of version n to n + 1."""
 
 VERSION: Final = len(STEPS)

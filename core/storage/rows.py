@@ -26,7 +26,7 @@ from core.domain.order import Order, OrderIntent, OrderStatus, OrderType, Trigge
 from core.domain.position import Position
 from core.domain.signal import Side
 from core.domain.verdict import Denied, Reason
-from core.engine.ports import (
+from core.engine.records import (
     ExecutionRecord,
     FillRecord,
     IntentRecord,
@@ -54,10 +54,11 @@ class Statement:
 _INTENT_COLUMNS: Final[tuple[str, ...]] = (
     "client_order_id", "venue", "symbol", "leg", "attempt", "signal_id", "position_id", "wave_id", "side", "type",
     "quantity", "reduce_only", "price", "trigger_price", "trigger_reference", "decision_price", "stop_loss_percent",
-    "reason", "trailing_activation_percent", "trailing_callback_percent",
+    "reason", "trailing_activation_percent", "trailing_callback_percent", "attached_to", "whole_position",
 )  # fmt: skip
 _STATUS_COLUMNS: Final[tuple[str, ...]] = (
     "status", "ended", "venue_order_id", "filled", "cost", "reported_filled", "trade_ids", "venue_time_ms", "detail",
+    "level", "size",
 )  # fmt: skip
 _POSITION_COLUMNS: Final[tuple[str, ...]] = (
     "position_id", "venue", "symbol", "side", "quantity", "entry_quantity", "entry_cost", "stop_loss_percent",
@@ -187,6 +188,8 @@ def order_of(row: Row) -> Order:
         trailing_callback_percent=_decimal(cells["trailing_callback_percent"]),
         wave_id=cells["wave_id"],
         reason=cells["reason"],
+        attached_to=None if cells["attached_to"] is None else ClientOrderId(cells["attached_to"]),
+        whole_position=bool(cells["whole_position"]),
     )
     return Order(
         intent=intent,
@@ -198,6 +201,8 @@ def order_of(row: Row) -> Order:
         trade_ids=frozenset(TradeId(trade_id) for trade_id in json.loads(cells["trade_ids"])),
         venue_time_ms=cells["venue_time_ms"],
         detail=cells["detail"],
+        level=_price(cells["level"]),
+        size=None if cells["size"] is None else Quantity(Decimal(cells["size"])),
     )
 
 
@@ -284,7 +289,8 @@ def _intent_values(intent: OrderIntent) -> tuple[Value, ...]:
         intent.position_id, intent.wave_id, intent.side.value, intent.type.value, str(intent.quantity),
         int(intent.reduce_only), _text(intent.price), _text(intent.trigger_price), intent.trigger_reference.value,
         _text(intent.decision_price), _text(intent.stop_loss_percent), intent.reason,
-        _text(intent.trailing_activation_percent), _text(intent.trailing_callback_percent),
+        _text(intent.trailing_activation_percent), _text(intent.trailing_callback_percent), intent.attached_to,
+        int(intent.whole_position),
     )  # fmt: skip
 
 
@@ -292,6 +298,7 @@ def _status_values(order: Order) -> tuple[Value, ...]:
     return (
         order.status.value, int(order.ended), order.venue_order_id, str(order.filled), str(order.cost),
         str(order.reported_filled), json.dumps(sorted(order.trade_ids)), order.venue_time_ms, order.detail,
+        _text(order.level), _text(order.size),
     )  # fmt: skip
 
 

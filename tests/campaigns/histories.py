@@ -36,10 +36,11 @@ from core.engine.closer import Closer
 from core.engine.inflight import InflightResolver
 from core.engine.leverage import LeverageKeeper
 from core.engine.order_manager import OrderManager
-from core.engine.ports import FillRecord, UserStream, VenueClient
+from core.engine.ports import UserStream, VenueClient
 from core.engine.prefetch import Prefetcher
 from core.engine.protection_manager import ProtectionManager
 from core.engine.reconciler import Reconciler
+from core.engine.records import FillRecord
 from core.engine.risk_guard import RiskGuard
 from core.engine.state import State
 from core.errors import VenueError
@@ -107,6 +108,7 @@ class History:
             reference=lambda _instrument, _trigger: None,
             working_type=TriggerReference.MARK_PRICE,
             deadline_seconds=3.0,
+            traits=lambda venue: clients[venue].traits,
             books=books,
             clock=self._clock,
             notifier=self.notifier,

@@ -10,7 +10,7 @@ from core.domain.ids import Asset
 from core.domain.reports import BalanceReport, Source, WalletCause
 from core.domain.verdict import Reason
 from core.engine.commands import Commands
-from core.engine.ports import StateRecord
+from core.engine.records import StateRecord
 from tests.builders import (
     BTC,
     NOW_MS,

@@ -15,7 +15,7 @@ from core.domain.order import OrderType
 from core.domain.signal import Side
 from core.engine.account_watch import AccountWatch
 from core.engine.outages import Outages
-from core.engine.ports import Accepted, Condition, Level, Rejected, StreamState, VenueHealth
+from core.engine.ports import Accepted, Condition, Departure, Level, Rejected, StreamState, VenueHealth
 from core.engine.risk_guard import STREAM
 from core.errors import RateLimited, Refused, Unreachable, VenueError
 from core.transport import HttpResponse
@@ -60,14 +60,14 @@ async def _quietly(call: Callable[[], Coroutine[Any, Any, object]]) -> VenueErro
 async def test_with_the_clock_five_seconds_off_the_next_order_goes_through_once(ahead_ms: int) -> None:
     async with a_rig() as rig:
         await rig.venue.tell("fault", kind="clock_skew", delay_ms=ahead_ms)
-        assert isinstance(await rig.client.submit(an_order_intent()), Accepted)
+        assert isinstance(await rig.client.submit(Departure(intent=an_order_intent())), Accepted)
         orders = rig.tap.of("POST", ORDER)
         assert len(orders) == (2 if ahead_ms < 0 else 1), "one refused for its stamp, or none: it is inside the window"
         assert all("recvWindow=10000" in order.signed_text for order in orders)
         assert len({order.params["newClientOrderId"] for order in orders}) == 1
         assert len((await rig.venue.ask("state?all=1"))["fills"]) == 1
         rig.tap.asked.clear()
-        await rig.client.submit(an_order_intent(name="two"))
+        await rig.client.submit(Departure(intent=an_order_intent(name="two")))
         assert len(rig.tap.asked) == 1, "one resync was enough"
 
 
@@ -97,8 +97,8 @@ async def test_during_a_ban_no_request_at_all_goes_out(status: int) -> None:
                 rig.client.positions,
                 rig.client.mass_status,
                 rig.client.measure_clock,
-                lambda: rig.client.submit(STOP),
-                lambda: rig.client.submit(an_order_intent()),
+                lambda: rig.client.submit(Departure(intent=STOP)),
+                lambda: rig.client.submit(Departure(intent=an_order_intent())),
                 lambda: rig.client.warm(5),
             )
         ]
@@ -243,7 +243,9 @@ async def test_a_permanent_refusal_is_sent_once_whatever_its_code() -> None:
         for number, code in enumerate(PERMANENT):
             rig.tap.put("POST", ORDER, answer(400, {"code": int(code), "msg": "no"}))
             rig.tap.asked.clear()
-            assert isinstance(await rig.client.submit(an_order_intent(name=f"order{number}")), Rejected), code
+            assert isinstance(
+                await rig.client.submit(Departure(intent=an_order_intent(name=f"order{number}"))), Rejected
+            ), code
             assert len([a for a in rig.tap.asked if a.method == "POST"]) == 1, code
             assert rig.client._ccxt.seam.health.counts[f"POST order {code}"] == 1
         rig.tap.put("GET", POSITIONS, *[answer(400, {"code": -1102, "msg": "no"})] * 5)
@@ -294,7 +296,7 @@ async def test_a_refused_key_is_not_tried_again_and_the_alert_has_the_address() 
         assert "203.0.113.7" in alert
         assert "list of addresses" in alert
         assert bench.risk.venue_off_reason(BINANCE) is not None
-        assert isinstance(await rig.client.submit(STOP), Accepted), "what protects is always tried"
+        assert isinstance(await rig.client.submit(Departure(intent=STOP)), Accepted), "what protects is always tried"
 
 
 # --- NET-11, NET-12, NET-13 -----------------------------------------------------------------------------------------
@@ -389,7 +391,7 @@ async def test_an_unreadable_reply_is_a_classified_error_and_an_order_is_looked_
     async with a_rig() as rig:
         rig.tap.put("POST", ORDER, answer(status, body))
         rig.tap.put("GET", POSITIONS, *[answer(status, body)] * 9)
-        assert type(await rig.client.submit(an_order_intent())).__name__ == "Unknown"
+        assert type(await rig.client.submit(Departure(intent=an_order_intent()))).__name__ == "Unknown"
         assert isinstance(await _quietly(rig.client.positions), Unreachable)
 
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from core.domain.ids import Leg
 from core.domain.order import OrderIntent, OrderStatus
 from core.domain.signal import Side
-from core.engine.ports import About, Outcome, PositionRecord, Rejected
+from core.engine.ports import About, Outcome, Rejected
+from core.engine.records import PositionRecord
 from core.errors import Unreachable
 from tests.builders import (
     BTC,

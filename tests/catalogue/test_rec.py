@@ -14,7 +14,8 @@ from structlog.testing import capture_logs
 from core.domain.ids import Leg
 from core.domain.reports import FillReport
 from core.domain.wave import LegState
-from core.engine.ports import Level, StateRecord
+from core.engine.ports import Level
+from core.engine.records import StateRecord
 from core.errors import JournalUnwritable
 from core.venues import VenueAccess, connect_venue
 from core.venues.binance.client import BinanceClient

@@ -18,7 +18,7 @@ from core.domain.reports import Report
 from core.domain.signal import Side
 from core.engine.passed_stops import PATIENCE_SECONDS, PassedStops
 from core.engine.ports import Outcome, Unknown
-from core.orchestrator import ExitStatus
+from core.outcome import ExitStatus
 from core.transport import Transport
 from core.venues import VenueAccess, connect_venue
 from core.venues.binance.orders import placement

@@ -17,7 +17,7 @@ from core.domain.ids import Leg, Symbol, VenueName
 from core.domain.order import OrderType
 from core.domain.verdict import Reason
 from core.domain.wave import LegState, WaveReport
-from core.engine.ports import MarginMode
+from core.engine.ports import Departure, MarginMode
 from core.errors import ConfigError
 from core.status.line import status_line
 from core.transport import HttpResponse
@@ -108,7 +108,7 @@ async def test_without_market_rules_nothing_is_sent() -> None:
         rig.client._symbols.replace([i for i in rig.client.instruments.values() if i.venue_symbol != "BTCUSDT"])
         for kind, trigger in ((OrderType.MARKET, None), (OrderType.STOP_MARKET, "1")):
             with pytest.raises(KeyError):
-                await rig.client.submit(an_order_intent(kind, trigger=trigger))
+                await rig.client.submit(Departure(intent=an_order_intent(kind, trigger=trigger)))
         assert rig.tap.asked == []
 
 

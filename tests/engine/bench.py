@@ -200,6 +200,7 @@ async def a_bench(  # noqa: PLR0915 - the wiring of the whole engine, one statem
         reference=partial(_mark, markets),
         working_type=TriggerReference.MARK_PRICE,
         deadline_seconds=DEADLINE_SECONDS,
+        traits=lambda venue: clients[venue].traits,
         books=books,
         clock=clock,
         notifier=notifier,

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from core.domain.ids import Leg
-from core.engine.ports import ExecutionRecord
+from core.engine.records import ExecutionRecord
 from tests.builders import BTC_LONG, a_signal
 from tests.engine.bench import Bench, a_bench
 

@@ -318,7 +318,7 @@ async def test_nothing_can_be_submitted_before_the_order_manager_runs() -> None:
 
 
 async def test_reasons_of_rejections_are_kept_for_a_bounded_number_of_orders(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.engine.order_manager.REMEMBERED_ENDED_ORDERS", 3)
+    monkeypatch.setattr("core.engine.order_dispatch.REMEMBERED_ENDED_ORDERS", 3)
     async with a_bench() as bench:
         bench.venue.always(Leg.ENTRY, bench.venue.reject())
         for key in "abcde":

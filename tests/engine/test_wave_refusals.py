@@ -12,7 +12,8 @@ from core.domain.order import OrderIntent
 from core.domain.signal import Signal
 from core.domain.verdict import Reason
 from core.domain.wave import Candidate, LegState, TurnedDown, WaveReport
-from core.engine.ports import About, SignalMark, StreamState
+from core.engine.ports import About, StreamState
+from core.engine.records import SignalMark
 from core.errors import Unreachable
 from tests.builders import a_lot, a_signal, an_instrument, an_instrument_id
 from tests.engine.bench import BINANCE, Bench, a_bench, wave_rules

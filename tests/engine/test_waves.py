@@ -10,7 +10,8 @@ from core.domain.order import OrderIntent, OrderStatus, OrderType
 from core.domain.signal import Side, Signal
 from core.domain.verdict import Reason
 from core.domain.wave import LegState, WaveReport
-from core.engine.ports import Outcome, SignalMark, WaveMark
+from core.engine.ports import Outcome
+from core.engine.records import SignalMark, WaveMark
 from core.engine.wave_processor import LEGS_KEPT
 from core.errors import Unreachable
 from tests.builders import BTC, ETH, NOW_MS, a_signal, an_instrument, an_instrument_id, risk_limits, sizing_rule

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from core.domain.ids import ClientOrderId
-from core.engine.ports import IntentRecord, JournalState, Record
+from core.engine.records import IntentRecord, JournalState, Record
 from core.errors import JournalUnwritable
 from tests.fakes.diary import Diary
 

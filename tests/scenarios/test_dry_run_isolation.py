@@ -13,7 +13,7 @@ import pytest
 from core import dry_run
 from core.config import load_settings
 from core.engine.commands import Commands
-from core.orchestrator import ExitStatus
+from core.outcome import ExitStatus
 from core.status.control import ControlServer
 from core.transport import Http, HttpResponse, Socket, Transport
 from tests.scenarios.worlds import AFTER_CRASHES, Daemon, SimulatedWorld, a_signal

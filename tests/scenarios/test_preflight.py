@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from core.orchestrator import ExitStatus
+from core.outcome import ExitStatus
 from core.preflight import Check, Grade
 from tests.fakes.sim_transport import Tamper
 from tests.scenarios.worlds import World, a_wave

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from core.orchestrator import ExitStatus
+from core.outcome import ExitStatus
 from tests.scenarios.worlds import PAIRS, Daemon, SimulatedWorld, World, a_signal, a_wave
 
 pytestmark = pytest.mark.may_block("simulation runs storage inline")

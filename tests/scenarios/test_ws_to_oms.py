@@ -22,7 +22,8 @@ from core.domain.reports import Origin, PositionReport, WalletCause
 from core.domain.signal import Side
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.order_manager import OrderManager
-from core.engine.ports import FillRecord, StreamState
+from core.engine.ports import StreamState
+from core.engine.records import FillRecord
 from core.engine.state import State
 from core.transport import AiohttpHttp, Transport, WebsocketsSocket
 from core.venues import VenueAccess, VenueConnection, connect_venue

@@ -25,9 +25,7 @@ from core.domain.position import Position
 from core.domain.reports import FillReport, Source
 from core.domain.signal import Side
 from core.domain.verdict import Reason
-from core.engine.ports import (
-    SignalMark,
-)
+from core.engine.records import SignalMark
 from core.storage.journal import SqliteJournal
 from core.storage.writer import InlineExecutor
 
@@ -60,6 +58,8 @@ def an_intent(number: int = 1, **changes: object) -> OrderIntent:
         stop_loss_percent=Decimal("2.50"),
         trailing_activation_percent=Decimal("1.50"),
         trailing_callback_percent=Decimal("0.5"),
+        attached_to=ClientOrderId("bw-entry"),
+        whole_position=True,
         wave_id="w-1",
         reason="ordered by the owner",
     )
@@ -77,6 +77,8 @@ def an_order(number: int = 1, **changes: object) -> Order:
         trade_ids=frozenset({TradeId("2"), TradeId("10")}),
         venue_time_ms=NOW,
         detail="it's; DROP TABLE orders; -- \x00 ☃",
+        level=Price(Decimal("59000.1")),
+        size=Quantity(Decimal("0.4")),
     )
     return replace(order, **changes)  # type: ignore[arg-type]
 

@@ -10,7 +10,7 @@ import pytest
 from core.domain.ids import ClientOrderId, PositionId, SignalId, VenueName, same_symbol
 from core.domain.order import Order
 from core.domain.signal import Unusable
-from core.engine.ports import ExecutionRecord, IntentRecord, OrderRecord, PositionRecord, Record, WaveMark
+from core.engine.records import ExecutionRecord, IntentRecord, OrderRecord, PositionRecord, Record, WaveMark
 from core.errors import JournalUnreadable
 from core.storage import migrations
 from core.storage.history import reading

@@ -17,7 +17,7 @@ from core.domain.ids import (
 from core.domain.money import Quantity
 from core.domain.order import Order, OrderIntent, OrderStatus
 from core.domain.position import Position
-from core.engine.ports import (
+from core.engine.records import (
     ExecutionRecord,
     FillRecord,
     IntentRecord,

@@ -13,7 +13,7 @@ import pytest
 from core.domain.ids import (
     ClientOrderId,
 )
-from core.engine.ports import (
+from core.engine.records import (
     ExecutionRecord,
     FillRecord,
     IntentRecord,

@@ -13,7 +13,7 @@ from core.assembly import Engine
 from core.clock import SystemClock
 from core.config import Settings, load_settings
 from core.domain.ids import VenueName
-from core.engine.ports import JournalState
+from core.engine.records import JournalState
 from core.engine.wave_processor import WaveProcessor
 from core.logs import configure_logging
 from core.opening import Opening

@@ -19,7 +19,8 @@ from core.domain.order import Order, OrderStatus
 from core.domain.reports import Report
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.order_manager import OrderManager
-from core.engine.ports import AuditLog, IntentRecord, Journal, JournalState, Record
+from core.engine.ports import AuditLog
+from core.engine.records import IntentRecord, Journal, JournalState, Record
 from core.engine.state import State
 from core.logs import configure_logging
 from core.storage.audit_log import AuditLog as ChainedAuditLog
