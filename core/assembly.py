@@ -26,7 +26,7 @@ from core.engine.leverage import LeverageKeeper
 from core.engine.order_manager import OrderManager
 from core.engine.outages import Outages
 from core.engine.passed_stops import PassedStops
-from core.engine.ports import AuditLog, MarketData, MarketReads, Notifier, UserStream, VenueClient
+from core.engine.ports import AuditLog, MarketData, MarketReads, Notifier, UserStream, VenueClient, VenueTraits
 from core.engine.prefetch import Prefetcher
 from core.engine.protection_manager import ProtectionManager
 from core.engine.queries import Queries
