@@ -68,7 +68,9 @@ def _brackets(base: str, leverage: int) -> tuple[Bracket, ...]:
     rows, floor = [], Decimal(0)
     for tier in symbols.tiers(base, leverage):
         ceiling = Decimal(tier.ceiling)
-        rows.append(Bracket(leverage=tier.leverage, floor=floor, cap=ceiling, rate=tier.maintenance, cum=tier.deduction))
+        rows.append(
+            Bracket(leverage=tier.leverage, floor=floor, cap=ceiling, rate=tier.maintenance, cum=tier.deduction)
+        )
         floor = ceiling
     return tuple(rows)
 
@@ -125,7 +127,9 @@ def _live_row(row: dict[str, Any], instrument: Instrument) -> dict[str, Any]:
     return {
         **row,
         "status": STATUS[instrument.status],
-        "priceFilter": _live(price, tickSize=instrument.tick, minPrice=instrument.min_price, maxPrice=instrument.max_price),
+        "priceFilter": _live(
+            price, tickSize=instrument.tick, minPrice=instrument.min_price, maxPrice=instrument.max_price
+        ),
         "lotSizeFilter": _live(
             lot,
             qtyStep=instrument.step,

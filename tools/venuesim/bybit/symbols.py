@@ -49,7 +49,9 @@ def listings(count: int, seed: int) -> tuple[Listing, ...]:
     known = [Listing(_whole(row), prices[row["symbol"]], generated=False) for row in data["captured"]]
     known += [Listing(_whole(row), prices[row["symbol"]], generated=True) for row in data["placeholders"]]
     named = [
-        Listing(_invented(row["base"], row["quote"], row["tickSize"], row["qtyStep"]), Decimal(row["referencePrice"]), True)
+        Listing(
+            _invented(row["base"], row["quote"], row["tickSize"], row["qtyStep"]), Decimal(row["referencePrice"]), True
+        )
         for row in data["generated"]
     ]
     found = [*known, *named][:count]
