@@ -32,8 +32,10 @@ log = structlog.get_logger(__name__)
 
 REPORTS_KEPT = 50
 LEGS_KEPT = 200
-CAUSES_TOLD = 5
 """Of all kept reports together: with its gates a leg takes 5 KB, and a wave may have 500 of them."""
+CAUSES_TOLD = 5
+TOGETHER_SECONDS = 0.005
+"""Venues that are ready within this long of each other are ranked together; a slower one ranks by itself."""
 SEEN_REMEMBERED = 200_000
 """Signals, newest last; the oldest have long expired. The journal knows a week of them at start."""
 
@@ -132,23 +134,21 @@ class WaveProcessor:
         log.info("wave.received", signals=len(wave.signals), unusable=len(wave.unusable), source=wave.source)
         try:
             async with asyncio.timeout(self._rules.timeout):
-                candidates = await self._decide(run, fresh)
-                await self._execute(run, candidates)
+                await self._trade(run, fresh)
         except TimeoutError:
             log.warning("wave.timeout", seconds=self._rules.timeout)
         self._finish(run)
 
     # deciding
 
-    async def _decide(self, run: _Run, fresh: Sequence[int]) -> list[Candidate]:
-        venues = sorted({run.wave.signals[i].instrument.venue for i in fresh})
-        answers = await asyncio.gather(*(self._prefetcher.prefetch(venue) for venue in venues))
-        prefetched: Mapping[VenueName, Denied | None] = dict(zip(venues, answers, strict=True))
+    async def _decide(self, run: _Run, venue: VenueName, indices: Sequence[int]) -> list[Candidate]:
+        """The signals of one venue, by that venue and by nothing else (SIG-04); what it turns down is settled."""
+        denied = await self._prefetcher.prefetch(venue)
         run.stamp("prefetched")
-        positions = self._desk.open_positions(venues)
+        positions = self._desk.open_positions([venue])
         text = f"prefetched {positions} positions"
-        log.info("wave.prefetched", text=text, venues=venues, positions=positions, ms=run.stages.prefetched)
-        verdicts = await asyncio.gather(*(self._validate(run.wave.signals[i], prefetched) for i in fresh))
+        log.info("wave.prefetched", text=text, venue=venue, positions=positions, ms=run.stages.prefetched)
+        verdicts = await asyncio.gather(*(self._validate(run.wave.signals[i], denied) for i in indices))
         run.stamp("validated")
         candidates = []
         for verdict in verdicts:
@@ -157,13 +157,20 @@ class WaveProcessor:
             else:
                 candidates.append(verdict)
         took = run.stages.took_ms("prefetched", "validated")
-        text = f"validation complete: {len(candidates)} of {len(fresh)} passed in {took:g} ms"
-        log.info("wave.validated", text=text, passed=len(candidates), of=len(fresh), ms=run.stages.validated)
-        return ranked(candidates)
+        text = f"validation complete: {len(candidates)} of {len(indices)} passed on {venue} in {took:g} ms"
+        log.info(
+            "wave.validated",
+            text=text,
+            venue=venue,
+            passed=len(candidates),
+            of=len(indices),
+            ms=run.stages.validated,
+        )
+        return candidates
 
-    async def _validate(self, signal: Signal, prefetched: Mapping[VenueName, Denied | None]) -> Candidate | TurnedDown:
-        """By the signal's own venue and by nothing else (SIG-04)."""
-        if (denied := prefetched[signal.instrument.venue]) is not None:
+    async def _validate(self, signal: Signal, denied: Denied | None) -> Candidate | TurnedDown:
+        """`denied`: why the state of its venue could not be had."""
+        if denied is not None:
             return TurnedDown(signal=signal, gates=(Gate(name="prefetch", value="failed", denied=denied),))
         return await self._judge(signal)
 
@@ -177,28 +184,34 @@ class WaveProcessor:
 
     # executing
 
-    async def _execute(self, run: _Run, candidates: list[Candidate]) -> None:
-        """Fill the slots best first; a definite refusal or a zero fill frees its slot for the next one."""
-        spare = deque(candidates)
+    async def _trade(self, run: _Run, fresh: Sequence[int]) -> None:
+        """Each venue decides its signals by itself; those that are ready fill the slots, best first, and do not wait
+        for one that is slow (NET-10). A definite refusal or a zero fill frees its slot for the next candidate."""
+        spare: deque[Candidate] = deque()
         working: dict[asyncio.Task[Leg], Candidate] = {}
         held: Counter[VenueName] = Counter()
-        async with asyncio.TaskGroup() as legs:
-            while True:
-                chosen = self._allocate(run, spare, held)
-                run.stamp_once("allocated")
-                for candidate in await self._send(run, chosen, held):
-                    task = legs.create_task(self._follow(run, candidate), name=f"leg/{candidate.signal.id}")
-                    working[task] = candidate
-                run.stamp_once("journaled")
-                if not working:
-                    break
-                done, _ = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
+        async with asyncio.TaskGroup() as tasks:
+            deciding = {
+                tasks.create_task(self._decide(run, venue, indices), name=f"wave/{run.wave.id}/{venue}")
+                for venue, indices in run.by_venue(fresh).items()
+            }
+            while deciding or working:
+                await asyncio.wait({*deciding, *working}, return_when=asyncio.FIRST_COMPLETED)
+                if any(task.done() for task in deciding):
+                    decided, deciding = await asyncio.wait(deciding, timeout=TOGETHER_SECONDS)
+                    spare = deque(ranked([*spare, *(c for ready in decided for c in ready.result())]))
+                for task in [task for task in working if task.done()]:
                     candidate, leg = working.pop(task), task.result()
                     run.settle(candidate.signal, leg)
                     if leg.state is LegState.REFUSED:
                         held[candidate.signal.instrument.venue] -= 1
                         spare = await self._after_refusal(run, candidate, leg, spare)
+                chosen = self._allocate(run, spare, held)
+                run.stamp_once("allocated")
+                for candidate in await self._send(run, chosen, held):
+                    task = tasks.create_task(self._follow(run, candidate), name=f"leg/{candidate.signal.id}")
+                    working[task] = candidate
+                run.stamp_once("journaled")
         for candidate in spare:
             run.turn_down(candidate.signal, (*candidate.gates, _slot_gate(candidate, run.full[candidate.signal.id])))
 
@@ -358,6 +371,12 @@ class _Run:
         self.full: dict[SignalId, _Cap] = {}
         """Why a candidate had no slot when it was last looked at."""
         self._index = {signal.id: i for i, signal in enumerate(wave.signals) if i not in legs}
+
+    def by_venue(self, indices: Sequence[int]) -> dict[VenueName, list[int]]:
+        groups: dict[VenueName, list[int]] = {}
+        for i in indices:
+            groups.setdefault(self.wave.signals[i].instrument.venue, []).append(i)
+        return groups
 
     def stamp(self, stage: str) -> None:
         elapsed = round((self._clock.monotonic() - self._started) * 1000, 1)
