@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
 
@@ -15,6 +15,7 @@ from core.config import Settings, VenueSettings
 from core.domain.ids import Asset, InstrumentId, Symbol, VenueName
 from core.domain.instrument import Instrument
 from core.domain.order import TriggerReference
+from core.domain.symbols import SymbolIndex
 from core.engine.account_watch import AccountWatch
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.closer import Closer
@@ -85,6 +86,7 @@ class Engine:
     books: Bookkeeper
     commands: Commands
     queries: Callable[[WaveProcessor], Queries]
+    _indexes: dict[VenueName, tuple[Mapping[Symbol, Instrument], SymbolIndex]] = field(default_factory=dict)
 
     def waves(self, seen: frozenset[tuple[str, str]]) -> WaveProcessor:
         """The wave processor, once the journal has told which signals were handled before."""
@@ -106,8 +108,21 @@ class Engine:
             part.pop(venue, None)
 
     def resolve(self, venue: VenueName, spelling: str) -> Symbol | None:
-        """The unified symbol of a swap that venue lists, however it is spelt; None where it lists no such swap."""
-        return _resolve(self.clients, venue, spelling)
+        """The unified symbol of a swap that venue lists, however it is spelt; None where it lists no such swap.
+
+        Raises SymbolAmbiguous. Of a venue that is missing, or has not told its list yet, the spelling itself is taken:
+        that it is missing is the reason the signal will be refused with.
+        """
+        missing = venue not in self.clients or not self.clients[venue].instruments
+        return Symbol(spelling) if missing else self.symbol_index(venue).find(spelling)
+
+    def symbol_index(self, venue: VenueName) -> SymbolIndex:
+        """Of a venue in use, as it lists now."""
+        listed = self.clients[venue].instruments
+        known = self._indexes.get(venue)
+        if known is None or known[0] is not listed:
+            known = self._indexes[venue] = (listed, SymbolIndex(listed))
+        return known[1]
 
 
 def accesses(settings: Settings) -> list[VenueAccess]:
@@ -162,6 +177,7 @@ def assemble(
         journal=journal,
         clock=clock,
         notifier=notifier,
+        most_positions=lambda venue: _traits(clients, venue).most_stops,
     )
     closer = Closer(
         accounts=names,
@@ -391,15 +407,3 @@ def _reference(
     if kind is TriggerReference.MARK_PRICE:
         return quote.mark
     return None if quote.bid is None or quote.ask is None else (quote.bid + quote.ask) / 2
-
-
-def _resolve(clients: dict[VenueName, VenueClient], venue: VenueName, spelling: str) -> Symbol | None:
-    """`BTCUSDT`, `BTC/USDT`, `BTC/USDT:USDT` are one swap; nothing but a listed swap is ever returned (VAL-04)."""
-    client = clients.get(venue)
-    if client is None:
-        return Symbol(spelling)  # the venue is missing, and that is the reason the signal will be refused with
-    for candidate in (spelling, f"{spelling}:{spelling.rpartition('/')[2]}"):
-        if candidate in client.instruments:
-            return Symbol(candidate)
-    wanted = spelling.upper()
-    return next((s for s, i in client.instruments.items() if i.venue_symbol == wanted), None)

@@ -36,6 +36,7 @@ def server_source(engine: Engine, transport: Transport, *, once: bool, held: Map
             venues=tuple(VenueName(name) for name in settings.venues),
             default_venue=None if default is None else VenueName(default),
             resolve=engine.resolve,
+            near=lambda venue, spelling: engine.symbol_index(venue).near(spelling),
         ),
         collect_seconds=wave.collect_ms / 1000,
         plan=CheckPlan(

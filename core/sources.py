@@ -14,6 +14,7 @@ from core.assembly import Engine
 from core.config import Settings
 from core.domain.ids import Asset, InstrumentId, Symbol, VenueName
 from core.domain.money import HUNDRED
+from core.domain.symbols import SymbolAmbiguous
 from core.engine.ports import Level, MarketReads, SignalBatch, SignalSource
 from core.errors import ConfigError
 from core.rules import may_be_entered
@@ -165,7 +166,11 @@ def _named(engine: Engine, spellings: Collection[str]) -> list[InstrumentId]:
 
 def _listed(engine: Engine, spelling: str) -> list[InstrumentId]:
     """The instrument at every venue that lists it now."""
-    found = ((venue, engine.resolve(venue, spelling)) for venue in _venues(engine))
+    try:
+        found = [(venue, engine.resolve(venue, spelling)) for venue in _venues(engine)]
+    except SymbolAmbiguous as error:
+        what, fix = f"names a symbol twice listed: {error}", "write it as the venue does, with its settlement"
+        raise _refused("STRATEGY_SYMBOLS", engine.settings.strategy.symbols, what, fix) from None
     return [InstrumentId(venue, symbol) for venue, symbol in found if symbol is not None]
 
 

@@ -25,11 +25,12 @@ from rich.table import Table
 from core.assembly import accesses, account_keys
 from core.clock import Clock, SystemClock
 from core.config import Settings, default_env_file, load_settings
-from core.domain.ids import InstrumentId, Leg, PositionId, SignalId, VenueName, client_order_id, same_symbol
+from core.domain.ids import InstrumentId, Leg, PositionId, SignalId, VenueName, client_order_id
 from core.domain.money import ZERO, Quantity, plain
 from core.domain.order import Order, OrderIntent, OrderStatus, OrderType
 from core.domain.reports import OrderStatusReport, PositionReport
 from core.domain.signal import Side
+from core.domain.symbols import same_symbol
 from core.engine.ports import Departure, Rejected, VenueClient
 from core.errors import AlreadyRunning, BreakwaterError, ConfigError, StartRefused, VenueError
 from core.instance_lock import instance_locks

@@ -25,9 +25,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from core.domain.gate import Gate
-from core.domain.ids import Leg, VenueName, same_symbol
+from core.domain.ids import Leg, VenueName
 from core.domain.money import plain
 from core.domain.position import Position
+from core.domain.symbols import same_symbol
 from core.errors import ConfigError, JournalUnreadable
 from core.storage.history import History, PastOrder, PastSignal, PastWave, reading
 from core.storage.journal import FILE_NAME

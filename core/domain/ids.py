@@ -37,16 +37,6 @@ class InstrumentId(NamedTuple):
         return f"{self.venue}:{self.symbol}"
 
 
-def same_symbol(spelling: str, symbol: str) -> bool:
-    """Whether a person may mean `symbol`: `BTCUSDT`, `btc/usdt`, `BTC-USDT-SWAP`, `BTC/USDT:USDT` are one swap."""
-    return _compact(spelling) == _compact(symbol)
-
-
-def _compact(spelling: str) -> str:
-    name = spelling.strip().upper().partition(":")[0].removesuffix("-SWAP")
-    return name.replace("/", "").replace("-", "").replace("_", "")
-
-
 class Leg(StrEnum):
     """Which order of one signal's life an id belongs to."""
 

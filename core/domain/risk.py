@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
 from enum import StrEnum
 
 from core.domain.gate import Gate, passed, refused
@@ -43,7 +43,7 @@ class RiskUsage:
     """What is in use right now, in-flight and unknown included. `free` None = not known, which refuses.
 
     `short_of` is what must be free again before entries go on that a refusal for balance has stopped (None = nothing
-    stopped them). `balance_age` seconds.
+    stopped them). `balance_age` seconds. `most_on_venue`: so many positions the venue can hold stops for, None = any.
     """
 
     positions: int
@@ -54,6 +54,7 @@ class RiskUsage:
     entries_last_minute: int = 0
     short_of: Decimal | None = None
     balance_age: int = 0
+    most_on_venue: int | None = None
 
 
 def check(notional: Notional, limits: RiskLimits, usage: RiskUsage) -> tuple[Gate, ...]:
@@ -72,6 +73,21 @@ def check(notional: Notional, limits: RiskLimits, usage: RiskUsage) -> tuple[Gat
 def needed(notional: Notional, limits: RiskLimits) -> Decimal:
     """What must be free for an entry of this size: its margin and the reserve."""
     return limits.reserve + notional / limits.leverage
+
+
+def afford_gate(size: Notional, target: Notional, usage: RiskUsage, limits: RiskLimits, where: str) -> Gate:
+    """Whether the free balance carries an entry of `size` at all. `target` is the configured size, which the sentence
+    names; `where` the quote coin and venue, e.g. "USDT on bybit". An unknown balance is judged with the reservation."""
+    asked = target / limits.leverage
+    limit = f"POSITION_SIZE_USD/LEVERAGE={plain(asked)}"
+    if usage.free is None or usage.free >= size / limits.leverage:
+        return passed("affordable", "unknown" if usage.free is None else plain(usage.free), limit)
+    free = usage.free.quantize(_CENT, ROUND_FLOOR)
+    detail = f"free {free} < {asked.quantize(_CENT)} {where}"
+    return refused("affordable", Reason.BALANCE_TOO_LOW, detail, value=free, limit=limit, LEVERAGE=limits.leverage)
+
+
+_CENT = Decimal("0.01")
 
 
 def clock_gate(error_ms: int | None, limits: RiskLimits) -> Gate:
@@ -98,10 +114,13 @@ def _rate(limits: RiskLimits, usage: RiskUsage) -> Gate:
 
 
 def _positions_on_venue(limits: RiskLimits, usage: RiskUsage) -> Gate:
-    limit, wanted = f"MAX_POSITIONS_PER_VENUE={limits.max_positions_per_venue}", usage.positions_on_venue + 1
-    if not limits.max_positions_per_venue or wanted <= limits.max_positions_per_venue:
+    most, limit = limits.max_positions_per_venue, f"MAX_POSITIONS_PER_VENUE={limits.max_positions_per_venue}"
+    wanted, detail = usage.positions_on_venue + 1, f"{usage.positions_on_venue} positions are open or in flight here"
+    if usage.most_on_venue is not None and not 0 < most <= usage.most_on_venue:
+        most, limit = usage.most_on_venue, f"the venue's {usage.most_on_venue} stop orders"
+        detail = f"{detail}, and the venue takes no stop for another one"
+    if not most or wanted <= most:
         return passed("venue_positions", wanted, limit)
-    detail = f"{usage.positions_on_venue} positions are open or in flight on this venue"
     return refused("venue_positions", Reason.MAX_POSITIONS_ON_VENUE, detail, value=wanted, limit=limit)
 
 

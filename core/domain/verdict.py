@@ -22,6 +22,7 @@ class Reason(StrEnum):
     VENUE_OFF = "venue_off"
     VENUE_CONFLICT = "venue_conflict"
     SYMBOL_UNKNOWN = "symbol_unknown"
+    SYMBOL_AMBIGUOUS = "symbol_ambiguous"
     SYMBOL_NOT_TRADING = "symbol_not_trading"
     QUOTE_NOT_ENABLED = "quote_not_enabled"
     STOPLISTED = "stoplisted"

@@ -105,7 +105,11 @@ class EntryDesk:
         gates = (*gates, size_gate(sized, self._rules.sizing))
         if isinstance(sized, Denied):
             return TurnedDown(signal=signal, gates=gates)
-        gates = (*gates, bracket_gate(instrument, sized.notional, ZERO, rules.leverage))
+        gates = (
+            *gates,
+            bracket_gate(instrument, sized.notional, ZERO, rules.leverage),
+            self._risk.affordable(signal.instrument, sized.notional, self._rules.sizing.target),
+        )
         if first_refusal(gates) is not None:
             return TurnedDown(signal=signal, gates=gates)
         return Candidate(signal=signal, price=price, size=sized, gates=gates, attempt=attempt)

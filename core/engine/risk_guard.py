@@ -17,7 +17,7 @@ from core.domain.gate import Gate, first_refusal, passed, refused
 from core.domain.ids import Asset, ClientOrderId, InstrumentId, Leg, VenueName
 from core.domain.money import ZERO, Notional
 from core.domain.order import UNACKNOWLEDGED, Order, OrderIntent
-from core.domain.risk import RiskLimits, RiskUsage, TradingState, check, clock_gate, needed
+from core.domain.risk import RiskLimits, RiskUsage, TradingState, afford_gate, check, clock_gate, needed
 from core.domain.risk_book import ResultRules
 from core.domain.standing import Standing, strictest
 from core.domain.verdict import Denied, Reason
@@ -83,9 +83,11 @@ class RiskGuard:
         journal: Journal,
         clock: Clock,
         notifier: Notifier,
+        most_positions: Callable[[VenueName], int | None],
     ) -> None:
         """`quotes` names the quote coin of each instrument, `quote_coins` those whose wallets are our equity; `mark`
-        is None where the price is unknown or old."""
+        is None where the price is unknown or old; `most_positions`: how many a venue can hold stops for, None = any.
+        """
         self.ledger = RiskLedger(
             state=state,
             rules=results,
@@ -100,6 +102,7 @@ class RiskGuard:
         self._state = state
         self._limits = limits
         self._quotes = quotes
+        self._most_positions = most_positions
         self._journal = journal
         self._clock = clock
         self._reserved: dict[ClientOrderId, tuple[InstrumentId, Notional]] = {}
@@ -192,13 +195,12 @@ class RiskGuard:
     def approve_entry(self, intent: OrderIntent, notional: Notional) -> Ruling:
         """Check every limit and reserve, with no await between (VAL-14). The reservation ends with the order."""
         self.ledger.settle()
-        usage = self._usage_for(intent)
+        usage = self._usage_for(intent.instrument)
         gates = self._gates(intent, notional, usage)
         if (denied := first_refusal(gates)) is not None:
             self.denials[denied.reason] += 1
-            if denied.reason is Reason.BALANCE_TOO_LOW and usage.short_of is None and usage.free is not None:
-                asset = self._quotes[intent.instrument]
-                self.pauses.fell_short(intent.instrument.venue, asset, needed(notional, self._limits), usage.free)
+            if denied.reason is Reason.BALANCE_TOO_LOW:
+                self._note_shortage(intent.instrument, notional, usage)
             return Ruling(gates=gates)
         self._reserved[intent.client_order_id] = (intent.instrument, notional)
         self.pauses.approved(intent)
@@ -206,6 +208,20 @@ class RiskGuard:
             self._entries.append(self._clock.now_ms())
             self._note(_ENTRIES_KEY, list(self._entries))
         return Ruling(gates=gates, approved=Approved(intent))
+
+    def affordable(self, instrument: InstrumentId, size: Notional, target: Notional) -> Gate:
+        """Before anything is reserved: whether the venue's free balance carries such an entry at all."""
+        usage = self._usage_for(instrument)
+        gate = afford_gate(size, target, usage, self._limits, f"{self._quotes[instrument]} on {instrument.venue}")
+        if gate.denied is not None:
+            self.denials[gate.denied.reason] += 1
+            self._note_shortage(instrument, size, usage)
+        return gate
+
+    def _note_shortage(self, instrument: InstrumentId, size: Notional, usage: RiskUsage) -> None:
+        if usage.short_of is None and usage.free is not None:
+            asset = self._quotes[instrument]
+            self.pauses.fell_short(instrument.venue, asset, needed(size, self._limits), usage.free)
 
     def objection(self, intent: OrderIntent) -> Denied | None:
         """Why an approved entry must not leave any more (`LastWord`); None = it may."""
@@ -268,6 +284,10 @@ class RiskGuard:
         free = None
         if balance is not None and age is not None and age <= BALANCE_MAX_AGE_SECONDS:
             free = balance.wallet - used / self._limits.leverage
+            if balance.available is not None:
+                free = min(
+                    free, balance.available - self._untold(venue, asset, balance.venue_time_ms) / self._limits.leverage
+                )
         return RiskUsage(
             positions=len(exposure),
             exposure=sum(exposure.values(), ZERO),
@@ -275,17 +295,28 @@ class RiskGuard:
             positions_on_venue=sum(1 for instrument in exposure if instrument.venue is venue),
             coin_exposure=sum((n for i, n in exposure.items() if _coin(i) == coin), ZERO) if coin else ZERO,
             entries_last_minute=self.entries_last_minute(),
+            most_on_venue=self._most_positions(venue),
             balance_age=int(age or 0),
         )
+
+    def _untold(self, venue: VenueName, asset: Asset, told_ms: int) -> Decimal:
+        """Notional in this quote coin that the venue's own figure of `told_ms` (venue time) cannot contain yet: entries
+        under way, and positions opened since."""
+        since: dict[InstrumentId, Decimal] = {
+            p.instrument: p.notional for p in self._state.positions() if p.opened_ms > told_ms
+        }
+        for instrument, notional in self._reserved.values():
+            since[instrument] = max(notional, since.get(instrument, ZERO))
+        return sum((n for i, n in since.items() if i.venue is venue and self._quotes.get(i) == asset), ZERO)
 
     def balance_age(self, venue: VenueName, asset: Asset) -> float | None:
         """Seconds since the venue last told it; None = it never did."""
         balance = self._state.balance(venue, asset)
         return None if balance is None else self._clock.monotonic() - balance.received
 
-    def _usage_for(self, intent: OrderIntent) -> RiskUsage:
-        venue, asset = intent.instrument.venue, self._quotes[intent.instrument]
-        usage = self.usage(venue, asset, _coin(intent.instrument))
+    def _usage_for(self, instrument: InstrumentId) -> RiskUsage:
+        venue, asset = instrument.venue, self._quotes[instrument]
+        usage = self.usage(venue, asset, _coin(instrument))
         return replace(usage, short_of=self.pauses.short_of(venue, asset, usage.free))
 
     def entries_last_minute(self) -> int:

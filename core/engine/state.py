@@ -165,7 +165,9 @@ class State:
         known = self._balances.get((report.venue, report.asset))
         if known is not None and report.venue_time_ms < known.venue_time_ms:
             return False
-        available = report.available if report.available is not None or known is None else known.available
+        available = report.available
+        if available is None and known is not None and known.venue_time_ms == report.venue_time_ms:
+            available = known.available  # another word about the same moment
         self._balances[report.venue, report.asset] = Balance(
             asset=report.asset,
             wallet=report.wallet,

@@ -9,6 +9,7 @@ from typing import Any
 
 from core.domain.ids import InstrumentId, SignalId, Symbol, VenueName
 from core.domain.signal import Side, Signal, Unusable
+from core.domain.symbols import SymbolAmbiguous
 from core.domain.verdict import Reason
 from core.signals.fields import (
     MAX_TEXT,
@@ -31,13 +32,15 @@ _EXCHANGE_IDS = {1: VenueName.BINANCE, 2: VenueName.BYBIT, 3: VenueName.OKX}
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignalReader:
     """How this daemon reads signals of one source. `resolve` maps a venue and any spelling of a symbol to the unified
-    form, None when that venue lists no such swap."""
+    form, None when that venue lists no such swap; it raises SymbolAmbiguous. `near` names a swap of the same coin in
+    other units, for the sentence."""
 
     source: str
     ttl_ms: int
     venues: tuple[VenueName, ...]
     default_venue: VenueName | None
     resolve: Callable[[VenueName, str], Symbol | None]
+    near: Callable[[VenueName, str], Symbol | None] = lambda _venue, _spelling: None
 
     def read(self, raw: object, now_ms: int) -> Signal | Unusable:
         """`now_ms` UTC ms at receipt."""
@@ -56,9 +59,7 @@ class SignalReader:
         created_ms = time_of(raw, "created_at") if raw.get("created_at") is not None else event_ms
         if max(event_ms, created_ms) > now_ms + FUTURE_TOLERANCE_MS:
             refuse(Reason.TIME_INVALID, "its time is in the future")
-        symbol = self.resolve(venue, spelling)
-        if symbol is None:
-            refuse(Reason.SYMBOL_UNKNOWN, f"{venue} lists no linear perpetual {spelling}")
+        symbol = self._symbol(venue, spelling)
         return Signal(
             id=_identity(raw, self.source, venue, symbol, side, event_ms),
             source=self.source,
@@ -71,6 +72,17 @@ class SignalReader:
             price=price_of(raw),
             features=features_of(raw),
         )
+
+    def _symbol(self, venue: VenueName, spelling: str) -> Symbol:
+        try:
+            symbol = self.resolve(venue, spelling)
+        except SymbolAmbiguous as error:
+            raise FieldRefused(Reason.SYMBOL_AMBIGUOUS, f"on {venue} {error}") from None
+        if symbol is not None:
+            return symbol
+        near = self.near(venue, spelling)
+        hint = "" if near is None else f"; {near} is another unit of it"
+        raise FieldRefused(Reason.SYMBOL_UNKNOWN, f"{venue} lists no linear perpetual {spelling}{hint}")
 
     def _venue(self, raw: Mapping[str, Any]) -> VenueName:
         named: set[VenueName] = set()

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from core.domain.gate import Gate
-from core.domain.ids import PositionId, VenueName, same_symbol
+from core.domain.ids import PositionId, VenueName
 from core.domain.order import Order
 from core.domain.position import Position
+from core.domain.symbols import same_symbol
 from core.errors import JournalUnreadable
 from core.storage import rows
 from core.storage.migrations import VERSION

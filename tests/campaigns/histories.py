@@ -88,6 +88,7 @@ class History:
             journal=self.journal,
             clock=self._clock,
             notifier=self.notifier,
+            most_positions=lambda venue: clients[venue].traits.most_stops,
         )
         accounts = {BINANCE: ACCOUNT}
         self.closer = Closer(

@@ -180,6 +180,7 @@ async def a_bench(  # noqa: PLR0915 - the wiring of the whole engine, one statem
         journal=journal,
         clock=clock,
         notifier=notifier,
+        most_positions=lambda venue: clients[venue].traits.most_stops,
     )
     closer = Closer(
         accounts=accounts,

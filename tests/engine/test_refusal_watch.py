@@ -25,7 +25,7 @@ from tests.engine.bench import BINANCE, Bench, a_bench
 BYBIT = VenueName.BYBIT
 COINS = {venue: [an_instrument_id(f"C{n:02}/USDT:USDT", venue) for n in range(30)] for venue in (BINANCE, BYBIT)}
 LISTED = [an_instrument(coin) for coins in COINS.values() for coin in coins]
-OWN_STATE = {"position", "pending_order"}
+OWN_STATE = {"affordable", "position", "pending_order"}
 
 
 def signals(count: int, name: str = "s", venue: VenueName = BINANCE, score: int = 1) -> list[Signal]:

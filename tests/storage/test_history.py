@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from core.domain.ids import ClientOrderId, PositionId, SignalId, VenueName, same_symbol
+from core.domain.ids import ClientOrderId, PositionId, SignalId, VenueName
 from core.domain.order import Order
 from core.domain.signal import Unusable
+from core.domain.symbols import same_symbol
 from core.engine.records import ExecutionRecord, IntentRecord, OrderRecord, PositionRecord, Record, WaveMark
 from core.errors import JournalUnreadable
 from core.storage import migrations
