@@ -84,9 +84,9 @@ class OrderRows:
         known = self._row(row)
         instrument = self._exchange.instrument(row.symbol)
         nothing = fixed(ZERO, instrument.tick)
-        blanks = {name: nothing for name in ("triggerPrice", "takeProfit", "stopLoss", "lastPriceOnCreated")}
-        blanks |= {name: _UNKNOWN for name in ("stopOrderType", "tpTriggerBy", "slTriggerBy", "triggerBy")}
-        return {name: value or blanks.get(name, value) if value == "" else value for name, value in known.items()}
+        blanks = dict.fromkeys(("triggerPrice", "takeProfit", "stopLoss", "lastPriceOnCreated"), nothing)
+        blanks |= dict.fromkeys(("stopOrderType", "tpTriggerBy", "slTriggerBy", "triggerBy"), _UNKNOWN)
+        return {name: blanks.get(name, value) if value == "" else value for name, value in known.items()}
 
     def pushed(self, row: Order | Conditional) -> Row:
         """A row of the order topic."""

@@ -84,7 +84,7 @@ class Params:
     def choice(self, name: str, allowed: Sequence[str], default: str | None = None) -> str:
         """One of the allowed words; 10001 for others, and without a default when absent."""
         value = self.text(name) or default
-        if value not in allowed:
+        if value is None or value not in allowed:
             raise VenueError(10001, f"params error: {name} invalid")
         return value
 

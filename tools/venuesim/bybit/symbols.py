@@ -48,12 +48,7 @@ def listings(count: int, seed: int) -> tuple[Listing, ...]:
     prices = {symbol: Decimal(price) for symbol, price in data["referencePrices"].items()}
     known = [Listing(_whole(row), prices[row["symbol"]], generated=False) for row in data["captured"]]
     known += [Listing(_whole(row), prices[row["symbol"]], generated=True) for row in data["placeholders"]]
-    named = [
-        Listing(
-            _invented(row["base"], row["quote"], row["tickSize"], row["qtyStep"]), Decimal(row["referencePrice"]), True
-        )
-        for row in data["generated"]
-    ]
+    named = [_named(row) for row in data["generated"]]
     found = [*known, *named][:count]
     return (*found, *_numbered(count - len(found), seed))
 
@@ -79,6 +74,11 @@ def tiers(base: str, max_leverage: int) -> tuple[Tier, ...]:
 @cache
 def _load() -> Any:
     return json.loads(_DATA.read_text(encoding="utf-8"))
+
+
+def _named(row: dict[str, str]) -> Listing:
+    whole = _invented(row["base"], row["quote"], row["tickSize"], row["qtyStep"])
+    return Listing(whole, Decimal(row["referencePrice"]), generated=True)
 
 
 def _whole(row: dict[str, Any]) -> dict[str, Any]:

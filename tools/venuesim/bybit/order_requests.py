@@ -1,0 +1,296 @@
+"""Parameters of order commands as neutral requests, checked as far as the engine does not check."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+from tools.venuesim.bybit.errors import VenueError
+from tools.venuesim.bybit.market_frames import fixed, price_limits
+from tools.venuesim.bybit.params import Params
+from tools.venuesim.bybit.words import (
+    FALLING,
+    POSITION_SIDE_OF,
+    REFERENCE_OF,
+    RISING,
+    SIDE_OF,
+    SMP_OF,
+    TIF_OF,
+    conditional_type,
+)
+from tools.venuesim.exchange.interface import Exchange
+from tools.venuesim.exchange.model import (
+    CLOSING,
+    ZERO,
+    Attachment,
+    ConditionalRequest,
+    ConditionalType,
+    Instrument,
+    OrderRequest,
+    OrderType,
+    PositionMode,
+    PositionSide,
+    Quote,
+    Reference,
+    SelfTrade,
+    Side,
+    TimeInForce,
+)
+
+_LINK_ID = re.compile(r"^[A-Za-z0-9_-]{1,36}$")
+_ECHOED = (
+    "takeProfit", "stopLoss", "tpTriggerBy", "slTriggerBy", "tpLimitPrice", "slLimitPrice", "slippageToleranceType",
+    "slippageTolerance",
+)  # fmt: skip
+_LEGS = ("takeProfit", "stopLoss")
+
+
+class PriceAction:
+    """What becomes of limit prices beyond the band."""
+
+    def __init__(self) -> None:
+        self.adjusts = True
+        """True: they are brought back to the band in silence; False: refused."""
+
+
+class OrderRequests:
+    """Reads order parameters."""
+
+    def __init__(self, exchange: Exchange, action: PriceAction) -> None:
+        self._exchange = exchange
+        self._action = action
+
+    def instrument(self, params: Params) -> Instrument:
+        """The linear contract a command is about; 10001 for any other."""
+        if params.text("category") != "linear":
+            raise VenueError(10001, "params error: category invalid")
+        symbol = params.required("symbol")
+        found = next((row for row in self._exchange.instruments() if row.symbol == symbol), None)
+        if found is None:
+            raise VenueError(10001, f"params error: symbol invalid {symbol}")
+        return found
+
+    def create(self, params: Params) -> OrderRequest | ConditionalRequest:
+        """An order, or with ``triggerPrice`` one that waits. Raises `VenueError`."""
+        instrument = self.instrument(params)
+        side = SIDE_OF.get(params.text("side") or "")
+        if side is None:
+            raise VenueError(10001, "Side invalid")
+        limit = params.choice("orderType", ("Market", "Limit")) == "Limit"
+        position_side = self.position_side(params)
+        reduces = params.flag("reduceOnly") or params.flag("closeOnTrigger")
+        if reduces and any(params.price(leg) for leg in _LEGS):
+            raise VenueError(10001, "reduce-only order can not contain TP/SL")
+        if params.price("triggerPrice") is not None:
+            return self._conditional(params, instrument, side, position_side, limit=limit, reduces=reduces)
+        qty = params.decimal("qty") or ZERO
+        if reduces:
+            qty = self._cut_down(params, instrument, side, position_side)
+        price = self.banded(instrument, side, self._limit_price(params)) if limit else None
+        return OrderRequest(
+            symbol=instrument.symbol,
+            side=side,
+            type=OrderType.LIMIT if limit else OrderType.MARKET,
+            qty=qty,
+            price=price,
+            position_side=position_side,
+            tif=_time_in_force(params, limit=limit),
+            reduce_only=reduces and position_side is PositionSide.BOTH,
+            client_id=link_id(params),
+            self_trade=_self_trade(params),
+            attached=self._attachments(params, instrument, side, price),
+            extras=_extras(params, reduces=reduces),
+        )
+
+    def position_side(self, params: Params) -> PositionSide:
+        """``positionIdx``; 10001 for one that does not exist or is not of the account's mode."""
+        side = POSITION_SIDE_OF.get(params.integer("positionIdx") or 0)
+        hedge = self._exchange.position_mode is PositionMode.HEDGE
+        if side is None or hedge is (side is PositionSide.BOTH):
+            raise VenueError(10001, "position idx not match position mode")
+        return side
+
+    def banded(self, instrument: Instrument, side: Side, price: Decimal) -> Decimal:
+        """A limit price, brought inside the band where the account wants that."""
+        if not self._action.adjusts:
+            return price
+        buy, sell = price_limits(instrument, self._exchange.quote(instrument.symbol))
+        return min(price, buy) if side is Side.BUY else max(price, sell)
+
+    def check_trigger(self, symbol: str, price: Decimal, reference: Reference, direction: int) -> None:
+        """110092 or 110093 for a trigger that is reached already."""
+        instrument = self._exchange.instrument(symbol)
+        now = _reference_price(self._exchange.quote(symbol), reference)
+        details = (fixed(price, instrument.tick), fixed(now, instrument.tick))
+        if direction == RISING and price <= now:
+            raise VenueError(110092, detail=details)
+        if direction == FALLING and price >= now:
+            raise VenueError(110093, detail=details)
+
+    def check_legs(self, params: Params, instrument: Instrument, long: bool, base: Decimal, base_name: str) -> None:  # noqa: FBT001
+        """10001 for a stop loss or take profit on the wrong side of the price it is measured by."""
+        word = "Buy" if long else "Sell"
+        for leg, name, below in (("stopLoss", "StopLoss", long), ("takeProfit", "TakeProfit", not long)):
+            price = params.price(leg)
+            if price is None or (price < base if below else price > base):
+                continue
+            shown = fixed(base, instrument.tick)
+            relation = "lower" if below else "higher"
+            text = f"{name}:{price:f} set for {word} position should {relation} than base_price:{shown}??{base_name}"
+            raise VenueError(10001, text)
+
+    def _conditional(
+        self,
+        params: Params,
+        instrument: Instrument,
+        side: Side,
+        position_side: PositionSide,
+        *,
+        limit: bool,
+        reduces: bool,
+    ) -> ConditionalRequest:
+        if any(params.price(leg) for leg in _LEGS):
+            raise VenueError(110057)
+        trigger = params.price("triggerPrice") or ZERO
+        direction = params.integer("triggerDirection")
+        if direction not in (RISING, FALLING):
+            raise VenueError(10001, "TriggerDirection invalid")
+        reference = reference_of(params, "triggerBy")
+        kind = conditional_type(side, direction, limit=limit)
+        qty = params.decimal("qty") or ZERO
+        everything = not qty and reduces and not limit
+        self.check_trigger(instrument.symbol, trigger, reference, direction)
+        return ConditionalRequest(
+            symbol=instrument.symbol,
+            side=side,
+            type=kind,
+            qty=None if everything else qty,
+            trigger_price=trigger,
+            price=self._limit_price(params) if limit else None,
+            position_side=position_side,
+            tif=_time_in_force(params, limit=limit),
+            reference=reference,
+            reduce_only=reduces and not everything and position_side is PositionSide.BOTH,
+            close_position=everything,
+            client_id=link_id(params),
+            self_trade=_self_trade(params),
+            extras=_extras(params, reduces=reduces) | {"stopOrderType": "Stop"},
+        )
+
+    def _cut_down(self, params: Params, instrument: Instrument, side: Side, position_side: PositionSide) -> Decimal:
+        """A reduce-only quantity as far as the position reaches; "0" stands for all of it. 110017 when flat."""
+        held = self._exchange.position(instrument.symbol, position_side).qty
+        room = abs(held) if held * side.sign < 0 else ZERO
+        if not room:
+            raise VenueError(110017)
+        qty = params.decimal("qty") or ZERO
+        if not qty and params.flag("closeOnTrigger"):
+            return min(room, instrument.max_qty)
+        return min(qty, room)
+
+    def _limit_price(self, params: Params) -> Decimal:
+        price = params.price("price")
+        if price is None:
+            raise VenueError(10001, "Price invalid")
+        return price
+
+    def _attachments(
+        self, params: Params, instrument: Instrument, side: Side, price: Decimal | None
+    ) -> tuple[Attachment, ...]:
+        """The stop loss and the take profit that come with an entry."""
+        legs = [leg for leg in _LEGS if params.price(leg) is not None]
+        if not legs:
+            return ()
+        base = price if price is not None else self._exchange.quote(instrument.symbol).last
+        self.check_legs(params, instrument, side is Side.BUY, base, "OrderPrice" if price is not None else "LastPrice")
+        whole = params.choice("tpslMode", ("Full", "Partial"), "Full") == "Full"
+        return tuple(attachment(params, leg, whole=whole) for leg in legs)
+
+
+def attachment(params: Params, leg: str, *, whole: bool) -> Attachment:
+    """One leg: of the whole position, or in Partial mode of what the entry has filled."""
+    short_name, name = ("sl", "StopLoss") if leg == "stopLoss" else ("tp", "TakeProfit")
+    limit = params.choice(f"{short_name}OrderType", ("Market", "Limit"), "Market") == "Limit"
+    price = params.price(f"{short_name}LimitPrice") if limit else None
+    if limit and whole:
+        raise VenueError(10001, f"{short_name}OrderType Limit is not supported under Full TP/SL mode")
+    if limit and price is None:
+        raise VenueError(10001, f"{short_name}LimitPrice invalid")
+    parent = params.text("orderLinkId")
+    return Attachment(
+        kind=_leg_type(leg, limit=limit),
+        trigger_price=params.price(leg) or ZERO,
+        price=price,
+        reference=reference_of(params, f"{short_name}TriggerBy"),
+        whole_position=whole,
+        extras=leg_extras(name, whole=whole) | ({"parentOrderLinkId": parent} if parent else {}),
+    )
+
+
+def leg_extras(name: str, *, whole: bool) -> dict[str, str]:
+    """What the row of a position's stop shows."""
+    return {
+        "stopOrderType": name if whole else f"Partial{name}",
+        "tpslMode": "Full" if whole else "Partial",
+        "reduceOnly": "true",
+        "closeOnTrigger": "true",
+    }
+
+
+def _leg_type(leg: str, *, limit: bool) -> ConditionalType:
+    if leg == "stopLoss":
+        return ConditionalType.STOP_LIMIT if limit else ConditionalType.STOP
+    return ConditionalType.TAKE_PROFIT_LIMIT if limit else ConditionalType.TAKE_PROFIT
+
+
+def reference_of(params: Params, name: str) -> Reference:
+    """The price a trigger watches; the last price unless another is named."""
+    reference = REFERENCE_OF.get(params.text(name) or "LastPrice")
+    if reference is None:
+        raise VenueError(10001, f"params error: {name} invalid")
+    return reference
+
+
+def link_id(params: Params) -> str | None:
+    """The client's own name; 10001 unless 1 to 36 of letters, digits, dash and underscore."""
+    text = params.text("orderLinkId")
+    if text is not None and not _LINK_ID.match(text):
+        raise VenueError(10001, "OrderLinkId invalid")
+    return text
+
+
+def opens(side: Side, position_side: PositionSide, *, reduce_only: bool) -> bool:
+    """Whether an order may add to a position."""
+    return not reduce_only and (position_side, side) not in CLOSING
+
+
+def _time_in_force(params: Params, *, limit: bool) -> TimeInForce:
+    word = params.text("timeInForce") or "GTC"
+    tif = TIF_OF.get(word)
+    if tif is None:
+        raise VenueError(10001, "timeInForce invalid")
+    return tif if limit else TimeInForce.IOC
+
+
+def _self_trade(params: Params) -> SelfTrade:
+    mode = SMP_OF.get(params.text("smpType") or "None")
+    if mode is None:
+        raise VenueError(10001, "smpType invalid")
+    return mode
+
+
+def _extras(params: Params, *, reduces: bool) -> dict[str, str]:
+    kept = {name: value for name in _ECHOED if (value := params.text(name)) is not None and value != "0"}
+    if any(leg in kept for leg in _LEGS):
+        kept["tpslMode"] = params.text("tpslMode") or "Full"
+        kept.setdefault("slTriggerBy", "LastPrice")
+        kept.setdefault("tpTriggerBy", "LastPrice")
+    if reduces:
+        kept["reduceOnly"] = "true"
+    if params.flag("closeOnTrigger"):
+        kept["closeOnTrigger"] = "true"
+    return kept
+
+
+def _reference_price(quote: Quote, reference: Reference) -> Decimal:
+    return {Reference.LAST: quote.last, Reference.MARK: quote.mark, Reference.INDEX: quote.index}[reference]
