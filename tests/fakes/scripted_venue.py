@@ -21,6 +21,7 @@ from core.engine.ports import (
     About,
     Accepted,
     AccountSettings,
+    Attach,
     Departure,
     KeyRights,
     MarginMode,
@@ -48,13 +49,15 @@ class Resting:
     status: OrderStatus
     filled: Decimal = ZERO
     fills: list[FillReport] = field(default_factory=list)
+    level: Price | None = None
+    size: Quantity | None = None
 
 
 class ScriptedVenue:
     """`latency` seconds per request. `tells` False = the stream is silent. `partial` splits an entry into these
     quantities, `pause` seconds apart. `error` makes every read fail."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0915 - everything a test may script
         self, name: VenueName, instruments: Iterable[Instrument], clock: Clock, diary: Diary, latency: float = 0.0
     ) -> None:
         self._name = name
@@ -77,6 +80,14 @@ class ScriptedVenue:
         self.orders: dict[ClientOrderId, Resting] = {}
         self.foreign_orders: dict[VenueOrderId, ClientOrderId] = {}
         self.positions_held: dict[InstrumentId, Decimal] = {}
+        self.attached: dict[ClientOrderId, OrderIntent] = {}
+        """Stops that came with an entry and do not exist yet, by the entry's id."""
+        self.attaches = True
+        """False: the venue takes such stops and never makes them."""
+        self.together: list[int] = []
+        """How many orders each request with several had."""
+        self.amended: list[tuple[ClientOrderId, Price, Quantity]] = []
+        self.amend_answers: deque[Outcome] = deque()
         self.sent: list[OrderIntent] = []
         self.on_load: Callable[[], None] = lambda: None
         """What a reading of the trading rules changes."""
@@ -174,7 +185,15 @@ class ScriptedVenue:
             venue_time_ms=self._clock.now_ms(),
         )
         order.fills.append(fill)
-        await self._tell([fill, self._status(order)])
+        await self._tell([fill, self._status(order), *self._attach(order)])
+
+    def _attach(self, entry: Resting) -> list[Report]:
+        """The stop that came with an entry, once the venue makes it: at the moment of the fill."""
+        complete = self.traits.attach is Attach.COMPLETE_FILL
+        if not self.attaches or (complete and entry.status is not S.FILLED):
+            return []
+        stop = self.attached.pop(entry.intent.client_order_id, None)
+        return [] if stop is None else [self._status(self._register(stop, S.ACCEPTED))]
 
     async def fire(self, order: Resting, *, fills: bool = True) -> None:
         """Trigger a resting stop; with `fills` False its child order never trades."""
@@ -194,12 +213,17 @@ class ScriptedVenue:
 
     def _register(self, intent: OrderIntent, status: OrderStatus) -> Resting:
         self._numbers += 1
+        if intent.whole_position:
+            for older in self.orders.values():
+                same = (older.intent.instrument, older.intent.side) == (intent.instrument, intent.side)
+                if same and older.intent.whole_position and older.status is S.ACCEPTED:
+                    older.status = S.CANCELED
         order = Resting(intent=intent, venue_order_id=VenueOrderId(f"v{self._numbers}"), status=status)
         self.orders[intent.client_order_id] = order
         return order
 
     def _status(self, order: Resting) -> OrderStatusReport:
-        return a_status(
+        told = a_status(
             order.intent,
             order.status,
             filled=order.filled,
@@ -208,6 +232,7 @@ class ScriptedVenue:
             venue_time_ms=self._clock.now_ms(),
             source=Source.REST,
         )
+        return replace(told, trigger_price=order.level or told.trigger_price, quantity=order.size or told.quantity)
 
     # VenueClient
 
@@ -232,16 +257,27 @@ class ScriptedVenue:
         self._diary.append(("wire", intent.client_order_id))
         self.sent.append(intent)
         self.sent_at.append(self._clock.monotonic())
+        if departure.stop is not None:
+            self.attached[intent.client_order_id] = departure.stop
         await asyncio.sleep(self.latency)
         waiting = self._scripts[intent.leg]
         step = waiting.popleft() if waiting else self._always.get(intent.leg, self.behave)
         return await step(intent)
 
     async def submit_together(self, departures: Sequence[Departure]) -> Sequence[Outcome]:
+        self.together.append(len(departures))
         return await asyncio.gather(*(self.submit(departure) for departure in departures))
 
     async def amend_stop(self, order: Order, *, trigger_price: Price, quantity: Quantity) -> Outcome:
-        raise NotImplementedError
+        self.amended.append((order.client_order_id, trigger_price, quantity))
+        await asyncio.sleep(self.latency)
+        if self.amend_answers:
+            return self.amend_answers.popleft()
+        resting = self.orders[order.client_order_id]
+        if resting.status is not S.ACCEPTED:
+            return Rejected(code="gone", detail="no such stop")
+        resting.level, resting.size = trigger_price, quantity
+        return Accepted(reports=(self._status(resting),))
 
     def recall(self, orders: Sequence[Order]) -> None:
         """Every order is told under its client id."""
