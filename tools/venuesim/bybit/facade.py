@@ -34,7 +34,7 @@ from tools.venuesim.bybit.symbol_table import SymbolTable, instruments
 from tools.venuesim.bybit.trading_stop import TradingStop
 from tools.venuesim.bybit.user_frames import UserFrames
 from tools.venuesim.exchange.events import Event, MarketTick
-from tools.venuesim.exchange.model import AttachRule, Policy, Refused
+from tools.venuesim.exchange.model import Policy, Refused
 from tools.venuesim.wire import (
     Host,
     Injected,
@@ -73,8 +73,8 @@ class BybitFacade:
         positions = PositionRows(host.exchange, self._record, table)
         account = AccountRows(host.exchange, self._record)
         market = MarketRows(host.exchange)
-        self._users, self._markets = UserStreams(), MarketStreams(host, market)
         self._frames = UserFrames(host.exchange, orders, positions, account)
+        self._users, self._markets = UserStreams(self._frames.begin), MarketStreams(host, market)
         self._sockets = Sockets(host, self._markets, self._users, self)
         action, lookup = PriceAction(), OrderLookup(host.exchange)
         requests = OrderRequests(host.exchange, action)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import Any, Protocol
 
@@ -25,9 +26,10 @@ class Login(Protocol):
 
 
 class UserStreams:
-    """The private sockets that are logged in."""
+    """The private sockets that are logged in; ``began`` is called when somebody listens again after nobody did."""
 
-    def __init__(self) -> None:
+    def __init__(self, began: Callable[[], None]) -> None:
+        self._began = began
         self._sockets: list[PrivateSocket] = []
 
     @property
@@ -41,6 +43,11 @@ class UserStreams:
     def remove(self, socket: PrivateSocket) -> None:
         if socket in self._sockets:
             self._sockets.remove(socket)
+
+    def listen(self) -> None:
+        """A socket is about to listen."""
+        if not self.wanted:
+            self._began()
 
     def push(self, frame: UserFrame) -> None:
         """To everybody who listens to this kind."""
@@ -133,6 +140,7 @@ class PrivateSocket:
         if not problem:
             self._topics = [name for name in self._topics if name not in names]
             if op == "subscribe":
+                self._streams.listen()
                 self._topics += names
             self._sort()
         self._tell(command, op, problem)

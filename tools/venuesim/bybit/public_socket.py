@@ -91,7 +91,7 @@ class PublicSocket:
         return wanted
 
     def _topic(self, name: str) -> Topic | None:
-        if self._category == "misc":
+        if self._category == "misc/status":
             if name != SYSTEM_TOPIC:
                 raise _NotSubscribed(f"Invalid topic: {name}")
             return None

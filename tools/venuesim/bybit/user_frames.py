@@ -94,6 +94,12 @@ class UserFrames:
         self._money: dict[str, tuple[Decimal, Decimal]] = {}
         """Wallet and margin of orders by asset, as last told."""
 
+    def begin(self) -> None:
+        """Somebody listens for the first time, or again: what is told from now on is compared with this moment."""
+        self._money = {asset: self._tied(asset) for asset in self._exchange.assets()}
+        held = [(row.symbol, row.position_side) for row in self._exchange.positions()]
+        self._held = {key: self._positions.pushed(*key) for key in held}
+
     def of(self, events: tuple[Event, ...], now_ms: int) -> Iterator[UserFrame]:
         """The messages of one batch."""
         moment = self._moment(events)
@@ -195,13 +201,16 @@ class UserFrames:
     def _wallet(self, assets: dict[str, None], now_ms: int) -> Iterator[UserFrame]:
         changed = []
         for asset in assets:
-            balance = self._exchange.balance(asset)
-            money = (balance.wallet, balance.order_margin)
+            money = self._tied(asset)
             if self._money.get(asset) != money:
                 self._money[asset] = money
                 changed.append(asset)
         if changed:
             yield self._frame("wallet", [self._account.pushed(changed)], now_ms, None)
+
+    def _tied(self, asset: str) -> tuple[Decimal, Decimal]:
+        balance = self._exchange.balance(asset)
+        return balance.wallet, balance.order_margin
 
     def _frame(
         self, kind: str, rows: list[Row], now_ms: int, symbol: str | None, client_id: str | None = None
