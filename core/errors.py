@@ -69,10 +69,13 @@ class Unreachable(VenueError):
 
 
 class RateLimited(VenueError):
-    """The venue asks for silence until `retry_at_ms` (UTC ms); nothing was executed."""
+    """The venue asks for silence until `retry_at_ms` (UTC ms); nothing was executed. `bucket` names what has to be
+    silent where that is only one kind of request; None = everything."""
 
-    def __init__(self, venue: str, what: str, *, retry_at_ms: int, code: str = "", status: int = 0) -> None:
-        self.retry_at_ms = retry_at_ms
+    def __init__(
+        self, venue: str, what: str, *, retry_at_ms: int, bucket: str | None = None, code: str = "", status: int = 0
+    ) -> None:
+        self.retry_at_ms, self.bucket = retry_at_ms, bucket
         super().__init__(venue, what, code=code, status=status)
 
 

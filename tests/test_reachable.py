@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 PACKAGES = ("core", "telegram/tgbot", "strategies", "tools")
-BY_NAME = ("strategies/*.py", "tools/venuesim/*/facade.py")
+BY_NAME = ("strategies/*.py", "tools/venuesim/*/facade.py", "core/venues/*/connection.py")
 """Chosen by a setting or an argument and loaded by that name."""
 
 

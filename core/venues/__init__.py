@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from core.domain.ids import VenueName
@@ -13,6 +15,9 @@ from core.engine.ports import MarketData, MarketReads, ReportSink, StreamState, 
 if TYPE_CHECKING:
     from core.clock import Clock
     from core.transport import Transport
+
+ADAPTERS = {name: f"core.venues.{name}.connection" for name in VenueName}
+"""Modules with a function `connect` of the signature of `connect_venue`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,19 +67,19 @@ def connect_venue(  # noqa: PLR0913 - the composition root's one call: who is as
     serve. `workers` parse long answers off the loop; without them it is done on it. Raises ValueError for a venue
     without an adapter.
     """
-    if access.name is VenueName.BINANCE:
-        # Imported here: ccxt costs 100 ms and 40 MiB, and only the venues in use should be loaded.
-        from core.venues.binance.connection import connect_binance
-
-        return connect_binance(
-            access,
-            clock=clock,
-            transport=transport,
-            sink=sink,
-            on_connected=on_connected,
-            on_state=on_state,
-            on_set_aside=on_set_aside,
-            on_health=on_health,
-            workers=workers,
-        )
-    raise ValueError(f"there is no adapter for {access.name} yet")
+    adapter = ADAPTERS[access.name]
+    if find_spec(adapter) is None:
+        raise ValueError(f"there is no adapter for {access.name} yet")
+    # Imported here: ccxt costs 100 ms and 40 MiB, and only the venues in use should be loaded.
+    connect: Callable[..., VenueConnection] = import_module(adapter).connect
+    return connect(
+        access,
+        clock=clock,
+        transport=transport,
+        sink=sink,
+        on_connected=on_connected,
+        on_state=on_state,
+        on_set_aside=on_set_aside,
+        on_health=on_health,
+        workers=workers,
+    )

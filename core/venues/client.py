@@ -2,7 +2,7 @@
 
 `PortedExchange` stands in front of a ccxt class: ccxt builds and signs requests, everything else (connection, throttle,
 clock, reading and judging the answer) is ours. `CommandPolicy` turns what a command met into Accepted, Rejected or
-Unknown; `ReadPolicy` repeats reads that met a passing trouble.
+Unknown.
 """
 
 from __future__ import annotations
@@ -10,36 +10,29 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
-import stamina
-import structlog
-from stamina.instrumentation import RetryDetails
 
 from core.engine.ports import About, Accepted, Outcome, Rejected, Unknown
 from core.errors import Ambiguous, MalformedPayload, RateLimited, Refused, Unreachable, VenueError
-from core.venues.reconnecting import system_jitter
+from core.venues.errors import ENDPOINT
 from core.venues.request_budget import Lane
 
 if TYPE_CHECKING:
     from core.clock import Clock
     from core.domain.reports import Report
     from core.transport import Http, HttpResponse
+    from core.venues.departures import Withholding
     from core.venues.errors import ErrorTable
     from core.venues.health import HealthMonitor
     from core.venues.request_budget import Charge, RequestBudget, Ticket
+    from core.venues.venue_clock import VenueClock
 
 _T = TypeVar("_T")
-_A = TypeVar("_A")
-_B = TypeVar("_B")
-_C = TypeVar("_C")
-_D = TypeVar("_D")
-
-log = structlog.get_logger(__name__)
 
 _JSON = msgspec.json.Decoder(float_hook=Decimal)
 LONG_ANSWER_BYTES = 64 * 1024
@@ -47,20 +40,12 @@ LONG_ANSWER_BYTES = 64 * 1024
 PROTECTIVE_RESENDS = (0.1, 0.4, 1.0)
 """Pauses in seconds before a closing or protecting order is sent again, with the same id, after the venue was certainly
 not reached or certainly did nothing. Entries are not: their moment has passed."""
-LONGEST_READ_PAUSE = 60.0
 LONGEST_PAUSE_SECONDS = 12.0
 """A protecting order waits this long for a rate limit to pass before it is given back as not sent."""
 
 
-class VenueClock:
-    """The venue's time as far as we know it: the host clock plus the measured offset."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self.offset_ms = 0
-
-    def now_ms(self) -> int:
-        return self._clock.now_ms() + self.offset_ms
+def _no_headers(_method: str, _path: str) -> Mapping[str, str]:
+    return {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,11 +56,17 @@ class Seam:
     budget: RequestBudget
     clock: VenueClock
     errors: ErrorTable
-    charge_of: Callable[[str, str, Mapping[str, object], float], Charge]
-    """(method, path, params, ccxt's cost) -> what the request costs."""
+    charge_of: Callable[[str, str, Any, float], Charge]
+    """(method, path, params, ccxt's cost) -> what the request costs. Params are a dict, or a list where the venue takes
+    one."""
+    fault_in: Callable[[object], tuple[str, str] | None]
+    """Of the decoded body of any answer: the venue's raw code as text, and its words; None where it tells of no error.
+    A request of several orders of which some failed is no error: its rows tell."""
     health: HealthMonitor
-    objections: dict[str, Callable[[], str | None]] = field(default_factory=dict)
-    """By client order id: asked in the step in which that order leaves."""
+    withholding: Withholding
+    """Asked in the step in which a request leaves."""
+    headers_of: Callable[[str, str], Mapping[str, str]] = _no_headers
+    """(method, path) -> headers beside those of signing, asked when the request leaves (OKX: expTime)."""
     workers: Executor | None = None
     """Where long parsing is done; None = on the loop."""
 
@@ -85,7 +76,7 @@ class Seam:
             return work()
         return await asyncio.get_running_loop().run_in_executor(self.workers, work)
 
-    async def payload(self, answer: HttpResponse) -> Any:
+    async def payload(self, answer: HttpResponse, charge: Charge) -> Any:
         """The decoded body of a success; raises VenueError for everything else."""
         try:
             if len(answer.body) < LONG_ANSWER_BYTES:
@@ -93,15 +84,15 @@ class Seam:
             else:
                 data = await self.off_loop(partial(_JSON.decode, answer.body))
         except (msgspec.DecodeError, RecursionError):  # the second from what is nested too deep
-            text = answer.body[:400].decode("utf-8", "replace")
-            raise self._error(answer, "", text) from None
-        if answer.status < 400 and not _is_error(data):
-            return data
-        row = data if isinstance(data, dict) else {}
-        code = row.get("code")
-        raise self._error(answer, "" if code is None else str(code), str(row.get("msg", "")))
+            raise self._error(answer, charge, "", _beginning(answer)) from None
+        fault = self.fault_in(data)
+        if fault is not None:
+            raise self._error(answer, charge, *fault)
+        if answer.status >= 400:
+            raise self._error(answer, charge, "", _beginning(answer))
+        return data
 
-    def _error(self, answer: HttpResponse, code: str, text: str) -> VenueError:
+    def _error(self, answer: HttpResponse, charge: Charge, code: str, text: str) -> VenueError:
         error = self.errors.error(
             answer.status,
             code,
@@ -111,14 +102,27 @@ class Seam:
             headers=answer.headers,
         )
         if isinstance(error, RateLimited):
-            self.budget.block_until(error.retry_at_ms)
+            self.pause(error, charge)
         return error
 
+    def pause(self, error: RateLimited, charge: Charge) -> None:
+        """What a limit's answer is about is silent from now on; also for a limit told by one row of several."""
+        if error.bucket is None:
+            self.budget.block_until(error.retry_at_ms)
+            return
+        error.bucket = bucket_of(error.bucket, charge)
+        self.budget.block(error.bucket, error.retry_at_ms)
 
-def _is_error(data: object) -> bool:
-    """Some errors come with HTTP 200; a success may carry `code` too (200, as number or text) (ORD-07)."""
-    code = data.get("code") if isinstance(data, dict) else None
-    return isinstance(code, int | str) and str(code).startswith("-")
+
+def bucket_of(named: str, charge: Charge) -> str:
+    """The bucket of a request that a limit is about: its endpoint's own, or the one of that name or family."""
+    if named == ENDPOINT:
+        return charge.endpoint
+    return next((bucket for bucket in charge.costs if bucket.partition(":")[0] == named), named)
+
+
+def _beginning(answer: HttpResponse) -> str:
+    return answer.body[:400].decode("utf-8", "replace")
 
 
 class Withheld(Refused):
@@ -132,9 +136,9 @@ class PortedExchange:
 
     if TYPE_CHECKING:
 
-        def sign(self, path: str, api: Any, method: str, params: dict[str, Any]) -> dict[str, Any]: ...
+        def sign(self, path: str, api: Any, method: str, params: Any) -> dict[str, Any]: ...
         def calculate_rate_limiter_cost(
-            self, api: Any, method: str, path: str, params: dict[str, Any], config: dict[str, Any]
+            self, api: Any, method: str, path: str, params: Any, config: dict[str, Any]
         ) -> float: ...
 
     def milliseconds(self) -> int:
@@ -146,42 +150,46 @@ class PortedExchange:
         path: str,
         api: Any = "public",
         method: str = "GET",
-        params: dict[str, Any] | None = None,
+        params: Any = None,
         config: dict[str, Any] | None = None,
     ) -> Any:
-        """Throttle, sign, send, judge. Signed last, so that waiting does not age the time stamp. Raises VenueError."""
-        params = params or {}
+        """Throttle, sign, send, judge. Signed last, so that waiting does not age the time stamp. Raises VenueError,
+        Withheld when there is an objection to every order in it."""
+        params = {} if params is None else params
         ccxt_cost = self.calculate_rate_limiter_cost(api, method, path, params, config or {})
         charge = self.seam.charge_of(method, path, params, ccxt_cost)
         health, signed = self.seam.health, "private" in str(api).lower()
-        health.admit(signed=signed, protective=method == "DELETE" or (charge.lane <= Lane.CLOSE and charge.orders > 0))
+        health.admit(signed=signed, protective=charge.commands and charge.lane <= Lane.CANCEL)
         ticket = await self.seam.budget.acquire(charge)
-        objection = self.seam.objections.get(str(params.get("newClientOrderId")))
-        if objection is not None and (why := objection()) is not None:
+        leaving = self.seam.withholding.leave(params) if charge.commands else params
+        if leaving is None:
             self.seam.budget.give_back(ticket)
-            raise Withheld(self.seam.errors.venue, why)
+            raise Withheld(self.seam.errors.venue, self.seam.withholding.why(params))
         try:
-            payload = await self._sent(ticket, path, api, method, params)
+            payload = await self._sent(ticket, path, api, method, leaving)
         except VenueError as error:
             health.counts[f"{method} {path} {error.code or type(error).__name__}"] += 1
-            health.failed(error, signed=signed, reading=charge.orders == 0 and method != "DELETE")
+            health.failed(error, signed=signed, reading=not charge.commands)
             raise
         health.succeeded(signed=signed)
         return payload
 
-    async def _sent(self, ticket: Ticket, path: str, api: Any, method: str, params: dict[str, Any]) -> Any:
+    async def _sent(self, ticket: Ticket, path: str, api: Any, method: str, params: Any) -> Any:
         seam = self.seam
         headers: Mapping[str, str] | None = None
         try:
             signed = self.sign(path, api, method, params)
             body = signed["body"]
             answer = await seam.http.request(
-                signed["method"], signed["url"], signed["headers"] or {}, body.encode() if body else None
+                signed["method"],
+                signed["url"],
+                {**(signed["headers"] or {}), **seam.headers_of(method, path)},
+                body.encode() if body else None,
             )
             headers = answer.headers
         finally:
             seam.budget.settle(ticket, headers)
-        return await seam.payload(answer)
+        return await seam.payload(answer, ticket.charge)
 
 
 class CommandPolicy:
@@ -238,71 +246,3 @@ class CommandPolicy:
         not_judged = isinstance(error, Unreachable | RateLimited)
         about = About.UNREACHED if not_judged else self._about.get(error.code, About.OTHER)
         return Rejected(code=error.code, detail=error.what, about=about)
-
-
-class ReadPolicy:
-    """Repeats a read that met a passing trouble; what it raises in the end is never Ambiguous: a read does nothing."""
-
-    def __init__(
-        self, errors: ErrorTable, resync: Callable[[], Awaitable[None]], *, attempts: int = 3, first_pause: float = 1.0
-    ) -> None:
-        """`first_pause` in seconds, up to twice that by chance, then doubling to a minute (NET-05). `attempts=1`
-        switches repeating off."""
-        self._errors, self._resync = errors, resync
-        self._attempts, self._first_pause = attempts, first_pause
-        # Its own hooks are looked for at the first retry: an import of half a second on the loop, in an outage.
-        stamina.instrumentation.set_on_retry_hooks([_note_retry])
-
-    async def run(self, read: Callable[[], Awaitable[_T]]) -> _T:
-        try:
-            # The chance is in the first pause: stamina's own cannot be seeded, and a simulation must repeat alike.
-            async for attempt in stamina.retry_context(
-                on=_is_passing,
-                attempts=self._attempts,
-                timeout=None,
-                wait_initial=self._first_pause * (1 + system_jitter()),
-                wait_max=LONGEST_READ_PAUSE,
-                wait_jitter=0,
-            ):
-                with attempt:
-                    return await self._in_time(read)
-        except Ambiguous as error:
-            raise Unreachable(error.venue, error.what, code=error.code, status=error.status) from error
-        raise AssertionError("a retry context ends by returning or raising")
-
-    async def _in_time(self, read: Callable[[], Awaitable[_T]]) -> _T:
-        try:
-            return await read()
-        except Refused as error:
-            if not self._errors.is_clock(error):
-                raise
-        await self._resync()
-        return await read()
-
-
-def _is_passing(error: Exception) -> bool:
-    return isinstance(error, Unreachable | Ambiguous)
-
-
-def _note_retry(details: RetryDetails) -> None:
-    log.info("venue.read_again", why=str(details.caused_by), number=details.retry_num, wait_s=details.wait_for)
-
-
-@overload
-async def together(first: Awaitable[_A], second: Awaitable[_B], /) -> tuple[_A, _B]: ...
-@overload
-async def together(
-    first: Awaitable[_A], second: Awaitable[_B], third: Awaitable[_C], fourth: Awaitable[_D], /
-) -> tuple[_A, _B, _C, _D]: ...
-async def together(*reads: Awaitable[Any]) -> tuple[Any, ...]:
-    """All answers, in order. The first failure is raised as it is, and then none of the others goes on behind it."""
-
-    async def answer(read: Awaitable[_T]) -> _T:
-        return await read
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(answer(read), name="venue-client/read") for read in reads]
-    except ExceptionGroup as failed:
-        raise failed.exceptions[0] from failed.exceptions[0].__cause__
-    return tuple(task.result() for task in tasks)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from core.errors import Ambiguous, RateLimited, Refused, Unreachable, VenueError
@@ -37,24 +37,51 @@ class Meaning(StrEnum):
     """Executed or not, the venue does not say."""
 
 
+ENDPOINT = ""
+"""As `Silence.bucket`: the bucket the request itself was counted in first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silence:
+    """What a limit's answer demands, for how long where it names no end itself."""
+
+    ms: int
+    calendar: bool = False
+    """Until the running calendar window of that length is over, instead of that long from now."""
+    bucket: str | None = None
+    """What has to be silent: None = everything, `ENDPOINT`, or a bucket (or family of buckets) by name."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorTable:
-    """One venue's codes, as text. `windows_ms` is the counting window behind a limit's code ("" = any other): silence
-    lasts until it ends when the venue names no time."""
+    """One venue's codes, as text.
+
+    `statuses` are HTTP statuses that mean the same whatever the body says; a code comes after them. `silences` go by
+    code, then by HTTP status as text, then "" = any other limit. `reset_header` is where the venue tells the end of a
+    limit, in ms of its own clock (lower case). `maintenance_pages` are (HTTP status, how its text begins) of answers
+    without a code.
+    """
 
     venue: str
     codes: Mapping[str, Meaning]
-    windows_ms: Mapping[str, int]
+    silences: Mapping[str, Silence]
+    statuses: Mapping[int, Meaning] = field(default_factory=dict)
+    reset_header: str = ""
+    maintenance_pages: tuple[tuple[int, str], ...] = ()
 
     def meaning(self, status: int, code: str, text: str) -> Meaning:
         """Of an answer that is not a success. `code` "" where the answer had none."""
-        if status in {418, 429}:
-            return Meaning.LIMITED
+        if status in self.statuses:
+            return self.statuses[status]
         if code in self.codes:
             return self.codes[code]
-        if code == "" and status == 503 and text.startswith("Service Unavailable"):
+        if code == "" and any(status == page and text.startswith(begin) for page, begin in self.maintenance_pages):
             return Meaning.MAINTENANCE
         return Meaning.UNKNOWN
+
+    def silence(self, status: int, code: str) -> Silence:
+        """What a limit's answer is about."""
+        return self.silences.get(code) or self.silences.get(str(status)) or self.silences[""]
 
     def error(
         self,
@@ -67,7 +94,8 @@ class ErrorTable:
         headers: Mapping[str, str] | None = None,
     ) -> VenueError:
         """The exception to raise. `venue_ms` is the venue's clock, `offset_ms` what it is ahead of ours: the venue
-        names times on its own clock, `RateLimited.retry_at_ms` is on ours."""
+        names times on its own clock, `RateLimited.retry_at_ms` is on ours. `RateLimited.bucket` is `Silence.bucket`;
+        who sent it knows what the request was counted in and puts a name in the place of `ENDPOINT`."""
         what = _one_line(text) or f"HTTP {status}"
         match self.meaning(status, code, text):
             case Meaning.DONE | Meaning.REFUSED | Meaning.AUTH | Meaning.RESTRICTED | Meaning.CLOCK:
@@ -75,11 +103,28 @@ class ErrorTable:
             case Meaning.UNAVAILABLE | Meaning.MAINTENANCE:
                 return Unreachable(self.venue, what, code=code, status=status)
             case Meaning.LIMITED:
-                window_ms = self.windows_ms.get(code, self.windows_ms[""])
-                retry_at = _retry_at_ms(text, headers or {}, venue_ms, window_ms)
-                return RateLimited(self.venue, what, retry_at_ms=retry_at - offset_ms, code=code, status=status)
+                silence = self.silence(status, code)
+                retry_at = self._retry_at_ms(text, headers or {}, venue_ms, silence) - offset_ms
+                return RateLimited(
+                    self.venue, what, retry_at_ms=retry_at, bucket=silence.bucket, code=code, status=status
+                )
             case Meaning.UNKNOWN:
                 return Ambiguous(self.venue, what, code=code, status=status)
+
+    def _retry_at_ms(self, text: str, headers: Mapping[str, str], venue_ms: int, silence: Silence) -> int:
+        """On the venue's clock. An end that the venue names counts, unless it cannot be one."""
+        after = headers.get("retry-after", "")
+        if after.isdecimal():
+            return venue_ms + min(int(after) * 1000, _LONGEST_PAUSE_MS)
+        named = [until[1]] if (until := _BANNED_UNTIL.search(text)) is not None else []
+        if self.reset_header:
+            named.append(headers.get(self.reset_header, ""))
+        for stamp in named:
+            if stamp.isdecimal() and venue_ms < int(stamp) <= venue_ms + _LONGEST_PAUSE_MS:
+                return int(stamp) + (0 if until is not None else _RESET_GUARD_MS)
+        if silence.calendar:
+            return venue_ms - venue_ms % silence.ms + silence.ms + _WINDOW_GUARD_MS
+        return venue_ms + silence.ms
 
     def is_clock(self, error: VenueError) -> bool:
         return self.codes.get(error.code) is Meaning.CLOCK
@@ -96,16 +141,8 @@ _BANNED_UNTIL = re.compile(r"banned until (\d{13})")
 _LONGEST_PAUSE_MS = 3 * 24 * 3600 * 1000
 """The venues' longest documented ban; a later end is a misprint."""
 _WINDOW_GUARD_MS = 250
-
-
-def _retry_at_ms(text: str, headers: Mapping[str, str], venue_ms: int, window_ms: int) -> int:
-    after = headers.get("retry-after", "")
-    if after.isdecimal():
-        return venue_ms + min(int(after) * 1000, _LONGEST_PAUSE_MS)
-    until = _BANNED_UNTIL.search(text)
-    if until is not None and venue_ms < int(until[1]) <= venue_ms + _LONGEST_PAUSE_MS:
-        return int(until[1])
-    return venue_ms - venue_ms % window_ms + window_ms + _WINDOW_GUARD_MS
+_RESET_GUARD_MS = 20
+"""The venue's clock is known to us no better than to some milliseconds."""
 
 
 def _one_line(text: str, longest: int = 200) -> str:

@@ -95,6 +95,8 @@ class HealthMonitor:
     def failed(self, error: VenueError, *, signed: bool, reading: bool) -> None:
         """`reading`: the request asked something; an order without an answer says nothing of the venue."""
         match error:
+            case RateLimited() if error.bucket is not None:
+                self.succeeded(signed=signed)  # one kind of request has to wait; it is there
             case RateLimited():
                 self._limited(error)
             case Refused() if self._errors.is_key(error):

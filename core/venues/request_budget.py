@@ -1,27 +1,29 @@
 """What a venue lets us send, shared fairly: protection first, then closes, cancels, entries, data.
 
-The venue counts in calendar-aligned windows (Binance: weight per minute, orders per ten seconds and per minute) and
-tells its counters in headers. `acquire` returns at once while there is room and waits for the next window otherwise.
-Three rules keep it inside the venue's own count:
+Venues count in buckets: Binance what requests weigh and how many orders they carry, over everything; Bybit requests per
+endpoint and second; OKX orders per endpoint and instrument, and per account. A `Charge` names the buckets it is counted
+in; `rate_counters` reckons each. `acquire` returns at once while there is room in all of them and waits otherwise.
 
-- what is still under way when a window ends counts in the next one too, because it may arrive there;
-- an entry also sets aside the order its stop will need, and that promise moves into the next window with it; only a
-  stop may use it up, or closes of protected positions would leave fresh ones naked;
-- entries and data never touch the last part of a window (`LANE_SHARE_PERCENT`).
+- An entry also sets aside the order its stop will need, where that is an order of its own; only a stop may use it up,
+  or closes of protected positions would leave fresh ones naked.
+- Entries and data never touch the last part of a window (`LANE_SHARE_PERCENT`).
+- Who waits for one bucket holds up nobody who needs others.
 
-Capacities are the venue's own published ones (`learn`); until it has told them, those of its documents.
+Capacities are the venue's own published ones (`learn`, headers); until it has told them, those of its documents.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from core.errors import RateLimited
+from core.venues.rate_counters import CalendarCounter, Counter, Limit, Slot, counter_of
 
 if TYPE_CHECKING:
     from core.clock import Clock
@@ -44,39 +46,38 @@ LANE_SHARE_PERCENT = {
     Lane.ENTRY: 96,
     Lane.DATA: 85,
 }
-"""How far each lane may fill a window. 4 % of Binance's 300 orders leaves 12 for stops that nobody promised,
-and for closes."""
+"""How far each lane may fill a window, though at least by one. 4 % of Binance's 300 orders leaves 12 for stops that
+nobody promised, and for closes; of Bybit's 10 it leaves one."""
 PROMISE_MS = 15_000
 """How long an entry's promise for its stop stands: fill, stop and retries take less; an unfilled entry needs none."""
 LONGEST_WAIT_SECONDS = 90.0
 MOST_WAITING = 5_000
 RAMP_MS = 20_000
 RAMP_FIRST_PERCENT = 25
-"""After a silence the venue demanded, entries and data come back over this time, beginning with this part of their
-share (NET-02). Stops and cancels have it all at once."""
+"""After a silence the venue demanded of everything, entries and data come back over this time, beginning with this part
+of their share (NET-02). Stops and cancels have it all at once."""
 _RAMP_LOOK_MS = 500
 _GUARD_MS = 20
-"""A window is taken to begin this much later than our reckoning of the venue's clock."""
+"""A calendar window is taken to begin this much later than our reckoning of the venue's clock."""
+_MOST_IDLE_COUNTERS = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Charge:
-    """Cost of one request. `promise`: orders that must surely follow it (an entry's stop)."""
+    """Cost of one request by bucket; the first bucket is the endpoint's own, which a limit's answer is about.
+
+    `promises`: by bucket, what must surely follow (an entry's stop). `commands`: it places, moves or cancels orders, so
+    that without an answer it says nothing of the venue.
+    """
 
     lane: Lane
-    weight: int = 0
-    orders: int = 0
-    promise: int = 0
+    costs: Mapping[str, int]
+    promises: Mapping[str, int] = field(default_factory=dict)
+    commands: bool = False
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limit:
-    """One counter of the venue; `header` is where it tells the running total (lower case)."""
-
-    header: str
-    window_ms: int
-    capacity: int
-    counts_orders: bool
+    @property
+    def endpoint(self) -> str:
+        return next(iter(self.costs), "")
 
 
 @dataclass(slots=True, eq=False)
@@ -84,41 +85,40 @@ class Ticket:
     """Leave to send one request; `settle` it when the answer, or none, has come."""
 
     charge: Charge
-    starts: tuple[int, ...] = ()
+    slots: tuple[tuple[Counter, Slot], ...]
+    starts: tuple[int, ...]
     settled: bool = False
-
-
-@dataclass(slots=True, eq=False)
-class _Counter:
-    limit: Limit
-    start_ms: int = 0
-    used: int = 0
-    under_way: int = 0
-
-    def cost(self, charge: Charge) -> int:
-        return charge.orders if self.limit.counts_orders else charge.weight
-
-    def roll(self, venue_ms: int) -> None:
-        start = venue_ms - venue_ms % self.limit.window_ms
-        if start > self.start_ms:
-            self.start_ms, self.used = start, self.under_way
-        elif start < self.start_ms - self.limit.window_ms:
-            self.start_ms = start  # the reckoning was far ahead; what went out meanwhile has arrived in this window
-
-    def room(self, charge: Charge, promised: int, share_percent: int) -> bool:
-        cost = self.cost(charge)
-        if cost == 0:
-            return True
-        aside = 0
-        if self.limit.counts_orders and charge.lane is not Lane.PROTECTION:
-            aside = promised + charge.promise
-        return self.used + cost + aside <= self.limit.capacity * share_percent // 100
 
 
 @dataclass(slots=True, eq=False)
 class _Waiter:
     charge: Charge
+    number: int
     granted: asyncio.Future[Ticket]
+
+
+class _Lane:
+    """Those who wait in one lane, by the buckets they need: only the first of each kind has to be looked at."""
+
+    def __init__(self) -> None:
+        self.groups: dict[tuple[str, ...], deque[_Waiter]] = {}
+        self.count = 0
+
+    def add(self, waiter: _Waiter) -> None:
+        self.groups.setdefault(tuple(waiter.charge.costs), deque()).append(waiter)
+        self.count += 1
+
+    def remove(self, waiter: _Waiter) -> None:
+        key = tuple(waiter.charge.costs)
+        group = self.groups.get(key)
+        if group is not None and waiter in group:
+            group.remove(waiter)
+            self.count -= 1
+            if not group:
+                del self.groups[key]
+
+    def in_order(self) -> list[deque[_Waiter]]:
+        return sorted(self.groups.values(), key=lambda group: group[0].number)
 
 
 @dataclass(slots=True)
@@ -141,46 +141,82 @@ class RequestBudget:
         """`venue_ms` is our best reckoning of the venue's clock (host clock plus measured offset)."""
         self._venue, self._clock = venue, clock
         self._venue_ms = venue_ms or clock.now_ms
-        self._counters = [_Counter(limit) for limit in limits]
-        self._promises: deque[float] = deque()
-        self._waiting: tuple[deque[_Waiter], ...] = tuple(deque() for _ in Lane)
+        self._limits: dict[str, list[Limit]] = {}
+        self._counters: dict[str, list[Counter]] = {}
+        self._totals: list[CalendarCounter] = []
+        self._promises: dict[str, deque[float]] = {}
+        self._lanes = tuple(_Lane() for _ in Lane)
         self._blocked_until_ms = 0
+        self._blocked: dict[str, int] = {}
+        self._number = 0
         self._timer: asyncio.TimerHandle | None = None
         self.statistics = BudgetStatistics()
+        self.learn(limits)
+
+    # --- leave to send ------------------------------------------------------------------------------------------------
 
     async def acquire(self, charge: Charge) -> Ticket:
-        """Leave to send; at once while there is room. Raises RateLimited when it would take too long."""
-        self._roll()
-        if self._may_pass(charge):
+        """Leave to send; at once while there is room. Raises RateLimited when it would take too long, ValueError for a
+        bucket no limit is known of."""
+        if not any(lane.count for lane in self._lanes) and self._shortage(charge, self._now()) is None:
             return self._grant(charge)
         return await self._wait(charge)
 
     def settle(self, ticket: Ticket, headers: Mapping[str, str] | None = None) -> None:
-        """The request ended. A header counts only when request and answer fell into one window: it may otherwise be the
-        total of the window before."""
+        """The request ended; `headers` are those of its answer."""
         if ticket.settled:
             return
         ticket.settled = True
-        self._roll()
-        for counter, start in zip(self._counters, ticket.starts, strict=False):  # counters learned since have no start
-            counter.under_way -= counter.cost(ticket.charge)
-            told = headers.get(counter.limit.header, "") if headers else ""
-            if told.isdecimal() and start == counter.start_ms:
-                counter.used = max(counter.used, int(told))
-        if any(self._waiting):
-            self._drain()
+        venue_ms, now = moment = self._now()
+        for counter, slot in ticket.slots:
+            counter.roll(venue_ms, now)
+            counter.settle(slot, now)
+            if headers:
+                counter.hear(headers, now)
+        for total, start in zip(self._totals, ticket.starts, strict=False):  # those learned since have no start
+            total.roll(venue_ms, now)
+            if headers:
+                total.hear_total(headers, start)
+        self._drain(moment)
+
+    def give_back(self, ticket: Ticket) -> None:
+        """Nothing was sent: the room is free again."""
+        for counter, slot in ticket.slots:
+            counter.give_back(slot)
+        self.settle(ticket)
+
+    def _grant(self, charge: Charge) -> Ticket:
+        now = self._clock.monotonic()
+        slots = tuple(
+            (counter, counter.take(cost, now)) for bucket, cost in charge.costs.items() for counter in self._of(bucket)
+        )
+        if charge.lane is Lane.PROTECTION:
+            for bucket, cost in charge.costs.items():
+                promised = self._promises.get(bucket, ())
+                for _ in range(min(cost, len(promised))):
+                    self._promises[bucket].popleft()
+        for bucket, count in charge.promises.items():
+            self._promises.setdefault(bucket, deque()).extend([now] * count)
+        self.statistics.granted += 1
+        return Ticket(charge, slots, tuple(total.start_ms for total in self._totals))
+
+    # --- what the venue tells -----------------------------------------------------------------------------------------
 
     def learn(self, limits: Sequence[Limit]) -> None:
-        """The venue's published limits: a capacity replaces ours, a counter we did not know is kept from now on."""
-        known = {counter.limit.header: counter for counter in self._counters}
+        """The venue's published limits: a capacity replaces ours, a limit we did not know is kept from now on."""
         for limit in limits:
-            if (counter := known.get(limit.header)) is None:
-                self._counters.append(_Counter(limit))
-            else:
-                counter.limit = limit
-        if any(self._waiting):
-            self._roll()
-            self._drain()
+            known = self._limits.setdefault(limit.bucket, [])
+            same = [old for old in known if (old.window_ms, old.rolling) == (limit.window_ms, limit.rolling)]
+            known[:] = [old for old in known if old not in same] + [limit]
+            counters = [c for c in self._existing(limit.bucket) if c.limit in same]
+            for counter in counters:
+                counter.limit, counter.capacity = limit, limit.capacity
+            if not same:
+                for bucket in [b for b in self._counters if _family(b) == limit.bucket]:
+                    self._count(bucket, limit)
+                if limit.used_header and limit.bucket not in self._counters:
+                    self._of(limit.bucket)  # its header comes with every answer
+        self._drain(self._now())
 
     def block_until(self, retry_at_ms: int) -> None:
         """The venue demanded silence: nothing goes out before `retry_at_ms` (our clock), stops included (NET-02)."""
@@ -188,124 +224,201 @@ class RequestBudget:
             self._blocked_until_ms = retry_at_ms
             self.statistics.blocks += 1
 
+    def block(self, bucket: str, retry_at_ms: int) -> None:
+        """The same for one bucket, or for all of a family by its name; everything else goes on."""
+        if retry_at_ms > self._blocked.get(bucket, 0):
+            now = self._clock.now_ms()
+            self._blocked = {name: until for name, until in self._blocked.items() if until > now} | {
+                bucket: retry_at_ms
+            }
+            self.statistics.blocks += 1
+
     @property
     def blocked_until_ms(self) -> int:
-        """Our clock, UTC ms; in the past when nothing is blocked."""
+        """Our clock, UTC ms; in the past when not everything is blocked."""
         return self._blocked_until_ms
 
     def figures(self) -> BudgetStatistics:
-        self._roll()
-        self.statistics.used = {counter.limit.header: counter.used for counter in self._counters}
+        """`used` by the limit's name; of counters per instrument by bucket."""
+        venue_ms, now = self._now()
+        used = {}
+        for bucket, counters in self._counters.items():
+            for counter in counters:
+                counter.roll(venue_ms, now)
+                used[counter.limit.name if bucket == counter.limit.bucket else bucket] = counter.used
+        self.statistics.used = used
         return self.statistics
 
-    def _may_pass(self, charge: Charge) -> bool:
-        if self._clock.now_ms() < self._blocked_until_ms:
-            return False
-        if any(self._waiting[lane] for lane in range(charge.lane + 1)):
-            return False
-        return self._has_room(charge)
+    # --- room ---------------------------------------------------------------------------------------------------------
 
-    def _has_room(self, charge: Charge) -> bool:
-        promised, share = len(self._promises), self._share_percent(charge.lane)
-        return all(counter.room(charge, promised, share) for counter in self._counters)
+    def _now(self) -> tuple[int, float]:
+        return self._venue_ms() - _GUARD_MS, self._clock.monotonic()
 
-    def _share_percent(self, lane: Lane) -> int:
+    def _shortage(self, charge: Charge, moment: tuple[int, float]) -> dict[str, float] | None:
+        """None = it may go. Otherwise what there is no room in, each with the ms until it is worth looking again."""
+        our_ms = self._clock.now_ms()
+        if our_ms < self._blocked_until_ms:
+            return dict.fromkeys(charge.costs, self._blocked_until_ms - our_ms)
+        share = self._share_percent(charge.lane, our_ms)
+        short = {}
+        for bucket, cost in charge.costs.items():
+            wait_ms = self._blocked_for(bucket, our_ms) or self._wait_ms(charge, bucket, cost, share, moment)
+            if wait_ms > 0:
+                short[bucket] = wait_ms
+        return short or None
+
+    def _wait_ms(self, charge: Charge, bucket: str, cost: int, share: int, moment: tuple[int, float]) -> float:
+        """0 while there is room in all counters of a bucket."""
+        if cost == 0:
+            return 0
+        aside = 0
+        if charge.lane is not Lane.PROTECTION:
+            aside = self._promised(bucket, moment[1]) + charge.promises.get(bucket, 0)
+        longest = 0.0
+        for counter in self._of(bucket):
+            counter.roll(*moment)
+            allowed = max(counter.capacity * share // 100, 1)
+            if counter.used + cost + aside > allowed:
+                longest = max(longest, counter.wait_ms(*moment), 1.0)
+        return longest
+
+    def _promised(self, bucket: str, now: float) -> int:
+        promised = self._promises.get(bucket)
+        if not promised:
+            return 0
+        while promised and promised[0] < now - PROMISE_MS / 1000:
+            promised.popleft()
+        if not promised:
+            del self._promises[bucket]
+        return len(promised)
+
+    def _share_percent(self, lane: Lane, our_ms: int) -> int:
         share = LANE_SHARE_PERCENT[lane]
-        since_ms = self._clock.now_ms() - self._blocked_until_ms
+        since_ms = our_ms - self._blocked_until_ms
         if lane < Lane.ENTRY or since_ms >= RAMP_MS:
             return share
         return share * (RAMP_FIRST_PERCENT * RAMP_MS + (100 - RAMP_FIRST_PERCENT) * since_ms) // (100 * RAMP_MS)
 
-    def _grant(self, charge: Charge) -> Ticket:
-        for counter in self._counters:
-            cost = counter.cost(charge)
-            counter.used += cost
-            counter.under_way += cost
-        if charge.lane is Lane.PROTECTION:
-            for _ in range(min(charge.orders, len(self._promises))):
-                self._promises.popleft()
-        self._promises.extend([self._clock.monotonic()] * charge.promise)
-        self.statistics.granted += 1
-        return Ticket(charge, tuple(counter.start_ms for counter in self._counters))
+    def _blocked_for(self, bucket: str, our_ms: int) -> int:
+        if not self._blocked:
+            return 0
+        return max(max(self._blocked.get(bucket, 0), self._blocked.get(_family(bucket), 0)) - our_ms, 0)
+
+    def _of(self, bucket: str) -> list[Counter]:
+        counters = self._counters.get(bucket)
+        if counters is None:
+            limits = self._limits.get(_family(bucket))
+            if not limits:
+                raise ValueError(f"{self._venue}: no limit is known for {bucket}")
+            if len(self._counters) >= _MOST_IDLE_COUNTERS:
+                self._forget_idle()
+            for limit in limits:
+                self._count(bucket, limit)
+            counters = self._counters[bucket]
+        return counters
+
+    def _count(self, bucket: str, limit: Limit) -> None:
+        counter = counter_of(limit)
+        self._counters.setdefault(bucket, []).append(counter)
+        if isinstance(counter, CalendarCounter) and limit.used_header:
+            self._totals.append(counter)
+
+    def _existing(self, family: str) -> Iterator[Counter]:
+        for bucket, counters in self._counters.items():
+            if _family(bucket) == family:
+                yield from counters
+
+    def _forget_idle(self) -> None:
+        moment = self._now()
+        for bucket in [bucket for bucket in self._counters if bucket != _family(bucket)]:
+            for counter in self._counters[bucket]:
+                counter.roll(*moment)
+            if not any(counter.used for counter in self._counters[bucket]):
+                del self._counters[bucket]
+
+    # --- waiting ------------------------------------------------------------------------------------------------------
 
     async def _wait(self, charge: Charge) -> Ticket:
-        now = self._clock.now_ms()
-        longest_ms = now + int(LONGEST_WAIT_SECONDS * 1000)
-        queue = self._waiting[charge.lane]
-        if self._blocked_until_ms > longest_ms or len(queue) >= MOST_WAITING:
-            self.statistics.refused += 1
-            raise RateLimited(self._venue, "no room to send", retry_at_ms=max(self._blocked_until_ms, now + 1000))
-        waiter = _Waiter(charge, asyncio.get_running_loop().create_future())
-        queue.append(waiter)
+        self._refuse_if_hopeless(charge)
+        lane = self._lanes[charge.lane]
+        self._number += 1
+        waiter = _Waiter(charge, self._number, asyncio.get_running_loop().create_future())
+        lane.add(waiter)
+        self._drain(self._now())
+        if waiter.granted.done():
+            return waiter.granted.result()
         self.statistics.waited += 1
-        self._set_timer()
         try:
             async with asyncio.timeout(LONGEST_WAIT_SECONDS):
                 return await waiter.granted
-        except TimeoutError:
-            self.statistics.refused += 1
-            raise RateLimited(self._venue, "waited too long for room to send", retry_at_ms=longest_ms) from None
-        except asyncio.CancelledError:
+        except (TimeoutError, asyncio.CancelledError) as end:
             if waiter.granted.done() and not waiter.granted.cancelled():
-                self.give_back(waiter.granted.result())  # granted and cancelled in the same turn of the loop
-            raise
+                self.give_back(waiter.granted.result())  # granted and given up in the same turn of the loop
+            if isinstance(end, asyncio.CancelledError):
+                raise
+            self.statistics.refused += 1
+            what, now_ms = "waited too long for room to send", self._clock.now_ms()
+            raise RateLimited(self._venue, what, retry_at_ms=now_ms, bucket=charge.endpoint) from None
         finally:
-            self._leave(queue, waiter)
+            lane.remove(waiter)
+            if self._timer is not None and not any(lane.count for lane in self._lanes):
+                self._timer.cancel()
+                self._timer = None
 
-    def give_back(self, ticket: Ticket) -> None:
-        """Nothing was sent: the room is free again, unless the window it was in is over."""
-        for counter, start in zip(self._counters, ticket.starts, strict=False):
-            if start == counter.start_ms:
-                counter.used -= counter.cost(ticket.charge)
-        self.settle(ticket)
+    def _refuse_if_hopeless(self, charge: Charge) -> None:
+        now = self._clock.now_ms()
+        blocked = max([self._blocked_until_ms, *(now + self._blocked_for(bucket, now) for bucket in charge.costs)])
+        share = LANE_SHARE_PERCENT[charge.lane]
+        too_large = any(
+            cost + charge.promises.get(bucket, 0) > max(counter.capacity * share // 100, 1)
+            for bucket, cost in charge.costs.items()
+            for counter in self._of(bucket)
+        )
+        too_long = blocked > now + LONGEST_WAIT_SECONDS * 1000
+        if too_large or too_long or self._lanes[charge.lane].count >= MOST_WAITING:
+            self.statistics.refused += 1
+            bucket = None if blocked == self._blocked_until_ms and too_long else charge.endpoint
+            raise RateLimited(self._venue, "no room to send", retry_at_ms=max(blocked, now + 1000), bucket=bucket)
 
-    def _leave(self, queue: deque[_Waiter], waiter: _Waiter) -> None:
-        if waiter in queue:
-            queue.remove(waiter)
-        if not any(self._waiting) and self._timer is not None:
+    def _drain(self, moment: tuple[int, float]) -> None:
+        """Grant in lane order. Who cannot go yet keeps those behind and below from what it is short of."""
+        if not any(lane.count for lane in self._lanes):
+            return
+        look_ms = math.inf
+        contended: set[str] = set()
+        for lane in self._lanes:
+            for group in lane.in_order() if lane.count else ():
+                while group:
+                    waiter = group[0]
+                    if waiter.granted.done():
+                        lane.remove(waiter)
+                        continue
+                    if not contended.isdisjoint(bucket for bucket, cost in waiter.charge.costs.items() if cost):
+                        break
+                    short = self._shortage(waiter.charge, moment)
+                    if short is not None:
+                        contended.update(short)
+                        look_ms = min(look_ms, *short.values())
+                        break
+                    lane.remove(waiter)
+                    waiter.granted.set_result(self._grant(waiter.charge))
+        self._set_timer(look_ms)
+
+    def _set_timer(self, look_ms: float) -> None:
+        """`look_ms`: the soonest that room may come by itself; answers bring room too, and look by themselves."""
+        if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-    def _drain(self) -> None:
-        """Grant in lane order. A lane whose first cannot go yet keeps the lanes below it from what it needs."""
-        if self._clock.now_ms() < self._blocked_until_ms:
+        if not any(lane.count for lane in self._lanes):
             return
-        needs_weight = needs_orders = False
-        for queue in self._waiting:
-            while queue:
-                charge = queue[0].charge
-                contended = (needs_weight and charge.weight) or (needs_orders and charge.orders)
-                if contended or not self._has_room(charge):
-                    needs_weight = needs_weight or charge.weight > 0
-                    needs_orders = needs_orders or charge.orders > 0
-                    break
-                waiter = queue.popleft()
-                if not waiter.granted.done():
-                    waiter.granted.set_result(self._grant(charge))
-
-    def _roll(self) -> None:
-        venue_ms = self._venue_ms() - _GUARD_MS
-        for counter in self._counters:
-            counter.roll(venue_ms)
-        oldest = self._clock.monotonic() - PROMISE_MS / 1000
-        while self._promises and self._promises[0] < oldest:
-            self._promises.popleft()
-
-    def _set_timer(self) -> None:
-        if self._timer is not None:
-            return
-        venue_ms = self._venue_ms() - _GUARD_MS
-        # The end of a block is looked at by itself: a stop must not wait for the window after it.
-        wait_ms = self._blocked_until_ms - self._clock.now_ms()
-        if wait_ms <= 0:
-            wait_ms = min(c.limit.window_ms - venue_ms % c.limit.window_ms for c in self._counters)
-            ramping = self._clock.now_ms() < self._blocked_until_ms + RAMP_MS
-            wait_ms = max(min(wait_ms, _RAMP_LOOK_MS if ramping else PROMISE_MS), 1)
+        ramping = self._blocked_until_ms <= self._clock.now_ms() < self._blocked_until_ms + RAMP_MS
+        wait_ms = max(min(look_ms, _RAMP_LOOK_MS if ramping else PROMISE_MS), 1)
         self._timer = asyncio.get_running_loop().call_later(wait_ms / 1000, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
-        self._roll()
-        self._drain()
-        if any(self._waiting):
-            self._set_timer()
+        self._drain(self._now())
+
+
+def _family(bucket: str) -> str:
+    return bucket.partition(":")[0]

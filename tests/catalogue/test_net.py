@@ -39,8 +39,8 @@ pytestmark = pytest.mark.may_block("simulation runs storage inline")
 
 ORDER, ALGO, POSITIONS, TIME = "/fapi/v1/order", "/fapi/v1/algoOrder", "/fapi/v3/positionRisk", "/fapi/v1/time"
 STOP = an_order_intent(OrderType.STOP_MARKET, side=Side.SELL, trigger="70000")
-ENTRY = Charge(lane=Lane.ENTRY, orders=1, promise=1)
-PROTECT = Charge(lane=Lane.PROTECTION, orders=1)
+ENTRY = Charge(lane=Lane.ENTRY, costs={"orders": 1}, promises={"orders": 1})
+PROTECT = Charge(lane=Lane.PROTECTION, costs={"orders": 1})
 NOT_NOW = answer(503, {"code": -1016, "msg": "This service is no longer available."})
 
 
@@ -205,7 +205,7 @@ async def test_the_venues_published_limits_are_the_ones_kept() -> None:
             {"rateLimitType": "RAW_REQUESTS", "interval": "MINUTE", "intervalNum": 5, "limit": 1},
             {"rateLimitType": "ORDERS", "interval": "MINUTE", "intervalNum": 1, "limit": "many"},
         ]
-        limits = {limit.header: limit.capacity for limit in facts.limits_told(told)}
+        limits = {limit.name: limit.capacity for limit in facts.limits_told(told)}
         assert limits == {
             "x-mbx-used-weight-1m": 6_000,
             "x-mbx-order-count-10s": 20,
@@ -225,10 +225,10 @@ async def test_the_venues_published_limits_are_the_ones_kept() -> None:
 async def test_what_others_on_this_address_use_is_counted_from_the_replies() -> None:
     clock = VirtualClock()
     budget = RequestBudget("binance", facts.LIMITS, clock)
-    ticket = await budget.acquire(Charge(lane=Lane.DATA, weight=5))
+    ticket = await budget.acquire(Charge(lane=Lane.DATA, costs={"weight": 5}))
     budget.settle(ticket, {"x-mbx-used-weight-1m": "2030"})
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(budget.acquire(Charge(lane=Lane.DATA, weight=40)), 0.05)
+        await asyncio.wait_for(budget.acquire(Charge(lane=Lane.DATA, costs={"weight": 40})), 0.05)
     assert budget.figures().used["x-mbx-used-weight-1m"] == 2_030
 
 

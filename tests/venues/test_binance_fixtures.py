@@ -17,7 +17,6 @@ from core.venues.binance.parse import (
     balance_reports,
     order_report,
     position_report,
-    shaped,
     trade_report,
 )
 from core.venues.binance.payloads import (
@@ -34,6 +33,7 @@ from core.venues.binance.payloads import (
     TradeRow,
 )
 from core.venues.binance.user_feed import UserFrames
+from core.venues.payload import shaped
 from core.venues.symbols import SymbolTable
 from core.venues.user_stream import KeyExpiredError
 from tests.builders import an_instrument

@@ -28,7 +28,7 @@ def test_a_clock_that_steps_back_a_little_frees_no_room_twice() -> None:
         for _ in range(ORDERS.capacity):
             await venue.budget.acquire(CHARGES["stop"])
         venue._ahead = left - 100
-        assert not venue.budget._may_pass(CHARGES["stop"])
+        assert venue.budget._shortage(CHARGES["stop"], venue.budget._now()) is not None
 
     _on_virtual_time(story())
 
@@ -39,7 +39,7 @@ def test_promises_of_stops_run_out_though_the_clock_was_set_back() -> None:
         wall = venue.clock.now_ms
         venue.clock.now_ms = lambda: wall() + host[0]  # type: ignore[method-assign]
         for _ in range(2):
-            await venue.send(Charge(lane=Lane.ENTRY, orders=1, promise=13), 0)
+            await venue.send(Charge(lane=Lane.ENTRY, costs={"orders": 1}, promises={"orders": 13}), 0)
         host[0] = 0
         waited = [await venue.send(CHARGES["close"], 0) for _ in range(6)]
         assert max(waited) <= 2 * ORDERS.window_ms / 1000

@@ -9,9 +9,9 @@ from core.venues.binance import facts
 from core.venues.request_budget import Charge, Lane, RequestBudget
 from tests.fakes.virtual_loop import VirtualClock, VirtualLoop
 
-_ENTRY = Charge(lane=Lane.ENTRY, orders=1, promise=1)
-_STOP = Charge(lane=Lane.PROTECTION, orders=1)
-_READ = Charge(lane=Lane.DATA, weight=2_000)
+_ENTRY = Charge(lane=Lane.ENTRY, costs={"orders": 1}, promises={"orders": 1})
+_STOP = Charge(lane=Lane.PROTECTION, costs={"orders": 1})
+_READ = Charge(lane=Lane.DATA, costs={"weight": 2_000})
 
 
 def _run(scenario: Callable[[RequestBudget, VirtualClock], Coroutine[Any, Any, None]]) -> None:
@@ -81,7 +81,7 @@ def test_giving_up_waiting_leaves_nothing_behind() -> None:
         waiting.cancel()
         await asyncio.wait([waiting])
         asked = clock.now_ms()
-        budget.settle(await budget.acquire(Charge(lane=Lane.DATA, weight=1)))
+        budget.settle(await budget.acquire(Charge(lane=Lane.DATA, costs={"weight": 1})))
         assert clock.now_ms() == asked
 
     _run(scenario)

@@ -10,17 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import RateLimited
-from core.venues.request_budget import Charge, Lane, Limit, RequestBudget
+from core.venues.rate_counters import Limit
+from core.venues.request_budget import Charge, Lane, RequestBudget
 from tests.fakes.virtual_loop import VirtualClock, VirtualLoop
 
-WEIGHT = Limit(header="weight", window_ms=60_000, capacity=100, counts_orders=False)
-ORDERS = Limit(header="orders", window_ms=10_000, capacity=30, counts_orders=True)
+WEIGHT = Limit(bucket="weight", used_header="weight", window_ms=60_000, capacity=100)
+ORDERS = Limit(bucket="orders", used_header="orders", window_ms=10_000, capacity=30)
 CHARGES = {
-    "stop": Charge(lane=Lane.PROTECTION, orders=1),
-    "close": Charge(lane=Lane.CLOSE, orders=1),
-    "cancel": Charge(lane=Lane.CANCEL, weight=1),
-    "entry": Charge(lane=Lane.ENTRY, orders=1, promise=1),
-    "data": Charge(lane=Lane.DATA, weight=20),
+    "stop": Charge(lane=Lane.PROTECTION, costs={"orders": 1}),
+    "close": Charge(lane=Lane.CLOSE, costs={"orders": 1}),
+    "cancel": Charge(lane=Lane.CANCEL, costs={"weight": 1}),
+    "entry": Charge(lane=Lane.ENTRY, costs={"orders": 1}, promises={"orders": 1}),
+    "data": Charge(lane=Lane.DATA, costs={"weight": 20}),
 }
 
 
@@ -43,16 +44,16 @@ class Counting:
         waited = self.clock.monotonic() - asked
         await asyncio.sleep(latency / 2)
         totals = {}
-        for limit, cost in ((WEIGHT, charge.weight), (ORDERS, charge.orders)):
-            key = (limit.header, self.venue_ms() // limit.window_ms)
+        for limit, cost in ((limit, charge.costs.get(limit.bucket, 0)) for limit in (WEIGHT, ORDERS)):
+            key = (limit.name, self.venue_ms() // limit.window_ms)
             self.arrived[key] += cost
-            totals[limit.header] = str(self.arrived[key])
+            totals[limit.name] = str(self.arrived[key])
         await asyncio.sleep(latency / 2)
         self.budget.settle(ticket, None if lost else totals)
         return waited
 
     def worst(self, limit: Limit) -> int:
-        return max((n for (name, _), n in self.arrived.items() if name == limit.header), default=0)
+        return max((n for (name, _), n in self.arrived.items() if name == limit.name), default=0)
 
 
 def _on_virtual_time(work: Coroutine[Any, Any, None]) -> None:
@@ -88,7 +89,9 @@ def test_no_window_is_ever_exceeded_and_everything_leaves_in_the_end(
                 for row in plan:
                     tasks.create_task(one(*row))
         except* RateLimited:
-            assert sum(CHARGES[kind].weight for kind, *_ in plan) > 150, "only a flood may be turned away"
+            assert sum(CHARGES[kind].costs.get("weight", 0) for kind, *_ in plan) > 150, (
+                "only a flood may be turned away"
+            )
         assert venue.worst(WEIGHT) <= WEIGHT.capacity
         assert venue.worst(ORDERS) <= ORDERS.capacity
 

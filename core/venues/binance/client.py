@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import structlog
 
@@ -16,7 +15,7 @@ from core.domain.money import ZERO, Price, Quantity
 from core.domain.order import Order, OrderIntent, OrderStatus, OrderType
 from core.domain.reports import BalanceReport, FillReport, OrderStatusReport, PositionReport, Report, Source
 from core.engine.ports import AccountSettings, Departure, KeyRights, MarginMode, MassStatus, NotFound, Outcome, Rejected
-from core.errors import MalformedPayload, Refused, StartRefused, Unreachable, VenueError
+from core.errors import MalformedPayload, Refused, StartRefused, VenueError
 from core.venues.binance import facts
 from core.venues.binance.instruments import listing
 from core.venues.binance.orders import Command, Store, cancellation, placement
@@ -26,7 +25,6 @@ from core.venues.binance.parse import (
     balance_reports,
     order_report,
     position_report,
-    shaped,
     trade_report,
 )
 from core.venues.binance.payloads import (
@@ -41,29 +39,19 @@ from core.venues.binance.payloads import (
     SymbolConfigRow,
     TradeRow,
 )
-from core.venues.client import CommandPolicy, ReadPolicy, VenueClock, together
+from core.venues.client import CommandPolicy
+from core.venues.payload import shaped
+from core.venues.reading import ReadPolicy, reading, together
 from core.venues.symbols import SymbolTable
+from core.venues.venue_clock import VenueClock
 
-_P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 log = structlog.get_logger(__name__)
 
 _PAGE = 1000
-_CLOCK_SAMPLES = 3
-
-
-def _reading(read: Callable[_P, Awaitable[_T]]) -> Callable[_P, Coroutine[Any, Any, _T]]:
-    """A read whose answer cannot be understood has told nothing: to the caller the same as not reached (NET-12)."""
-
-    @wraps(read)
-    async def reading(*args: _P.args, **kwargs: _P.kwargs) -> _T:
-        try:
-            return await read(*args, **kwargs)
-        except MalformedPayload as error:
-            raise Unreachable("binance", f"unreadable answer: {error}") from error
-
-    return reading
+_ABSENT = frozenset({facts.NO_SUCH_ORDER})
+_reading = reading("binance")
 
 
 class BinanceClient:
@@ -118,17 +106,12 @@ class BinanceClient:
 
     @_reading
     async def measure_clock(self) -> None:
-        """Sets the venue clock's offset from the quickest of a few samples (NET-01). Raises VenueError."""
-        best: tuple[float, int] | None = None
-        for _ in range(_CLOCK_SAMPLES):
-            started, started_ms = self._clock.monotonic(), self._clock.now_ms()
-            answer = shaped(await self._ccxt.fapiPublicGetTime(), ServerTime, "binance time")
-            took = self._clock.monotonic() - started
-            offset_ms = answer.serverTime - started_ms - round(took * 500)
-            if best is None or took < best[0]:
-                best = (took, offset_ms)
-        assert best is not None  # noqa: S101 - there is at least one sample
-        self._venue_clock.offset_ms = best[1]
+        """Raises VenueError."""
+
+        async def server_time() -> int:
+            return shaped(await self._ccxt.fapiPublicGetTime(), ServerTime, "binance time").serverTime
+
+        await self._venue_clock.measure(server_time)
 
     @_reading
     async def load_instruments(self) -> None:
@@ -158,12 +141,9 @@ class BinanceClient:
     # --- commands ---------------------------------------------------------------------------------------------------
 
     async def submit(self, departure: Departure) -> Outcome:
-        intent, objections = departure.intent, self._ccxt.seam.objections
-        objections[intent.client_order_id] = departure.objection
-        try:
+        intent = departure.intent
+        with self._ccxt.seam.withholding.leaving((departure,)):
             outcome = await self._place(intent, hedge_mode=self._hedge_mode)
-        finally:
-            del objections[intent.client_order_id]
         if intent.reduce_only and isinstance(outcome, Rejected) and outcome.code == facts.WRONG_POSITION_SIDE:
             return await self._place_otherwise(intent, outcome)
         return outcome
@@ -411,12 +391,7 @@ class BinanceClient:
         return None
 
     async def _found(self, call: Callable[[Any], Awaitable[Any]], params: dict[str, str], shape: type[_T]) -> _T | None:
-        try:
-            return await self._read(call, params, shape)
-        except VenueError as error:
-            if error.code != facts.NO_SUCH_ORDER:
-                raise
-            return None
+        return await self._reads.found(call, params, shape, "binance", absent=_ABSENT)
 
     async def _read(self, call: Callable[[Any], Awaitable[Any]], params: dict[str, str], shape: type[_T]) -> _T:
-        return shaped(await self._reads.run(lambda: call(dict(params))), shape, "binance")
+        return await self._reads.shaped(call, params, shape, "binance")

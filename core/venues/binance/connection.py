@@ -14,19 +14,21 @@ from core.venues.binance.market_feed import MarkRoute, TouchRoute
 from core.venues.binance.market_reads import BinanceMarketReads
 from core.venues.binance.user_feed import BinanceUserFeed
 from core.venues.ccxt_loading import exchange_class
-from core.venues.client import PortedExchange, Seam, VenueClock
+from core.venues.client import PortedExchange, Seam
+from core.venues.departures import Withholding
 from core.venues.health import HealthMonitor
 from core.venues.market_stream import MarketStream, PublicRoute
 from core.venues.request_budget import RequestBudget
 from core.venues.symbols import SymbolTable
 from core.venues.user_stream import UserDataStreamManager
+from core.venues.venue_clock import VenueClock
 
 if TYPE_CHECKING:
     from core.clock import Clock
     from core.transport import Transport
 
 
-def connect_binance(  # noqa: PLR0913 - as connect_venue
+def connect(  # noqa: PLR0913 - as connect_venue
     access: VenueAccess,
     *,
     clock: Clock,
@@ -47,7 +49,9 @@ def connect_binance(  # noqa: PLR0913 - as connect_venue
         clock=venue_clock,
         errors=facts.ERRORS,
         charge_of=facts.charge_of,
+        fault_in=facts.fault_in,
         health=HealthMonitor(facts.ERRORS, clock, on_health),
+        withholding=Withholding("newClientOrderId"),
         workers=workers,
     )
     ccxt = _ported(access, hosts, seam)

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from core.engine.ports import About, VenueTraits
-from core.venues.errors import ErrorTable, Meaning
-from core.venues.request_budget import Charge, Lane, Limit
+from core.venues.errors import ErrorTable, Meaning, Silence
+from core.venues.rate_counters import Limit
+from core.venues.request_budget import Charge, Lane
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,15 +37,16 @@ def hosts_of(base_url: str | None, *, testnet: bool) -> Hosts:
     return Hosts(rest=root, stream=f"{'wss' if scheme == 'https' else 'ws'}://{rest}", wallet=root)
 
 
+WEIGHT, ORDERS = "weight", "orders"
 LIMITS = (
-    Limit(header="x-mbx-used-weight-1m", window_ms=60_000, capacity=2_400, counts_orders=False),
-    Limit(header="x-mbx-order-count-10s", window_ms=10_000, capacity=300, counts_orders=True),
-    Limit(header="x-mbx-order-count-1m", window_ms=60_000, capacity=1_200, counts_orders=True),
+    Limit(bucket=WEIGHT, used_header="x-mbx-used-weight-1m", window_ms=60_000, capacity=2_400),
+    Limit(bucket=ORDERS, used_header="x-mbx-order-count-10s", window_ms=10_000, capacity=300),
+    Limit(bucket=ORDERS, used_header="x-mbx-order-count-1m", window_ms=60_000, capacity=1_200),
 )
 
 _LETTERS = {"SECOND": "s", "MINUTE": "m", "HOUR": "h", "DAY": "d"}
 _UNIT_MS = {"SECOND": 1_000, "MINUTE": 60_000, "HOUR": 3_600_000, "DAY": 86_400_000}
-_HEADERS = {"REQUEST_WEIGHT": "x-mbx-used-weight-", "ORDERS": "x-mbx-order-count-"}
+_KINDS = {"REQUEST_WEIGHT": (WEIGHT, "x-mbx-used-weight-"), "ORDERS": (ORDERS, "x-mbx-order-count-")}
 
 
 def limits_told(rows: object) -> list[Limit]:
@@ -54,11 +56,12 @@ def limits_told(rows: object) -> list[Limit]:
         if not isinstance(row, Mapping):
             continue
         kind, unit, number, capacity = (row.get(k) for k in ("rateLimitType", "interval", "intervalNum", "limit"))
-        if kind not in _HEADERS or unit not in _UNIT_MS:
+        if kind not in _KINDS or unit not in _UNIT_MS:
             continue
         if isinstance(number, int) and isinstance(capacity, int) and number > 0 and capacity > 0:
-            header, window_ms = f"{_HEADERS[kind]}{number}{_LETTERS[unit]}", number * _UNIT_MS[unit]
-            told.append(Limit(header=header, window_ms=window_ms, capacity=capacity, counts_orders=kind == "ORDERS"))
+            (bucket, header), window_ms = _KINDS[kind], number * _UNIT_MS[unit]
+            header = f"{header}{number}{_LETTERS[unit]}"
+            told.append(Limit(bucket=bucket, used_header=header, window_ms=window_ms, capacity=capacity))
     return told
 
 
@@ -72,9 +75,9 @@ CONNECTION_SECONDS = 23 * 3600.0
 ORDER_HISTORY_MS = 7 * 24 * 3600 * 1000
 """The longest window `userTrades` answers for."""
 
-_ENTRY = Charge(lane=Lane.ENTRY, orders=1, promise=1)
-_PROTECT = Charge(lane=Lane.PROTECTION, orders=1)
-_CLOSE = Charge(lane=Lane.CLOSE, orders=1)
+_ENTRY = Charge(lane=Lane.ENTRY, costs={ORDERS: 1}, promises={ORDERS: 1}, commands=True)
+_PROTECT = Charge(lane=Lane.PROTECTION, costs={ORDERS: 1}, commands=True)
+_CLOSE = Charge(lane=Lane.CLOSE, costs={ORDERS: 1}, commands=True)
 _CHARGES: Mapping[tuple[str, str], tuple[Lane, int, int]] = {
     # (method, path): (lane, weight with symbol, weight without)
     ("DELETE", "order"): (Lane.CANCEL, 1, 1),
@@ -110,9 +113,11 @@ def charge_of(method: str, path: str, params: Mapping[str, object], ccxt_cost: f
         return _CLOSE if is_closing(params) else _ENTRY
     known = _CHARGES.get((method, path))
     if known is None:
-        return Charge(lane=Lane.DATA, weight=max(1, round(ccxt_cost)))
+        return Charge(lane=Lane.DATA, costs={WEIGHT: max(1, round(ccxt_cost))})
     lane, with_symbol, without = known
-    return Charge(lane=lane, weight=with_symbol if "symbol" in params else without)
+    return Charge(
+        lane=lane, costs={WEIGHT: with_symbol if "symbol" in params else without}, commands=method == "DELETE"
+    )
 
 
 def is_closing(params: Mapping[str, object]) -> bool:
@@ -149,7 +154,22 @@ CODES = _table(
         ),
     }
 )
-ERRORS = ErrorTable(venue="binance", codes=CODES, windows_ms={"-1015": 10_000, "": 60_000})
+ERRORS = ErrorTable(
+    venue="binance",
+    codes=CODES,
+    silences={"-1015": Silence(ms=10_000, calendar=True), "": Silence(ms=60_000, calendar=True)},
+    statuses={418: Meaning.LIMITED, 429: Meaning.LIMITED},
+    maintenance_pages=((503, "Service Unavailable"),),
+)
+
+
+def fault_in(body: object) -> tuple[str, str] | None:
+    """Code and words of an error. A success may carry a `code` too: 200, as number or text (ORD-07)."""
+    code = body.get("code") if isinstance(body, Mapping) else None
+    if isinstance(code, int | str) and str(code).startswith("-"):
+        return str(code), str(body.get("msg", "")) if isinstance(body, Mapping) else ""
+    return None
+
 
 NO_SUCH_ORDER = "-2013"
 UNKNOWN_ORDER = "-2011"

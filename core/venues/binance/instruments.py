@@ -10,8 +10,8 @@ from core.domain.ids import Asset, InstrumentId, Symbol, VenueName
 from core.domain.instrument import Bracket, Instrument, LotRule, PriceBand
 from core.domain.money import Notional, Price, Quantity, decimal_of
 from core.errors import MalformedPayload
-from core.venues.binance.parse import shaped
 from core.venues.binance.payloads import BracketRow
+from core.venues.payload import shaped
 
 GONE = "NOT_LISTED"
 """Our word for the status of what the venue has ceased to list, or lists with rules nobody can read."""
@@ -122,6 +122,7 @@ def _instrument(market: Mapping[str, Any], brackets: tuple[Bracket, ...]) -> Ins
         brackets=brackets,
         band=_band(filters.get("PERCENT_PRICE")),
         stops=stops,
+        listed_ms=int(info["onboardDate"]) if info.get("onboardDate") else None,
     )
 
 

@@ -16,11 +16,12 @@ from core.engine.ports import PriceTriple
 from core.errors import MalformedPayload, Unreachable
 from core.venues.binance import facts
 from core.venues.binance.market_feed import price_told
-from core.venues.binance.parse import shaped
 from core.venues.binance.payloads import DayRow, LastRow, MarkRow, OpenInterestRow, TouchRow
-from core.venues.client import ReadPolicy, VenueClock, together
 from core.venues.market_stream import Tick
+from core.venues.payload import shaped
+from core.venues.reading import ReadPolicy, together
 from core.venues.symbols import SymbolTable
+from core.venues.venue_clock import VenueClock
 
 _T = TypeVar("_T")
 

@@ -7,10 +7,6 @@ none); a fee that is absent is 0 in the quote coin.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from decimal import Decimal
-from typing import Any, TypeVar
-
-import msgspec
 
 from core.domain.ids import Asset, ClientOrderId, InstrumentId, TradeId, VenueName, VenueOrderId
 from core.domain.money import ZERO, Price, Quantity, decimal_of
@@ -46,9 +42,8 @@ from core.venues.binance.payloads import (
     PositionRow,
     TradeRow,
 )
+from core.venues.payload import positive_in, price_in, quantity_in, say
 from core.venues.symbols import SymbolTable
-
-_T = TypeVar("_T")
 
 STATUSES = {
     "NEW": OrderStatus.ACCEPTED,
@@ -97,14 +92,6 @@ POSITION_SIDES = {"BOTH": PositionSide.BOTH, "LONG": PositionSide.LONG, "SHORT":
 _CLOSING = {("LONG", "SELL"), ("SHORT", "BUY")}
 
 
-def shaped(payload: Any, shape: type[_T], source: str) -> _T:
-    """A decoded REST payload as `shape`. Raises MalformedPayload."""
-    try:
-        return msgspec.convert(payload, shape)
-    except msgspec.ValidationError as error:
-        raise MalformedPayload(source, str(error)) from None
-
-
 def order_report(row: OrderRow, instrument: InstrumentId, source: Source) -> OrderStatusReport:
     try:
         return OrderStatusReport(
@@ -115,15 +102,15 @@ def order_report(row: OrderRow, instrument: InstrumentId, source: Source) -> Ord
             side=SIDES[row.side],
             quantity=Quantity(decimal_of(row.origQty, "origQty")),
             filled=Quantity(decimal_of(row.executedQty, "executedQty")),
-            average_price=_price(row.avgPrice, "avgPrice"),
-            trigger_price=_price(row.stopPrice, "stopPrice"),
+            average_price=price_in(row.avgPrice, "avgPrice"),
+            trigger_price=price_in(row.stopPrice, "stopPrice"),
             reduce_only=row.reduceOnly or row.closePosition or (row.positionSide, row.side) in _CLOSING,
             conditional=False,
             venue_time_ms=row.updateTime,
             source=source,
         )
     except (KeyError, ValueError) as error:
-        raise MalformedPayload("binance order", _say(error)) from None
+        raise MalformedPayload("binance order", say(error)) from None
 
 
 def algo_report(row: AlgoRow, instrument: InstrumentId, source: Source) -> OrderStatusReport:
@@ -135,17 +122,17 @@ def algo_report(row: AlgoRow, instrument: InstrumentId, source: Source) -> Order
             venue_order_id=VenueOrderId(row.actualOrderId or str(row.algoId)),
             status=ALGO_STATUSES[row.algoStatus],
             side=SIDES[row.side],
-            quantity=_quantity(row.quantity, "quantity"),
+            quantity=quantity_in(row.quantity, "quantity"),
             filled=Quantity(ZERO),
             average_price=None,
-            trigger_price=_price(row.triggerPrice, "triggerPrice"),
+            trigger_price=price_in(row.triggerPrice, "triggerPrice"),
             reduce_only=row.reduceOnly or row.closePosition or (row.positionSide, row.side) in _CLOSING,
             conditional=True,
             venue_time_ms=row.updateTime,
             source=source,
         )
     except (KeyError, ValueError) as error:
-        raise MalformedPayload("binance algo order", _say(error)) from None
+        raise MalformedPayload("binance algo order", say(error)) from None
 
 
 def trade_report(row: TradeRow, instrument: InstrumentId, source: Source) -> FillReport:
@@ -157,8 +144,8 @@ def trade_report(row: TradeRow, instrument: InstrumentId, source: Source) -> Fil
             venue_order_id=VenueOrderId(str(row.orderId)),
             trade_id=TradeId(str(row.id)),
             side=SIDES[row.side],
-            quantity=Quantity(_positive(row.qty, "qty")),
-            price=Price(_positive(row.price, "price")),
+            quantity=Quantity(positive_in(row.qty, "qty")),
+            price=Price(positive_in(row.price, "price")),
             fee=decimal_of(row.commission, "commission"),
             fee_asset=Asset(row.commissionAsset),
             realized=decimal_of(row.realizedPnl, "realizedPnl"),
@@ -167,7 +154,7 @@ def trade_report(row: TradeRow, instrument: InstrumentId, source: Source) -> Fil
             source=source,
         )
     except (KeyError, ValueError) as error:
-        raise MalformedPayload("binance trade", _say(error)) from None
+        raise MalformedPayload("binance trade", say(error)) from None
 
 
 def position_report(row: PositionRow, instrument: InstrumentId, source: Source) -> PositionReport:
@@ -176,13 +163,13 @@ def position_report(row: PositionRow, instrument: InstrumentId, source: Source) 
             instrument=instrument,
             position_side=POSITION_SIDES[row.positionSide],
             quantity=_signed(row.positionAmt, row.positionSide),
-            entry_price=_price(row.entryPrice, "entryPrice"),
-            mark_price=_price(row.markPrice, "markPrice"),
+            entry_price=price_in(row.entryPrice, "entryPrice"),
+            mark_price=price_in(row.markPrice, "markPrice"),
             venue_time_ms=row.updateTime,
             source=source,
         )
     except (KeyError, ValueError) as error:
-        raise MalformedPayload("binance position", _say(error)) from None
+        raise MalformedPayload("binance position", say(error)) from None
 
 
 def account_position_report(row: AccountPositionRow, instrument: InstrumentId, source: Source) -> PositionReport:
@@ -197,7 +184,7 @@ def account_position_report(row: AccountPositionRow, instrument: InstrumentId, s
             source=source,
         )
     except (KeyError, ValueError) as error:
-        raise MalformedPayload("binance account position", _say(error)) from None
+        raise MalformedPayload("binance account position", say(error)) from None
 
 
 def balance_reports(account: AccountRow, source: Source) -> list[BalanceReport]:
@@ -214,7 +201,7 @@ def balance_reports(account: AccountRow, source: Source) -> list[BalanceReport]:
             for row in account.assets
         ]
     except ValueError as error:
-        raise MalformedPayload("binance account", _say(error)) from None
+        raise MalformedPayload("binance account", say(error)) from None
 
 
 # --- stream events --------------------------------------------------------------------------------------------------
@@ -235,8 +222,8 @@ def order_event(event: OrderTradeUpdate, table: SymbolTable) -> Sequence[Report]
             side=SIDES[order.side],
             quantity=Quantity(decimal_of(order.quantity, "q")),
             filled=Quantity(decimal_of(order.filled, "z")),
-            average_price=_price(order.average, "ap"),
-            trigger_price=_price(order.stop_price, "sp"),
+            average_price=price_in(order.average, "ap"),
+            trigger_price=price_in(order.stop_price, "sp"),
             reduce_only=order.reduce_only or order.close_position or (order.position_side, order.side) in _CLOSING,
             conditional=False,
             venue_time_ms=event.time,
@@ -249,7 +236,7 @@ def order_event(event: OrderTradeUpdate, table: SymbolTable) -> Sequence[Report]
         # A liquidation's frame may announce without a trade (l = 0).
         return (_fill(order, instrument, event.time), status) if quantity else (status,)
     except (KeyError, ValueError) as error:
-        raise MalformedPayload("binance ORDER_TRADE_UPDATE", _say(error)) from None
+        raise MalformedPayload("binance ORDER_TRADE_UPDATE", say(error)) from None
 
 
 def _fill(order: OrderUpdate, instrument: InstrumentId, time: int) -> FillReport:
@@ -260,8 +247,8 @@ def _fill(order: OrderUpdate, instrument: InstrumentId, time: int) -> FillReport
         # Liquidations may have no trade id; order and running total name the trade as well.
         trade_id=TradeId(str(order.trade_id) if order.trade_id else f"{order.order_id}-{order.filled}"),
         side=SIDES[order.side],
-        quantity=Quantity(_positive(order.last_quantity, "l")),
-        price=Price(_positive(order.last_price, "L")),
+        quantity=Quantity(positive_in(order.last_quantity, "l")),
+        price=Price(positive_in(order.last_price, "L")),
         fee=decimal_of(order.fee, "n") if order.fee else ZERO,
         fee_asset=Asset(order.fee_asset or instrument.symbol.rpartition(":")[2]),
         realized=decimal_of(order.realized, "rp") if order.realized else ZERO,
@@ -291,10 +278,10 @@ def algo_event(event: AlgoEvent, table: SymbolTable) -> Sequence[Report]:
                 venue_order_id=VenueOrderId(order.child_id or str(order.algo_id)),
                 status=ALGO_STATUSES[order.status],
                 side=SIDES[order.side],
-                quantity=_quantity(order.quantity, "q"),
+                quantity=quantity_in(order.quantity, "q"),
                 filled=Quantity(ZERO),
                 average_price=None,
-                trigger_price=_price(order.trigger_price, "tp"),
+                trigger_price=price_in(order.trigger_price, "tp"),
                 reduce_only=order.reduce_only or order.close_position or (order.position_side, order.side) in _CLOSING,
                 conditional=True,
                 venue_time_ms=event.time,
@@ -303,7 +290,7 @@ def algo_event(event: AlgoEvent, table: SymbolTable) -> Sequence[Report]:
             ),
         )
     except (KeyError, ValueError) as error:
-        raise MalformedPayload("binance ALGO_UPDATE", _say(error)) from None
+        raise MalformedPayload("binance ALGO_UPDATE", say(error)) from None
 
 
 def account_event(event: AccountEvent, table: SymbolTable) -> Sequence[Report]:
@@ -311,7 +298,7 @@ def account_event(event: AccountEvent, table: SymbolTable) -> Sequence[Report]:
     try:
         return (*_balances(event), *_positions(event, table))
     except (KeyError, ValueError) as error:
-        raise MalformedPayload("binance ACCOUNT_UPDATE", _say(error)) from None
+        raise MalformedPayload("binance ACCOUNT_UPDATE", say(error)) from None
 
 
 def _balances(event: AccountEvent) -> Iterable[BalanceReport]:
@@ -337,7 +324,7 @@ def _positions(event: AccountEvent, table: SymbolTable) -> Iterable[PositionRepo
                 instrument=instrument,
                 position_side=POSITION_SIDES[row.position_side],
                 quantity=_signed(row.amount, row.position_side),
-                entry_price=_price(row.entry_price, "ep"),
+                entry_price=price_in(row.entry_price, "ep"),
                 mark_price=None,
                 venue_time_ms=event.time,
                 source=Source.STREAM,
@@ -373,34 +360,9 @@ def margin_call_event(event: MarginCallEvent, table: SymbolTable) -> Sequence[Re
             if (instrument := table.unified(row.symbol)) is not None
         ]
     except (KeyError, ValueError) as error:
-        raise MalformedPayload("binance MARGIN_CALL", _say(error)) from None
-
-
-def _price(text: str | None, field: str) -> Price | None:
-    if not text:
-        return None
-    value = decimal_of(text, field)
-    if value < 0:
-        raise ValueError(f"{field}: a negative price")
-    return Price(value) if value else None
-
-
-def _positive(text: str, field: str) -> Decimal:
-    """A trade has a price and a size; without them it must not reach arithmetic (POS-03)."""
-    value = decimal_of(text, field)
-    if value <= 0:
-        raise ValueError(f"{field}: not positive")
-    return value
-
-
-def _quantity(text: str | None, field: str) -> Quantity:
-    return Quantity(decimal_of(text, field) if text else ZERO)
+        raise MalformedPayload("binance MARGIN_CALL", say(error)) from None
 
 
 def _signed(text: str, position_side: str) -> Quantity:
     amount = decimal_of(text, "position amount")
     return Quantity(-abs(amount) if position_side == "SHORT" else amount)
-
-
-def _say(error: KeyError | ValueError) -> str:
-    return f"unknown word {error}" if isinstance(error, KeyError) else str(error)

@@ -12,7 +12,7 @@ from core.domain.ids import VenueName
 from core.domain.reports import Report
 from core.errors import MalformedPayload, Refused
 from core.venues.binance import facts
-from core.venues.binance.parse import account_event, algo_event, config_event, margin_call_event, order_event, shaped
+from core.venues.binance.parse import account_event, algo_event, config_event, margin_call_event, order_event
 from core.venues.binance.payloads import (
     AccountEvent,
     AlgoEvent,
@@ -22,6 +22,7 @@ from core.venues.binance.payloads import (
     MarginCallEvent,
     OrderTradeUpdate,
 )
+from core.venues.payload import shaped
 from core.venues.symbols import SymbolTable
 from core.venues.user_stream import KeyExpiredError
 

@@ -1,0 +1,65 @@
+"""Decoded payloads into shapes, and their texts into numbers with what "", "0" and absence mean.
+
+| function | "" or None | "0" | negative |
+|---|---|---|---|
+| `price_in` | not told | not told | ValueError |
+| `positive_in` | ValueError | ValueError | ValueError |
+| `quantity_in` | 0 | 0 | ValueError |
+| `amount_in` | 0 | 0 | allowed: money, fees, signed sizes |
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import msgspec
+
+from core.domain.money import ZERO, Price, Quantity, decimal_of
+from core.errors import MalformedPayload
+
+_T = TypeVar("_T")
+
+
+def shaped(payload: Any, shape: type[_T], source: str) -> _T:
+    """A decoded REST payload as `shape`. Raises MalformedPayload."""
+    try:
+        return msgspec.convert(payload, shape)
+    except msgspec.ValidationError as error:
+        raise MalformedPayload(source, str(error)) from None
+
+
+def price_in(text: str | None, field: str) -> Price | None:
+    """Raises ValueError."""
+    if not text:
+        return None
+    value = decimal_of(text, field)
+    if value < 0:
+        raise ValueError(f"{field}: a negative price")
+    return Price(value) if value else None
+
+
+def positive_in(text: str | None, field: str) -> Decimal:
+    """A trade has a price and a size; without them it must not reach arithmetic (POS-03). Raises ValueError."""
+    value = decimal_of(text, field)
+    if value <= 0:
+        raise ValueError(f"{field}: not positive")
+    return value
+
+
+def quantity_in(text: str | None, field: str) -> Quantity:
+    """Unsigned. Raises ValueError."""
+    value = decimal_of(text, field) if text else ZERO
+    if value < 0:
+        raise ValueError(f"{field}: a negative quantity")
+    return Quantity(value)
+
+
+def amount_in(text: str | None, field: str) -> Decimal:
+    """Signed. Raises ValueError."""
+    return decimal_of(text, field) if text else ZERO
+
+
+def say(error: KeyError | ValueError) -> str:
+    """What was wrong with a payload: a word that is in no table, or a number."""
+    return f"unknown word {error}" if isinstance(error, KeyError) else str(error)
