@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from tools.venuesim.exchange.interface import Exchange
 from tools.venuesim.exchange.model import Fill, Order, OrderStatus, Origin
+from tools.venuesim.okx.algo_book import AlgoBook
 from tools.venuesim.okx.formats import Row, flag, money, short, stamp
 from tools.venuesim.okx.record import AccountRecord, FilledRecord
 from tools.venuesim.okx.symbol_table import SymbolTable
@@ -54,22 +55,21 @@ def trade_id(fill: Fill) -> str:
     return str(fill.id if fill.origin is Origin.CLIENT else -fill.id)
 
 
-def sub_type(fill: Fill) -> str:
+def sub_type(known: FilledRecord) -> str:
     """What a fill was for: opening or closing, long or short, or forced."""
-    side = SIDE[fill.side]
-    forced = _FORCED_SUB_TYPES.get(fill.origin)
-    if forced is not None:
-        return forced[side]
-    return _SUB_TYPES[side, bool(fill.realized)]
+    side = SIDE[known.fill.side]
+    forced = _FORCED_SUB_TYPES.get(known.fill.origin)
+    return _SUB_TYPES[side, bool(known.closed)] if forced is None else forced[side]
 
 
 class OrderRows:
     """Rows of one account's orders."""
 
-    def __init__(self, exchange: Exchange, record: AccountRecord, table: SymbolTable) -> None:
+    def __init__(self, exchange: Exchange, record: AccountRecord, table: SymbolTable, book: AlgoBook) -> None:
         self._exchange = exchange
         self._record = record
         self._table = table
+        self._book = book
 
     def listed(self, order: Order) -> Row:
         """A row of order, orders-pending and orders-history."""
@@ -113,7 +113,7 @@ class OrderRows:
             "ordId": str(fill.order_id),
             "posSide": position_side_of(known.order),
             "side": SIDE[fill.side],
-            "subType": sub_type(fill),
+            "subType": sub_type(known),
             "tag": known.order.extras.get("tag", ""),
             "tradeId": trade_id(fill),
             "ts": stamp(fill.time_ms),
@@ -128,12 +128,13 @@ class OrderRows:
         record, extras = self._record.order(order), order.extras
         source = self._cancel_source(order)
         quote = self._exchange.instrument(order.symbol).settle
-        algo = extras.get("algoId", "") if order.conditional_id is not None else ""
+        algo = None if order.conditional_id is None else self._book.of(order.conditional_id)
+        algo_id = "" if algo is None else str(algo.id)
         return {
             **_BLANK_ORDER,
             "accFillSz": self._table.size(order.symbol, order.filled),
-            "algoClOrdId": extras.get("algoClOrdId", "") if order.conditional_id is not None else "",
-            "algoId": algo,
+            "algoClOrdId": "" if algo is None else algo.client_id,
+            "algoId": algo_id,
             "attachAlgoOrds": attached_of(order),
             "avgPx": average(order.avg_price),
             "cTime": stamp(order.created_ms),
@@ -148,7 +149,7 @@ class OrderRows:
             "instType": SWAP,
             "isTpLimit": "false",
             "lever": str(record.leverage),
-            "linkedAlgoOrd": {"algoId": algo},
+            "linkedAlgoOrd": {"algoId": algo_id},
             "ordId": str(order.id),
             "ordType": order_type(order),
             "pnl": money(total.pnl) if total else "0",

@@ -13,6 +13,7 @@ from tools.venuesim.exchange.model import (
     PositionSide,
     PositionView,
 )
+from tools.venuesim.okx.algo_book import AlgoBook
 from tools.venuesim.okx.formats import Row, money, short, stamp
 from tools.venuesim.okx.order_rows import average
 from tools.venuesim.okx.record import AccountRecord, Closed
@@ -34,10 +35,11 @@ _ADL_RANKS = (Decimal("-0.1"), ZERO, Decimal("0.1"), Decimal("0.5"))
 class PositionRows:
     """Rows of one account's positions, valued at the moment."""
 
-    def __init__(self, exchange: Exchange, record: AccountRecord, table: SymbolTable) -> None:
+    def __init__(self, exchange: Exchange, record: AccountRecord, table: SymbolTable, book: AlgoBook) -> None:
         self._exchange = exchange
         self._record = record
         self._table = table
+        self._book = book
 
     def open(self) -> list[tuple[str, PositionSide]]:
         """Which rows hold something."""
@@ -169,8 +171,8 @@ class PositionRows:
         found: dict[str, Row] = {}
         for conditional in self._exchange.open_conditionals(symbol):
             if conditional.close_position and conditional.position_side is row.position_side:
-                name = conditional.extras.get("algo", str(conditional.id))
-                known = found.setdefault(name, {**_NO_CLOSING, "algoId": conditional.extras.get("algoId", "")})
+                name = str(self._book.of(conditional.id).id)
+                known = found.setdefault(name, {**_NO_CLOSING, "algoId": name})
                 known |= _closing_leg(conditional)
         return list(found.values())
 

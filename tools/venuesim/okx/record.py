@@ -63,6 +63,8 @@ class FilledRecord:
     margin_mode: MarginMode
     held: Decimal
     """The position after it, signed."""
+    closed: Decimal
+    """The part of it that reduced a position."""
 
 
 @dataclass(slots=True)
@@ -178,7 +180,7 @@ class AccountRecord:
         before = record.fill
         quote = self._exchange.quote(fill.symbol)
         holding = self.holding(fill.symbol, fill.position_side)
-        self._hold(holding, fill)
+        closed = self._hold(holding, fill)
         record.fill = self._fills[fill.id] = FilledRecord(
             fill=fill,
             order=order,
@@ -189,9 +191,11 @@ class AccountRecord:
             leverage=record.leverage,
             margin_mode=record.margin_mode,
             held=holding.qty,
+            closed=closed,
         )
 
-    def _hold(self, holding: Holding, fill: Fill) -> None:
+    def _hold(self, holding: Holding, fill: Fill) -> Decimal:
+        """Carry a fill over into its position; how much of it closed."""
         signed = fill.qty * fill.side.sign
         before = holding.qty
         closed = min(fill.qty, abs(before)) if before * signed < 0 else ZERO
@@ -216,6 +220,7 @@ class AccountRecord:
         holding.updated_ms = fill.time_ms
         if fill.origin is Origin.CLIENT:
             holding.trade_id = fill.id
+        return closed
 
     def _begin(self, holding: Holding, fill: Fill) -> None:
         self._reset(holding, fill.time_ms, long=fill.side.sign > 0)
