@@ -16,6 +16,8 @@ from core.domain.risk_book import ResultRules
 from core.domain.screening import ScreeningRules, enterable
 from core.domain.sizing import SizingRule
 from core.domain.stop_distance import StopRules
+from core.domain.symbol_lists import SymbolLists
+from core.domain.universe import UniverseRules
 from core.engine.entry import EntryRules
 from core.engine.ports import MarginMode
 from core.engine.wave_processor import WaveRules
@@ -82,7 +84,7 @@ def entry_rules(settings: Settings) -> EntryRules:
         quotes=frozenset(Asset(quote) for quote in settings.trading.quote_coins),
         min_score=settings.signals.min_score,
         allow_shorts=settings.trading.allow_shorts,
-        stoplist=frozenset(settings.signals.stoplist_symbols),
+        lists=symbol_lists(settings),
         signal_ttl=settings.signals.ttl_seconds,
         entry_max_age=ENTRY_PRICE_MAX_AGE_SECONDS,
         leverage=settings.sizing.leverage,
@@ -145,4 +147,20 @@ def _liquidity_rules(settings: Settings) -> LiquidityRules:
 
 def may_be_entered(settings: Settings, instrument: Instrument) -> bool:
     """Whether anything is ever read or subscribed for entering it (VAL-17)."""
-    return enterable(instrument, settings.trading.quote_coins, frozenset(settings.signals.stoplist_symbols))
+    return enterable(instrument, settings.trading.quote_coins, symbol_lists(settings))
+
+
+def symbol_lists(settings: Settings) -> SymbolLists:
+    signals = settings.signals
+    return SymbolLists(allow=frozenset(signals.allowlist_symbols), stop=frozenset(signals.stoplist_symbols))
+
+
+def universe_rules(settings: Settings, count: int) -> UniverseRules:
+    strategy = settings.strategy
+    return UniverseRules(
+        count=count,
+        least_turnover=strategy.universe_min_day_volume_usdt,
+        most_spread_percent=strategy.universe_max_spread_percent,
+        least_age_days=strategy.universe_min_age_days,
+        least_balance=settings.risk.minimum_active_balance_usd,
+    )

@@ -13,16 +13,17 @@ import structlog
 from core.assembly import Engine
 from core.config import Settings
 from core.domain.ids import Asset, InstrumentId, Symbol, VenueName
+from core.domain.instrument import Instrument
 from core.domain.money import HUNDRED
 from core.domain.symbols import SymbolAmbiguous
 from core.engine.ports import Level, MarketReads, SignalBatch, SignalSource
 from core.errors import ConfigError
-from core.rules import may_be_entered
+from core.rules import may_be_entered, universe_rules
 from core.server_source import server_source
 from core.settings.problems import Problem
 from core.settings.values import to_text
 from core.signals.strategy_scan import ScanRules, StrategyScan
-from core.signals.universe import MostTraded, NamedInstruments, Universe
+from core.signals.universe import ByRules, NamedInstruments, Universe
 from core.transport import Transport
 from strategies.base import Options, Strategy
 from strategies.registry import known, maker
@@ -134,8 +135,13 @@ def _universe(engine: Engine) -> Universe:
     """Raises ConfigError where a symbol is named that no venue lists, or whose quote coin is off."""
     chosen = engine.settings.strategy.symbols
     if chosen.startswith("top "):
-        reads = partial(_reads, engine)
-        return MostTraded(int(chosen.removeprefix("top ")), reads, partial(_eligible, engine))
+        return ByRules(
+            universe_rules(engine.settings, int(chosen.removeprefix("top "))),
+            partial(_reads, engine),
+            offered=partial(_offered, engine),
+            balance=partial(_wallet, engine),
+            now_ms=engine.clock.now_ms,
+        )
     spellings = chosen.split(",")
     for spelling in spellings:
         _prove(engine, spelling)
@@ -155,7 +161,9 @@ def _prove(engine: Engine, spelling: str) -> None:
             what = f"names {spelling}, whose quote coin {quote} is not among QUOTE_COIN"
             raise _refused("STRATEGY_SYMBOLS", engine.settings.strategy.symbols, what, f"add {quote} or leave it out")
     if listed and not _named(engine, [spelling]):
-        log.warning("scan.symbol_not_enterable", symbol=spelling, meaning="it is on STOPLIST_SYMBOLS: left out")
+        log.warning(
+            "scan.symbol_not_enterable", symbol=spelling, meaning="STOPLIST_SYMBOLS or ALLOWLIST_SYMBOLS leaves it out"
+        )
 
 
 def _named(engine: Engine, spellings: Collection[str]) -> list[InstrumentId]:
@@ -178,9 +186,15 @@ def _reads(engine: Engine) -> dict[VenueName, MarketReads]:
     return {venue: engine.reads[venue] for venue in _venues(engine)}
 
 
-def _eligible(engine: Engine, instrument: InstrumentId) -> bool:
-    rules = engine.instruments.get(instrument)
-    return rules is not None and rules.tradable and may_be_entered(engine.settings, rules)
+def _offered(engine: Engine, venue: VenueName) -> list[Instrument]:
+    """What may be entered at a venue by its quote coin and the symbol lists."""
+    listed = engine.clients[venue].instruments.values()
+    return [instrument for instrument in listed if may_be_entered(engine.settings, instrument)]
+
+
+def _wallet(engine: Engine, venue: VenueName, asset: Asset) -> Decimal | None:
+    balance = engine.orders.state.balance(venue, asset)
+    return None if balance is None else balance.wallet
 
 
 def _want_prices(engine: Engine, instruments: Collection[InstrumentId]) -> None:

@@ -37,6 +37,7 @@ from core.domain.screening import Facts, ScreeningRules
 from core.domain.signal import Side, Signal, SignalParameters
 from core.domain.sizing import Sized, SizingRule
 from core.domain.stop_distance import StopRules
+from core.domain.symbol_lists import SymbolLists
 from core.domain.wave import Candidate
 from core.engine.ports import MassStatus, Quote, SignalBatch
 
@@ -409,7 +410,7 @@ def screening_rules(**changes: Any) -> ScreeningRules:
         "quotes": frozenset({USDT}),
         "min_score": ZERO,
         "allow_shorts": True,
-        "stoplist": frozenset(),
+        "lists": SymbolLists(),
         "signal_ttl": 600,
         "entry_max_age": 5.0,
         "leverage": 10,

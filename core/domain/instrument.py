@@ -43,7 +43,8 @@ class Instrument:
     """One linear perpetual. `tradable` is the venue's status word already judged (only TRADING is), `status` that word.
 
     `stops`: whether the venue takes stop orders there, without which it is never tradable.
-    `brackets` smallest notional first; empty = the venue has not told them.
+    `brackets` smallest notional first; empty = the venue has not told them. `listed_ms` when trading in it began, UTC;
+    None = the venue does not say.
     """
 
     id: InstrumentId
@@ -59,6 +60,7 @@ class Instrument:
     brackets: tuple[Bracket, ...] = ()
     band: PriceBand | None = None
     stops: bool = True
+    listed_ms: int | None = None
 
     def most_notional(self, leverage: int) -> Notional | None:
         """The largest position the venue allows at `leverage`, quote coin; None when it has not told its brackets."""

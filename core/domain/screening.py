@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from core.domain.gate import Gate, passed, refused
-from core.domain.ids import Asset, Symbol
+from core.domain.ids import Asset
 from core.domain.instrument import Instrument
 from core.domain.liquidity import Activity, LiquidityRules, liquidity
 from core.domain.money import HUNDRED, ZERO, Price, plain
 from core.domain.signal import Side, Signal
 from core.domain.stop_distance import StopRules, stop_gate
+from core.domain.symbol_lists import SymbolLists
 from core.domain.verdict import Reason
 
 
@@ -30,7 +31,7 @@ class ScreeningRules:
     quotes: frozenset[Asset]
     min_score: Decimal
     allow_shorts: bool
-    stoplist: frozenset[str]
+    lists: SymbolLists
     signal_ttl: int
     entry_max_age: float
     leverage: int
@@ -74,6 +75,7 @@ def screen(signal: Signal, facts: Facts, rules: ScreeningRules) -> tuple[Gate, .
         passed("symbol", facts.instrument.venue_symbol, "listed"),
         _quote_coin(facts.instrument, rules),
         _stoplist(signal, facts.instrument, rules),
+        _allowlist(signal, facts.instrument, rules),
         _status(signal, facts.instrument),
         _rules_age(facts, rules),
         _position(signal, facts),
@@ -114,9 +116,9 @@ def _side(signal: Signal, rules: ScreeningRules) -> Gate:
     return refused("side", Reason.SHORTS_OFF, what, value="sell", limit="ALLOW_SHORTS=false", ALLOW_SHORTS="false")
 
 
-def enterable(instrument: Instrument, quotes: Collection[str], stoplist: frozenset[str]) -> bool:
+def enterable(instrument: Instrument, quotes: Collection[str], lists: SymbolLists) -> bool:
     """Whether anything at all is read, set or subscribed for entering it (VAL-17)."""
-    return instrument.quote in quotes and stoplist.isdisjoint(spellings(instrument.id.symbol, instrument.venue_symbol))
+    return instrument.quote in quotes and not lists.stopped_by(instrument) and lists.allows(instrument)
 
 
 def _quote_coin(instrument: Instrument, rules: ScreeningRules) -> Gate:
@@ -131,13 +133,26 @@ def _quote_coin(instrument: Instrument, rules: ScreeningRules) -> Gate:
 
 
 def _stoplist(signal: Signal, instrument: Instrument, rules: ScreeningRules) -> Gate:
-    symbol = signal.instrument.symbol
-    written = spellings(symbol, instrument.venue_symbol) & rules.stoplist
-    if not written:
+    if not (written := rules.lists.stopped_by(instrument)):
         return passed("stoplist", "not listed", "STOPLIST_SYMBOLS")
-    detail, entry = f"{symbol} is on the stop-list", ",".join(sorted(written))
+    detail, entry = f"{signal.instrument.symbol} is on the stop-list", ",".join(written)
     limit = f"STOPLIST_SYMBOLS={entry}"
     return refused("stoplist", Reason.STOPLISTED, detail, value="listed", limit=limit, STOPLIST_SYMBOLS=entry)
+
+
+def _allowlist(signal: Signal, instrument: Instrument, rules: ScreeningRules) -> Gate:
+    limit = f"ALLOWLIST_SYMBOLS={','.join(sorted(rules.lists.allow))}"
+    if rules.lists.allows(instrument):
+        return passed("allowlist", "listed" if rules.lists.allow else "no list", limit)
+    detail = f"{signal.instrument.symbol} is not on the allow-list"
+    return refused(
+        "allowlist",
+        Reason.NOT_ALLOWLISTED,
+        detail,
+        value="not listed",
+        limit=limit,
+        ALLOWLIST_SYMBOLS=",".join(sorted(rules.lists.allow)),
+    )
 
 
 def _status(signal: Signal, instrument: Instrument) -> Gate:
@@ -208,8 +223,3 @@ def _leverage(facts: Facts, rules: ScreeningRules) -> Gate:
     return refused(
         "leverage", Reason.LEVERAGE_UNCONFIRMED, detail, value=known, limit=f"LEVERAGE={rules.leverage}", **named
     )
-
-
-def spellings(symbol: Symbol, venue_symbol: str) -> frozenset[str]:
-    """Users write BTCUSDT, BTC/USDT or BTC/USDT:USDT; all three mean the same."""
-    return frozenset({symbol, venue_symbol, symbol.partition(":")[0]})

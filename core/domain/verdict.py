@@ -26,6 +26,7 @@ class Reason(StrEnum):
     SYMBOL_NOT_TRADING = "symbol_not_trading"
     QUOTE_NOT_ENABLED = "quote_not_enabled"
     STOPLISTED = "stoplisted"
+    NOT_ALLOWLISTED = "not_allowlisted"
     SHORTS_OFF = "shorts_off"
     EXPIRED = "expired"
     ALREADY_SEEN = "already_seen"

@@ -93,7 +93,7 @@ class EntryDesk:
     async def validate(self, signal: Signal, attempt: int = 0) -> Candidate | TurnedDown:
         """Screen and size one signal. Awaits only for a cold symbol: its leverage and its filters' inputs, at once."""
         instrument, rules = self._instruments.get(signal.instrument), self._rules.screening
-        if instrument is not None and instrument.tradable and enterable(instrument, rules.quotes, rules.stoplist):
+        if instrument is not None and instrument.tradable and enterable(instrument, rules.quotes, rules.lists):
             await asyncio.gather(self._leverage.confirm(signal.instrument), self._screener.ensure(signal.instrument))
             instrument = self._instruments.get(signal.instrument)
         quote = self._market[signal.instrument.venue].quote(signal.instrument.symbol)

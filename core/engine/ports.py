@@ -348,6 +348,10 @@ class MarketReads(Protocol):
         """Quote coin traded in 24 hours, every listed swap at once."""
         ...
 
+    async def touches(self) -> Mapping[Symbol, tuple[Price, Price]]:
+        """Best bid and ask of every listed swap that has both."""
+        ...
+
     async def prices(self) -> Mapping[Symbol, PriceTriple]:
         """Every listed swap at once."""
         ...

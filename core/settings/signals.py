@@ -139,6 +139,14 @@ class SignalSettings(Frozen):
         Annotated[tuple[str, ...], BeforeValidator(parse_symbols)],
         Setting("STOPLIST_SYMBOLS", "symbols never entered", "comma list such as `BTCUSDT,ETH/USDC:USDC`"),
     ] = ()
+    allowlist_symbols: Annotated[
+        Annotated[tuple[str, ...], BeforeValidator(parse_symbols)],
+        Setting(
+            "ALLOWLIST_SYMBOLS",
+            "the only symbols entered, less those of STOPLIST_SYMBOLS; empty = all",
+            "comma list such as `BTCUSDT,ETH/USDC:USDC`",
+        ),
+    ] = ()
     screen_max_age_seconds: Annotated[
         Count,
         Field(ge=1, le=86_400),
@@ -215,7 +223,8 @@ class WaveSettings(Frozen):
 class StrategySettings(Frozen):
     """The strategy that makes signals here: used when no signal server is set, or beside it when STRATEGY is set.
 
-    It trades at DEFAULT_EXCHANGE, or at every venue where that is not set; `top N` is then N symbols of each.
+    It trades at DEFAULT_EXCHANGE, or at every venue where that is not set. `top N` is N symbols of each venue and quote
+    coin in which more than MINIMUM_ACTIVE_BALANCE_USD lies, by the UNIVERSE_ rules and both symbol lists.
     """
 
     name: Annotated[
@@ -234,10 +243,37 @@ class StrategySettings(Frozen):
         Annotated[str, BeforeValidator(parse_symbol_choice)],
         Setting(
             "STRATEGY_SYMBOLS",
-            "symbols it scans; `top N` is by 24 h volume in the quote coins, per venue, chosen anew every hour",
+            "symbols it scans; `top N` is by 24 h volume, per venue and quote coin, chosen anew every hour",
             "`top 1` to `top 200`, or a comma list",
         ),
     ] = "top 20"
+    universe_min_day_volume_usdt: Annotated[
+        Money,
+        Field(ge=0),
+        Setting(
+            "UNIVERSE_MIN_DAY_VOLUME_USDT",
+            "least 24 h volume of a symbol chosen by `top N`, in its quote coin",
+            "0 (off) or more",
+        ),
+    ] = Decimal(1_000_000)
+    universe_max_spread_percent: Annotated[
+        Percent,
+        Field(ge=0, le=100),
+        Setting(
+            "UNIVERSE_MAX_SPREAD_PERCENT",
+            "widest spread of a symbol chosen by `top N`, percent of the middle; without a book it is not chosen",
+            "0 (off) to 100",
+        ),
+    ] = Decimal("0.2")
+    universe_min_age_days: Annotated[
+        Count,
+        Field(ge=0, le=3650),
+        Setting(
+            "UNIVERSE_MIN_AGE_DAYS",
+            "how long a symbol chosen by `top N` must have been listed, days; one of unknown age is not chosen",
+            "0 (off) to 3650",
+        ),
+    ] = 0
     min_score: Annotated[
         Money,
         Field(ge=Decimal("0.25"), le=1),

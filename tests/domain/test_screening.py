@@ -8,6 +8,7 @@ import pytest
 from core.domain.gate import first_refusal
 from core.domain.screening import screen
 from core.domain.signal import Side
+from core.domain.symbol_lists import SymbolLists
 from core.domain.verdict import Reason
 from tests.builders import NOW_MS, USDT, a_signal, an_instrument, facts, screening_rules
 
@@ -17,7 +18,7 @@ CASES: list[tuple[Reason, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     (Reason.SHORTS_OFF, {"side": Side.SELL}, {}, {"allow_shorts": False}),
     (Reason.SYMBOL_UNKNOWN, {}, {"instrument": None}, {}),
     (Reason.QUOTE_NOT_ENABLED, {}, {"instrument": an_instrument(quote="USDC")}, {}),
-    (Reason.STOPLISTED, {}, {}, {"stoplist": frozenset({"BTCUSDT"})}),
+    (Reason.STOPLISTED, {}, {}, {"lists": SymbolLists(stop=frozenset({"BTCUSDT"}))}),
     (Reason.SYMBOL_NOT_TRADING, {}, {"instrument": an_instrument(tradable=False)}, {}),
     (Reason.DUPLICATE_POSITION, {}, {"has_position": True}, {}),
     (Reason.PENDING_ORDER, {}, {"has_pending_order": True}, {}),
@@ -65,8 +66,23 @@ def test_at_the_limit_a_signal_passes(signal: dict[str, Any], known: dict[str, A
     assert first_refusal(screen(a_signal(**signal), facts(**known), screening_rules(**rules))) is None
 
 
-@pytest.mark.parametrize("spelling", ["BTCUSDT", "BTC/USDT", "BTC/USDT:USDT"])
+@pytest.mark.parametrize("spelling", ["BTCUSDT", "BTC/USDT", "BTC/USDT:USDT", "BTC-USDT-SWAP"])
 def test_the_stop_list_understands_every_spelling(spelling: str) -> None:
-    denied = first_refusal(screen(a_signal(), facts(), screening_rules(stoplist=frozenset({spelling}))))
+    denied = first_refusal(screen(a_signal(), facts(), screening_rules(lists=SymbolLists(stop=frozenset({spelling})))))
     assert denied is not None
     assert denied.reason is Reason.STOPLISTED
+
+
+@pytest.mark.parametrize("spelling", ["BTCUSDT", "BTC-USDT-SWAP"])
+def test_an_allow_list_lets_only_its_symbols_in(spelling: str) -> None:
+    lists = SymbolLists(allow=frozenset({spelling}))
+    assert first_refusal(screen(a_signal(), facts(), screening_rules(lists=lists))) is None
+    other = screening_rules(lists=SymbolLists(allow=frozenset({"ETHUSDT"})))
+    denied = first_refusal(screen(a_signal(), facts(), other))
+    assert denied is not None
+    assert denied.reason is Reason.NOT_ALLOWLISTED
+    assert denied.values == {"ALLOWLIST_SYMBOLS": "ETHUSDT"}
+    both = screening_rules(lists=SymbolLists(allow=frozenset({spelling}), stop=frozenset({spelling})))
+    denied = first_refusal(screen(a_signal(), facts(), both))
+    assert denied is not None
+    assert denied.reason is Reason.STOPLISTED, "the stop-list outranks it"

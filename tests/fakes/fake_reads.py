@@ -7,7 +7,7 @@ from decimal import Decimal
 from core.clock import Clock
 from core.domain.candle import TIMEFRAME_MS, Candle
 from core.domain.ids import Symbol
-from core.domain.money import Quantity
+from core.domain.money import Price, Quantity
 from core.engine.ports import PriceTriple
 from core.errors import VenueError
 from tests.builders import Number, price
@@ -23,6 +23,7 @@ class FakeReads:
         self.asked: list[tuple[str, Symbol]] = []
         self.interest: dict[Symbol, Number] = {}
         self.turnover_a_minute: dict[Symbol, Number] = {}
+        self.spreads: dict[Symbol, tuple[Price, Price]] = {}
         self.close: Number = 100
         self.hangs: set[Symbol] = set()
         self.triples: dict[Symbol, PriceTriple] = {}
@@ -42,6 +43,11 @@ class FakeReads:
     async def day_turnover(self) -> Mapping[Symbol, Decimal]:
         await self._answer("day_turnover", Symbol(""))
         return {symbol: Decimal(turnover) * 1440 for symbol, turnover in self.turnover_a_minute.items()}
+
+    async def touches(self) -> Mapping[Symbol, tuple[Price, Price]]:
+        await self._answer("touches", Symbol(""))
+        tight = {symbol: (price("99.99"), price("100.01")) for symbol in self.turnover_a_minute}
+        return {**tight, **self.spreads}
 
     async def prices(self) -> Mapping[Symbol, PriceTriple]:
         await self._answer("prices", Symbol(""))

@@ -52,7 +52,7 @@ async def test_open_interest_and_turnover_are_those_of_the_venue() -> None:
 
 async def test_the_touch_of_every_symbol_comes_with_one_request() -> None:
     async with a_rig() as rig:
-        ticks = {tick.symbol: tick for tick in await rig.connection.reads.touches()}  # type: ignore[attr-defined]
+        ticks = {tick.symbol: tick for tick in await rig.connection.reads.touch_ticks()}  # type: ignore[attr-defined]
         assert len(rig.tap.asked) == 1
         tradable = {symbol for symbol, instrument in rig.client.instruments.items() if instrument.tradable}
         assert tradable <= ticks.keys()
@@ -75,7 +75,7 @@ async def test_the_venues_own_answers_are_understood(fixtures: Path) -> None:
         assert await reads.open_interest(BTC.symbol) == Decimal(row["openInterest"])
         touch = _recorded(fixtures, "rest_bookTicker")
         rig.tap.put("GET", TOUCHES, answer(200, touch if isinstance(touch, list) else [touch]))
-        assert isinstance(await reads.touches(), list)  # type: ignore[attr-defined]
+        assert isinstance(await reads.touch_ticks(), list)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("nonsense", [{}, "x", [[1, 2]], [[None] * 12], {"openInterest": "NaN"}], ids=str)

@@ -58,7 +58,7 @@ def connect(  # noqa: PLR0913 - as connect_venue
     feed = BinanceUserFeed(ccxt, hosts.stream, symbols)
     client = BinanceClient(ccxt, symbols, clock, venue_clock, tells_rights=bool(hosts.wallet))
     reads = BinanceMarketReads(ccxt, symbols, venue_clock, client.measure_clock)
-    routes: list[PublicRoute] = [MarkRoute(hosts.stream, symbols), TouchRoute(hosts.stream, symbols, reads.touches)]
+    routes: list[PublicRoute] = [MarkRoute(hosts.stream, symbols), TouchRoute(hosts.stream, symbols, reads.touch_ticks)]
     return VenueConnection(
         client=client,
         reads=reads,

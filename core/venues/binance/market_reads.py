@@ -65,7 +65,11 @@ class BinanceMarketReads:
             if (instrument := self._symbols.unified(row.symbol)) is not None
         }
 
-    async def touches(self) -> Sequence[Tick]:
+    async def touches(self) -> Mapping[Symbol, tuple[Price, Price]]:
+        ticks = await self.touch_ticks()
+        return {tick.symbol: (tick.bid, tick.ask) for tick in ticks if tick.bid is not None and tick.ask is not None}
+
+    async def touch_ticks(self) -> Sequence[Tick]:
         """Best bid and ask of every listed swap; weight 5. Rows whose prices cannot be are left out."""
         rows = await self._read(self._ccxt.fapiPublicGetTickerBookTicker, {}, list[TouchRow])
         return await self._ccxt.seam.off_loop(partial(_ticks, rows, self._symbols))  # type: ignore[no-any-return]
