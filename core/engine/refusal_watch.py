@@ -23,7 +23,8 @@ IN_A_ROW = 20
 FILTERS = frozenset(
     {
         "expiry", "score", "side", "symbol", "quote_coin", "stoplist", "allowlist", "status", "rules_age", "price",
-        "divergence", "open_interest", "volume_1h", "move_5min", "spread", "leverage", "stop_distance", "size", "bracket",
+        "divergence", "open_interest", "volume_1h", "move_5min", "spread", "leverage", "stop_distance", "size",
+        "bracket",
     }
 )  # fmt: skip
 """Gates that judge the signal and its market. A full book or a position that is already open is nothing odd."""
