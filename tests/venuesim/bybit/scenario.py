@@ -126,6 +126,7 @@ def _private_stream(desk: Desk, wire: Wire, found: Found) -> None:
         found[topic] = next(frame for frame in wire.of(topic) if frame["data"][0].get("execType") != "Funding")
     found["position"] = next(frame for frame in wire.of("position") if frame["data"][0]["side"])
     found["position flat"] = next(frame for frame in wire.of("position") if not frame["data"][0]["side"])
+    found["position row"] = found["position"]["data"][0]
 
 
 def _sessions(found: Found) -> None:

@@ -14,8 +14,8 @@ HOUR_MS = 3_600_000
 
 
 def stop(desk: Desk, share: str = "0.95") -> str:
-    """A price below the market (or above, for shares over one) on the tick grid."""
-    return f"{desk.price() * Decimal(share):.1f}"
+    """A price below the market (or above, for shares over one) on the tick grid, as the venue prints it."""
+    return f"{desk.price() * Decimal(share):.1f}0"
 
 
 # login and subscriptions

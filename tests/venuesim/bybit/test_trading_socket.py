@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -55,7 +56,7 @@ def test_an_order_is_created_amended_and_cancelled_with_limits_in_the_header() -
     assert set(placed["header"]) >= {"X-Bapi-Limit", "X-Bapi-Limit-Status", "X-Bapi-Limit-Reset-Timestamp", "Timenow"}
     one = {"category": "linear", "symbol": BTC, "orderLinkId": "ws-1"}
     assert send(wire, "order.amend", {**one, "qty": "0.020"}, "b")["retCode"] == 0
-    assert [row["qty"] for row in desk.look("state")["orders"]] == ["0.020"]
+    assert [Decimal(row["qty"]) for row in desk.look("state")["orders"]] == [Decimal("0.02")]
     assert send(wire, "order.cancel", one, "c")["data"]["orderId"] == placed["data"]["orderId"]
     assert desk.look("state")["orders"] == []
 
@@ -63,9 +64,8 @@ def test_an_order_is_created_amended_and_cancelled_with_limits_in_the_header() -
 def test_rest_and_socket_share_their_order_limits() -> None:
     desk = Desk()
     wire = desk.trading_stream()
-    left = []
-    for number in range(3):
-        left.append(int(send(wire, "order.create", resting(desk), f"r{number}")["header"]["X-Bapi-Limit-Status"]))
+    answers = [send(wire, "order.create", resting(desk), f"r{number}") for number in range(3)]
+    left = [int(answer["header"]["X-Bapi-Limit-Status"]) for answer in answers]
     desk.submit("POST", "/v5/order/create", resting(desk))
     response: Any = desk.responses[-1][1]
     status = {name.lower(): value for name, value in response.headers.items()}["x-bapi-limit-status"]
