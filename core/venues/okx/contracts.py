@@ -1,0 +1,82 @@
+"""What one contract of each swap is. OKX counts in contracts everywhere; nobody outside this folder does.
+
+A size passes this module in both directions and nothing is rounded here: base units that are no whole number of what
+the venue counts in are an error, never a nearby size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from core.domain.ids import InstrumentId
+from core.domain.instrument import Instrument
+from core.domain.money import Quantity, decimal_of, plain
+from core.venues.symbols import SymbolTable
+
+
+class UncountableError(ValueError):
+    """A size that is no exact number of contracts: the venue's rules are others than it was rounded by."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contract:
+    """`size`: base units in one contract (`ctVal` x `ctMult`). `code` is the `instIdCode` that orders on a socket go by
+    (requests use `inst_id`); None = the venue has not told it. `family` is what leverage and tiers belong to."""
+
+    instrument: InstrumentId
+    inst_id: str
+    size: Decimal
+    code: int | None
+    family: str
+
+    def count(self, quantity: Decimal) -> str:
+        """Base units as the venue's text. Raises UncountableError when they are no exact number of contracts."""
+        contracts = quantity / self.size
+        if contracts * self.size != quantity:
+            raise UncountableError(
+                f"{plain(quantity)} of {self.inst_id} is no exact number of contracts of {self.size}"
+            )
+        return plain(contracts)
+
+    def base(self, text: str, field: str) -> Quantity:
+        """The venue's contracts as base units, signed as told; "" is 0 (an order that names no size, an empty sum).
+        Raises ValueError naming `field`."""
+        return Quantity(decimal_of(text, field) * self.size if text else Decimal(0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """One row of the instrument table."""
+
+    instrument: Instrument
+    contract: Contract
+
+
+class ContractTable(SymbolTable):
+    """The symbol table with the size of a contract beside each name; replaced as a whole with it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rows: dict[str, Listed] = {}
+
+    def take(self, listed: Iterable[Listed]) -> None:
+        """Raises ValueError when two rows share a name."""
+        rows = list(listed)
+        self.replace(row.instrument for row in rows)
+        self._rows = {row.contract.inst_id: row for row in rows}
+
+    @property
+    def rows(self) -> Mapping[str, Listed]:
+        """By venue symbol; what is no more listed is in it too."""
+        return self._rows
+
+    def contract(self, inst_id: str) -> Contract | None:
+        """None for what is not traded here: inverse swaps, delivery contracts, spot."""
+        row = self._rows.get(inst_id)
+        return None if row is None else row.contract
+
+    def contract_of(self, instrument: InstrumentId) -> Contract:
+        """Raises KeyError for an unknown one: without market rules no order is sent (VAL-03)."""
+        return self._rows[self.venue_symbol(instrument.symbol)].contract

@@ -1,0 +1,114 @@
+"""Order intent -> OKX request parameters: exactly the keys the endpoint documents (ORD-12).
+
+Values are text, but for the booleans, which are JSON's. Sizes are contracts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from core.domain.money import Price, Quantity, plain
+from core.domain.order import Order, OrderIntent, OrderStatus, OrderType, TriggerReference
+from core.domain.signal import Side
+from core.venues.okx.contracts import Contract
+
+Params = dict[str, Any]
+MARKET = "-1"
+"""A trigger order's price for "at market"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountMode:
+    """How the account is set, as far as an order has to say it. `hedge_mode`: long and short side by side.
+    `ties_stops`: a stop may be tied to its position, so that it goes with it (not in portfolio margin)."""
+
+    hedge_mode: bool = False
+    ties_stops: bool = True
+
+
+def placement(
+    intent: OrderIntent, contract: Contract, mode: AccountMode, *, margin: str, stop: OrderIntent | None = None
+) -> Params:
+    """A plain order, its stop travelling with it. `margin` is `cross` or `isolated`. Raises ValueError when the intent
+    lacks the price its type needs, UncountableError when its size is no exact number of contracts."""
+    params: Params = {
+        "instId": contract.inst_id,
+        "tdMode": margin,
+        "side": _SIDE[intent.side],
+        "ordType": _TYPE[intent.type],
+        "sz": contract.count(intent.quantity),
+        "clOrdId": str(intent.client_order_id),
+    }
+    if intent.type is not OrderType.MARKET:
+        if intent.price is None:
+            raise ValueError(f"{intent.client_order_id}: a limit order without a price")
+        params["px"] = plain(intent.price)
+    if stop is not None:
+        params["attachAlgoOrds"] = [{"attachAlgoClOrdId": str(stop.client_order_id)} | _trigger(stop)]
+    return params | _position(intent, mode)
+
+
+def stop_placement(intent: OrderIntent, contract: Contract, mode: AccountMode, *, margin: str) -> Params:
+    """A stop of its own. Tied to its position, because otherwise it would outlive it (§5.3)."""
+    params: Params = {
+        "instId": contract.inst_id,
+        "tdMode": margin,
+        "side": _SIDE[intent.side],
+        "ordType": "conditional",
+        "sz": contract.count(intent.quantity),
+        "algoClOrdId": str(intent.client_order_id),
+        "reduceOnly": True,
+    }
+    if mode.ties_stops:
+        params["cxlOnClosePos"] = True
+    return params | _trigger(intent) | _position(intent, mode)
+
+
+def amendment(order: Order, contract: Contract, *, trigger_price: Price, quantity: Quantity) -> Params:
+    """Of a resting stop; a size that stays is not sent."""
+    params: Params = {
+        "instId": contract.inst_id,
+        "algoClOrdId": str(order.client_order_id),
+        "newSlTriggerPx": plain(trigger_price),
+        "newSlOrdPx": MARKET,
+    }
+    return params if quantity == order.quantity else params | {"newSz": contract.count(quantity)}
+
+
+def is_resting_stop(order: Order) -> bool:
+    """A stop that has not fired; what it becomes is a plain order with an id of the venue's own."""
+    fired = order.status in {OrderStatus.TRIGGERED, OrderStatus.PARTIALLY_FILLED}
+    return order.intent.type is OrderType.STOP_MARKET and not fired
+
+
+def cancellation(order: Order, contract: Contract) -> Params:
+    """One row for `cancel-algos` or the body of `cancel-order`."""
+    if is_resting_stop(order):
+        return {"instId": contract.inst_id, "algoClOrdId": str(order.client_order_id)}
+    if order.intent.type is OrderType.STOP_MARKET and order.venue_order_id:
+        return {"instId": contract.inst_id, "ordId": str(order.venue_order_id)}
+    return {"instId": contract.inst_id, "clOrdId": str(order.client_order_id)}
+
+
+_TYPE = {OrderType.MARKET: "market", OrderType.LIMIT_IOC: "ioc", OrderType.POST_ONLY: "post_only"}
+_SIDE = {Side.BUY: "buy", Side.SELL: "sell"}
+_REFERENCE = {TriggerReference.MARK_PRICE: "mark", TriggerReference.CONTRACT_PRICE: "last"}
+
+
+def _trigger(stop: OrderIntent) -> dict[str, str]:
+    if stop.trigger_price is None:
+        raise ValueError(f"{stop.client_order_id}: a stop without a trigger price")
+    return {
+        "slTriggerPx": plain(stop.trigger_price),
+        "slOrdPx": MARKET,
+        "slTriggerPxType": _REFERENCE[stop.trigger_reference],
+    }
+
+
+def _position(intent: OrderIntent, mode: AccountMode) -> Params:
+    """How the order says what it may do to a position: reduceOnly in net mode, posSide in long/short mode."""
+    if mode.hedge_mode:
+        held = intent.side.opposite if intent.reduce_only else intent.side
+        return {"posSide": "long" if held is Side.BUY else "short"}
+    return {"reduceOnly": True} if intent.reduce_only else {}
