@@ -79,6 +79,14 @@ def band(instrument: Instrument, side: Side, value: Decimal, mark: Decimal) -> N
         raise Refused(Refusal.PRICE_BAND_LOW, f"{mark * instrument.band_down:f}")
 
 
+def clamped(instrument: Instrument, side: Side, value: Decimal, mark: Decimal) -> Decimal:
+    """A limit price brought back to the band, on the tick inside it."""
+    tick = instrument.tick
+    if side is Side.BUY:
+        return min(value, mark * instrument.band_up // tick * tick)
+    return max(value, -(-mark * instrument.band_down // tick) * tick)
+
+
 def market_bound(instrument: Instrument, side: Side, best: Decimal, mark: Decimal) -> None:
     """A market order may not start to take further than the bound from the mark price."""
     if (best - mark) * side.sign > mark * instrument.market_bound:

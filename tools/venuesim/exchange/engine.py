@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from tools.venuesim.exchange import margin
+from tools.venuesim.exchange.attachments import Attachments
 from tools.venuesim.exchange.events import (
     AccountChanged,
     AccountReason,
@@ -21,6 +22,7 @@ from tools.venuesim.exchange.liquidator import HOUR_MS, Liquidator
 from tools.venuesim.exchange.market import Market
 from tools.venuesim.exchange.matcher import Matcher
 from tools.venuesim.exchange.model import (
+    AmendConditional,
     AmendRequest,
     Balance,
     Candle,
@@ -39,6 +41,7 @@ from tools.venuesim.exchange.model import (
     Position,
     PositionMode,
     PositionSide,
+    PositionStop,
     PositionView,
     PublicTrade,
     Quote,
@@ -47,6 +50,7 @@ from tools.venuesim.exchange.model import (
     SymbolConfig,
 )
 from tools.venuesim.exchange.operator import Operator
+from tools.venuesim.exchange.position_stops import PositionStops
 from tools.venuesim.exchange.state import EngineSettings, Gate, State, Time
 from tools.venuesim.exchange.triggers import Triggers
 
@@ -60,7 +64,9 @@ class MatchingEngine:
         self._state = State(instruments, settings, time)
         self._matcher = Matcher(self._state)
         self._triggers = Triggers(self._state, self._matcher)
+        self._stops = PositionStops(self._state, self._triggers)
         self._liquidator = Liquidator(self._state, self._matcher)
+        self._matcher.attach = Attachments(self._state, self._triggers, self._stops)
         self._matcher.on_ended = self._triggers.child_ended
         self._matcher.on_position_change = self._triggers.position_changed
         self._watched: Counter[str] = Counter()
@@ -143,6 +149,18 @@ class MatchingEngine:
     def place_conditional(self, request: ConditionalRequest) -> Conditional:
         self._look(request.symbol)
         return self._triggers.place(request)
+
+    def place_pair(self, first: ConditionalRequest, second: ConditionalRequest) -> tuple[Conditional, Conditional]:
+        self._look(first.symbol)
+        return self._triggers.place_pair(first, second)
+
+    def amend_conditional(self, request: AmendConditional) -> Conditional:
+        self._look(request.symbol)
+        return self._stops.amend(request)
+
+    def set_position_stop(self, request: PositionStop) -> Conditional:
+        self._look(request.symbol)
+        return self._stops.set(request)
 
     def cancel_conditional(
         self, *, conditional_id: int | None = None, client_id: str | None = None, symbol: str | None = None
@@ -231,20 +249,23 @@ class MatchingEngine:
             state.emit(LeverageChanged(symbol=symbol, leverage=leverage))
         return self.config(symbol)
 
-    def set_margin_mode(self, symbol: str, mode: MarginMode) -> None:
+    def set_margin_mode(self, symbol: str | None, mode: MarginMode) -> None:
         state = self._state
-        state.instrument(symbol)
-        if state.ledger.margin_mode(symbol) is mode:
+        self._known(symbol)
+        names = tuple(state.instruments) if symbol is None else (symbol,)
+        changing = [name for name in names if state.ledger.margin_mode(name) is not mode]
+        if not changing:
             raise Refused(Refusal.MODE_UNCHANGED)
         if mode is MarginMode.ISOLATED and state.ledger.multi_assets:
             raise Refused(Refusal.MODE_MULTI_ASSETS)
         if state.orders.open(symbol) or state.conditionals.resting(symbol):
             raise Refused(Refusal.MODE_HAS_ORDERS)
-        if any(row.qty for row in state.ledger.rows(symbol)):
+        if any(row.qty for name in changing for row in state.ledger.rows(name)):
             raise Refused(Refusal.MODE_HAS_POSITION)
         with state.batch():
-            state.ledger.set_margin_mode(symbol, mode)
-            state.emit(MarginModeChanged(symbol=symbol, mode=mode))
+            for name in changing:
+                state.ledger.set_margin_mode(name, mode)
+                state.emit(MarginModeChanged(symbol=name, mode=mode))
 
     def set_position_mode(self, mode: PositionMode) -> None:
         state = self._state

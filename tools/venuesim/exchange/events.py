@@ -2,7 +2,9 @@
 
 The listener gets one tuple per engine operation (an order placed, a tick, a trigger): everything in it shares
 one moment, so a façade may put the frames of one batch into its venue's order. Neutral order inside a batch:
-``OrderNew``, then per fill ``OrderTrade`` followed by ``AccountChanged``, then ``OrderExpired`` for a remainder.
+``OrderNew``, then per fill ``OrderTrade`` followed by ``AccountChanged``, then what the changed position ends
+(reduce-only orders, the stops of a closed position), then ``ConditionalUpdate`` of the stops that came with the order,
+then ``OrderExpired`` for a remainder.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from tools.venuesim.exchange.model import (
+    AmendConditional,
     AmendRequest,
     Balance,
     Candle,
@@ -25,6 +26,7 @@ from tools.venuesim.exchange.model import (
     Position,
     PositionMode,
     PositionSide,
+    PositionStop,
     PositionView,
     PublicTrade,
     Quote,
@@ -72,6 +74,26 @@ class Exchange(Protocol):
     # conditional orders
     def place_conditional(self, request: ConditionalRequest) -> Conditional: ...
 
+    def place_pair(self, first: ConditionalRequest, second: ConditionalRequest) -> tuple[Conditional, Conditional]:
+        """Two of which one cancels the other; they may share a client id."""
+        ...
+
+    def amend_conditional(self, request: AmendConditional) -> Conditional:
+        """Change one that waits, under the checks of placing it; ``Refused(NOT_MODIFIED)`` where nothing changes.
+
+        A price that repeats what stands is no change. Raises ``Refused(CONDITIONAL_TRIGGERING)`` or
+        ``Refused(UNKNOWN_CONDITIONAL)`` for one that waits no more.
+        """
+        ...
+
+    def set_position_stop(self, request: PositionStop) -> Conditional:
+        """Give a position its stop, move it, or take it away; the conditional order as it stands then.
+
+        Raises ``Refused(NO_POSITION)``, ``Refused(NOT_MODIFIED)`` (nothing to take away included), and what placing
+        one raises.
+        """
+        ...
+
     def cancel_conditional(
         self, *, conditional_id: int | None = None, client_id: str | None = None, symbol: str | None = None
     ) -> Conditional: ...
@@ -118,7 +140,9 @@ class Exchange(Protocol):
 
     def set_leverage(self, symbol: str, leverage: int) -> SymbolConfig: ...
 
-    def set_margin_mode(self, symbol: str, mode: MarginMode) -> None: ...
+    def set_margin_mode(self, symbol: str | None, mode: MarginMode) -> None:
+        """None: of all symbols at once, with one ``MarginModeChanged`` for each that changes."""
+        ...
 
     def set_position_mode(self, mode: PositionMode) -> None: ...
 

@@ -14,6 +14,7 @@ from tools.venuesim.exchange.market import Market, MarketSettings
 from tools.venuesim.exchange.model import (
     CLOSING,
     ZERO,
+    ClientIdScope,
     Conditional,
     ConditionalRequest,
     Fill,
@@ -186,6 +187,25 @@ class State:
         if policy.fee_coin is None or not self.ledger.fee_in_coin:
             return None
         return FeeCoin(asset=policy.fee_coin, price=self.worth(policy.fee_coin), discount=policy.fee_coin_discount)
+
+    def client_id_taken(self, symbol: str, client_id: str, *, conditional: bool) -> bool:
+        """Whether a new order (or conditional order) may not carry it; ``Policy.client_id_scope`` says among what."""
+        scope, for_ever = self.policy.client_id_scope, self.policy.client_ids_unique_forever
+        order = self.orders.by_client_id(symbol if scope is ClientIdScope.SYMBOL else None, client_id)
+        row = self.conditionals.by_client_id(client_id)
+        by_order = order is not None and (order.status.is_open or for_ever)
+        by_row = row is not None and (row.status.is_resting or for_ever)
+        if scope is ClientIdScope.EVERYTHING:
+            return by_order or by_row
+        if not conditional:
+            return by_order
+        # The child of a triggered one may carry the id on.
+        carried = scope is ClientIdScope.SYMBOL and order is not None and order.status.is_open
+        return by_row or carried
+
+    def made_up_name(self, number: int) -> str:
+        """The client id of an order that was given none."""
+        return f"sim{number}" if self.policy.names_orders else ""
 
     def mark(self, symbol: str) -> Decimal:
         return self.market(symbol).mark

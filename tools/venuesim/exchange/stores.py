@@ -25,7 +25,7 @@ class OrderStore:
         self._next_id = first_id
         self._orders: dict[int, Order] = {}
         self._open: dict[str, dict[int, None]] = {}
-        self._newest: dict[tuple[str, str], int] = {}
+        self._newest: dict[tuple[str | None, str], int] = {}
 
     def next_id(self) -> int:
         self._next_id += 1
@@ -33,7 +33,7 @@ class OrderStore:
 
     def put(self, order: Order) -> None:
         if order.id not in self._orders:
-            self._newest[order.symbol, order.client_id] = order.id
+            self._name(order)
         self._orders[order.id] = order
         open_ids = self._open.setdefault(order.symbol, {})
         if order.status.is_open:
@@ -53,7 +53,8 @@ class OrderStore:
             raise Refused(Refusal.UNKNOWN_ORDER)
         return order
 
-    def by_client_id(self, symbol: str, client_id: str) -> Order | None:
+    def by_client_id(self, symbol: str | None, client_id: str) -> Order | None:
+        """The newest with this client id; None: of whatever symbol."""
         order_id = self._newest.get((symbol, client_id))
         return None if order_id is None else self._orders[order_id]
 
@@ -85,6 +86,11 @@ class OrderStore:
                 ask += order.open_qty * order.price
         return bid, ask
 
+    def _name(self, order: Order) -> None:
+        if order.client_id:
+            self._newest[order.symbol, order.client_id] = order.id
+            self._newest[None, order.client_id] = order.id
+
     def resting_reduce_only(self, symbol: str, side: Side, position_side: PositionSide) -> list[Order]:
         return [
             order
@@ -110,7 +116,7 @@ class ConditionalStore:
         return self._next_id - 1
 
     def put(self, row: Conditional) -> None:
-        if row.id not in self._rows:
+        if row.id not in self._rows and row.client_id:
             self._newest[row.client_id] = row.id
         self._rows[row.id] = row
         resting = self._resting.setdefault(row.symbol, {})

@@ -19,9 +19,11 @@ from tools.venuesim.exchange.model import (
     ConditionalStatus,
     ConditionalType,
     Expiry,
+    HedgeReduceOnly,
     Order,
     OrderRequest,
     OrderType,
+    PositionMode,
     PositionSide,
     Refusal,
     Refused,
@@ -75,6 +77,26 @@ class Triggers:
         self._matcher = matcher
 
     def place(self, request: ConditionalRequest) -> Conditional:
+        request = self._as_taken(request)
+        self.check_request(request)
+        self._check_unique(request)
+        self.check_not_met(request)
+        with self._state.batch():
+            return self.begin(self.new(request))
+
+    def place_pair(self, first: ConditionalRequest, second: ConditionalRequest) -> tuple[Conditional, Conditional]:
+        """Two of which one cancels the other."""
+        requests = self._as_taken(first), self._as_taken(second)
+        for request in requests:
+            self.check_request(request)
+            self._check_unique(request)
+            self.check_not_met(request)
+        one, other = (self.new(request) for request in requests)
+        with self._state.batch():
+            return self.begin(replace(one, partner_id=other.id)), self.begin(replace(other, partner_id=one.id))
+
+    def check_request(self, request: ConditionalRequest) -> None:
+        """What placing and changing have in common: faults, the symbol's state, numbers, the position side."""
         state = self._state
         instrument = state.instrument(request.symbol)
         state.gate.conditional(request)
@@ -82,33 +104,41 @@ class Triggers:
         if request.symbol in state.liquidating:
             raise Refused(Refusal.LIQUIDATING)
         checks.conditional_numbers(instrument, request)
-        checks.mode(state.ledger.mode, request.position_side, reduce_only=request.reduce_only)
-        self._check_unique(request)
-        price = self._price(request)
-        if state.policy.refuse_met_trigger:
-            self._check_not_met(request, price)
-        row = self._new(request)
+        refuses = request.reduce_only and state.policy.hedge_reduce_only is HedgeReduceOnly.REFUSED
+        checks.mode(state.ledger.mode, request.position_side, reduce_only=refuses)
+
+    def check_not_met(self, request: ConditionalRequest) -> None:
+        """Raises ``Refused(WOULD_TRIGGER)`` or ``Refused(ACTIVATION_PRICE)`` where the policy wants that."""
+        if self._state.policy.refuse_met_trigger:
+            self._check_not_met(request, self.price(request))
+
+    def begin(self, row: Conditional) -> Conditional:
+        """Put a new one; a trailing stop may be armed at once. Inside a batch."""
         if row.type is ConditionalType.TRAILING:
-            row = follow(row, price)
-        with state.batch():
-            self._put(row)
-            if row.activated and row.activation_price is not None:
-                self._put(row)
+            row = follow(row, self.price(row))
+        row = self.put(row)
+        if row.activated and row.activation_price is not None:
+            self.put(row)
         return row
 
     def cancel(self, conditional_id: int | None, client_id: str | None, symbol: str | None) -> Conditional:
+        row = self.waiting(conditional_id, client_id, symbol)
+        with self._state.batch():
+            return self.put(replace(row, status=ConditionalStatus.CANCELED))
+
+    def waiting(self, conditional_id: int | None, client_id: str | None, symbol: str | None) -> Conditional:
+        """One that still waits for its trigger. Raises ``Refused``."""
         row = self._state.conditionals.find(conditional_id, client_id, symbol)
         if row.status is ConditionalStatus.TRIGGERING:
             raise Refused(Refusal.CONDITIONAL_TRIGGERING)
         if not row.status.is_resting:
             raise Refused(Refusal.UNKNOWN_CONDITIONAL)
-        with self._state.batch():
-            return self._put(replace(row, status=ConditionalStatus.CANCELED))
+        return row
 
     def cancel_all(self, symbol: str | None) -> list[Conditional]:
         with self._state.batch():
             return [
-                self._put(replace(row, status=ConditionalStatus.CANCELED))
+                self.put(replace(row, status=ConditionalStatus.CANCELED))
                 for row in self._state.conditionals.resting(symbol)
             ]
 
@@ -127,20 +157,20 @@ class Triggers:
             if not (row.close_position or row.attached):
                 continue
             if not state.closable(symbol, row.side, row.position_side):
-                self._put(replace(row, status=ConditionalStatus.EXPIRED, reason=Expiry.POSITION_CLOSED))
+                self.put(replace(row, status=ConditionalStatus.EXPIRED, reason=Expiry.POSITION_CLOSED))
 
     def child_ended(self, order: Order) -> None:
         if order.conditional_id is None:
             return
         row = self._state.conditionals.get(order.conditional_id)
         if row.status is ConditionalStatus.TRIGGERED:
-            self._put(replace(row, status=ConditionalStatus.FINISHED), order)
+            self.put(replace(row, status=ConditionalStatus.FINISHED), order)
 
     def _check_one(self, row: Conditional) -> None:
         if row.good_till_ms is not None and self._state.time.now_ms() >= row.good_till_ms:
-            self._put(replace(row, status=ConditionalStatus.EXPIRED, reason=Expiry.GOOD_TILL_DATE))
+            self.put(replace(row, status=ConditionalStatus.EXPIRED, reason=Expiry.GOOD_TILL_DATE))
             return
-        price = self._price(row)
+        price = self.price(row)
         if row.type is ConditionalType.TRAILING:
             row = self._follow(row, price)
             level = trailing_level(row)
@@ -160,14 +190,16 @@ class Triggers:
     def _check_unique(self, request: ConditionalRequest) -> None:
         state = self._state
         resting = state.conditionals.resting()
-        if len(resting) >= state.policy.max_conditionals:
+        if _full(state.policy.max_conditionals, len(resting)):
             raise Refused(Refusal.MAX_CONDITIONALS)
-        if request.client_id is not None:
-            known = state.conditionals.by_client_id(request.client_id)
-            used = known is not None and (known.status.is_resting or state.policy.client_ids_unique_forever)
-            child = state.orders.by_client_id(request.symbol, request.client_id)
-            if used or (child is not None and child.status.is_open):
-                raise Refused(Refusal.DUPLICATE_CLIENT_ID, request.client_id)
+        alike = [row for row in resting if row.symbol == request.symbol and row.attached is request.attached]
+        if request.attached:
+            if _full(state.policy.max_attached_per_symbol, sum(not row.whole_position for row in alike)):
+                raise Refused(Refusal.MAX_ATTACHED)
+        elif _full(state.policy.max_conditionals_per_symbol, len(alike)):
+            raise Refused(Refusal.MAX_CONDITIONALS)
+        if request.client_id is not None and state.client_id_taken(request.symbol, request.client_id, conditional=True):
+            raise Refused(Refusal.DUPLICATE_CLIENT_ID, request.client_id)
         if request.close_position and state.policy.one_close_position_per_direction:
             key = (request.symbol, request.side, request.position_side, _direction(request))
             if any(
@@ -183,12 +215,18 @@ class Triggers:
         elif is_met(request, price):
             raise Refused(Refusal.WOULD_TRIGGER, f"{price}")
 
-    def _new(self, request: ConditionalRequest) -> Conditional:
+    def _as_taken(self, request: ConditionalRequest) -> ConditionalRequest:
+        hedge = self._state.ledger.mode is PositionMode.HEDGE
+        ignored = self._state.policy.hedge_reduce_only is HedgeReduceOnly.IGNORED
+        return replace(request, reduce_only=False) if hedge and ignored else request
+
+    def new(self, request: ConditionalRequest) -> Conditional:
+        """The row of a request; nobody knows of it yet."""
         now = self._state.time.now_ms()
         number = self._state.conditionals.next_id()
         return Conditional(
             id=number,
-            client_id=request.client_id or f"sim{number}",
+            client_id=request.client_id or self._state.made_up_name(number),
             symbol=request.symbol,
             side=request.side,
             type=request.type,
@@ -210,10 +248,13 @@ class Triggers:
             good_till_ms=request.good_till_ms,
             max_gap=request.max_gap,
             self_trade=request.self_trade,
+            entry_legs=request.entry_legs,
+            margin_mode=request.margin_mode,
             extras=request.extras,
         )
 
-    def _price(self, row: Conditional | ConditionalRequest) -> Decimal:
+    def price(self, row: Conditional | ConditionalRequest) -> Decimal:
+        """What it watches, now."""
         market = self._state.market(row.symbol)
         return checks.reference(row.reference, market.last, market.mark, market.index)
 
@@ -222,30 +263,38 @@ class Triggers:
         if after is row:
             return row
         if after.activated != row.activated:
-            return self._put(after)
+            return self.put(after)
         # A moved extreme is not news to anyone.
         self._state.conditionals.put(after)
         return after
 
     def _fire(self, row: Conditional) -> None:
         state = self._state
-        row = self._put(replace(row, status=ConditionalStatus.TRIGGERING, triggered_ms=state.time.now_ms()))
+        row = self.put(replace(row, status=ConditionalStatus.TRIGGERING, triggered_ms=state.time.now_ms()))
+        self._end_partner(row)
         try:
             state.gate.trigger(row)
             child = self._matcher.place(self._child(row), Parentage(conditional=row))
         except Refused as refused:
             self._refuse(row, refused.reason)
             return
-        row = self._put(replace(row, status=ConditionalStatus.TRIGGERED, child_id=child.id), child)
+        row = self.put(replace(row, status=ConditionalStatus.TRIGGERED, child_id=child.id), child)
         if not child.status.is_open:
-            self._put(replace(row, status=ConditionalStatus.FINISHED), child)
+            self.put(replace(row, status=ConditionalStatus.FINISHED), child)
+
+    def _end_partner(self, row: Conditional) -> None:
+        if row.partner_id is None:
+            return
+        partner = self._state.conditionals.get(row.partner_id)
+        if partner.status.is_resting:
+            self.put(replace(partner, status=ConditionalStatus.EXPIRED, reason=Expiry.PARTNER))
 
     def _refuse(self, row: Conditional, reason: Refusal) -> None:
         if row.close_position and reason is Refusal.REDUCE_ONLY_REJECTED:
-            self._put(replace(row, status=ConditionalStatus.EXPIRED, reason=Expiry.POSITION_CLOSED))
+            self.put(replace(row, status=ConditionalStatus.EXPIRED, reason=Expiry.POSITION_CLOSED))
             return
         self._state.emit(ConditionalRefused(conditional=row, reason=reason))
-        self._put(replace(row, status=ConditionalStatus.REJECTED, reason=reason))
+        self.put(replace(row, status=ConditionalStatus.REJECTED, reason=reason))
 
     def _child(self, row: Conditional) -> OrderRequest:
         """The order a trigger sends; one that closes is cut down to what there is to close."""
@@ -267,14 +316,21 @@ class Triggers:
             reduce_only=one_way and (row.reduce_only or row.close_position),
             client_id=row.client_id if self._state.policy.child_keeps_client_id else None,
             self_trade=row.self_trade,
+            attached=row.entry_legs,
+            margin_mode=row.margin_mode,
             extras=row.extras,
         )
 
-    def _put(self, row: Conditional, child: Order | None = None) -> Conditional:
+    def put(self, row: Conditional, child: Order | None = None) -> Conditional:
+        """Store and tell. Inside a batch."""
         row = replace(row, updated_ms=self._state.time.now_ms())
         self._state.conditionals.put(row)
         self._state.emit(ConditionalUpdate(conditional=row, child=child))
         return row
+
+
+def _full(limit: int | None, count: int) -> bool:
+    return limit is not None and count >= limit
 
 
 def _direction(row: Conditional | ConditionalRequest) -> bool:

@@ -6,8 +6,15 @@ times in whole milliseconds since the epoch. Everything is an immutable snapshot
 """
 
 from tools.venuesim.exchange.model.account import Balance, Income, Position, PositionView, SymbolConfig
-from tools.venuesim.exchange.model.commands import AmendRequest, ConditionalRequest, OrderRequest
-from tools.venuesim.exchange.model.orders import Conditional, Fill, Order
+from tools.venuesim.exchange.model.commands import (
+    AmendConditional,
+    AmendRequest,
+    Attachment,
+    ConditionalRequest,
+    OrderRequest,
+    PositionStop,
+)
+from tools.venuesim.exchange.model.orders import Conditional, Fill, Order, Parent
 from tools.venuesim.exchange.model.public import (
     Candle,
     DayStats,
@@ -24,9 +31,12 @@ from tools.venuesim.exchange.model.terms import (
     CLOSING,
     NO_EXTRAS,
     ZERO,
+    AttachRule,
+    ClientIdScope,
     ConditionalStatus,
     ConditionalType,
     Expiry,
+    HedgeReduceOnly,
     IncomeType,
     MarginMode,
     OrderStatus,
@@ -45,10 +55,14 @@ __all__ = [
     "CLOSING",
     "NO_EXTRAS",
     "ZERO",
+    "AmendConditional",
     "AmendRequest",
+    "AttachRule",
+    "Attachment",
     "Balance",
     "Bracket",
     "Candle",
+    "ClientIdScope",
     "Conditional",
     "ConditionalRequest",
     "ConditionalStatus",
@@ -59,6 +73,7 @@ __all__ = [
     "Fill",
     "Funding",
     "FundingRecord",
+    "HedgeReduceOnly",
     "Income",
     "IncomeType",
     "Instrument",
@@ -69,10 +84,12 @@ __all__ = [
     "OrderStatus",
     "OrderType",
     "Origin",
+    "Parent",
     "Policy",
     "Position",
     "PositionMode",
     "PositionSide",
+    "PositionStop",
     "PositionView",
     "PublicTrade",
     "Quote",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from tools.venuesim.exchange.model.commands import Attachment
 from tools.venuesim.exchange.model.refusals import Refusal
 from tools.venuesim.exchange.model.terms import (
     CLOSING,
@@ -14,6 +15,7 @@ from tools.venuesim.exchange.model.terms import (
     ConditionalStatus,
     ConditionalType,
     Expiry,
+    MarginMode,
     OrderStatus,
     OrderType,
     Origin,
@@ -23,6 +25,14 @@ from tools.venuesim.exchange.model.terms import (
     Side,
     TimeInForce,
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parent:
+    """The entry that an attached conditional order came with."""
+
+    order_id: int
+    client_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +63,8 @@ class Order:
     good_till_ms: int | None = None
     amendments: int = 0
     self_trade: SelfTrade = SelfTrade.NONE
+    attached: tuple[Attachment, ...] = ()
+    """What it came with, whether that exists yet or not."""
     extras: Mapping[str, str] = field(default_factory=lambda: NO_EXTRAS)
 
     @property
@@ -123,6 +135,15 @@ class Conditional:
     max_gap: Decimal | None = None
     """It fires only while last and mark price are no further apart than this fraction."""
     self_trade: SelfTrade = SelfTrade.NONE
+    whole_position: bool = False
+    """The position's own stop-loss, take profit or trailing stop (``close_position`` and ``attached`` are True too)."""
+    parent: Parent | None = None
+    partner_id: int | None = None
+    """The conditional order that ends when this one fires."""
+    entry_legs: tuple[Attachment, ...] = ()
+    """What the order it sends comes with."""
+    margin_mode: MarginMode | None = None
+    amendments: int = 0
     extras: Mapping[str, str] = field(default_factory=lambda: NO_EXTRAS)
 
     @property

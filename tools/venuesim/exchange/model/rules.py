@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from tools.venuesim.exchange.model.terms import NO_EXTRAS, ZERO, SymbolStatus
+from tools.venuesim.exchange.model.terms import (
+    NO_EXTRAS,
+    ZERO,
+    AttachRule,
+    ClientIdScope,
+    HedgeReduceOnly,
+    SymbolStatus,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,10 +91,23 @@ class Policy:
     """Where venues differ in rules that the engine applies."""
 
     client_ids_unique_forever: bool = False
-    """False: a client id may be used again once its order has ended (Binance)."""
+    """False: a client id may be used again once its order has ended (Binance, OKX)."""
+    client_id_scope: ClientIdScope = ClientIdScope.SYMBOL
+    names_orders: bool = True
+    """Orders without a client id are given one; False: theirs is ""."""
     max_orders_per_symbol: int = 200
-    max_conditionals: int = 200
-    """Per account over all symbols."""
+    max_conditionals: int | None = 200
+    """Per account over all symbols; None: as many as one likes."""
+    max_conditionals_per_symbol: int | None = None
+    """Of those that belong to no position (Bybit: 10)."""
+    max_attached_per_symbol: int | None = None
+    """Of those that belong to a position without covering all of it (Bybit: 20)."""
+    attach: AttachRule = AttachRule.NEVER
+    truncate_reduce_only: bool = False
+    """A reduce-only order larger than what is left to reduce is cut down to it instead of refused (Bybit, OKX)."""
+    hedge_reduce_only: HedgeReduceOnly = HedgeReduceOnly.REFUSED
+    amended_down_ends_filled: bool = False
+    """An order amended to no more than what it has filled ends filled (OKX) instead of cancelled."""
     one_close_position_per_direction: bool = True
     refuse_met_trigger: bool = True
     """A conditional order whose trigger is already met is refused at placement."""

@@ -92,6 +92,36 @@ class ConditionalType(StrEnum):
         return self in (ConditionalType.STOP, ConditionalType.STOP_LIMIT, ConditionalType.TRAILING)
 
 
+class AttachRule(StrEnum):
+    """When the stops that came with an entry begin to exist."""
+
+    NEVER = "never"
+    """The venue knows no attached stops."""
+    FIRST_FILL = "first_fill"
+    """For whatever is filled, from the first fill on (Bybit)."""
+    COMPLETE_FILL = "complete_fill"
+    """Only once the order is filled entirely; one cancelled before that never gets them (OKX)."""
+
+
+class ClientIdScope(StrEnum):
+    """Among what a client id must be the only one."""
+
+    SYMBOL = "symbol"
+    """The orders of its symbol; those of conditional orders over all symbols (Binance)."""
+    ACCOUNT = "account"
+    """All orders, or all conditional orders: each kind has names of its own (OKX)."""
+    EVERYTHING = "everything"
+    """All orders and conditional orders together (Bybit)."""
+
+
+class HedgeReduceOnly(StrEnum):
+    """What becomes of the reduce-only mark in hedge mode, where the position side already says what closes."""
+
+    REFUSED = "refused"
+    IGNORED = "ignored"
+    APPLIED = "applied"
+
+
 class Reference(StrEnum):
     """The price a conditional order watches."""
 
@@ -142,6 +172,8 @@ class Expiry(StrEnum):
     POSITION_CLOSED = "position_closed"
     SYMBOL_CLOSED = "symbol_closed"
     SELF_TRADE = "self_trade"
+    PARTNER = "partner"
+    """The other one of a pair of which one cancels the other has fired."""
 
 
 class Origin(StrEnum):
