@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from random import SystemRandom
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,29 @@ class Backoff:
         doublings = min(self._failures - 2, 10)  # long outages must not end in a number too large for a float
         pause: float = min(SHORTEST_PAUSE * 2**doublings, LONGEST_PAUSE)
         return pause * (0.5 + self._jitter() / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class TextPing:
+    """Pings in frames of the venue's own, where those of the protocol do not count or are not answered. `text` makes
+    the next one; seconds."""
+
+    text: Callable[[], str]
+    every: float = PING_EVERY
+    within: float = PONG_WITHIN
+
+
+async def watch_by_text(socket: Socket, name: str, ping: TextPing, heard: asyncio.Event) -> None:
+    """Pings until nothing at all comes back, then raises Unreachable. `heard` is set by the reader at every frame."""
+    while True:
+        await asyncio.sleep(ping.every)
+        heard.clear()
+        await socket.send(ping.text())
+        try:
+            async with asyncio.timeout(ping.within):
+                await heard.wait()
+        except TimeoutError:
+            raise Unreachable(name, f"nothing came within {ping.within:g} s of a ping") from None
 
 
 async def watch(socket: Socket, name: str) -> None:

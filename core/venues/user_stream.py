@@ -1,7 +1,8 @@
-"""Private stream of one venue: connect, keep the key alive, swap it, find out dead sockets, resume.
+"""Private stream of one venue: connect, log in, subscribe, keep the key alive, find out dead sockets, resume.
 
-One supervisor, one socket at a time (UDS-08). Frames flow into the sink from the moment the socket is open; the stream
-counts as LIVE only after the caller's `on_connected` has reconciled what the gap may hold (UDS-05).
+One supervisor, one connection at a time (UDS-08); a connection may be several sockets, which live and end together.
+Frames flow into the sink from the moment a socket is open; the stream counts as LIVE only when every socket is logged
+in, every topic confirmed, and the caller's `on_connected` has reconciled what the gap may hold (UDS-05).
 """
 
 from __future__ import annotations
@@ -10,66 +11,37 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import structlog
 
 from core.engine.ports import ReportSink, StreamState
-from core.errors import BreakwaterError, MalformedPayload, Unreachable, VenueError
-from core.venues.reconnecting import Backoff, watch
+from core.errors import MalformedPayload, Unreachable, VenueError
+from core.venues.handshake import Handshake
+from core.venues.private_session import KeyExpiredError, Notice, Pictured
+from core.venues.reconnecting import Backoff, watch, watch_by_text
 
 if TYPE_CHECKING:
     from core.clock import Clock
-    from core.domain.ids import VenueName
-    from core.domain.reports import Report
     from core.transport import Socket
+    from core.venues.private_session import PrivateFeed, PrivateSession
 
 log = structlog.get_logger(__name__)
 
 
-class KeyExpiredError(BreakwaterError):
-    """The venue ended the session behind the stream; a new key is needed, the socket is useless."""
-
-
-class PrivateFeed(Protocol):
-    """What is different from venue to venue."""
-
-    @property
-    def venue(self) -> VenueName: ...
-
-    @property
-    def keep_alive_seconds(self) -> float: ...
-
-    @property
-    def connection_seconds(self) -> float:
-        """How long a connection may live before it is replaced on our own terms."""
-        ...
-
-    async def url(self) -> str:
-        """Obtain or renew whatever opens the stream. Raises VenueError. The result is a secret."""
-        ...
-
-    async def keep_alive(self) -> None:
-        """Raises KeyExpiredError when the session is gone, VenueError when the venue could not be asked."""
-        ...
-
-    def decode(self, frame: bytes) -> Sequence[Report] | None:
-        """Reports of one frame, in order; None for a frame this version does not know.
-
-        Raises MalformedPayload, and KeyExpiredError for the venue's own notice of it.
-        """
-        ...
-
-
 HAND_OVER_RETRY_SECONDS = 60.0
 """Between two tries to bring up a successor while the old connection still serves."""
+LEAVE_AFTER_SECONDS = 5.0
+"""A connection is left no sooner when the venue asks us to go: a venue that asks at once must not be flooded."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Link:
-    """One connection; `live` is set when its reconciliation is done. `started` monotonic seconds."""
+    """One connection; `live` is set when its reconciliation is done, `leave` when the venue is about to end it.
+    `started` monotonic seconds."""
 
     live: asyncio.Event
+    leave: asyncio.Event
     task: asyncio.Task[str]
     started: float
 
@@ -140,7 +112,7 @@ class UserDataStreamManager:
         async with asyncio.TaskGroup() as tasks:
             link = self._connect(tasks)
             while True:
-                await asyncio.wait([link.task], timeout=self._feed.connection_seconds)
+                await self._serve(link, tasks)
                 if not link.task.done():
                     link = await self._hand_over(link, tasks)
                     continue
@@ -152,10 +124,21 @@ class UserDataStreamManager:
                 await asyncio.sleep(pause)
                 link = self._connect(tasks)
 
+    async def _serve(self, link: _Link, tasks: asyncio.TaskGroup) -> None:
+        """Until the connection ends, has lived long enough, or the venue asks us to leave it."""
+        leave = tasks.create_task(link.leave.wait(), name=f"user-stream/{self._feed.venue}/leave")
+        await asyncio.wait(
+            [link.task, leave], timeout=self._feed.connection_seconds, return_when=asyncio.FIRST_COMPLETED
+        )
+        leave.cancel()
+        lived = self._clock.monotonic() - link.started
+        if link.leave.is_set() and not link.task.done() and lived < LEAVE_AFTER_SECONDS:
+            await asyncio.wait([link.task], timeout=LEAVE_AFTER_SECONDS - lived)
+
     def _connect(self, tasks: asyncio.TaskGroup) -> _Link:
-        live = asyncio.Event()
-        task = tasks.create_task(self._connection(live), name=f"user-stream/{self._feed.venue}/connection")
-        return _Link(live=live, task=task, started=self._clock.monotonic())
+        live, leave = asyncio.Event(), asyncio.Event()
+        task = tasks.create_task(self._connection(live, leave), name=f"user-stream/{self._feed.venue}/connection")
+        return _Link(live=live, leave=leave, task=task, started=self._clock.monotonic())
 
     async def _hand_over(self, old: _Link, tasks: asyncio.TaskGroup) -> _Link:
         """The successor once it is live; the old link itself when it ended before any successor came up."""
@@ -175,25 +158,44 @@ class UserDataStreamManager:
             await asyncio.wait([old.task], timeout=HAND_OVER_RETRY_SECONDS)
         return old
 
-    async def _connection(self, live: asyncio.Event) -> str:
+    async def _connection(self, live: asyncio.Event, leave: asyncio.Event) -> str:
         """One connection from key to end; returns why it ended."""
-        socket = self._open_socket()
+        venue = self._feed.venue
         try:
-            await socket.open(await self._feed.url())
-            self.statistics.connects += 1
+            if self._feed.gate is not None:
+                self._feed.gate.admit()
+            sessions = await self._feed.sessions()
             async with asyncio.TaskGroup() as tasks:
-                venue = self._feed.venue
-                tasks.create_task(self._read(socket), name=f"user-stream/{venue}/reader")
-                tasks.create_task(watch(socket, venue), name=f"user-stream/{venue}/watchdog")
-                tasks.create_task(self._keep_alive(), name=f"user-stream/{venue}/keep-alive")
-                tasks.create_task(self._resume(live), name=f"user-stream/{venue}/resume")
+                ready = [asyncio.Event() for _ in sessions]
+                for session, event in zip(sessions, ready, strict=True):
+                    work = self._converse(session, event, leave)
+                    tasks.create_task(work, name=f"user-stream/{venue}/{session.name}")
+                if self._feed.keep_alive_seconds is not None:
+                    tasks.create_task(self._keep_alive(), name=f"user-stream/{venue}/keep-alive")
+                tasks.create_task(self._resume(ready, live), name=f"user-stream/{venue}/resume")
         except VenueError as error:
             return error.what
         except ExceptionGroup as group:
             return self._expected(group)
+        raise AssertionError("a connection ends only by an exception")
+
+    async def _converse(self, session: PrivateSession, ready: asyncio.Event, leave: asyncio.Event) -> None:
+        """One socket of the connection; `ready` is set when it tells everything it has to."""
+        venue, socket, heard = self._feed.venue, self._open_socket(), asyncio.Event()
+        hello = Handshake(venue, session, socket, self._feed.gate, leave.set)
+        name = f"user-stream/{venue}/{session.name}"
+        try:
+            await socket.open(session.url)
+            watching = (
+                watch(socket, venue) if session.ping is None else watch_by_text(socket, venue, session.ping, heard)
+            )
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._read(socket, session, hello, heard), name=f"{name}/reader")
+                tasks.create_task(watching, name=f"{name}/watchdog")
+                await hello.run()
+                ready.set()
         finally:
             await socket.close()
-        raise AssertionError("a connection ends only by an exception")
 
     def _expected(self, group: ExceptionGroup[Exception]) -> str:
         """The reason, when everything in the group is a way a connection may end; what is not is raised."""
@@ -201,19 +203,22 @@ class UserDataStreamManager:
         if unexpected is not None:
             raise unexpected
         assert expected is not None  # noqa: S101 - a group is never empty
-        first = expected.exceptions[0]
+        first: Exception = expected
+        while isinstance(first, ExceptionGroup):
+            first = first.exceptions[0]
         if isinstance(first, KeyExpiredError):
             self.statistics.key_swaps += 1
             return "the stream key expired"
         return first.what if isinstance(first, VenueError) else str(first)
 
-    async def _read(self, socket: Socket) -> None:
-        decode, sink, statistics = self._feed.decode, self._sink, self.statistics
+    async def _read(self, socket: Socket, session: PrivateSession, hello: Handshake, heard: asyncio.Event) -> None:
+        decode, sink, statistics = session.decode, self._sink, self.statistics
         while True:
             frame = await socket.receive()
+            heard.set()
             statistics.frames += 1
             try:
-                reports = decode(frame)
+                told = decode(frame)
             except MalformedPayload as error:
                 # Set aside: one bad frame must not cost the ones behind it. It says what, never the frame itself.
                 statistics.malformed += 1
@@ -221,23 +226,31 @@ class UserDataStreamManager:
                 log.warning("stream.malformed", venue=self._feed.venue, what=error.what, size=len(frame))
                 self._on_set_aside()
                 continue
-            if reports is None:
+            if told is None:
                 statistics.unknown += 1
-            elif reports:
-                await sink(reports)
+            elif isinstance(told, Notice):
+                if isinstance(told, Pictured) and told.reports:
+                    await sink(told.reports)
+                await hello.hear(told)
+            elif told:
+                await sink(told)
 
     async def _keep_alive(self) -> None:
-        pause = self._feed.keep_alive_seconds
+        every = self._feed.keep_alive_seconds or 0.0
+        pause = every
         while True:
             await asyncio.sleep(pause)
-            pause = self._feed.keep_alive_seconds
+            pause = every
             try:
                 await self._feed.keep_alive()
             except VenueError as error:
                 log.warning("stream.keep_alive_failed", venue=self._feed.venue, what=error.what)
                 pause = min(60.0, pause)
 
-    async def _resume(self, live: asyncio.Event) -> None:
+    async def _resume(self, ready: Sequence[asyncio.Event], live: asyncio.Event) -> None:
+        for event in ready:
+            await event.wait()
+        self.statistics.connects += 1
         try:
             await self._on_connected()
         except VenueError as error:

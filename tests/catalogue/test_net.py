@@ -24,12 +24,14 @@ from core.venues.binance.market_feed import MarkRoute, TouchRoute
 from core.venues.errors import Meaning
 from core.venues.health import LONGEST_PAUSE
 from core.venues.market_stream import MarketStream, Tick
+from core.venues.private_session import PrivateSession
 from core.venues.reconnecting import Backoff
 from core.venues.request_budget import RAMP_MS, Charge, Lane, RequestBudget
 from core.venues.symbols import SymbolTable
 from core.venues.user_stream import UserDataStreamManager
 from tests.engine.bench import BINANCE, Bench, a_bench
 from tests.engine.test_upkeep import an_upkeep
+from tests.fakes.fake_session import UrlSession
 from tests.fakes.fake_socket import FakeSocket
 from tests.fakes.virtual_loop import VirtualClock
 from tests.scenarios.worlds import PAIRS, SimulatedWorld, a_wave
@@ -436,9 +438,10 @@ class _Feed:
     venue = BINANCE
     keep_alive_seconds = 1_500.0
     connection_seconds = 1e9
+    gate = None
 
-    async def url(self) -> str:
-        return "ws://x/private"
+    async def sessions(self) -> Sequence[PrivateSession]:
+        return (UrlSession("ws://x/private", self.decode),)
 
     async def keep_alive(self) -> None: ...
 

@@ -34,8 +34,8 @@ from core.venues.binance.payloads import (
 )
 from core.venues.binance.user_feed import UserFrames
 from core.venues.payload import shaped
+from core.venues.private_session import KeyExpiredError
 from core.venues.symbols import SymbolTable
-from core.venues.user_stream import KeyExpiredError
 from tests.builders import an_instrument
 
 BTC = InstrumentId(VenueName.BINANCE, Symbol("BTC/USDT:USDT"))

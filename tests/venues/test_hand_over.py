@@ -9,8 +9,10 @@ import pytest
 from core.domain.ids import VenueName
 from core.domain.reports import Report
 from core.engine.ports import StreamState
+from core.venues.private_session import PrivateSession
 from core.venues.reconnecting import Backoff
 from core.venues.user_stream import UserDataStreamManager
+from tests.fakes.fake_session import UrlSession
 from tests.fakes.fake_socket import GONE, FakeSocket
 from tests.fakes.virtual_loop import VirtualClock, VirtualLoop
 
@@ -23,9 +25,10 @@ class OldFeed:
     venue = VenueName.BINANCE
     keep_alive_seconds = 1_500.0
     connection_seconds = HOURS
+    gate = None
 
-    async def url(self) -> str:
-        return "ws://venue"
+    async def sessions(self) -> Sequence[PrivateSession]:
+        return (UrlSession("ws://venue", self.decode),)
 
     async def keep_alive(self) -> None:
         return

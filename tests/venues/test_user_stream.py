@@ -11,9 +11,11 @@ from core.domain.ids import VenueName
 from core.domain.reports import Report
 from core.engine.ports import StreamState
 from core.errors import MalformedPayload, Refused, Unreachable, VenueError
+from core.venues.private_session import KeyExpiredError, PrivateSession
 from core.venues.reconnecting import Backoff
-from core.venues.user_stream import KeyExpiredError, UserDataStreamManager
+from core.venues.user_stream import UserDataStreamManager
 from tests.builders import a_balance_report
+from tests.fakes.fake_session import UrlSession
 from tests.fakes.fake_socket import GONE, FakeSocket, Frame
 from tests.fakes.virtual_loop import VirtualClock
 
@@ -27,6 +29,7 @@ class Feed:
     venue = VenueName.BINANCE
     keep_alive_seconds = 1_500.0
     connection_seconds = 1e9
+    gate = None
 
     def __init__(self) -> None:
         self.keys = 0
@@ -34,11 +37,11 @@ class Feed:
         self.keep_alive_answers: list[Exception] = []
         self.url_errors: list[VenueError] = []
 
-    async def url(self) -> str:
+    async def sessions(self) -> Sequence[PrivateSession]:
         if self.url_errors:
             raise self.url_errors.pop(0)
         self.keys += 1
-        return f"ws://venue/{self.keys}"
+        return (UrlSession(f"ws://venue/{self.keys}", self.decode),)
 
     async def keep_alive(self) -> None:
         self.kept_alive.append(asyncio.get_running_loop().time())

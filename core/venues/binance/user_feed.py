@@ -23,8 +23,8 @@ from core.venues.binance.payloads import (
     OrderTradeUpdate,
 )
 from core.venues.payload import shaped
+from core.venues.private_session import KeyExpiredError, PrivateSession
 from core.venues.symbols import SymbolTable
-from core.venues.user_stream import KeyExpiredError
 
 log = structlog.get_logger(__name__)
 
@@ -83,22 +83,42 @@ def _expired(_frame: bytes) -> Sequence[Report]:
     raise KeyExpiredError
 
 
+class ListenKeySession:
+    """Implements private_session.PrivateSession: the key in the URL is login and subscription in one."""
+
+    name = "listen-key"
+    topics: Sequence[str] = ()
+    pictured: frozenset[str] = frozenset()
+    ping = None
+
+    def __init__(self, url: str, frames: UserFrames) -> None:
+        self.url = url
+        self.decode = frames.decode
+
+    def login(self) -> str | None:
+        return None
+
+    def subscription(self) -> Sequence[str]:
+        return ()
+
+
 class BinanceUserFeed:
-    """Implements user_stream.PrivateFeed; `ccxt` is a `PortedExchange`."""
+    """Implements private_session.PrivateFeed; `ccxt` is a `PortedExchange`."""
 
     venue = VenueName.BINANCE
     keep_alive_seconds = facts.LISTEN_KEY_SECONDS
     connection_seconds = facts.CONNECTION_SECONDS
+    gate = None
 
     def __init__(self, ccxt: Any, stream_root: str, symbols: SymbolTable) -> None:
         self._ccxt, self._stream_root = ccxt, stream_root
-        self.decode = UserFrames(symbols).decode
+        self._frames = UserFrames(symbols)
 
-    async def url(self) -> str:
+    async def sessions(self) -> Sequence[PrivateSession]:
         """POST gives the key that is alive, or a new one, and extends it by an hour either way."""
         key = shaped(await self._ccxt.fapiPrivatePostListenKey(), ListenKey, "binance listenKey").listenKey
         # The routed path: on the old unrouted one a key connects and stays silent for ever.
-        return f"{self._stream_root}/private/ws?listenKey={key}"
+        return (ListenKeySession(f"{self._stream_root}/private/ws?listenKey={key}", self._frames),)
 
     async def keep_alive(self) -> None:
         try:
