@@ -6,6 +6,7 @@ A subscriber gets the state as last told as a snapshot; what follows are changes
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Protocol
 
 from tools.venuesim.bybit.errors import Row
@@ -136,6 +137,7 @@ class BookFeed:
         self._exchange = exchange
         self._rows = rows
         self._told = exchange.depth(topic.symbol)
+        self._grid = self._units()
 
     def snapshot(self, now_ms: int) -> Row:
         return self._frame("snapshot", *self._whole(), now_ms)
@@ -145,10 +147,20 @@ class BookFeed:
 
     def news(self, now_ms: int) -> Iterator[Row]:
         before, self._told = self._told, self._exchange.depth(self.topic.symbol)
+        if self._grid != self._units():
+            # Prices that were told on the old grid could not be taken back one by one.
+            self._grid = self._units()
+            self.number += 1
+            yield self.snapshot(now_ms)
+            return
         bids, asks = self._changes(before.bids, self._told.bids), self._changes(before.asks, self._told.asks)
         if bids or asks:
             self.number += 1
             yield self._frame("delta", bids, asks, now_ms)
+
+    def _units(self) -> tuple[Decimal, Decimal]:
+        instrument = self._exchange.instrument(self.topic.symbol)
+        return instrument.tick, instrument.step
 
     def _whole(self) -> tuple[list[list[str]], list[list[str]]]:
         deepest = int(self.topic.detail)
