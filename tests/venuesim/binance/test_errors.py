@@ -261,7 +261,20 @@ def test_injected_errors_look_like_the_venues(bench: Bench, status: int, code: i
 BY_ENDPOINT = {Refusal.MODE_UNCHANGED, Refusal.MODE_HAS_ORDERS, Refusal.MODE_HAS_POSITION, Refusal.LEVERAGE_INVALID}
 
 
-@pytest.mark.parametrize("reason", [reason for reason in Refusal if reason not in BY_ENDPOINT])
+# What only venues refuse that attach stops, amend conditional orders or take the margin mode with the order.
+OF_OTHER_VENUES = {
+    Refusal.MAX_ATTACHED,
+    Refusal.ATTACHED_UNSUPPORTED,
+    Refusal.ATTACHED_ON_CLOSING,
+    Refusal.ATTACHED_WOULD_TRIGGER,
+    Refusal.ATTACHED_EXISTS,
+    Refusal.NO_POSITION,
+    Refusal.NOT_MODIFIED,
+    Refusal.MARGIN_MODE_MISMATCH,
+}
+
+
+@pytest.mark.parametrize("reason", [reason for reason in Refusal if reason not in BY_ENDPOINT | OF_OTHER_VENUES])
 def test_every_refusal_of_the_engine_has_a_code_of_the_venue(bench: Bench, reason: Refusal) -> None:
     error = translate(Refused(reason, code=-1008), bench.exchange, "BTCUSDT")
     assert error.code != -1000

@@ -27,7 +27,7 @@ from tools.venuesim.exchange.triggers import Triggers, is_met
 
 
 class Attachments:
-    """Implements ``matcher.Attach``."""
+    """Implements ``admission.Attach``."""
 
     def __init__(self, state: State, triggers: Triggers, stops: PositionStops) -> None:
         self._state = state

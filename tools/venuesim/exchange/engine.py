@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from tools.venuesim.exchange import margin
+from tools.venuesim.exchange.admission import Admission
 from tools.venuesim.exchange.attachments import Attachments
 from tools.venuesim.exchange.events import (
     AccountChanged,
@@ -62,11 +63,12 @@ class MatchingEngine:
 
     def __init__(self, instruments: Sequence[Instrument], settings: EngineSettings, time: Time) -> None:
         self._state = State(instruments, settings, time)
-        self._matcher = Matcher(self._state)
+        admission = Admission(self._state)
+        self._matcher = Matcher(self._state, admission)
         self._triggers = Triggers(self._state, self._matcher)
         self._stops = PositionStops(self._state, self._triggers)
         self._liquidator = Liquidator(self._state, self._matcher)
-        self._matcher.attach = Attachments(self._state, self._triggers, self._stops)
+        admission.attach = Attachments(self._state, self._triggers, self._stops)
         self._matcher.on_ended = self._triggers.child_ended
         self._matcher.on_position_change = self._triggers.position_changed
         self._watched: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""Orders: accepting, matching against the book, filling, amending, cancelling, expiring.
+"""Orders: matching against the book, filling, amending, cancelling, expiring.
 
 The counterparty is the synthetic book; two orders of the account never meet.
 """
@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Protocol
 
-from tools.venuesim.exchange import checks, margin, self_trade
+from tools.venuesim.exchange import margin, self_trade
+from tools.venuesim.exchange.admission import Admission
 from tools.venuesim.exchange.events import (
     AccountChanged,
     AccountReason,
@@ -27,14 +27,11 @@ from tools.venuesim.exchange.model import (
     Conditional,
     Expiry,
     Fill,
-    HedgeReduceOnly,
-    Instrument,
     Order,
     OrderRequest,
     OrderStatus,
     OrderType,
     Origin,
-    PositionMode,
     Refusal,
     Refused,
     Side,
@@ -58,40 +55,24 @@ class Parentage:
 DIRECT = Parentage()
 
 
-class Attach(Protocol):
-    """Who looks after the stops that come with orders."""
-
-    def check(self, entry: OrderRequest | Order) -> None:
-        """Raises ``Refused`` for an entry that cannot come with what it comes with."""
-        ...
-
-    def filled(self, order: Order) -> None:
-        """Told after the fills of an order with attachments, inside the batch."""
-        ...
-
-    def has_begun(self, order: Order) -> bool:
-        """Whether any of them exists or existed."""
-        ...
-
-
 class Matcher:
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, admission: Admission) -> None:
         self._state = state
+        self._admission = admission
         self.on_ended: Callable[[Order], None] = _ignore
         """Told of every order that ended, inside its batch."""
         self.on_position_change: Callable[[str], None] = _ignore
         """Told of each symbol whose position changed, inside the batch and after the fills."""
-        self.attach: Attach = _NothingAttached()
         self._held: set[int] = set()
         """Orders a fault keeps from being filled by the market."""
 
     def place(self, request: OrderRequest, parentage: Parentage = DIRECT) -> Order:
         """Check, accept, match. The order after matching; raises ``Refused`` having changed nothing."""
         state = self._state
-        instrument = state.instrument(request.symbol)
+        state.instrument(request.symbol)
         state.gate.order(request)
-        request = self._as_taken(instrument, request)
-        self._check(instrument, request, parentage)
+        request = self._admission.as_taken(request)
+        self._admission.check(request, child=parentage.conditional is not None)
         with state.batch():
             if request.margin_mode not in (None, state.ledger.margin_mode(request.symbol)):
                 state.ledger.set_margin_mode(request.symbol, request.margin_mode)
@@ -105,8 +86,8 @@ class Matcher:
     def check(self, request: OrderRequest) -> None:
         """Everything ``place`` checks; raises ``Refused`` as it would."""
         self._state.gate.order(request)
-        instrument = self._state.instrument(request.symbol)
-        self._check(instrument, self._as_taken(instrument, request), DIRECT)
+        self._state.instrument(request.symbol)
+        self._admission.check(self._admission.as_taken(request), child=False)
 
     def fill_outright(self, request: OrderRequest, parentage: Parentage) -> Order:
         """Accept and fill at ``parentage.at_price`` without checks: the risk engine's own orders."""
@@ -131,34 +112,11 @@ class Matcher:
         """Change a resting limit order in place; it loses its place in the queue and may match at once."""
         state = self._state
         order = self.open_order(request.symbol, request.order_id, request.client_id)
-        if order.type is not OrderType.LIMIT:
-            raise Refused(Refusal.AMEND_NOT_LIMIT)
-        instrument = state.instrument(order.symbol)
-        checks.tradable(instrument)
-        qty = request.qty if request.qty is not None else order.qty
-        price = request.price if request.price is not None else order.price
-        attached = order.attached if request.attached is None else request.attached
-        if (qty, price, attached) == (order.qty, order.price, order.attached):
-            raise Refused(Refusal.NOTHING_TO_AMEND)
-        if order.amendments >= self._state.policy.max_amendments:
-            raise Refused(Refusal.AMENDED_TOO_OFTEN)
-        checks.quantity(instrument, qty, market=False)
-        limit = checks.price(instrument, price)
-        if request.clamp_price:
-            limit = checks.clamped(instrument, order.side, limit, state.mark(order.symbol))
-        checks.band(instrument, order.side, limit, state.mark(order.symbol))
-        if attached != order.attached:
-            if self.attach.has_begun(order):
-                raise Refused(Refusal.ATTACHED_EXISTS)
-            self._check_attached(replace(order, price=limit, attached=attached))
-        if not closes_only(order.side, order.position_side, reduce_only=order.reduce_only):
-            checks.min_notional(instrument, qty, limit)
-            self._check_amended_margin(instrument, order, qty, limit)
+        changed = self._admission.amended(order, request)
         with state.batch():
-            changed = replace(order, qty=qty, price=limit, attached=attached, extras={**order.extras, **request.extras})
-            if qty <= order.filled and state.policy.amended_down_ends_filled:
+            if changed.qty <= order.filled and state.policy.amended_down_ends_filled:
                 return self._end_filled(changed)
-            if qty <= order.filled or self._refuses_to_rest(changed):
+            if changed.qty <= order.filled or self._refuses_to_rest(changed):
                 return self.end_canceled(order)
             changed = self._put(replace(changed, amendments=order.amendments + 1))
             state.emit(OrderAmended(order=changed))
@@ -208,99 +166,6 @@ class Matcher:
         for level in state.market(order.symbol).take(order.side, qty, price):
             order = self._fill(order, price, level.qty, maker=True)
         self._after_fills(order)
-
-    def _as_taken(self, instrument: Instrument, request: OrderRequest) -> OrderRequest:
-        """The request as this venue understands it: marks it ignores, numbers it corrects in silence."""
-        state = self._state
-        if request.reduce_only and state.ledger.mode is PositionMode.HEDGE:
-            ignored = state.policy.hedge_reduce_only is HedgeReduceOnly.IGNORED
-            request = replace(request, reduce_only=not ignored)
-        if request.clamp_price and request.price is not None:
-            price = checks.clamped(instrument, request.side, request.price, state.mark(request.symbol))
-            request = replace(request, price=price)
-        if request.reduce_only and state.policy.truncate_reduce_only:
-            room = state.closable(request.symbol, request.side, request.position_side) - self._reserved(request)
-            if room > 0:
-                request = replace(request, qty=min(request.qty, room))
-        return request
-
-    def _check(self, instrument: Instrument, request: OrderRequest, parentage: Parentage) -> None:
-        state = self._state
-        market = state.market(request.symbol)
-        checks.tradable(instrument)
-        if request.symbol in state.liquidating:
-            raise Refused(Refusal.LIQUIDATING)
-        mark, best = market.mark, market.best(request.side)
-        closing = closes_only(request.side, request.position_side, reduce_only=request.reduce_only)
-        price = request.price if request.price is not None else best
-        if parentage.conditional is None:
-            checks.order_numbers(instrument, request, mark, best)
-            if not closing:
-                checks.min_notional(instrument, request.qty, request.price if request.price is not None else mark)
-            refuses = request.reduce_only and state.policy.hedge_reduce_only is HedgeReduceOnly.REFUSED
-            checks.mode(state.ledger.mode, request.position_side, reduce_only=refuses)
-        self._check_margin_mode(request)
-        if closing:
-            self._check_closing(request)
-        if request.attached:
-            self._check_attached(request)
-        self._check_unique(request, parentage)
-        if not closing:
-            margin.check_affordable(state, instrument, request.side, request.position_side, request.qty, price)
-        self._check_takes(request)
-
-    def _check_closing(self, request: OrderRequest) -> None:
-        room = self._state.closable(request.symbol, request.side, request.position_side)
-        if not room:
-            raise Refused(Refusal.REDUCE_ONLY_REJECTED, "nothing to reduce")
-        if not request.reduce_only and request.qty > room:
-            raise Refused(Refusal.REDUCE_ONLY_REJECTED, "exceeds the position")
-        reserved = self._reserved(request)
-        if reserved and reserved + request.qty > room:
-            raise Refused(Refusal.REDUCE_ONLY_REJECTED, "other reduce-only orders hold the position")
-
-    def _reserved(self, request: OrderRequest) -> Decimal:
-        """What resting reduce-only orders leave no room for: only another one of them yields to them."""
-        if not request.reduce_only or request.type is not OrderType.LIMIT:
-            return ZERO
-        resting = self._state.orders.resting_reduce_only(request.symbol, request.side, request.position_side)
-        return sum((order.open_qty for order in resting), ZERO)
-
-    def _check_attached(self, entry: OrderRequest | Order) -> None:
-        if closes_only(entry.side, entry.position_side, reduce_only=entry.reduce_only):
-            raise Refused(Refusal.ATTACHED_ON_CLOSING)
-        self.attach.check(entry)
-
-    def _check_margin_mode(self, request: OrderRequest) -> None:
-        state = self._state
-        if request.margin_mode in (None, state.ledger.margin_mode(request.symbol)):
-            return
-        if state.orders.open(request.symbol) or any(row.qty for row in state.ledger.rows(request.symbol)):
-            raise Refused(Refusal.MARGIN_MODE_MISMATCH)
-
-    def _check_unique(self, request: OrderRequest, parentage: Parentage) -> None:
-        state = self._state
-        named = request.client_id is not None and parentage.conditional is None
-        if named and state.client_id_taken(request.symbol, request.client_id or "", conditional=False):
-            raise Refused(Refusal.DUPLICATE_CLIENT_ID, request.client_id or "")
-        if len(state.orders.open(request.symbol)) >= state.policy.max_orders_per_symbol:
-            raise Refused(Refusal.MAX_ORDERS)
-
-    def _check_takes(self, request: OrderRequest) -> None:
-        if not self._state.policy.refuse_unfillable or request.price is None:
-            return
-        market = self._state.market(request.symbol)
-        if request.tif is TimeInForce.GTX and (request.price - market.best(request.side)) * request.side.sign >= 0:
-            raise Refused(Refusal.POST_ONLY_WOULD_TAKE)
-        if request.tif is TimeInForce.FOK and market.fillable(request.side, request.price) < request.qty:
-            raise Refused(Refusal.FOK_NOT_FILLABLE)
-
-    def _check_amended_margin(self, instrument: Instrument, order: Order, qty: Decimal, price: Decimal) -> None:
-        if order.price is None:
-            return
-        added = qty * price - order.qty * order.price
-        if added > 0:
-            margin.check_affordable(self._state, instrument, order.side, order.position_side, added / price, price)
 
     def _accept(self, request: OrderRequest, parentage: Parentage) -> Order:
         state = self._state
@@ -453,7 +318,7 @@ class Matcher:
         self.fit_reduce_only(order.symbol)
         self.on_position_change(order.symbol)
         if order.attached:
-            self.attach.filled(order)
+            self._admission.attach.filled(order)
 
     def _end_filled(self, order: Order) -> Order:
         """An order whose quantity was brought down to what it has filled."""
@@ -495,18 +360,6 @@ class Matcher:
         if order.tif is not TimeInForce.FOK:
             return False
         return self._state.market(order.symbol).fillable(order.side, order.price) < order.qty
-
-
-class _NothingAttached:
-    """Nobody looks after them."""
-
-    def check(self, entry: OrderRequest | Order) -> None:  # noqa: ARG002 - the port's signature
-        raise Refused(Refusal.ATTACHED_UNSUPPORTED)
-
-    def filled(self, order: Order) -> None: ...
-
-    def has_begun(self, order: Order) -> bool:  # noqa: ARG002 - the port's signature
-        return False
 
 
 def _ignore(subject: object) -> None:
