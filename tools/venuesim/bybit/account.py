@@ -23,6 +23,8 @@ from tools.venuesim.wire import Host, Lane
 UNIFIED_STATUS = 6
 """A unified account of the newest kind."""
 _CREATED_MS = "1700000000000"
+_PORTFOLIO = "PORTFOLIO_MARGIN"
+_TOO_POOR = "Equity needs to be equal to or greater than 1000 USDC"
 _REASONS = {
     Refusal.MODE_HAS_ORDERS: ("3400054", "You have uncancelled USDT perpetual orders"),
     Refusal.MODE_HAS_POSITION: ("3400208", "You have unclosed positions"),
@@ -209,9 +211,11 @@ class AccountEndpoints:
 
     def set_margin_mode(self, params: Params) -> Answer:
         """POST set-margin-mode, for the whole account; 3400045 with reasons."""
-        mode = MARGIN_MODE_OF.get(params.required("setMarginMode"))
-        if mode is None:
-            raise VenueError(10001, "setMarginMode is not supported here")
+        word = params.choice("setMarginMode", (*MARGIN_MODE_OF, _PORTFOLIO))
+        if word == _PORTFOLIO:
+            # This account is never rich enough for it.
+            raise VenueError(3400045, result={"reasons": [{"reasonCode": "3400000", "reasonMsg": _TOO_POOR}]})
+        mode = MARGIN_MODE_OF[word]
         if mode is self._rows.margin_mode:
             raise VenueError(110026)
         try:
@@ -231,9 +235,7 @@ class AccountEndpoints:
             raise Refused(Refusal.MODE_HAS_POSITION)
         if mode is MarginMode.ISOLATED:
             self._exchange.set_multi_assets(enabled=False)
-        for instrument in self._exchange.instruments():
-            if self._exchange.config(instrument.symbol).margin_mode is not mode:
-                self._exchange.set_margin_mode(instrument.symbol, mode)
+        self._exchange.set_margin_mode(None, mode)
         if mode is MarginMode.CROSS:
             self._exchange.set_multi_assets(enabled=True)
 

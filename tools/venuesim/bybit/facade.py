@@ -34,7 +34,7 @@ from tools.venuesim.bybit.symbol_table import SymbolTable, instruments
 from tools.venuesim.bybit.trading_stop import TradingStop
 from tools.venuesim.bybit.user_frames import UserFrames
 from tools.venuesim.exchange.events import Event, MarketTick
-from tools.venuesim.exchange.model import Policy, Refused
+from tools.venuesim.exchange.model import AttachRule, ClientIdScope, HedgeReduceOnly, Policy, Refused
 from tools.venuesim.wire import (
     Host,
     Injected,
@@ -280,7 +280,16 @@ class BybitFacade:
 
 _POLICY = Policy(
     client_ids_unique_forever=True,
+    client_id_scope=ClientIdScope.EVERYTHING,
+    names_orders=False,
     max_orders_per_symbol=500,
+    max_conditionals=None,
+    max_conditionals_per_symbol=10,
+    max_attached_per_symbol=20,
+    attach=AttachRule.FIRST_FILL,
+    truncate_reduce_only=True,
+    hedge_reduce_only=HedgeReduceOnly.APPLIED,
+    one_close_position_per_direction=False,
     refuse_unfillable=False,
     liquidation_client_id="",
     adl_client_id="",

@@ -53,14 +53,6 @@ def funding_id(symbol: str, time_ms: int) -> str:
     return str(uuid5(NAMESPACE_OID, f"funding/{symbol}/{time_ms}"))
 
 
-def link_id(row: Order | Conditional) -> str:
-    """What the client called it; "" where it gave no name."""
-    made_up = {f"sim{row.id}"}
-    if isinstance(row, Order) and row.conditional_id is not None:
-        made_up.add(f"sim{row.conditional_id}")
-    return "" if row.client_id in made_up else row.client_id
-
-
 def _uuid(number: int) -> str:
     head = blake2b(number.to_bytes(8, "big"), digest_size=10).hexdigest()
     return f"{head[:8]}-{head[8:12]}-4{head[13:16]}-a{head[17:20]}-{number ^ _MASK:0{_NUMBER_DIGITS}x}"

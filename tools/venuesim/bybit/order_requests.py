@@ -6,13 +6,14 @@ import re
 from decimal import Decimal
 
 from tools.venuesim.bybit.errors import VenueError
-from tools.venuesim.bybit.market_frames import fixed, price_limits
+from tools.venuesim.bybit.market_frames import fixed
 from tools.venuesim.bybit.params import Params
 from tools.venuesim.bybit.words import (
     FALLING,
     POSITION_SIDE_OF,
     REFERENCE_OF,
     RISING,
+    SIDE,
     SIDE_OF,
     SMP_OF,
     TIF_OF,
@@ -20,7 +21,6 @@ from tools.venuesim.bybit.words import (
 )
 from tools.venuesim.exchange.interface import Exchange
 from tools.venuesim.exchange.model import (
-    CLOSING,
     ZERO,
     Attachment,
     ConditionalRequest,
@@ -42,7 +42,7 @@ _ECHOED = (
     "takeProfit", "stopLoss", "tpTriggerBy", "slTriggerBy", "tpLimitPrice", "slLimitPrice", "slippageToleranceType",
     "slippageTolerance",
 )  # fmt: skip
-_LEGS = ("takeProfit", "stopLoss")
+LEGS = ("takeProfit", "stopLoss")
 
 
 class PriceAction:
@@ -79,14 +79,15 @@ class OrderRequests:
         limit = params.choice("orderType", ("Market", "Limit")) == "Limit"
         position_side = self.position_side(params)
         reduces = params.flag("reduceOnly") or params.flag("closeOnTrigger")
-        if reduces and any(params.price(leg) for leg in _LEGS):
+        if reduces and any(params.price(leg) for leg in LEGS):
             raise VenueError(10001, "reduce-only order can not contain TP/SL")
         if params.price("triggerPrice") is not None:
             return self._conditional(params, instrument, side, position_side, limit=limit, reduces=reduces)
         qty = params.decimal("qty") or ZERO
-        if reduces:
-            qty = self._cut_down(params, instrument, side, position_side)
-        price = self.banded(instrument, side, self._limit_price(params)) if limit else None
+        if not qty and params.flag("reduceOnly") and params.flag("closeOnTrigger"):
+            qty = self._everything(instrument, side, position_side)
+        price = _limit_price(params) if limit else None
+        legs = self.attachments(params, instrument, side, price)
         return OrderRequest(
             symbol=instrument.symbol,
             side=side,
@@ -95,11 +96,12 @@ class OrderRequests:
             price=price,
             position_side=position_side,
             tif=_time_in_force(params, limit=limit),
-            reduce_only=reduces and position_side is PositionSide.BOTH,
+            reduce_only=reduces,
             client_id=link_id(params),
             self_trade=_self_trade(params),
-            attached=self._attachments(params, instrument, side, price),
-            extras=_extras(params, reduces=reduces),
+            attached=legs,
+            clamp_price=self._action.adjusts,
+            extras=_extras(params),
         )
 
     def position_side(self, params: Params) -> PositionSide:
@@ -110,12 +112,10 @@ class OrderRequests:
             raise VenueError(10001, "position idx not match position mode")
         return side
 
-    def banded(self, instrument: Instrument, side: Side, price: Decimal) -> Decimal:
-        """A limit price, brought inside the band where the account wants that."""
-        if not self._action.adjusts:
-            return price
-        buy, sell = price_limits(instrument, self._exchange.quote(instrument.symbol))
-        return min(price, buy) if side is Side.BUY else max(price, sell)
+    @property
+    def clamps(self) -> bool:
+        """Whether limit prices beyond the band are brought back to it."""
+        return self._action.adjusts
 
     def check_trigger(self, symbol: str, price: Decimal, reference: Reference, direction: int) -> None:
         """110092 or 110093 for a trigger that is reached already."""
@@ -127,9 +127,9 @@ class OrderRequests:
         if direction == FALLING and price >= now:
             raise VenueError(110093, detail=details)
 
-    def check_legs(self, params: Params, instrument: Instrument, long: bool, base: Decimal, base_name: str) -> None:  # noqa: FBT001
-        """10001 for a stop loss or take profit on the wrong side of the price it is measured by."""
-        word = "Buy" if long else "Sell"
+    def check_legs(self, params: Params, instrument: Instrument, side: Side, base: Decimal, base_name: str) -> None:
+        """10001 for a stop loss or take profit on the wrong side of the base price, for a position opened so."""
+        word, long = SIDE[side], side is Side.BUY
         for leg, name, below in (("stopLoss", "StopLoss", long), ("takeProfit", "TakeProfit", not long)):
             price = params.price(leg)
             if price is None or (price < base if below else price > base):
@@ -149,8 +149,6 @@ class OrderRequests:
         limit: bool,
         reduces: bool,
     ) -> ConditionalRequest:
-        if any(params.price(leg) for leg in _LEGS):
-            raise VenueError(110057)
         trigger = params.price("triggerPrice") or ZERO
         direction = params.integer("triggerDirection")
         if direction not in (RISING, FALLING):
@@ -160,51 +158,48 @@ class OrderRequests:
         qty = params.decimal("qty") or ZERO
         everything = not qty and reduces and not limit
         self.check_trigger(instrument.symbol, trigger, reference, direction)
+        price = _limit_price(params) if limit else None
+        legs = self.attachments(params, instrument, side, price if price is not None else trigger)
         return ConditionalRequest(
             symbol=instrument.symbol,
             side=side,
             type=kind,
             qty=None if everything else qty,
             trigger_price=trigger,
-            price=self._limit_price(params) if limit else None,
+            price=price,
             position_side=position_side,
             tif=_time_in_force(params, limit=limit),
             reference=reference,
-            reduce_only=reduces and not everything and position_side is PositionSide.BOTH,
+            reduce_only=reduces and not everything,
             close_position=everything,
             client_id=link_id(params),
+            entry_legs=legs,
             self_trade=_self_trade(params),
-            extras=_extras(params, reduces=reduces) | {"stopOrderType": "Stop"},
+            extras=_extras(params) | {"stopOrderType": "Stop"},
         )
 
-    def _cut_down(self, params: Params, instrument: Instrument, side: Side, position_side: PositionSide) -> Decimal:
-        """A reduce-only quantity as far as the position reaches; "0" stands for all of it. 110017 when flat."""
-        held = self._exchange.position(instrument.symbol, position_side).qty
-        room = abs(held) if held * side.sign < 0 else ZERO
-        if not room:
-            raise VenueError(110017)
-        qty = params.decimal("qty") or ZERO
-        if not qty and params.flag("closeOnTrigger"):
-            return min(room, instrument.max_qty)
-        return min(qty, room)
-
-    def _limit_price(self, params: Params) -> Decimal:
-        price = params.price("price")
-        if price is None:
-            raise VenueError(10001, "Price invalid")
-        return price
-
-    def _attachments(
-        self, params: Params, instrument: Instrument, side: Side, price: Decimal | None
+    def attachments(
+        self,
+        params: Params,
+        instrument: Instrument,
+        side: Side,
+        price: Decimal | None,
     ) -> tuple[Attachment, ...]:
-        """The stop loss and the take profit that come with an entry."""
-        legs = [leg for leg in _LEGS if params.price(leg) is not None]
+        """The stop loss and the take profit that come with an entry; ``price``: where it would be filled."""
+        legs = [leg for leg in LEGS if params.price(leg) is not None]
         if not legs:
             return ()
         base = price if price is not None else self._exchange.quote(instrument.symbol).last
-        self.check_legs(params, instrument, side is Side.BUY, base, "OrderPrice" if price is not None else "LastPrice")
+        self.check_legs(params, instrument, side, base, "OrderPrice" if price is not None else "LastPrice")
         whole = params.choice("tpslMode", ("Full", "Partial"), "Full") == "Full"
         return tuple(attachment(params, leg, whole=whole) for leg in legs)
+
+    def _everything(self, instrument: Instrument, side: Side, position_side: PositionSide) -> Decimal:
+        """All an order of this side could close, up to the largest order; 110017 when there is nothing."""
+        held = self._exchange.position(instrument.symbol, position_side).qty
+        if held * side.sign >= 0:
+            raise VenueError(110017)
+        return min(abs(held), instrument.market_max_qty)
 
 
 def attachment(params: Params, leg: str, *, whole: bool) -> Attachment:
@@ -216,14 +211,13 @@ def attachment(params: Params, leg: str, *, whole: bool) -> Attachment:
         raise VenueError(10001, f"{short_name}OrderType Limit is not supported under Full TP/SL mode")
     if limit and price is None:
         raise VenueError(10001, f"{short_name}LimitPrice invalid")
-    parent = params.text("orderLinkId")
     return Attachment(
         kind=_leg_type(leg, limit=limit),
         trigger_price=params.price(leg) or ZERO,
         price=price,
         reference=reference_of(params, f"{short_name}TriggerBy"),
         whole_position=whole,
-        extras=leg_extras(name, whole=whole) | ({"parentOrderLinkId": parent} if parent else {}),
+        extras=leg_extras(name, whole=whole),
     )
 
 
@@ -232,7 +226,6 @@ def leg_extras(name: str, *, whole: bool) -> dict[str, str]:
     return {
         "stopOrderType": name if whole else f"Partial{name}",
         "tpslMode": "Full" if whole else "Partial",
-        "reduceOnly": "true",
         "closeOnTrigger": "true",
     }
 
@@ -259,9 +252,11 @@ def link_id(params: Params) -> str | None:
     return text
 
 
-def opens(side: Side, position_side: PositionSide, *, reduce_only: bool) -> bool:
-    """Whether an order may add to a position."""
-    return not reduce_only and (position_side, side) not in CLOSING
+def _limit_price(params: Params) -> Decimal:
+    price = params.price("price")
+    if price is None:
+        raise VenueError(10001, "Price invalid")
+    return price
 
 
 def _time_in_force(params: Params, *, limit: bool) -> TimeInForce:
@@ -279,14 +274,12 @@ def _self_trade(params: Params) -> SelfTrade:
     return mode
 
 
-def _extras(params: Params, *, reduces: bool) -> dict[str, str]:
+def _extras(params: Params) -> dict[str, str]:
     kept = {name: value for name in _ECHOED if (value := params.text(name)) is not None and value != "0"}
-    if any(leg in kept for leg in _LEGS):
+    if any(leg in kept for leg in LEGS):
         kept["tpslMode"] = params.text("tpslMode") or "Full"
         kept.setdefault("slTriggerBy", "LastPrice")
         kept.setdefault("tpTriggerBy", "LastPrice")
-    if reduces:
-        kept["reduceOnly"] = "true"
     if params.flag("closeOnTrigger"):
         kept["closeOnTrigger"] = "true"
     return kept

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from tools.venuesim.bybit.errors import Row
-from tools.venuesim.bybit.ids import link_id, order_id
+from tools.venuesim.bybit.ids import order_id
 from tools.venuesim.bybit.market_frames import fixed, short
 from tools.venuesim.bybit.record import AccountRecord, Execution
 from tools.venuesim.bybit.words import (
@@ -32,7 +32,6 @@ from tools.venuesim.exchange.model import (
     Instrument,
     Order,
     OrderStatus,
-    Origin,
     Refusal,
     TimeInForce,
 )
@@ -151,12 +150,11 @@ class OrderRows:
         record = self._record.order(row)
         instrument = self._exchange.instrument(row.symbol)
         extras, stop_type = row.extras, stop_order_type(row)
-        client = not isinstance(row, Order) or row.origin is Origin.CLIENT
         own = self._order(row, instrument) if isinstance(row, Order) else self._waiting(row, instrument)
         return {
             "orderId": order_id(row),
-            "orderLinkId": link_id(row) if client else "",
-            "parentOrderLinkId": extras.get("parentOrderLinkId", ""),
+            "orderLinkId": row.client_id,
+            "parentOrderLinkId": self._parent(row),
             "blockTradeId": "",
             "symbol": row.symbol,
             "side": SIDE[row.side],
@@ -176,7 +174,7 @@ class OrderRows:
             "tpLimitPrice": extras.get("tpLimitPrice", ""),
             "slLimitPrice": extras.get("slLimitPrice", ""),
             "lastPriceOnCreated": fixed(record.last, instrument.tick) if record.last else "",
-            "reduceOnly": _reduces(row),
+            "reduceOnly": row.reduce_only or row.close_position,
             "closeOnTrigger": extras.get("closeOnTrigger") == "true",
             "placeType": "",
             "smpType": SMP[row.self_trade],
@@ -211,6 +209,14 @@ class OrderRows:
             "cumExecValue": short(order.quote_filled),
             **self._trigger(order, instrument),
         }
+
+    def _parent(self, row: Order | Conditional) -> str:
+        """The name of the entry a stop came with."""
+        if isinstance(row, Order):
+            if row.conditional_id is None:
+                return ""
+            row = self._exchange.conditional(conditional_id=row.conditional_id)
+        return row.parent.client_id if row.parent is not None else ""
 
     def _trigger(self, order: Order, instrument: Instrument) -> Row:
         """An order born from a trigger still shows it."""
@@ -255,11 +261,6 @@ def _trigger_of(row: Conditional, instrument: Instrument) -> Row:
         "triggerDirection": trigger_direction(row),
         "triggerBy": TRIGGER_BY[row.reference],
     }
-
-
-def _reduces(row: Order | Conditional) -> bool:
-    """In hedge mode the mark itself is not passed to the engine."""
-    return row.reduce_only or row.close_position or row.extras.get("reduceOnly") == "true"
 
 
 def _end(order: Order) -> tuple[str, str]:

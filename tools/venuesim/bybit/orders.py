@@ -8,7 +8,7 @@ from typing import Any
 
 from tools.venuesim.bybit.amendments import Amendments
 from tools.venuesim.bybit.errors import OK, Row, VenueError, worded
-from tools.venuesim.bybit.ids import link_id, order_id
+from tools.venuesim.bybit.ids import order_id
 from tools.venuesim.bybit.limits import Limits
 from tools.venuesim.bybit.order_lookup import OrderLookup
 from tools.venuesim.bybit.order_requests import OrderRequests
@@ -189,4 +189,4 @@ class OrderEndpoints:
 
 
 def _names(row: Order | Conditional) -> dict[str, Any]:
-    return {"orderId": order_id(row), "orderLinkId": link_id(row)}
+    return {"orderId": order_id(row), "orderLinkId": row.client_id}

@@ -124,9 +124,7 @@ class PositionRows:
         return [
             row
             for row in self._exchange.open_conditionals(symbol)
-            if row.attached
-            and row.position_side is side
-            and (row.close_position or row.type is ConditionalType.TRAILING)
+            if row.attached and row.position_side is side and row.whole_position
         ]
 
     def _level(self, stops: list[Conditional], kinds: tuple[ConditionalType, ...], nothing: str) -> str:

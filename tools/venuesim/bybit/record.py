@@ -9,7 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from tools.venuesim.bybit.ids import exec_id, funding_id, link_id, order_id
+from tools.venuesim.bybit.ids import exec_id, funding_id, order_id
 from tools.venuesim.bybit.words import EXEC_TYPE, create_type, stop_order_type
 from tools.venuesim.exchange.events import (
     AccountChanged,
@@ -27,7 +27,6 @@ from tools.venuesim.exchange.model import (
     IncomeType,
     Order,
     OrderType,
-    Origin,
     PositionSide,
     Side,
 )
@@ -226,7 +225,7 @@ class AccountRecord:
             kind=EXEC_TYPE[fill.origin],
             symbol=fill.symbol,
             order_id=order_id(order),
-            link_id=link_id(order) if order.origin is Origin.CLIENT else "",
+            link_id=order.client_id,
             side=fill.side,
             position_side=fill.position_side,
             qty=fill.qty,

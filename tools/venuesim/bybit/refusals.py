@@ -29,6 +29,8 @@ _CODES: Mapping[Refusal, int] = {
     Refusal.REDUCE_ONLY_REJECTED: 110017,
     Refusal.MAX_ORDERS: 110020,
     Refusal.MAX_CONDITIONALS: 110009,
+    Refusal.MAX_ATTACHED: 110061,
+    Refusal.ATTACHED_EXISTS: 110059,
     Refusal.INSUFFICIENT_MARGIN: 110007,
     Refusal.LEVERAGE_INVALID: 110013,
     Refusal.LEVERAGE_TOO_HIGH_FOR_POSITION: 110013,
@@ -61,7 +63,11 @@ _PARAMETER_TEXTS: Mapping[Refusal, str] = {
     Refusal.POSITION_SIDE_MISMATCH: "position idx not match position mode",
     Refusal.CALLBACK_RATE: "trailingStop invalid",
     Refusal.ACTIVATION_PRICE: "activePrice invalid",
+    Refusal.ATTACHED_ON_CLOSING: "reduce-only order can not contain TP/SL",
+    Refusal.ATTACHED_WOULD_TRIGGER: "TP/SL is on the wrong side of the price",
+    Refusal.NO_POSITION: "can not set tp/sl/ts for zero position",
     Refusal.NOTHING_TO_AMEND: "order not modified",
+    Refusal.NOT_MODIFIED: "order not modified",
     Refusal.AMENDED_TOO_OFTEN: "order modified too often",
 }
 _STATUS_CODES = {SymbolStatus.HALTED: 110066, SymbolStatus.SETTLING: 110063}

@@ -14,7 +14,6 @@ from tools.venuesim.exchange.model import (
     ConditionalType,
     Instrument,
     Position,
-    PositionSide,
     PositionStop,
     Refusal,
     Refused,
@@ -22,7 +21,6 @@ from tools.venuesim.exchange.model import (
 )
 from tools.venuesim.wire import Host, Lane
 
-MAX_PARTIAL = 20
 _LEGS = {"takeProfit": ConditionalType.TAKE_PROFIT, "stopLoss": ConditionalType.STOP}
 _NOT_MODIFIED = 34040
 
@@ -41,14 +39,12 @@ class TradingStop:
     def set(self, params: Params) -> Row:
         """POST trading-stop: the answer is empty. 10001 without a position, 34040 when nothing would change."""
         instrument = self._requests.instrument(params)
-        side = self._requests.position_side(params)
-        position = self._exchange.position(instrument.symbol, side)
+        position = self._exchange.position(instrument.symbol, self._requests.position_side(params))
         if not position.qty:
             raise VenueError(10001, "can not set tp/sl/ts for zero position")
         whole = params.choice("tpslMode", ("Full", "Partial"), "Full") == "Full"
-        self._requests.check_legs(
-            params, instrument, position.qty > 0, self._exchange.quote(instrument.symbol).last, "LastPrice"
-        )
+        side, last = Side.BUY if position.qty > 0 else Side.SELL, self._exchange.quote(instrument.symbol).last
+        self._requests.check_legs(params, instrument, side, last, "LastPrice")
         with venue_terms(self._exchange, instrument.symbol, {Refusal.NOT_MODIFIED: _NOT_MODIFIED}):
             if whole:
                 self._set_whole(params, instrument, position)
@@ -110,8 +106,6 @@ class TradingStop:
         size = sizes.pop() or Decimal(0)
         if size > abs(position.qty):
             raise VenueError(110058)
-        if self._partials(position) + len(legs) > MAX_PARTIAL:
-            raise VenueError(110061)
         for leg in legs:
             self._place_partial(params, instrument, position, leg, size)
 
@@ -129,14 +123,8 @@ class TradingStop:
                 price=found.price,
                 position_side=position.position_side,
                 reference=found.reference,
-                reduce_only=position.position_side is PositionSide.BOTH,
+                reduce_only=True,
                 attached=True,
                 extras=found.extras,
             )
-        )
-
-    def _partials(self, position: Position) -> int:
-        rows = self._exchange.open_conditionals(position.symbol)
-        return sum(
-            row.attached and not row.close_position and row.position_side is position.position_side for row in rows
         )
