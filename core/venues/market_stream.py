@@ -1,4 +1,4 @@
-"""Public streams of one venue: a desired set of channels, re-established after every reconnect, confirmed by data.
+"""Public streams of one venue: a desired set of channels, re-established after every reconnect.
 
 Several routes (sockets) per venue, each under one supervisor. Quotes are kept per symbol, with the time they came.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,7 +17,8 @@ from core.domain.ids import Symbol, VenueName
 from core.domain.money import Price
 from core.engine.ports import Quote
 from core.errors import MalformedPayload, VenueError
-from core.venues.reconnecting import Backoff, watch
+from core.venues.reconnecting import Backoff, TextPing, watch, watch_by_text
+from core.venues.subscriptions import Answered, Channels, Subscriptions
 
 if TYPE_CHECKING:
     from core.clock import Clock
@@ -37,7 +38,7 @@ class Tick:
     venue_time_ms: int
 
 
-class PublicRoute(Protocol):
+class PublicRoute(Channels, Protocol):
     """One socket's worth of public data, as far as it differs from venue to venue."""
 
     @property
@@ -50,16 +51,14 @@ class PublicRoute(Protocol):
         """What has to be subscribed for these symbols; symbols the venue does not list are left out."""
         ...
 
-    def subscription(self, channels: Sequence[str], number: int) -> str:
-        """The frame that subscribes at most `batch` channels."""
-        ...
-
-    def cancellation(self, channels: Sequence[str], number: int) -> str:
-        """The frame that ends the subscription of at most `batch` channels."""
-        ...
-
     @property
-    def batch(self) -> int: ...
+    def ping(self) -> TextPing | None:
+        """None = the protocol's own pings."""
+        ...
+
+    def connected(self) -> None:
+        """A new connection begins: what an earlier one told is no base for frames that tell only changes."""
+        ...
 
     @property
     def steady(self) -> bool:
@@ -67,8 +66,8 @@ class PublicRoute(Protocol):
         nothing of age, and nothing at all once its connection has ended."""
         ...
 
-    def decode(self, frame: bytes) -> Sequence[Tick] | None:
-        """None for a frame that is not data. Raises MalformedPayload."""
+    def decode(self, frame: bytes) -> Sequence[Tick] | Answered | None:
+        """None for a frame that is neither data nor an answer. Raises MalformedPayload."""
         ...
 
     async def picture(self) -> Sequence[Tick]:
@@ -147,36 +146,45 @@ class MarketStream:
 
     async def _connection(self, state: _RouteState) -> str:
         """One connection from open to end; returns why it ended."""
-        socket = self._open_socket()
+        socket, route = self._open_socket(), state.route
         name = f"market/{self._venue}/{state.route.name}"
         try:
-            await socket.open(state.route.url)
+            await socket.open(route.url)
+            route.connected()
+            heard = asyncio.Event()
+            channels = Subscriptions(name, route, lambda: route.channels(self._wanted), state.changed)
+            watching = watch(socket, name) if route.ping is None else watch_by_text(socket, name, route.ping, heard)
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._read(socket, state), name=f"{name}/reader")
-                tasks.create_task(self._subscribe(socket, state), name=f"{name}/subscriptions")
+                tasks.create_task(self._read(socket, state, channels, heard), name=f"{name}/reader")
+                tasks.create_task(channels.run(socket), name=f"{name}/subscriptions")
                 tasks.create_task(self._begin(state), name=f"{name}/picture")
-                tasks.create_task(watch(socket, name), name=f"{name}/watchdog")
+                tasks.create_task(watching, name=f"{name}/watchdog")
         except VenueError as error:
             return error.what
         except ExceptionGroup as group:
             return _reason(group)
         finally:
-            if not state.route.steady:
+            if not route.steady:
                 state.ticks.clear()
             await socket.close()
         raise AssertionError("a connection ends only by an exception")
 
-    async def _read(self, socket: Socket, state: _RouteState) -> None:
+    async def _read(self, socket: Socket, state: _RouteState, channels: Subscriptions, heard: asyncio.Event) -> None:
         decode = state.route.decode
         while True:
             frame = await socket.receive()
+            heard.set()
             try:
-                ticks = decode(frame)
+                told = decode(frame)
             except MalformedPayload as error:
                 self.counts["malformed"] += 1
                 log.warning("market.malformed", venue=self._venue, what=error.what, size=len(frame))
                 continue
-            for tick in ticks or ():
+            if isinstance(told, Answered):
+                self.counts["refused"] += told.refused
+                channels.answered(told)
+                continue
+            for tick in told or ():
                 self._put(state, tick)
 
     async def _begin(self, state: _RouteState) -> None:
@@ -194,23 +202,6 @@ class MarketStream:
         if known is None or tick.venue_time_ms >= known.tick.venue_time_ms:
             state.ticks[tick.symbol] = _Heard(tick, self._clock.monotonic())
 
-    async def _subscribe(self, socket: Socket, state: _RouteState) -> None:
-        """Keep this connection's subscriptions equal to the desired set (INV-10)."""
-        subscribed: set[str] = set()
-        number = 0
-        while True:
-            state.changed.clear()
-            desired = dict.fromkeys(state.route.channels(self._wanted))
-            for batch in _batched([c for c in desired if c not in subscribed], state.route.batch):
-                number += 1
-                await socket.send(state.route.subscription(batch, number))
-                subscribed.update(batch)
-            for batch in _batched(sorted(subscribed - desired.keys()), state.route.batch):
-                number += 1
-                await socket.send(state.route.cancellation(batch, number))
-                subscribed.difference_update(batch)
-            await state.changed.wait()
-
 
 @dataclass(frozen=True, slots=True)
 class _Heard:
@@ -224,11 +215,6 @@ class _RouteState:
     backoff: Backoff
     ticks: dict[Symbol, _Heard] = field(default_factory=dict)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
-
-
-def _batched(channels: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    for start in range(0, len(channels), size):
-        yield channels[start : start + size]
 
 
 def _reason(group: ExceptionGroup[Exception]) -> str:

@@ -30,6 +30,9 @@ class MarkRoute:
 
     name = "marks"
     batch = 1
+    batch_bytes = None
+    acknowledges = False
+    ping = None
     steady = True
 
     def __init__(self, stream_root: str, symbols: SymbolTable) -> None:
@@ -57,6 +60,9 @@ class MarkRoute:
                 ticks.append(Tick(symbol=known.symbol, mark=mark, bid=None, ask=None, venue_time_ms=row.time))
         return ticks
 
+    def connected(self) -> None:
+        """Every frame here is whole."""
+
     async def picture(self) -> Sequence[Tick]:
         return ()
 
@@ -66,6 +72,9 @@ class TouchRoute:
 
     name = "touch"
     batch = 100
+    batch_bytes = None
+    acknowledges = False
+    ping = None
     steady = False
 
     def __init__(
@@ -96,6 +105,9 @@ class TouchRoute:
             return None
         bid, ask = price_told(row.bid, "b"), price_told(row.ask, "a")
         return (Tick(symbol=known.symbol, mark=None, bid=bid, ask=ask, venue_time_ms=row.time),)
+
+    def connected(self) -> None:
+        """Every frame here is whole."""
 
     async def picture(self) -> Sequence[Tick]:
         return await self._all_touches()
