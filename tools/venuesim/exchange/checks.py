@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 
 from tools.venuesim.exchange.model import (
     ConditionalRequest,
@@ -84,7 +84,8 @@ def clamped(instrument: Instrument, side: Side, value: Decimal, mark: Decimal) -
     tick = instrument.tick
     if side is Side.BUY:
         return min(value, mark * instrument.band_up // tick * tick)
-    return max(value, -(-mark * instrument.band_down // tick) * tick)
+    # A Decimal's floor division cuts towards zero, so that a sign turned round twice does not round up.
+    return max(value, (mark * instrument.band_down / tick).to_integral_value(ROUND_CEILING) * tick)
 
 
 def market_bound(instrument: Instrument, side: Side, best: Decimal, mark: Decimal) -> None:
