@@ -18,7 +18,8 @@ from tools.venuesim.venues import MODULES
 
 DESCRIPTION = "A venue on this machine: it speaks the venue's real protocol on a loopback port, with invented money."
 EPILOG = """\
-Prints one JSON line {"venue", "url", "ws"} when it listens and runs until SIGTERM. API key "sim", secret "sim".
+Prints one JSON line {"venue", "url", "ws"} when it listens and runs until SIGTERM. API key "sim",
+secret "sim", and where the venue wants one the passphrase "sim".
 Look at and steer it under URL/_sim: GET state, requests, protection, fault; POST price, account, clock, fault.
 """
 

@@ -83,8 +83,8 @@ class Control:
                 asset: {"wallet": text(row.wallet), "available": text(row.available)} for asset, row in balances.items()
             },
             "positions": _positions(engine),
-            "orders": _orders(engine, ended=ended),
-            "fills": [_fill(row) for row in engine.fills()],
+            "orders": self._orders(ended=ended),
+            "fills": [self._fill(row) for row in engine.fills()],
         }
 
     def _get_state(self, query: Mapping[str, str], _body: Any) -> object:
@@ -169,6 +169,8 @@ class Control:
             changes += [partial(operator.set_leverage, name, leverage) for name in symbols]
         if table.get("margin_mode") is not None:
             mode = _choice(MarginMode, "margin_mode", table["margin_mode"])
+            if self._simulation.venue.policy.margin_mode_of_account:
+                symbols = [row.symbol for row in self._simulation.engine.instruments()]
             changes += [partial(operator.set_margin_mode, name, mode) for name in symbols]
         return changes
 
@@ -182,6 +184,63 @@ class Control:
         qty = _number("qty", row.get("qty"))
         entry = _positive("entry", row.get("entry")) if qty else Decimal(0)
         return lambda: self._simulation.engine.operator.set_position(symbol, qty, entry)
+
+    def _orders(self, *, ended: bool) -> list[dict[str, object]]:
+        engine = self._simulation.engine
+        orders = engine.orders() if ended else engine.open_orders()
+        conditionals = engine.conditionals() if ended else engine.open_conditionals()
+        return [*map(self._order, orders), *map(self._conditional, conditionals)]
+
+    def _order(self, row: Order) -> dict[str, object]:
+        return {
+            "id": self._simulation.venue.order_id(row),
+            "client_id": row.client_id or None,
+            "symbol": row.symbol,
+            "side": row.side.value,
+            "type": row.type.value,
+            "qty": text(row.qty),
+            "filled": text(row.filled),
+            "price": text(row.price) if row.type is OrderType.LIMIT else None,
+            "stop_price": None,
+            "reduce_only": _only_reduces(row),
+            "close_position": row.close_position,
+            "status": row.status.value,
+        }
+
+    def _conditional(self, row: Conditional) -> dict[str, object]:
+        level = trailing_level(row) if row.type is ConditionalType.TRAILING else row.trigger_price
+        return {
+            "id": self._simulation.venue.order_id(row),
+            "client_id": row.client_id or None,
+            "symbol": row.symbol,
+            "side": row.side.value,
+            "type": row.type.value,
+            "qty": text(row.qty),
+            "filled": "0",
+            "price": text(row.price) if row.type.is_limit else None,
+            "stop_price": text(level),
+            "reduce_only": _only_reduces(row),
+            "close_position": row.close_position,
+            "status": "untriggered" if row.status.is_resting else row.status.value,
+        }
+
+    def _fill(self, row: Fill) -> dict[str, object]:
+        venue = self._simulation.venue
+        order = self._simulation.engine.order(row.symbol, order_id=row.order_id)
+        return {
+            "id": venue.fill_id(row),
+            "order_id": venue.order_id(order),
+            "client_id": row.client_id or None,
+            "symbol": row.symbol,
+            "side": "buy" if row.side is Side.BUY else "sell",
+            "qty": text(row.qty),
+            "price": text(row.price),
+            "fee": text(row.fee),
+            "fee_asset": row.fee_asset,
+            "realized": text(row.realized),
+            "maker": row.maker,
+            "time": row.time_ms,
+        }
 
 
 def text(value: Decimal | None) -> str | None:
@@ -203,67 +262,9 @@ def _positions(engine: MatchingEngine) -> list[dict[str, object]]:
     ]
 
 
-def _orders(engine: MatchingEngine, *, ended: bool) -> list[dict[str, object]]:
-    orders = engine.orders() if ended else engine.open_orders()
-    conditionals = engine.conditionals() if ended else engine.open_conditionals()
-    return [*map(_order, orders), *map(_conditional, conditionals)]
-
-
-def _order(row: Order) -> dict[str, object]:
-    return {
-        "id": str(row.id),
-        "client_id": row.client_id,
-        "symbol": row.symbol,
-        "side": row.side.value,
-        "type": row.type.value,
-        "qty": text(row.qty),
-        "filled": text(row.filled),
-        "price": text(row.price) if row.type is OrderType.LIMIT else None,
-        "stop_price": None,
-        "reduce_only": _only_reduces(row),
-        "close_position": row.close_position,
-        "status": row.status.value,
-    }
-
-
-def _conditional(row: Conditional) -> dict[str, object]:
-    level = trailing_level(row) if row.type is ConditionalType.TRAILING else row.trigger_price
-    return {
-        "id": str(row.id),
-        "client_id": row.client_id,
-        "symbol": row.symbol,
-        "side": row.side.value,
-        "type": row.type.value,
-        "qty": text(row.qty),
-        "filled": "0",
-        "price": text(row.price) if row.type.is_limit else None,
-        "stop_price": text(level),
-        "reduce_only": _only_reduces(row),
-        "close_position": row.close_position,
-        "status": "untriggered" if row.status.is_resting else row.status.value,
-    }
-
-
 def _only_reduces(row: Order | Conditional) -> bool:
     """Marked so, or in hedge mode by its side."""
     return row.reduce_only or (row.position_side, row.side) in CLOSING
-
-
-def _fill(row: Fill) -> dict[str, object]:
-    return {
-        "id": str(row.id),
-        "order_id": str(row.order_id),
-        "client_id": row.client_id,
-        "symbol": row.symbol,
-        "side": "buy" if row.side is Side.BUY else "sell",
-        "qty": text(row.qty),
-        "price": text(row.price),
-        "fee": text(row.fee),
-        "fee_asset": row.fee_asset,
-        "realized": text(row.realized),
-        "maker": row.maker,
-        "time": row.time_ms,
-    }
 
 
 def _json(status: int, document: object) -> Response:

@@ -59,6 +59,7 @@ class Simulation:
         now_ms: float,
         write_log: Callable[[str], None] | None = None,
     ) -> None:
+        self.venue = venue
         self.seed = settings.seed
         self.log = RequestLog(write_log)
         self.current: Occasion | None = None

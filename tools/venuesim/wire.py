@@ -14,7 +14,7 @@ from typing import Protocol
 
 from tools.venuesim.exchange.events import Event
 from tools.venuesim.exchange.interface import Exchange
-from tools.venuesim.exchange.model import Instrument, Policy
+from tools.venuesim.exchange.model import Conditional, Fill, Instrument, Order, Policy
 
 
 class Lane(StrEnum):
@@ -206,6 +206,11 @@ class Host(Protocol):
         ...
 
 
+def engine_number(row: Order | Conditional | Fill) -> str:
+    """The name of an order or a fill where the venue uses the engine's own numbers."""
+    return str(row.id)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Venue:
     """One row of the table of venues: a façade module exports it as ``VENUE``."""
@@ -215,3 +220,6 @@ class Venue:
     instruments: Callable[[int, int], Sequence[Instrument]]
     """(count, seed) -> that many instruments, the documented ones first."""
     facade: Callable[[Host], Facade]
+    order_id: Callable[[Order | Conditional], str] = engine_number
+    """What the venue calls an order; the control interface says it too."""
+    fill_id: Callable[[Fill], str] = engine_number

@@ -68,6 +68,7 @@ class PositionStops:
         if there is not None:
             levels = {name: getattr(wanted, name) for name in LEVEL}
             return self._change(there, replace(there, **levels, extras={**there.extras, **wanted.extras}))
+        state.gate.conditional(wanted)
         self._triggers.check_request(wanted)
         self._triggers.check_not_met(wanted)
         with state.batch():
@@ -85,6 +86,7 @@ class PositionStops:
         if not _changed(row, after, LEVEL):
             raise Refused(Refusal.NOT_MODIFIED)
         request = _as_request(after)
+        self._state.gate.conditional(request)
         self._triggers.check_request(request)
         if _changed(row, after, WATCHED):
             self._triggers.check_not_met(request)

@@ -78,6 +78,7 @@ class Triggers:
 
     def place(self, request: ConditionalRequest) -> Conditional:
         request = self._as_taken(request)
+        self._state.gate.conditional(request)
         self.check_request(request)
         self._check_unique(request)
         self.check_not_met(request)
@@ -87,6 +88,7 @@ class Triggers:
     def place_pair(self, first: ConditionalRequest, second: ConditionalRequest) -> tuple[Conditional, Conditional]:
         """Two of which one cancels the other."""
         requests = self._as_taken(first), self._as_taken(second)
+        self._state.gate.conditional(first)
         for request in requests:
             self.check_request(request)
             self._check_unique(request)
@@ -96,10 +98,9 @@ class Triggers:
             return self.begin(replace(one, partner_id=other.id)), self.begin(replace(other, partner_id=one.id))
 
     def check_request(self, request: ConditionalRequest) -> None:
-        """What placing and changing have in common: faults, the symbol's state, numbers, the position side."""
+        """What placing and changing have in common: the symbol's state, numbers, the position side."""
         state = self._state
         instrument = state.instrument(request.symbol)
-        state.gate.conditional(request)
         checks.tradable(instrument)
         if request.symbol in state.liquidating:
             raise Refused(Refusal.LIQUIDATING)

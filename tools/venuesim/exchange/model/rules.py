@@ -106,6 +106,8 @@ class Policy:
     truncate_reduce_only: bool = False
     """A reduce-only order larger than what is left to reduce is cut down to it instead of refused (Bybit, OKX)."""
     hedge_reduce_only: HedgeReduceOnly = HedgeReduceOnly.REFUSED
+    margin_mode_of_account: bool = False
+    """One margin mode for all symbols (Bybit); False: each symbol has its own."""
     amended_down_ends_filled: bool = False
     """An order amended to no more than what it has filled ends filled (OKX) instead of cancelled."""
     one_close_position_per_direction: bool = True
