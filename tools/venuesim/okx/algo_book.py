@@ -52,16 +52,11 @@ class AlgoBook:
         self._by_group: dict[str, Algo] = {}
         self._by_leg: dict[int, Algo] = {}
 
-    def observe(self, events: tuple[Event, ...]) -> list[int]:
-        """Take in one batch. The answer are the legs that must be cancelled, because another leg has fired."""
-        orphans = []
+    def observe(self, events: tuple[Event, ...]) -> None:
+        """Take in one batch."""
         for event in events:
             if isinstance(event, ConditionalUpdate):
-                row = event.conditional
-                algo = self._register(row)
-                if row.status in FIRED or row.status is ConditionalStatus.REJECTED:
-                    orphans += [leg for leg in algo.legs if leg != row.id and self._row(leg).status.is_resting]
-        return list(dict.fromkeys(orphans))
+                self._register(event.conditional)
 
     def all(self) -> list[Algo]:
         """Oldest first; those that came about only."""

@@ -48,23 +48,23 @@ class AlgoRows:
 
     def __init__(self, exchange: Exchange, book: AlgoBook, table: SymbolTable, refusals: Refusals) -> None:
         self._exchange = exchange
-        self._book = book
+        self.book = book
         self._table = table
         self._refusals = refusals
 
     def listed(self, algo: Algo) -> Row:
         """A row of order-algo, orders-algo-pending and orders-algo-history."""
-        return self._row(algo, self._book.rows(algo))
+        return self._row(algo, self.book.rows(algo))
 
     def pushed(self, conditional: Conditional, now_ms: int) -> Row | None:
         """A row of orders-algo or algo-advance after this update; None when it shows clients nothing new.
 
         Call it once for each update, in their order.
         """
-        algo = self._book.of(conditional.id)
+        algo = self.book.of(conditional.id)
         if not algo.complete or conditional.status in (ConditionalStatus.TRIGGERING, ConditionalStatus.FINISHED):
             return None
-        rows = [conditional if row.id == conditional.id else row for row in self._book.rows(algo)]
+        rows = [conditional if row.id == conditional.id else row for row in self.book.rows(algo)]
         row = self._row(algo, rows)
         news = {name: value for name, value in row.items() if name not in _DRIFTING}
         if news == algo.told:

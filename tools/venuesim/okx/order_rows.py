@@ -204,7 +204,7 @@ class OrderRows:
 
     def _cancel_source(self, order: Order) -> str:
         if order.status is OrderStatus.CANCELED and order.expiry is None:
-            return order.extras.get("cancelSource", CANCELED_BY_USER)
+            return self._record.canceled_by.get(order.id, CANCELED_BY_USER)
         return CANCEL_SOURCE.get(order.expiry, "0") if order.expiry is not None else ""
 
 

@@ -120,6 +120,8 @@ class AccountRecord:
         self._holdings: dict[Key, Holding] = {}
         self._closed: list[Closed] = []
         self._next_id = FIRST_POSITION_ID
+        self.canceled_by: dict[int, str] = {}
+        """Orders that somebody else than the client cancelled, and the source their rows show."""
 
     def observe(self, events: tuple[Event, ...], now_ms: int) -> None:
         """Take in one batch."""

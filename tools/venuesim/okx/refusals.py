@@ -11,7 +11,10 @@ from tools.venuesim.exchange.interface import Exchange
 from tools.venuesim.exchange.model import (
     Conditional,
     ConditionalRequest,
+    ConditionalType,
     Instrument,
+    OrderRequest,
+    OrderType,
     PositionSide,
     Reference,
     Refusal,
@@ -70,6 +73,13 @@ _CODES: dict[Refusal, tuple[int, str]] = {
     Refusal.MODE_UNCHANGED: (51000, ""),
     Refusal.MODE_HAS_ORDERS: (59000, ""),
     Refusal.MODE_HAS_POSITION: (59000, ""),
+    Refusal.MARGIN_MODE_MISMATCH: (51000, "tdMode"),
+    Refusal.ATTACHED_UNSUPPORTED: (51000, "attachAlgoOrds"),
+    Refusal.ATTACHED_ON_CLOSING: (51100, ""),
+    Refusal.ATTACHED_WOULD_TRIGGER: (51000, "attachAlgoOrds"),
+    Refusal.ATTACHED_EXISTS: (51527, ""),
+    Refusal.MAX_ATTACHED: (51000, "attachAlgoOrds"),
+    Refusal.NO_POSITION: (51058, ""),
     Refusal.MODE_MULTI_ASSETS: (51010, ""),
     Refusal.MARGIN_CHANGE_CROSS: (51043, ""),
     Refusal.MARGIN_CHANGE_NO_POSITION: (59300, ""),
@@ -103,12 +113,28 @@ _MET = {
     (Reference.INDEX, False, True): 51307,
     (Reference.INDEX, True, True): 51308,
 }
+# (limit order, limits a loss, sells) -> code
+_ATTACHED = {
+    (True, False, False): 51046,
+    (True, True, False): 51047,
+    (True, False, True): 51048,
+    (True, True, True): 51049,
+    (False, False, False): 51050,
+    (False, True, False): 51051,
+    (False, False, True): 51052,
+    (False, True, True): 51053,
+}
 _MOST_ORDERS = 500
 
 
 def met_code(row: ConditionalRequest | Conditional) -> int:
     """The code for a trigger that the price has already reached."""
     return _MET[row.reference, row.type.is_stop_loss, row.side is Side.SELL]
+
+
+def _attached_code(request: OrderRequest, kind: str) -> int:
+    loss = ConditionalType(kind).is_stop_loss if kind in set(ConditionalType) else True
+    return _ATTACHED[request.type is OrderType.LIMIT, loss, request.side is Side.SELL]
 
 
 class Refusals:
@@ -131,6 +157,16 @@ class Refusals:
             yield
         except Refused as refused:
             raise self.error(refused, deed, symbol, side, position_side) from refused
+
+    @contextmanager
+    def placing(self, request: OrderRequest) -> Iterator[None]:
+        """The same for an order, whose sides and price say more about what is wrong."""
+        try:
+            yield
+        except Refused as refused:
+            if refused.reason is Refusal.ATTACHED_WOULD_TRIGGER:
+                raise VenueError(_attached_code(request, refused.detail)) from refused
+            raise self.error(refused, Deed.PLACE, request.symbol, request.side, request.position_side) from refused
 
     def error(
         self,

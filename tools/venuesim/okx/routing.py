@@ -57,8 +57,8 @@ class Route:
     items: Items = Items.NONE
     most: int = 20
     """Elements of an array."""
-    bucket: str | None = None
-    """The counter, where not the route's own path; arrays of one element count on that of the single call."""
+    single: str | None = None
+    """The path of the call for one item, on whose counter an array of one element counts."""
     counts_orders: bool = False
     """New and amended orders also count on the account's own limit."""
     timed: bool = False
