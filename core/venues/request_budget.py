@@ -156,8 +156,8 @@ class RequestBudget:
     # --- leave to send ------------------------------------------------------------------------------------------------
 
     async def acquire(self, charge: Charge) -> Ticket:
-        """Leave to send; at once while there is room. Raises RateLimited when it would take too long, ValueError for a
-        bucket no limit is known of."""
+        """Leave to send; at once while there is room. Raises RateLimited when it would take too long, and at once for
+        a request larger than its lane may ever fill a window with. A bucket without a known limit counts nothing."""
         if not any(lane.count for lane in self._lanes) and self._shortage(charge, self._now()) is None:
             return self._grant(charge)
         return await self._wait(charge)
@@ -309,7 +309,7 @@ class RequestBudget:
         if counters is None:
             limits = self._limits.get(_family(bucket))
             if not limits:
-                raise ValueError(f"{self._venue}: no limit is known for {bucket}")
+                return []
             if len(self._counters) >= _MOST_IDLE_COUNTERS:
                 self._forget_idle()
             for limit in limits:
