@@ -108,6 +108,19 @@ def test_messages_have_ids_of_their_own_and_fast_executions_have_none() -> None:
     assert "id" not in fast
 
 
+def test_a_fast_execution_names_no_order_that_rested() -> None:
+    desk = Desk()
+    price = stop(desk, "0.999")
+    desk.order(orderLinkId="taker")
+    desk.order(orderType="Limit", price=price, orderLinkId="maker")
+    wire = desk.private_stream("execution", "execution.fast")
+    desk.order(orderLinkId="taker-2")
+    desk.move(Decimal(price) * Decimal("0.999"))
+    told = [[row["orderLinkId"] for row in wire.rows(topic)] for topic in ("execution", "execution.fast")]
+    assert told == [["taker-2", "maker"], ["taker-2", ""]]
+    assert [row["execId"] for row in wire.rows("execution")] == [row["execId"] for row in wire.rows("execution.fast")]
+
+
 # sequences
 
 

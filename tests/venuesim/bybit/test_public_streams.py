@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from decimal import Decimal
 from typing import Any
 
@@ -216,14 +217,17 @@ def test_the_limit_of_silence_can_be_chosen_on_the_private_socket() -> None:
     assert (wire.closed, wrong.closed) == (1000, None)
 
 
-def test_a_socket_that_left_is_told_nothing_and_its_symbols_rest() -> None:
+def test_a_symbol_is_watched_only_while_somebody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     desk = Desk()
-    wire = desk.public_stream(f"tickers.{BTC}", f"orderbook.50.{BTC}")
+    engine, watched = desk.simulation.engine, Counter[str]()
+    for name, step in (("watch", 1), ("unwatch", -1)):
+        monkeypatch.setattr(engine, name, lambda symbol, step=step: watched.update({symbol: step}))
+    wire, other = desk.public_stream(f"tickers.{BTC}", f"orderbook.50.{BTC}"), desk.public_stream(f"tickers.{BTC}")
     assert wire.socket is not None
     wire.socket.gone()
-    wire.forget()
-    desk.run(2_000)
-    assert wire.texts == []
+    assert watched[BTC] == 1
+    other.ask("unsubscribe", f"tickers.{BTC}")
+    assert watched[BTC] == 0
 
 
 def test_no_other_address_is_a_socket() -> None:
