@@ -129,6 +129,8 @@ class PositionRow(Struct, frozen=True, gc=False):
     markPx: str = ""  # noqa: N815
     upl: str = ""
     margin: str = ""
+    mmr: str = ""
+    lever: str = ""
 
 
 class DetailRow(Struct, frozen=True, gc=False):
