@@ -70,6 +70,14 @@ def test_a_stamp_out_of_the_window_is_told_with_both_clocks() -> None:
     assert f"req_timestamp[{START_MS - 9_000}],server_timestamp[{START_MS}],recv_window[5000]" in body["retMsg"]
 
 
+def test_a_clock_that_went_wrong_refuses_stamps_that_are_right() -> None:
+    desk = Desk()
+    desk.fault("clock_skew", delay_ms=10_000, duration_ms=1_000)
+    assert code(send(desk, "GET", INFO, timestamp=str(START_MS))) == 10002
+    desk.run(1_000)
+    assert code(send(desk, "GET", INFO, timestamp=str(START_MS))) == 0
+
+
 def test_a_get_with_a_body_and_a_body_that_is_no_object_are_refused() -> None:
     desk = Desk()
     assert send(desk, "GET", INFO, body="{}").status == 403
