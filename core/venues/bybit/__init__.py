@@ -1,0 +1,1 @@
+"""Bybit v5, linear perpetuals margined in USDT and USDC."""
