@@ -20,6 +20,7 @@ from tools.venuesim.exchange.model import (
     Policy,
     PositionMode,
     PositionSide,
+    PositionStop,
     Reference,
     Refusal,
     Refused,
@@ -167,9 +168,10 @@ def test_a_position_reopened_by_the_rest_of_an_entry_gets_its_stop_again(desk: D
 def test_later_fills_do_not_undo_a_level_the_client_changed(desk: Desk) -> None:
     desk.engine.connect(desk.batches.append, Halves())
     desk.buy("0.2", attached=(leg(950, whole_position=True),))
-    desk.engine.operator.set_position(BTC, d("0.1"), d(1000))
-    desk.buy("0.1", attached=(leg(970, whole_position=True),))
+    stop = PositionStop(symbol=BTC, position_side=PositionSide.BOTH, kind=ConditionalType.STOP, trigger_price=d(970))
+    desk.engine.set_position_stop(stop)
     desk.time.pass_ms(1000)
+    assert desk.engine.position(BTC, PositionSide.BOTH).qty == d("0.2")
     assert [row.trigger_price for row in resting(desk)] == [d(970)]
 
 
