@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation
 
 from core.domain.ids import InstrumentId
 from core.domain.instrument import Instrument
 from core.domain.money import Quantity, decimal_of, plain
 from core.venues.symbols import SymbolTable
+
+
+_EXACTLY = Context(prec=28, traps=[Inexact, InvalidOperation, DivisionByZero])
 
 
 class UncountableError(ValueError):
