@@ -250,6 +250,16 @@ def test_each_hedged_side_has_stops_of_its_own() -> None:
     assert [row["max_unprotected_ms"] for row in desk.look("protection")] == [0, 0]
 
 
+def test_the_state_names_orders_and_fills_as_the_venue_does() -> None:
+    desk = Desk()
+    placed = desk.order(stopLoss=near(desk, "0.95"))
+    state = desk.look("state?all=1")
+    (stop,) = waiting(desk)
+    assert {row["id"] for row in state["orders"]} == {placed["orderId"], stop["orderId"]}
+    (fill,) = desk.ok("GET", "/v5/execution/list", **ONE)["list"]
+    assert [(row["id"], row["order_id"]) for row in state["fills"]] == [(fill["execId"], placed["orderId"])]
+
+
 def test_the_state_lists_stops_of_positions_as_orders() -> None:
     desk = Desk()
     desk.order(stopLoss=near(desk, "0.95"), takeProfit=near(desk, "1.05"))

@@ -157,7 +157,7 @@ class AccountEndpoints:
             for row in self._exchange.instruments()
             if symbol in (None, row.symbol)
         ]
-        return {"list": rows if params.text("category") == "linear" else []}
+        return {"list": rows if params.text("category") in (None, "linear") else []}
 
     def instruments(self, params: Params) -> Row:
         """GET account/instruments-info: the contracts as this account sees them."""

@@ -12,7 +12,7 @@ from tools.venuesim.bybit.account_rows import AccountRows
 from tools.venuesim.bybit.amendments import Amendments
 from tools.venuesim.bybit.error_texts import TEXTS
 from tools.venuesim.bybit.errors import VenueError, envelope, json_response, page, worded
-from tools.venuesim.bybit.ids import FIRST_CONDITIONAL, FIRST_ORDER
+from tools.venuesim.bybit.ids import FIRST_CONDITIONAL, FIRST_ORDER, exec_id, order_id
 from tools.venuesim.bybit.limits import Banned, Limits
 from tools.venuesim.bybit.market_data import MarketEndpoints
 from tools.venuesim.bybit.market_frames import MarketRows
@@ -289,6 +289,7 @@ _POLICY = Policy(
     attach=AttachRule.FIRST_FILL,
     truncate_reduce_only=True,
     hedge_reduce_only=HedgeReduceOnly.APPLIED,
+    margin_mode_of_account=True,
     one_close_position_per_direction=False,
     refuse_unfillable=False,
     liquidation_client_id="",
@@ -297,4 +298,11 @@ _POLICY = Policy(
     first_order_id=FIRST_ORDER,
     first_conditional_id=FIRST_CONDITIONAL,
 )
-VENUE = Venue(name="bybit", policy=_POLICY, instruments=instruments, facade=BybitFacade)
+VENUE = Venue(
+    name="bybit",
+    policy=_POLICY,
+    instruments=instruments,
+    facade=BybitFacade,
+    order_id=order_id,
+    fill_id=lambda fill: exec_id(fill.id),
+)
