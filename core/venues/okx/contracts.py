@@ -15,7 +15,6 @@ from core.domain.instrument import Instrument
 from core.domain.money import Quantity, decimal_of, plain
 from core.venues.symbols import SymbolTable
 
-
 _EXACTLY = Context(prec=28, traps=[Inexact, InvalidOperation, DivisionByZero])
 
 
@@ -36,12 +35,11 @@ class Contract:
 
     def count(self, quantity: Decimal) -> str:
         """Base units as the venue's text. Raises UncountableError when they are no exact number of contracts."""
-        contracts = quantity / self.size
-        if contracts * self.size != quantity:
-            raise UncountableError(
-                f"{plain(quantity)} of {self.inst_id} is no exact number of contracts of {self.size}"
-            )
-        return plain(contracts)
+        try:
+            return plain(_EXACTLY.divide(quantity, self.size))
+        except Inexact:
+            what = f"{plain(quantity)} is no exact number of {self.inst_id}'s contracts of {self.size}"
+            raise UncountableError(what) from None
 
     def base(self, text: str, field: str) -> Quantity:
         """The venue's contracts as base units, signed as told; "" is 0 (an order that names no size, an empty sum).

@@ -172,13 +172,17 @@ def test_a_push_of_the_account_says_nothing_of_coins_it_does_not_name(fixtures: 
 @pytest.mark.parametrize(
     ("name", "shape"),
     [
-        ("place_order", Ack), ("batch_orders", Ack), ("amend_algos", Ack), ("cancel_algos", Ack),
-        ("cancel_order", Ack),
-        ("cancel_algos_naut", Ack), ("order_algo", Ack), ("account_config", ConfigRow),
-        ("account_config_jk", ConfigRow), ("get_leverage", LeverageRow), ("set_leverage", LeverageRow), ("position_tiers", TierRow), ("time", TimeRow),
-        ("tickers", TickerRow), ("mark_price", MarkRow), ("open_interest", OpenInterestRow),
+        *((name, Ack) for name in ("place_order", "batch_orders", "amend_algos", "cancel_algos", "cancel_order")),
+        *((name, Ack) for name in ("cancel_algos_naut", "order_algo")),
+        *((name, ConfigRow) for name in ("account_config", "account_config_jk")),
+        *((name, LeverageRow) for name in ("get_leverage", "set_leverage")),
+        ("position_tiers", TierRow),
+        ("time", TimeRow),
+        ("tickers", TickerRow),
+        ("mark_price", MarkRow),
+        ("open_interest", OpenInterestRow),
     ],
-)  # fmt: skip
+)
 def test_other_answers_have_the_shapes_we_read(fixtures: Path, name: str, shape: Any) -> None:
     assert _rows(fixtures, name, shape)
 
