@@ -6,7 +6,7 @@ import json
 from decimal import Decimal
 
 from tools.venuesim.exchange.interface import Exchange
-from tools.venuesim.exchange.model import Fill, Order, OrderStatus, Origin
+from tools.venuesim.exchange.model import Conditional, Fill, Order, OrderStatus, Origin
 from tools.venuesim.okx.algo_book import AlgoBook
 from tools.venuesim.okx.formats import Row, flag, money, short, stamp
 from tools.venuesim.okx.record import AccountRecord, FilledRecord
@@ -46,8 +46,13 @@ def average(value: Decimal | None) -> str:
 
 def client_order_id(order: Order) -> str:
     """What the client called it; "" where it gave no name."""
-    made_up = order.origin is not Origin.CLIENT or order.client_id == f"sim{order.id}"
-    return "" if made_up or order.conditional_id is not None else order.client_id
+    return order.client_id if order.origin is Origin.CLIENT and order.conditional_id is None else ""
+
+
+def order_number(row: Order | Conditional) -> str:
+    """ordId or algoId; both legs of one that cancels the other are one algo order."""
+    partner = row.partner_id if isinstance(row, Conditional) else None
+    return str(row.id if partner is None else min(row.id, partner))
 
 
 def trade_id(fill: Fill) -> str:
