@@ -57,7 +57,7 @@ class ErrorTable:
     """One venue's codes, as text.
 
     `statuses` are HTTP statuses that mean the same whatever the body says; a code comes after them. `silences` go by
-    code, then by HTTP status as text, then "" = any other limit. `reset_header` is where the venue tells the end of a
+    code, then by HTTP status as text (which is a limit then, where there is no code), then "" = any other limit. `reset_header` is where the venue tells the end of a
     limit, in ms of its own clock (lower case). `maintenance_pages` are (HTTP status, how its text begins) of answers
     without a code.
     """
@@ -77,6 +77,8 @@ class ErrorTable:
             return self.codes[code]
         if code == "" and any(status == page and text.startswith(begin) for page, begin in self.maintenance_pages):
             return Meaning.MAINTENANCE
+        if code == "" and str(status) in self.silences:
+            return Meaning.LIMITED
         return Meaning.UNKNOWN
 
     def silence(self, status: int, code: str) -> Silence:
