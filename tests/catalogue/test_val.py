@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from core.assembly import _resolve
-from core.domain.ids import Leg, Symbol, VenueName
+from core.domain.ids import Leg, Symbol
 from core.domain.order import OrderType
+from core.domain.symbols import SymbolIndex
 from core.domain.verdict import Reason
 from core.domain.wave import LegState, WaveReport
 from core.engine.ports import Departure, MarginMode
@@ -62,16 +62,8 @@ def _table(instruments: Any) -> SymbolTable:
     return table
 
 
-class _Lists:
-    """As much of a client as a symbol is looked up by."""
-
-    def __init__(self, instruments: Any) -> None:
-        self.instruments = _table(instruments).instruments
-
-
 def _found(instruments: Any, spelling: str) -> Symbol | None:
-    clients: Any = {VenueName.BINANCE: _Lists(instruments)}
-    return _resolve(clients, VenueName.BINANCE, spelling)
+    return SymbolIndex(_table(instruments).instruments).find(spelling)
 
 
 @pytest.mark.failure("VAL-03")

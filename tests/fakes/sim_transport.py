@@ -30,12 +30,16 @@ Tamper = Callable[[str, Any], Any]
 """(what was asked, the document answered) -> the document that arrives instead."""
 
 
+PORTS = {"binance": 1, "bybit": 2, "okx": 3}
+"""Nothing listens there: they tell the venues of one daemon apart."""
+
+
 class SimulatedVenue:
     """One venue; its clock is the loop's. `stop` ends its timers."""
 
     def __init__(self, name: str = "binance", **settings: Any) -> None:
         self._clock = VirtualClock()
-        self.url = "http://127.0.0.1:1"
+        self.url = f"http://127.0.0.1:{PORTS[name]}"
         self.simulation = Simulation(load(name), SimulationSettings(**settings), self.now_ms())
         self._control = Control(self.simulation)
         self._wake: asyncio.TimerHandle | None = None

@@ -61,16 +61,15 @@ AFTER_CRASHES: Final[Mapping[str, Any]] = {
 class Daemon:
     """One process's worth of daemon: booted, asked, stopped or killed."""
 
-    def __init__(self, settings: Settings, host: Host, line: Line | None) -> None:
+    def __init__(self, settings: Settings, host: Host, lines: Mapping[str, Line]) -> None:
         self.orchestrator = Orchestrator(settings, host)
         self.data_dir = settings.process.data_dir
-        self._line = line
+        self._lines = lines
         self._task: asyncio.Task[Outcome] | None = None
 
-    def tamper(self, change: Tamper) -> None:
+    def tamper(self, change: Tamper, venue: str = "binance") -> None:
         """From now on the venue's answers to this daemon are what `change` makes of them."""
-        assert self._line is not None
-        self._line.tamper = change
+        self._lines[venue].tamper = change
 
     def begin(self) -> None:
         """Start it without waiting for anything."""
@@ -134,8 +133,9 @@ class Daemon:
 
     def strike(self) -> Path:
         """The moment of the kill; may be called from inside the daemon's own steps. `bury` what is left."""
-        assert self._line is not None
-        self._line.cut()
+        assert self._lines
+        for line in self._lines.values():
+            line.cut()
         return Path(shutil.copytree(self.data_dir, f"{self.data_dir}-left", ignore=_sockets))
 
     async def bury(self, left: Path) -> Path:
@@ -147,12 +147,14 @@ class Daemon:
 
 
 class World(ABC):
-    """`ask` and `tell` go to the venue's control interface."""
+    """`ask` and `tell` go to a venue's control interface: of `venue`, the first one unless it is named."""
 
     clock: Clock
-    url: str
+    urls: dict[str, str]
+    """By venue."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, venues: Sequence[str]) -> None:
+        self.names = tuple(venues)
         self._folder = folder
         self._daemons: list[Daemon] = []
         self._stack = AsyncExitStack()
@@ -163,18 +165,22 @@ class World(ABC):
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    @abstractmethod
-    async def ask(self, name: str) -> Any: ...
+    @property
+    def url(self) -> str:
+        return self.urls[self.names[0]]
 
     @abstractmethod
-    async def tell(self, name: str, **body: Any) -> Any: ...
+    async def ask(self, name: str, venue: str | None = None) -> Any: ...
+
+    @abstractmethod
+    async def tell(self, name: str, venue: str | None = None, /, **body: Any) -> Any: ...
 
     @abstractmethod
     async def play(self, *lines: Mapping[str, Any]) -> None:
         """A signal server with this script, counting from now."""
 
     @abstractmethod
-    def _host(self, watch: Watch) -> tuple[Host, Line | None]: ...
+    def _host(self, watch: Watch) -> tuple[Host, dict[str, Line]]: ...
 
     @property
     @abstractmethod
@@ -182,57 +188,70 @@ class World(ABC):
 
     # the venue's own word
 
-    async def fault(self, kind: str, *, match: Mapping[str, str] | None = None, **keys: Any) -> int:
-        return int((await self.tell("fault", kind=kind, match=dict(match or {}), **keys))["id"])
+    async def fault(
+        self, kind: str, venue: str | None = None, /, *, match: Mapping[str, str] | None = None, **keys: Any
+    ) -> int:
+        return int((await self.tell("fault", venue, kind=kind, match=dict(match or {}), **keys))["id"])
 
     @abstractmethod
     async def forgive(self) -> None:
         """Disarm every fault."""
 
-    async def held(self) -> dict[str, Decimal]:
+    async def held(self, venue: str | None = None) -> dict[str, Decimal]:
         """Signed quantity by venue symbol."""
-        rows = (await self.ask("state"))["positions"]
+        rows = (await self.ask("state", venue))["positions"]
         return {r["symbol"]: Decimal(r["qty"]) * (1 if r["side"] == "long" else -1) for r in rows}
 
-    async def resting_stops(self) -> dict[str, list[Decimal]]:
+    async def resting_stops(self, venue: str | None = None) -> dict[str, list[Decimal]]:
         """Quantities of resting stops by venue symbol."""
         stops: dict[str, list[Decimal]] = {}
-        for order in (await self.ask("state"))["orders"]:
+        for order in (await self.ask("state", venue))["orders"]:
             assert order["type"] == "stop"
             assert order["reduce_only"], order
             stops.setdefault(order["symbol"], []).append(Decimal(order["qty"]))
         return stops
 
-    async def sent(self, *lanes: str) -> list[dict[str, Any]]:
+    async def sent(self, *lanes: str, venue: str | None = None) -> list[dict[str, Any]]:
         """Requests of these lanes, e.g. order, stop, cancel."""
-        return [row for row in await self.ask("requests?since=0") if row["lane"] in lanes and row["method"] != "GET"]
+        rows = await self.ask("requests?since=0", venue)
+        return [row for row in rows if row["lane"] in lanes and row["method"] != "GET"]
 
-    async def longest_naked_ms(self) -> float:
-        return max((row["max_unprotected_ms"] for row in await self.ask("protection")), default=0.0)
+    async def longest_naked_ms(self, venue: str | None = None) -> float:
+        return max((row["max_unprotected_ms"] for row in await self.ask("protection", venue)), default=0.0)
 
     async def everything_holds(self, *, several_rounds: bool = False) -> None:
+        """`venue_holds` for every venue of this world."""
+        for venue in self.names:
+            await self.venue_holds(venue, several_rounds=several_rounds)
+
+    async def venue_holds(self, venue: str, *, several_rounds: bool = False) -> None:
         """What must be true whenever things have calmed down: the promise of the program, by the venue's own record.
 
         `several_rounds`: positions were closed meanwhile, so a symbol may have been entered more than once.
         """
-        posts = Counter(row["client_id"] for row in await self.sent("order", "stop") if row["method"] == "POST")
+        rows = [row for row in await self.sent("order", "stop", venue=venue) if row["method"] == "POST"]
+        posts = Counter(name for row in rows for name in row["client_ids"])
         assert not {key: n for key, n in posts.items() if n > 1}, "an order was sent twice"
-        state = await self.ask("state?all=1")
+        state = await self.ask("state?all=1", venue)
         entered = Counter(o["symbol"] for o in state["orders"] if _opened(o))
         assert several_rounds or not {key: n for key, n in entered.items() if n > 1}, "a symbol was entered twice"
-        stops = await self.resting_stops()
-        held = {symbol: [abs(quantity)] for symbol, quantity in (await self.held()).items()}
+        stops = await self.resting_stops(venue)
+        held = {symbol: [abs(quantity)] for symbol, quantity in (await self.held(venue)).items()}
         assert stops == held, "every position has one stop of its own quantity, and there is no other stop"
-        naked = [row for row in await self.ask("protection") if row["naked_now_ms"]]
+        naked = [row for row in await self.ask("protection", venue) if row["naked_now_ms"]]
         assert not naked
 
     # daemons
 
     def settings(self, data: Path | None = None, **env: Any) -> Settings:
+        access = {
+            f"{venue.upper()}_{what}": value
+            for venue in self.names
+            for what, value in (("URL", self.urls[venue]), ("API_KEY", "sim"), ("API_SECRET", "sim"))
+        }
         given = {
-            "BINANCE_URL": self.url,
-            "BINANCE_API_KEY": "sim",
-            "BINANCE_API_SECRET": "sim",
+            **access,
+            **({"OKX_PASSPHRASE": "sim"} if "okx" in self.names else {}),
             "DATA_DIR": data or self._folder / f"data-{len(self._daemons)}",
             "LOG_DIR": self._folder / "logs",
             "MAX_POSITIONS": 20,
@@ -279,27 +298,33 @@ class World(ABC):
 class SimulatedWorld(World):
     """In process on the jumping loop: one seed, no socket, storage inline."""
 
-    def __init__(self, folder: Path, **settings: Any) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, venues: Sequence[str] = ("binance",), **settings: Any) -> None:
+        super().__init__(folder, venues)
         self.clock = VirtualClock()
-        self.venue = SimulatedVenue(**settings)
-        self.url = self.venue.url
+        self.venues = {name: SimulatedVenue(name, **settings) for name in venues}
+        self.urls = {name: venue.url for name, venue in self.venues.items()}
         self._feed: SimulatedFeed | None = None
-        self._stack.callback(self.venue.stop)
+        for venue in self.venues.values():
+            self._stack.callback(venue.stop)
+
+    @property
+    def venue(self) -> SimulatedVenue:
+        return self.venues[self.names[0]]
 
     def pairs(self, quote: str) -> list[str]:
         """Every symbol that can be traded."""
         rows = self.venue.simulation.engine.instruments()
         return [row.symbol for row in rows if row.quote == quote and row.status is SymbolStatus.TRADING]
 
-    async def ask(self, name: str) -> Any:
-        return await self.venue.ask(name)
+    async def ask(self, name: str, venue: str | None = None) -> Any:
+        return await self.venues[venue or self.names[0]].ask(name)
 
-    async def tell(self, name: str, **body: Any) -> Any:
-        return await self.venue.tell(name, **body)
+    async def tell(self, name: str, venue: str | None = None, /, **body: Any) -> Any:
+        return await self.venues[venue or self.names[0]].tell(name, **body)
 
     async def forgive(self) -> None:
-        self.venue.simulation.faults.remove()
+        for venue in self.venues.values():
+            venue.simulation.faults.remove()
 
     async def play(self, *lines: Mapping[str, Any]) -> None:
         self._feed = SimulatedFeed(lines, token="t")
@@ -308,23 +333,24 @@ class SimulatedWorld(World):
     def _signals_url(self) -> str | None:
         return None if self._feed is None else "ws://127.0.0.1:1"
 
-    def _host(self, watch: Watch) -> tuple[Host, Line | None]:
-        line, feed = Line(self.venue, watch), self._feed
+    def _host(self, watch: Watch) -> tuple[Host, dict[str, Line]]:
+        lines = {name: Line(venue, watch) for name, venue in self.venues.items()}
+        feed = self._feed
 
         def transport(name: str) -> Transport:
             if name == "signals" and feed is not None:
                 return feed.transport()
-            return line.transport()
+            return lines.get(name, lines[self.names[0]]).transport()
 
         executor: Callable[[], Executor] = InlineExecutor
-        return Host(clock=self.clock, transport=transport, executor=executor), line
+        return Host(clock=self.clock, transport=transport, executor=executor), lines
 
 
 class LoopbackWorld(World):
     """Real sockets, real time, real threads; the simulator's and the signal server's loops are ours."""
 
-    def __init__(self, folder: Path, **settings: Any) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, venues: Sequence[str] = ("binance",), **settings: Any) -> None:
+        super().__init__(folder, venues)
         self.clock = SystemClock()
         self._settings = SimulationSettings(**settings)
         self._signals: str | None = None
@@ -332,22 +358,27 @@ class LoopbackWorld(World):
 
     async def __aenter__(self) -> Self:
         start = wall_ms()
-        server = Server(Driver(Simulation(load("binance"), self._settings, start), start))
-        self.url = f"http://127.0.0.1:{await server.start(0)}"
-        self._stack.push_async_callback(server.stop)
+        self.urls = {}
+        for name in self.names:
+            server = Server(Driver(Simulation(load(name), self._settings, start), start))
+            self.urls[name] = f"http://127.0.0.1:{await server.start(0)}"
+            self._stack.push_async_callback(server.stop)
         self._stack.push_async_callback(self._http.close)
         return self
 
-    async def ask(self, name: str) -> Any:
-        return json.loads((await self._http.request("GET", f"{self.url}/_sim/{name}", {})).body)
+    async def ask(self, name: str, venue: str | None = None) -> Any:
+        root = self.urls[venue or self.names[0]]
+        return json.loads((await self._http.request("GET", f"{root}/_sim/{name}", {})).body)
 
-    async def tell(self, name: str, **body: Any) -> Any:
-        answer = await self._http.request("POST", f"{self.url}/_sim/{name}", {}, json.dumps(body).encode())
+    async def tell(self, name: str, venue: str | None = None, /, **body: Any) -> Any:
+        root = self.urls[venue or self.names[0]]
+        answer = await self._http.request("POST", f"{root}/_sim/{name}", {}, json.dumps(body).encode())
         assert answer.status == 200, answer.body
         return json.loads(answer.body)
 
     async def forgive(self) -> None:
-        await self._http.request("DELETE", f"{self.url}/_sim/fault", {})
+        for root in self.urls.values():
+            await self._http.request("DELETE", f"{root}/_sim/fault", {})
 
     async def play(self, *lines: Mapping[str, Any]) -> None:
         script = parse_script("\n".join(json.dumps(line) for line in lines))
@@ -358,11 +389,11 @@ class LoopbackWorld(World):
     def _signals_url(self) -> str | None:
         return self._signals
 
-    def _host(self, watch: Watch) -> tuple[Host, Line | None]:
+    def _host(self, watch: Watch) -> tuple[Host, dict[str, Line]]:
         def transport(name: str) -> Transport:
             return Transport(http=AiohttpHttp(name), socket=lambda: WebsocketsSocket(name))
 
-        return Host(clock=self.clock, transport=transport, executor=lambda: WriterThread("storage")), None
+        return Host(clock=self.clock, transport=transport, executor=lambda: WriterThread("storage")), {}
 
 
 def _opened(order: Mapping[str, Any]) -> bool:
