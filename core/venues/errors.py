@@ -57,9 +57,9 @@ class ErrorTable:
     """One venue's codes, as text.
 
     `statuses` are HTTP statuses that mean the same whatever the body says; a code comes after them. `silences` go by
-    code, then by HTTP status as text (which is a limit then, where there is no code), then "" = any other limit. `reset_header` is where the venue tells the end of a
-    limit, in ms of its own clock (lower case). `maintenance_pages` are (HTTP status, how its text begins) of answers
-    without a code.
+    code, then by HTTP status as text (which is a limit then, where there is no code), then "" = any other limit.
+    `reset_header` is where the venue tells the end of a limit, in ms of its own clock (lower case).
+    `maintenance_pages` are (HTTP status, how its text begins) of answers without a code.
     """
 
     venue: str
