@@ -250,3 +250,14 @@ def test_fee_rates_and_dead_mans_switch_are_told() -> None:
     (info,) = desk.ok("GET", "/v5/account/query-dcp-info")["dcpInfos"]
     assert info["timeWindow"] == "40"
     assert desk.ok("GET", "/v5/account/info")["dcpStatus"] == "ON"
+
+
+def test_usdc_contracts_stay_one_way_in_hedge_mode() -> None:
+    desk = Desk(position_mode=PositionMode.HEDGE)
+    desk.order(symbol="BTCPERP", stopLoss="60000")
+    assert position(desk, symbol="BTCPERP")["stopLoss"] == "60000.00"
+    order = {"category": "linear", "symbol": "BTCPERP", "side": "Buy", "orderType": "Market", "qty": "0.010"}
+    assert code(desk, "POST", "/v5/order/create", **order, positionIdx=1) == 10001
+    assert code(desk, "POST", "/v5/position/switch-mode", category="linear", coin="USDT", mode=0) == 0
+    desk.order(symbol="BTCPERP", side="Sell", reduceOnly=True)
+    assert position(desk, symbol="BTCPERP")["size"] == "0"

@@ -30,7 +30,7 @@ from tools.venuesim.bybit.record import AccountRecord
 from tools.venuesim.bybit.refusals import translate
 from tools.venuesim.bybit.routing import Answer, Route, Routes, Security
 from tools.venuesim.bybit.sockets import Sockets
-from tools.venuesim.bybit.symbol_table import SymbolTable, instruments
+from tools.venuesim.bybit.symbol_table import ONE_WAY_ASSETS, SymbolTable, instruments
 from tools.venuesim.bybit.trading_stop import TradingStop
 from tools.venuesim.bybit.user_frames import UserFrames
 from tools.venuesim.exchange.events import Event, MarketTick
@@ -289,6 +289,7 @@ _POLICY = Policy(
     attach=AttachRule.FIRST_FILL,
     truncate_reduce_only=True,
     hedge_reduce_only=HedgeReduceOnly.APPLIED,
+    one_way_assets=ONE_WAY_ASSETS,
     margin_mode_of_account=True,
     one_close_position_per_direction=False,
     refuse_unfillable=False,

@@ -8,6 +8,7 @@ from decimal import Decimal
 from tools.venuesim.bybit.errors import VenueError
 from tools.venuesim.bybit.market_frames import fixed
 from tools.venuesim.bybit.params import Params
+from tools.venuesim.bybit.symbol_table import ONE_WAY_ASSETS
 from tools.venuesim.bybit.words import (
     FALLING,
     POSITION_SIDE_OF,
@@ -77,7 +78,7 @@ class OrderRequests:
         if side is None:
             raise VenueError(10001, "Side invalid")
         limit = params.choice("orderType", ("Market", "Limit")) == "Limit"
-        position_side = self.position_side(params)
+        position_side = self.position_side(params, instrument.symbol)
         reduces = params.flag("reduceOnly") or params.flag("closeOnTrigger")
         if reduces and any(params.price(leg) for leg in LEGS):
             raise VenueError(10001, "reduce-only order can not contain TP/SL")
@@ -104,10 +105,11 @@ class OrderRequests:
             extras=_extras(params),
         )
 
-    def position_side(self, params: Params) -> PositionSide:
-        """``positionIdx``; 10001 for one that does not exist or is not of the account's mode."""
+    def position_side(self, params: Params, symbol: str) -> PositionSide:
+        """``positionIdx``; 10001 for one that does not exist or is not of the contract's mode."""
         side = POSITION_SIDE_OF.get(params.integer("positionIdx") or 0)
-        hedge = self._exchange.position_mode is PositionMode.HEDGE
+        one_way = self._exchange.instrument(symbol).settle in ONE_WAY_ASSETS
+        hedge = self._exchange.position_mode is PositionMode.HEDGE and not one_way
         if side is None or hedge is (side is PositionSide.BOTH):
             raise VenueError(10001, "position idx not match position mode")
         return side

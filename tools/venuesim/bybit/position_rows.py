@@ -8,7 +8,7 @@ from tools.venuesim.bybit.errors import Row
 from tools.venuesim.bybit.market_frames import fixed, short
 from tools.venuesim.bybit.order_rows import average
 from tools.venuesim.bybit.record import AccountRecord
-from tools.venuesim.bybit.symbol_table import SymbolTable
+from tools.venuesim.bybit.symbol_table import ONE_WAY_ASSETS, SymbolTable
 from tools.venuesim.bybit.words import POSITION_IDX
 from tools.venuesim.exchange.interface import Exchange
 from tools.venuesim.exchange.model import (
@@ -43,9 +43,9 @@ class PositionRows:
         """Isolated positions that take margin from the wallet by themselves."""
 
     def sides(self, symbol: str) -> tuple[PositionSide, ...]:
-        """The rows a symbol has in the account's mode. USDC contracts know no hedge mode."""
+        """The rows a symbol has in its mode."""
         hedge = self._exchange.position_mode is PositionMode.HEDGE
-        if hedge and self._exchange.instrument(symbol).settle == "USDT":
+        if hedge and self._exchange.instrument(symbol).settle not in ONE_WAY_ASSETS:
             return PositionSide.LONG, PositionSide.SHORT
         return (PositionSide.BOTH,)
 

@@ -11,12 +11,12 @@ from tools.venuesim.bybit.params import Params
 from tools.venuesim.bybit.position_rows import PositionRows
 from tools.venuesim.bybit.refusals import venue_terms
 from tools.venuesim.bybit.routing import Handler, Route, Routes, Security
+from tools.venuesim.bybit.symbol_table import ONE_WAY_ASSETS
 from tools.venuesim.bybit.words import POSITION_IDX, POSITION_MODE_OF
 from tools.venuesim.exchange.model import MarginMode, PositionSide, Refusal
 from tools.venuesim.wire import Host, Lane
 
 EMPTY_CATEGORIES = ("inverse", "option")
-_NO_HEDGE = "USDC"
 
 
 class PositionEndpoints:
@@ -103,7 +103,7 @@ class PositionEndpoints:
             raise VenueError(10001, "params error: mode invalid")
         symbol = params.text("symbol")
         settle = self._requests.instrument(params).settle if symbol is not None else params.required("coin")
-        if settle == _NO_HEDGE:
+        if settle in ONE_WAY_ASSETS:
             raise VenueError(110029)
         with venue_terms(self._exchange, symbol):
             self._exchange.set_position_mode(mode)
@@ -143,7 +143,7 @@ class PositionEndpoints:
 
     def _isolated(self, params: Params) -> tuple[str, PositionSide]:
         symbol = self._requests.instrument(params).symbol
-        side = self._requests.position_side(params)
+        side = self._requests.position_side(params, symbol)
         if self._exchange.config(symbol).margin_mode is not MarginMode.ISOLATED:
             raise VenueError(110076)
         return symbol, side

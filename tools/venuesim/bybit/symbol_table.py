@@ -18,6 +18,8 @@ STATUS = {
     SymbolStatus.CLOSED: "Closed",
 }
 """A halted contract keeps its status on this venue; only its orders are refused."""
+ONE_WAY_ASSETS = frozenset({"USDC"})
+"""Contracts settled in these know no hedge mode."""
 MAKER_FEE = Decimal("0.0002")
 TAKER_FEE = Decimal("0.00055")
 _MINUTES_PER_HOUR = 60

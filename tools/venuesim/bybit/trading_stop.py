@@ -39,7 +39,7 @@ class TradingStop:
     def set(self, params: Params) -> Row:
         """POST trading-stop: the answer is empty. 10001 without a position, 34040 when nothing would change."""
         instrument = self._requests.instrument(params)
-        position = self._exchange.position(instrument.symbol, self._requests.position_side(params))
+        position = self._exchange.position(instrument.symbol, self._requests.position_side(params, instrument.symbol))
         if not position.qty:
             raise VenueError(10001, "can not set tp/sl/ts for zero position")
         whole = params.choice("tpslMode", ("Full", "Partial"), "Full") == "Full"

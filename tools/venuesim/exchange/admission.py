@@ -48,7 +48,7 @@ class Admission:
         """The request as this venue understands it: marks it ignores, numbers it corrects in silence."""
         state = self._state
         instrument = state.instrument(request.symbol)
-        if request.reduce_only and state.ledger.mode is PositionMode.HEDGE:
+        if request.reduce_only and state.mode(request.symbol) is PositionMode.HEDGE:
             ignored = state.policy.hedge_reduce_only is HedgeReduceOnly.IGNORED
             request = replace(request, reduce_only=not ignored)
         if request.clamp_price and request.price is not None:
@@ -72,11 +72,12 @@ class Admission:
         closing = closes_only(request.side, request.position_side, reduce_only=request.reduce_only)
         price = request.price if request.price is not None else best
         if not child:
-            checks.order_numbers(instrument, request, mark, best)
+            # Where nothing unfillable is refused, a market order beyond its bound ends unfilled instead.
+            checks.order_numbers(instrument, request, mark, best if state.policy.refuse_unfillable else mark)
             if not closing:
                 checks.min_notional(instrument, request.qty, request.price if request.price is not None else mark)
             refuses = request.reduce_only and state.policy.hedge_reduce_only is HedgeReduceOnly.REFUSED
-            checks.mode(state.ledger.mode, request.position_side, reduce_only=refuses)
+            checks.mode(state.mode(request.symbol), request.position_side, reduce_only=refuses)
         self._check_margin_mode(request)
         if closing:
             self._check_closing(request)

@@ -273,9 +273,10 @@ class MatchingEngine:
         state = self._state
         if state.ledger.mode is mode:
             raise Refused(Refusal.MODE_UNCHANGED)
-        if state.orders.open() or state.conditionals.resting():
+        names = {row.symbol for row in state.orders.open()} | {row.symbol for row in state.conditionals.resting()}
+        if any(map(state.follows_mode, names)):
             raise Refused(Refusal.MODE_HAS_ORDERS)
-        if state.ledger.open():
+        if any(state.follows_mode(row.symbol) for row in state.ledger.open()):
             raise Refused(Refusal.MODE_HAS_POSITION)
         with state.batch():
             state.ledger.mode = mode

@@ -51,7 +51,7 @@ class Operator:
         state = self._state
         instrument = state.instrument(symbol)
         side = PositionSide.BOTH
-        if state.ledger.mode is PositionMode.HEDGE:
+        if state.mode(symbol) is PositionMode.HEDGE:
             side = PositionSide.LONG if qty >= 0 else PositionSide.SHORT
         now = state.time.now_ms()
         row = replace(state.position(symbol, side), qty=qty, entry=entry, opened_ms=now, updated_ms=now)

@@ -54,7 +54,7 @@ class PositionStops:
     def set(self, request: PositionStop) -> Conditional:
         """Create, move or remove the stop of a position."""
         state = self._state
-        checks.mode(state.ledger.mode, request.position_side, reduce_only=False)
+        checks.mode(state.mode(request.symbol), request.position_side, reduce_only=False)
         held = state.position(request.symbol, request.position_side).qty
         if not held:
             raise Refused(Refusal.NO_POSITION)

@@ -207,6 +207,14 @@ class State:
         """The client id of an order that was given none."""
         return f"sim{number}" if self.policy.names_orders else ""
 
+    def mode(self, symbol: str) -> PositionMode:
+        """The account's position mode, except for symbols that know only one."""
+        return self.ledger.mode if self.follows_mode(symbol) else PositionMode.ONE_WAY
+
+    def follows_mode(self, symbol: str) -> bool:
+        """Whether the account's position mode is this symbol's."""
+        return self.instrument(symbol).settle not in self.policy.one_way_assets
+
     def mark(self, symbol: str) -> Decimal:
         return self.market(symbol).mark
 

@@ -106,7 +106,7 @@ class Triggers:
             raise Refused(Refusal.LIQUIDATING)
         checks.conditional_numbers(instrument, request)
         refuses = request.reduce_only and state.policy.hedge_reduce_only is HedgeReduceOnly.REFUSED
-        checks.mode(state.ledger.mode, request.position_side, reduce_only=refuses)
+        checks.mode(state.mode(request.symbol), request.position_side, reduce_only=refuses)
 
     def check_not_met(self, request: ConditionalRequest) -> None:
         """Raises ``Refused(WOULD_TRIGGER)`` or ``Refused(ACTIVATION_PRICE)`` where the policy wants that."""
@@ -217,7 +217,7 @@ class Triggers:
             raise Refused(Refusal.WOULD_TRIGGER, f"{price}")
 
     def _as_taken(self, request: ConditionalRequest) -> ConditionalRequest:
-        hedge = self._state.ledger.mode is PositionMode.HEDGE
+        hedge = self._state.mode(request.symbol) is PositionMode.HEDGE
         ignored = self._state.policy.hedge_reduce_only is HedgeReduceOnly.IGNORED
         return replace(request, reduce_only=False) if hedge and ignored else request
 

@@ -106,6 +106,8 @@ class Policy:
     truncate_reduce_only: bool = False
     """A reduce-only order larger than what is left to reduce is cut down to it instead of refused (Bybit, OKX)."""
     hedge_reduce_only: HedgeReduceOnly = HedgeReduceOnly.REFUSED
+    one_way_assets: frozenset[str] = frozenset()
+    """Contracts settled in these know no hedge mode, whatever the account's (Bybit: USDC)."""
     margin_mode_of_account: bool = False
     """One margin mode for all symbols (Bybit); False: each symbol has its own."""
     amended_down_ends_filled: bool = False
