@@ -164,11 +164,14 @@ ERRORS = ErrorTable(
 
 
 def fault_in(body: object) -> tuple[str, str] | None:
-    """Code and words of an error. A success may carry a `code` too: 200, as number or text (ORD-07)."""
-    code = body.get("code") if isinstance(body, Mapping) else None
-    if isinstance(code, int | str) and str(code).startswith("-"):
-        return str(code), str(body.get("msg", "")) if isinstance(body, Mapping) else ""
-    return None
+    """Code and words of an error. A success may carry a `code` too: 200, as number or text (ORD-07); words alone are
+    what a gateway says (503 "Service Unavailable.")."""
+    if not isinstance(body, Mapping):
+        return None
+    code, words = body.get("code"), str(body.get("msg", ""))
+    if code is None:
+        return ("", words) if words else None
+    return (str(code), words) if isinstance(code, int | str) and str(code).startswith("-") else None
 
 
 NO_SUCH_ORDER = "-2013"
