@@ -207,7 +207,9 @@ class AlgoEndpoints:
             (False, True): ConditionalType.TAKE_PROFIT_LIMIT,
         }
         request = terms.request(kinds[stop, limit], trigger, price if limit else None)
-        return replace(request, reference=reference, entry_legs=self._requests.legs(params, terms.symbol))
+        return replace(
+            request, reference=reference, entry_legs=self._requests.attached(params, terms.symbol, terms.extras)
+        )
 
     def _price(self, symbol: str, reference: Reference) -> Decimal:
         quote = self._exchange.quote(symbol)

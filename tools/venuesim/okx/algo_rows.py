@@ -15,7 +15,7 @@ from tools.venuesim.exchange.model import (
 from tools.venuesim.exchange.triggers import trailing_level
 from tools.venuesim.okx.algo_book import FIRED, Algo, AlgoBook, fired_leg, state_of
 from tools.venuesim.okx.formats import Row, flag, money, short, stamp
-from tools.venuesim.okx.order_rows import average
+from tools.venuesim.okx.order_rows import attached_of, average
 from tools.venuesim.okx.refusals import Deed, Refusals
 from tools.venuesim.okx.symbol_table import SymbolTable
 from tools.venuesim.okx.words import MARGIN_MODE, SIDE, SWAP, TRIGGER_BY, leg_of, position_side_of
@@ -98,7 +98,7 @@ class AlgoRows:
             "algoClOrdId": algo.client_id,
             "algoId": str(algo.id),
             "amendPxOnTriggerType": extras.get("amendPxOnTriggerType", "0"),
-            "attachAlgoOrds": [],
+            "attachAlgoOrds": attached_of(first),
             "cTime": stamp(min(leg.created_ms for leg in rows)),
             "closeFraction": "1" if first.close_position else "",
             "failCode": self._fail_code(fired),

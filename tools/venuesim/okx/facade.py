@@ -14,7 +14,7 @@ from tools.venuesim.okx.account_rows import AccountRows
 from tools.venuesim.okx.algo_book import AlgoBook
 from tools.venuesim.okx.algo_orders import AlgoEndpoints
 from tools.venuesim.okx.algo_rows import AlgoRows
-from tools.venuesim.okx.errors import ALL_FAILED, VenueError, answer, json_response, page
+from tools.venuesim.okx.errors import ALL_FAILED, VenueError, answer, json_response, page, status_of
 from tools.venuesim.okx.formats import Row
 from tools.venuesim.okx.items import carried_out, judged, refused
 from tools.venuesim.okx.limits import Limits
@@ -48,6 +48,7 @@ _NAMES = ("clOrdId", "algoClOrdId", "attachAlgoClOrdId")
 _UNKNOWN_OUTCOME = 50004
 _USUAL = {429: 50011, 400: 50004, 401: 50113, 403: 50110, 405: 50115, 500: 50026, 503: 50001}
 _ITEM_CODES = range(51000, 59000)
+_SERVER_ERRORS = 500
 _TOO_MANY_ITEMS = {Lane.ORDER: (51111, 20), Lane.AMEND: (51501, 20)}
 
 
@@ -316,7 +317,8 @@ def names_in(entries: Sequence[Params]) -> tuple[str, ...]:
 
 
 def _is_about_an_item(code: str) -> bool:
-    return code.isdecimal() and int(code) in _ITEM_CODES
+    """Codes about orders, but for those that leave open what became of the request as a whole."""
+    return code.isdecimal() and int(code) in _ITEM_CODES and status_of(code) < _SERVER_ERRORS
 
 
 def _logged(body: Row) -> str:

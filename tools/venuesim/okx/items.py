@@ -7,19 +7,25 @@ from collections.abc import Sequence
 from tools.venuesim.okx.errors import ALL_FAILED, OK, PARTLY_FAILED, VenueError, answer, text_of
 from tools.venuesim.okx.formats import Row, stamp
 from tools.venuesim.okx.params import Params
-from tools.venuesim.okx.routing import Route
+from tools.venuesim.okx.routing import Items, Route
 from tools.venuesim.wire import Lane
 
-_ALGO_LANES = ("order-algo", "amend-algos", "cancel-algos")
+_ALGO_CALLS = ("order-algo", "amend-algos", "cancel-algos")
+_MALFORMED = ("50014", "50015")
 
 
 def carried_out(route: Route, path: str, items: Sequence[Params], now_ms: int) -> Row:
-    """Every item by itself, in their order; a refused one does not hold up the others."""
+    """Every item by itself, in their order; a refused one does not hold up the others.
+
+    Raises ``VenueError`` for a single item that lacks a parameter: there the code stands over the whole answer.
+    """
     rows = []
     for item in items:
         try:
             rows += route.handler(item)
         except VenueError as error:
+            if route.items is Items.ONE and error.code in _MALFORMED:
+                raise
             rows.append(refused(route, path, item, error, now_ms))
     return judged(rows)
 
@@ -35,7 +41,7 @@ def judged(rows: list[Row]) -> Row:
 
 def refused(route: Route, path: str, item: Params, error: VenueError, now_ms: int) -> Row:
     """The row of an item that was not taken."""
-    if path.rsplit("/", 1)[-1] in _ALGO_LANES:
+    if path.rsplit("/", 1)[-1] in _ALGO_CALLS:
         row = {"algoClOrdId": item.text("algoClOrdId") or "", "algoId": item.text("algoId") or ""}
     else:
         row = {"clOrdId": item.text("clOrdId") or "", "ordId": item.text("ordId") or "", "ts": stamp(now_ms)}

@@ -39,6 +39,8 @@ _ATTACHED_FIELDS = (
     "attachAlgoClOrdId", "tpTriggerPx", "tpOrdPx", "tpTriggerPxType", "tpOrdKind", "slTriggerPx", "slOrdPx",
     "slTriggerPxType", "sz", "amendPxOnTriggerType",
 )  # fmt: skip
+# How attached stops were amended before they came in a list.
+_OLD_AMENDMENTS = ("newSlTriggerPx", "newSlOrdPx", "newTpTriggerPx", "newTpOrdPx")
 MARKET_PRICE = "-1"
 FIRST_ATTACHED_ID = 2_700_000_000_000_000_001
 
@@ -85,7 +87,7 @@ class OrderRequests:
             raise VenueError(50014, "px")
         position_side = self.position_side(params)
         extras = self.echoed(params)
-        attached = self._attached(params, symbol, extras)
+        attached = self.attached(params, symbol, extras)
         return OrderRequest(
             symbol=symbol,
             side=side,
@@ -105,6 +107,8 @@ class OrderRequests:
 
     def amendment(self, params: Params, order: Order) -> AmendRequest:
         """Parameters of trade/amend-order; 51500 where nothing is to change."""
+        if any(name in params for name in _OLD_AMENDMENTS):
+            raise VenueError(51538)
         qty = self.size(params, order.symbol, "newSz")
         price = params.decimal("newPx")
         legs = params.entries("attachAlgoOrds")
@@ -152,11 +156,8 @@ class OrderRequests:
         return {key: value.lower() if key == "reduceOnly" else value
                 for key in _ECHOED if (value := params.text(key)) is not None}  # fmt: skip
 
-    def legs(self, params: Params, symbol: str) -> tuple[Attachment, ...]:
-        """What the order of a trigger brings along."""
-        return self._attached(params, symbol, {})
-
-    def _attached(self, params: Params, symbol: str, extras: dict[str, str]) -> tuple[Attachment, ...]:
+    def attached(self, params: Params, symbol: str, extras: dict[str, str]) -> tuple[Attachment, ...]:
+        """What an order brings along; ``extras`` get it as rows show it."""
         legs = params.entries("attachAlgoOrds")
         if not legs:
             return ()

@@ -213,10 +213,10 @@ class OrderRows:
         return CANCEL_SOURCE.get(order.expiry, "0") if order.expiry is not None else ""
 
 
-def attached_of(order: Order) -> list[Row]:
+def attached_of(row: Order | Conditional) -> list[Row]:
     """The attachAlgoOrds an entry was sent with."""
-    found: list[Row] = json.loads(order.extras.get("attachAlgoOrds", "[]"))
-    return found if order.conditional_id is None else []
+    found: list[Row] = json.loads(row.extras.get("attachAlgoOrds", "[]"))
+    return found
 
 
 def bill_id(fill_id: int) -> int:

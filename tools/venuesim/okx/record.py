@@ -137,10 +137,10 @@ class AccountRecord:
                     record.amendments = order.amendments
                 case AccountChanged():
                     self._account(event, now_ms)
-                case LeverageChanged(symbol=symbol):
+                case LeverageChanged(symbol=symbol, leverage=leverage):
                     for (name, _), holding in self._holdings.items():
                         if name == symbol and holding.qty:
-                            holding.updated_ms = now_ms
+                            holding.updated_ms, holding.leverage = now_ms, leverage
                 case _:
                     pass
 
@@ -166,8 +166,13 @@ class AccountRecord:
 
     @property
     def closed(self) -> list[Closed]:
-        """Ended positions, oldest first."""
-        return self._closed
+        """Ended positions, oldest first, and then those that are closed in part."""
+        partly = [
+            Closed(symbol=symbol, position_side=side, kind="1", holding=replace(row), time_ms=row.updated_ms)
+            for (symbol, side), row in self._holdings.items()
+            if row.qty and row.closed
+        ]
+        return [*self._closed, *partly]
 
     def _born(self, order: Order) -> OrderRecord:
         known = self._orders.get(order.id)
