@@ -27,7 +27,8 @@ def test_a_venue_without_an_adapter_is_refused_in_plain_words(monkeypatch: pytes
 
     async def nobody() -> None: ...
 
-    async def sink(_reports: Sequence[Report]) -> None: ...
+    async def sink(reports: Sequence[Report]) -> None:
+        del reports
 
     with pytest.raises(ValueError, match="there is no adapter for okx yet"):
         connect_venue(
