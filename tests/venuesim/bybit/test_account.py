@@ -261,3 +261,33 @@ def test_usdc_contracts_stay_one_way_in_hedge_mode() -> None:
     assert code(desk, "POST", "/v5/position/switch-mode", category="linear", coin="USDT", mode=0) == 0
     desk.order(symbol="BTCPERP", side="Sell", reduceOnly=True)
     assert position(desk, symbol="BTCPERP")["size"] == "0"
+
+
+def test_the_dead_mans_switch_cancels_when_the_last_connection_stays_away() -> None:
+    desk = Desk()
+    desk.ok("POST", "/v5/order/disconnected-cancel-all", product="DERIVATIVES", timeWindow=10)
+    desk.order(orderType="Limit", price=near(desk, "0.6"), orderLinkId="rest")
+    desk.order(side="Sell", triggerPrice=near(desk, "0.5"), triggerDirection=2, orderLinkId="stop")
+
+    def lose(*topics: str) -> None:
+        wire = desk.private_stream(*topics)
+        assert wire.socket is not None
+        wire.socket.gone()
+
+    def left() -> list[str]:
+        return [row["client_id"] for row in desk.look("state")["orders"]]
+
+    lose("order")
+    desk.run(10_000)
+    assert left() == ["rest", "stop"]
+    lose("dcp.future")
+    desk.run(9_999)
+    back = desk.private_stream("dcp.future")
+    desk.run(10_000)
+    assert left() == ["rest", "stop"]
+    assert back.socket is not None
+    back.socket.gone()
+    desk.run(9_999)
+    assert left() == ["rest", "stop"]
+    desk.run(1)
+    assert left() == ["stop"]

@@ -157,6 +157,15 @@ def test_quantity_zero_closes_everything() -> None:
     assert (entry["cumExecQty"], entry["reduceOnly"], entry["closeOnTrigger"]) == ("0.025", True, True)
 
 
+def test_a_close_beyond_the_largest_order_is_split_into_several() -> None:
+    desk = Desk(balance=Decimal(10_000_000))
+    desk.sim("account", position={"symbol": BTC, "qty": "250", "entry": str(desk.price())})
+    desk.order(side="Sell", qty="0", reduceOnly=True, closeOnTrigger=True, orderLinkId="close")
+    orders = desk.look("state?all=1")["orders"]
+    assert [(row["qty"], row["client_id"]) for row in orders] == [("119", "close"), ("119", None), ("12", None)]
+    assert len({row["id"] for row in orders}) == 3
+
+
 def test_an_amendment_gives_the_new_total_and_may_not_go_below_what_is_filled() -> None:
     desk = Desk()
     desk.fault("partial_fill", fraction=0.5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from tools.venuesim.bybit.account_rows import AccountRows
+from tools.venuesim.bybit.dead_mans_switch import DeadMansSwitch
 from tools.venuesim.bybit.errors import Row, VenueError
 from tools.venuesim.bybit.ids import exec_id, funding_id
 from tools.venuesim.bybit.market_frames import fixed, short
@@ -42,7 +43,13 @@ class AccountEndpoints:
     """Handlers for /v5/account and /v5/user."""
 
     def __init__(
-        self, host: Host, table: SymbolTable, rows: AccountRows, record: AccountRecord, action: PriceAction
+        self,
+        host: Host,
+        table: SymbolTable,
+        rows: AccountRows,
+        record: AccountRecord,
+        action: PriceAction,
+        switch: DeadMansSwitch,
     ) -> None:
         self._host = host
         self._exchange = host.exchange
@@ -51,9 +58,7 @@ class AccountEndpoints:
         self._record = record
         self._action = action
         self._updated_ms = host.now_ms()
-        self.protect_window_s = 10
-        """How long a lost connection may last before orders are cancelled, where that is switched on."""
-        self.protects = False
+        self._dead_man = switch
 
     def routes(self) -> Routes:
         """This part of the API."""
@@ -135,8 +140,8 @@ class AccountEndpoints:
             "marginMode": MARGIN_MODE[self._rows.margin_mode],
             "updatedTime": str(self._updated_ms),
             "unifiedMarginStatus": UNIFIED_STATUS,
-            "dcpStatus": "ON" if self.protects else "OFF",
-            "timeWindow": self.protect_window_s,
+            "dcpStatus": "ON" if self._dead_man.is_on else "OFF",
+            "timeWindow": self._dead_man.window_s,
             "smpGroup": 0,
             "isMasterTrader": False,
             "spotHedgingStatus": "OFF",
@@ -182,17 +187,14 @@ class AccountEndpoints:
 
     def protection(self, _: Params) -> Row:
         """GET query-dcp-info: whether lost connections cancel orders."""
-        if not self.protects:
+        if not self._dead_man.is_on:
             return {"dcpInfos": []}
-        info = {"product": "DERIVATIVES", "dcpStatus": "ON", "timeWindow": str(self.protect_window_s)}
+        info = {"product": "DERIVATIVES", "dcpStatus": "ON", "timeWindow": str(self._dead_man.window_s)}
         return {"dcpInfos": [info]}
 
     def set_protection(self, params: Params) -> Answer:
         """POST disconnected-cancel-all: 3 to 300 seconds, for the topic dcp.future to arm."""
-        window_s = params.integer("timeWindow")
-        if window_s is None or not 3 <= window_s <= 300:
-            raise VenueError(10001, "params error: timeWindow invalid")
-        self.protect_window_s, self.protects = window_s, True
+        self._dead_man.configure(params)
         return Answer({}, message="success")
 
     def collateral(self, params: Params) -> Row:

@@ -10,6 +10,7 @@ from tools.venuesim.bybit import signing
 from tools.venuesim.bybit.account import AccountEndpoints
 from tools.venuesim.bybit.account_rows import AccountRows
 from tools.venuesim.bybit.amendments import Amendments
+from tools.venuesim.bybit.dead_mans_switch import DeadMansSwitch
 from tools.venuesim.bybit.error_texts import TEXTS
 from tools.venuesim.bybit.errors import VenueError, envelope, json_response, page, worded
 from tools.venuesim.bybit.ids import FIRST_CONDITIONAL, FIRST_ORDER, exec_id, order_id
@@ -76,6 +77,8 @@ class BybitFacade:
         self._frames = UserFrames(host.exchange, orders, positions, account)
         self._users, self._markets = UserStreams(self._frames.begin), MarketStreams(host, market)
         self._sockets = Sockets(host, self._markets, self._users, self)
+        switch = DeadMansSwitch(host)
+        self._users.guard(switch)
         action, lookup = PriceAction(), OrderLookup(host.exchange)
         requests = OrderRequests(host.exchange, action)
         amendments = Amendments(host.exchange, requests)
@@ -83,7 +86,7 @@ class BybitFacade:
             **MarketEndpoints(host, table, market, self._markets).routes(),
             **OrderEndpoints(host, requests, lookup, amendments, self._limits).routes(),
             **OrderQueries(host, lookup, orders, self._record).routes(),
-            **AccountEndpoints(host, table, account, self._record, action).routes(),
+            **AccountEndpoints(host, table, account, self._record, action, switch).routes(),
             **PositionEndpoints(host, requests, positions).routes(),
             **TradingStop(host, requests).routes(),
         }

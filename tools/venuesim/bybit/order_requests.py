@@ -197,11 +197,11 @@ class OrderRequests:
         return tuple(attachment(params, leg, whole=whole) for leg in legs)
 
     def _everything(self, instrument: Instrument, side: Side, position_side: PositionSide) -> Decimal:
-        """All an order of this side could close, up to the largest order; 110017 when there is nothing."""
+        """All an order of this side could close; 110017 when there is nothing."""
         held = self._exchange.position(instrument.symbol, position_side).qty
         if held * side.sign >= 0:
             raise VenueError(110017)
-        return min(abs(held), instrument.market_max_qty)
+        return abs(held)
 
 
 def attachment(params: Params, leg: str, *, whole: bool) -> Attachment:

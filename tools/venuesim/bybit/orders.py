@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -22,6 +23,7 @@ from tools.venuesim.exchange.model import (
     ConditionalRequest,
     Order,
     OrderRequest,
+    OrderType,
 )
 from tools.venuesim.wire import Host, Lane
 
@@ -66,7 +68,7 @@ class OrderEndpoints:
             request = self._requests.create(params)
             if isinstance(request, ConditionalRequest):
                 return _names(self._exchange.place_conditional(request))
-            return _names(self._exchange.place(request))
+            return _names(self._place(request))
 
     def amend(self, params: Params) -> Row:
         """POST amend: whatever is given changes, the rest stays. A quantity is the new total, filled part included."""
@@ -121,6 +123,19 @@ class OrderEndpoints:
             "postImrE4": after[0],
             "postMmrE4": after[1],
         }
+
+    def _place(self, request: OrderRequest) -> Order:
+        """A close beyond the largest order is split up; the first part carries the client's name."""
+        instrument = self._exchange.instrument(request.symbol)
+        most = instrument.market_max_qty if request.type is OrderType.MARKET else instrument.max_qty
+        if not request.reduce_only or request.qty <= most:
+            return self._exchange.place(request)
+        held = abs(self._exchange.position(request.symbol, request.position_side).qty)
+        first = self._exchange.place(replace(request, qty=min(most, held or most)))
+        left = min(request.qty, held) - first.qty
+        while left > 0:
+            left -= self._exchange.place(replace(request, qty=min(most, left), client_id=None)).qty
+        return first
 
     def _cancel(self, row: Order | Conditional) -> None:
         if isinstance(row, Order):

@@ -7,11 +7,13 @@ from random import Random
 from typing import Any, Protocol
 
 from tools.venuesim.bybit.connection import GONE, IdleCut, parsed, short_id, text_of
+from tools.venuesim.bybit.dead_mans_switch import TOPIC as SWITCH_TOPIC
+from tools.venuesim.bybit.dead_mans_switch import DeadMansSwitch
 from tools.venuesim.bybit.errors import VenueError
 from tools.venuesim.bybit.user_frames import UserFrame
 from tools.venuesim.wire import Host, Lane, Outbox, RequestInfo, Response
 
-TOPICS = frozenset({"order", "execution", "execution.fast", "position", "wallet", "greeks", "dcp.future"})
+TOPICS = frozenset({"order", "execution", "execution.fast", "position", "wallet", "greeks", SWITCH_TOPIC})
 CATEGORISED = frozenset({"order", "execution", "execution.fast", "position"})
 CATEGORIES = frozenset({"linear", "inverse", "spot", "option"})
 _OPS = ("auth", "subscribe", "unsubscribe")
@@ -31,6 +33,16 @@ class UserStreams:
     def __init__(self, began: Callable[[], None]) -> None:
         self._began = began
         self._sockets: list[PrivateSocket] = []
+        self._switch: DeadMansSwitch | None = None
+
+    def guard(self, switch: DeadMansSwitch) -> None:
+        """Tell this one when the last connection that arms it is lost, and when one is back."""
+        self._switch = switch
+
+    def chose(self, socket: PrivateSocket) -> None:
+        """A socket listens to other topics than before."""
+        if self._switch is not None and SWITCH_TOPIC in socket.kinds:
+            self._switch.back()
 
     @property
     def wanted(self) -> frozenset[str]:
@@ -41,8 +53,11 @@ class UserStreams:
         self._sockets.append(socket)
 
     def remove(self, socket: PrivateSocket) -> None:
-        if socket in self._sockets:
-            self._sockets.remove(socket)
+        if socket not in self._sockets:
+            return
+        self._sockets.remove(socket)
+        if self._switch is not None and SWITCH_TOPIC in socket.kinds and SWITCH_TOPIC not in self.wanted:
+            self._switch.lost()
 
     def listen(self) -> None:
         """A socket is about to listen."""
@@ -143,6 +158,7 @@ class PrivateSocket:
                 self._streams.listen()
                 self._topics += names
             self._sort()
+            self._streams.chose(self)
         self._tell(command, op, problem)
 
     def _sort(self) -> None:
