@@ -139,7 +139,6 @@ def test_a_flood_uses_what_the_venue_allows_and_is_never_refused(endpoint: str) 
     on_virtual_time(story())
 
 
-@pytest.mark.failure("NET-03")
 def test_a_stop_leaves_at_once_past_a_thousand_entries_that_wait() -> None:
     async def story() -> None:
         venue = Strict((PER_SECOND, STOPS, Limit(bucket="address", window_ms=5_000, capacity=600, rolling=True)))
