@@ -45,7 +45,10 @@ _MEANINGS: Mapping[Meaning, str] = {
     ),
 }  # fmt: skip
 
-CODES: Mapping[str, Meaning] = {code: meaning for meaning, words in _MEANINGS.items() for code in _span(words)}
+CODES: Mapping[str, Meaning] = {
+    "404": Meaning.REFUSED,  # no such address: nobody can have executed anything
+    **{code: meaning for meaning, words in _MEANINGS.items() for code in _span(words)},
+}
 _WINDOW_MS = 2_000
 ERRORS = ErrorTable(
     venue="okx",

@@ -135,7 +135,13 @@ def _instrument(market: Mapping[str, Any], info: Mapping[str, Any], contract: Co
         tradable=state == "live" and info.get("ruleType", "normal") == "normal",
         max_leverage=int(decimal_of(info["lever"], "lever")) if info.get("lever") else 1,
         status=state,
+        # Some begin with a phase of their own, which is not trading yet.
+        listed_ms=_ms_or_none(info.get("contTdSwTime") or info.get("listTime")),
     )
+
+
+def _ms_or_none(text: object) -> int | None:
+    return int(text) if isinstance(text, str) and text.isdecimal() else None
 
 
 def _positive(text: object, field: str) -> Decimal:
