@@ -24,8 +24,15 @@ class Venue:
 
     def state(self) -> Any:
         """What the venue itself has recorded."""
-        with urlopen(f"{self.url}/_sim/state", timeout=PATIENCE_S) as answer:
-            return json.load(answer)
+        return self._look("state")
+
+    def requests(self) -> Any:
+        """Every request and socket command it was sent."""
+        return self._look("requests")
+
+    def protection(self) -> Any:
+        """How long each position stood without a stop."""
+        return self._look("protection")
 
     def set_price(self, symbol: str, price: str) -> None:
         """Moves the market and waits until triggers ran."""
@@ -33,6 +40,10 @@ class Venue:
         request = Request(f"{self.url}/_sim/price", data=body, headers={"content-type": "application/json"})
         with urlopen(request, timeout=PATIENCE_S) as answer:
             assert answer.status == 200
+
+    def _look(self, what: str) -> Any:
+        with urlopen(f"{self.url}/_sim/{what}", timeout=PATIENCE_S) as answer:
+            return json.load(answer)
 
 
 @contextmanager
