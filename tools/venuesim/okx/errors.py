@@ -23,6 +23,9 @@ def _table() -> dict[str, tuple[int, str]]:
     return {code: (status, text) for code, (status, text) in rows.items()}
 
 
+_table()  # read while modules are loaded: nothing may block the loop later
+
+
 def text_of(code: str, *details: object) -> str:
     """The documented text of a code, its places filled in order; places without a detail are left empty."""
     _, text = _table().get(code, (200, "Operation failed."))
