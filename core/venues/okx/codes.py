@@ -56,6 +56,7 @@ ERRORS = ErrorTable(
     # No header tells the end of a limit. A window is two seconds long and begins anew with what is sent too early.
     silences={
         "": Silence(ms=_WINDOW_MS, bucket=ENDPOINT),
+        "50011": Silence(ms=_WINDOW_MS, bucket=ENDPOINT),  # whatever the status it comes with
         "50061": Silence(ms=_WINDOW_MS, bucket="orders"),
         "429": Silence(ms=_WINDOW_MS),
     },

@@ -38,7 +38,7 @@ def an_order_intent(
         side=side,
         type=kind,
         quantity=quantity(size),
-        reduce_only=leg is not Leg.ENTRY,
+        reduce_only=leg not in {Leg.ENTRY, Leg.PROBE},
         price=None if limit is None else price(limit),
         trigger_price=None if trigger is None else price(trigger),
         trigger_reference=reference,

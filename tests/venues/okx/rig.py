@@ -123,11 +123,7 @@ async def a_rig(
         if opened:
             await connection.client.open()
             tap.asked.clear()
-        yield Rig(
-            connection=connection, tap=tap, venue=venue, clock=clock, told=told, health=health, states=states
-        )
+        yield Rig(connection=connection, tap=tap, venue=venue, clock=clock, told=told, health=health, states=states)
     finally:
         await connection.client.close()
         venue.stop()
-
-
