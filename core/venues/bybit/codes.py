@@ -20,7 +20,7 @@ CODES = _table(
         Meaning.CLOCK: "10002",
         Meaning.AUTH: "-2015 10003 10004 10007 10010 33004",
         Meaning.RESTRICTED: "10005 10008 10009 10024 10027 10028 100028 110023 110066 110123 110124 110125 110132",
-        # 110072 (110030 of old) says that the id is there already: our own earlier send arrived, so ask for it (ORD-03).
+        # 110072 (110030 of old) says that the id is there already: our own earlier send arrived: ask for it (ORD-03).
         Meaning.UNKNOWN: "-1 429 10000 10014 10016 10019 40004 110030 110072 110079 3400214",
         Meaning.REFUSED: (
             "10001 10017 10029 30034 30035 30133 30134 30135 30136 30208 30209 30228 30256 110001 110003 "
@@ -53,8 +53,8 @@ ERRORS = ErrorTable(
 """HTTP 403 comes from the network in front of the venue: this address asked too often, for ten minutes."""
 
 NO_SUCH_ORDER = frozenset({"110001"})
-NOT_MODIFIED = "34040"
-NO_ROUTE = "10017"
+NOT_UNIFIED = frozenset({"10028", "100028", "110067", "110088"})
+"""The account is of the old kind, which has other rules altogether."""
 PARAMETERS = "10001"
 
 ABOUT: Mapping[str, About] = {
@@ -97,6 +97,20 @@ def worded(rejected: Rejected) -> Rejected:
 def is_wrong_mode(rejected: Rejected) -> bool:
     """Whether the account's position mode is another than the request was made for."""
     return rejected.code == PARAMETERS and _WRONG_INDEX.search(rejected.detail) is not None
+
+
+_LOGIN_WORDS: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"timestamp|expire|recv_window", re.IGNORECASE), "10002"),
+    (re.compile(r"sign", re.IGNORECASE), "10004"),
+    (re.compile(r"api ?-?_?key|permission|unmatched ip", re.IGNORECASE), "10003"),
+)
+
+
+def login_code(code: int, words: str) -> str:
+    """The code of a refused login, which some sockets tell in words only; "" for none that is known."""
+    if code:
+        return str(code)
+    return next((told for pattern, told in _LOGIN_WORDS if pattern.search(words)), "")
 
 
 def fault_in(body: object) -> tuple[str, str] | None:

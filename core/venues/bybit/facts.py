@@ -51,18 +51,18 @@ SILENCE_SECONDS = 45.0
 CONNECTION_SECONDS = 23 * 3600.0
 
 ORDERS_PAGE, POSITIONS_PAGE, FILLS_PAGE, INSTRUMENTS_PAGE = 50, 200, 100, 1000
+MOST_CANDLES = 1000
 MOST_PAGES = 200
 """A list that does not end by then is no list: its cursors go round."""
 HISTORY_MS = 7 * 24 * 3600 * 1000 - 1
 """The longest window `execution/list` and `order/history` answer for."""
 TOPICS = ("order", "execution", "position", "wallet")
+MOST_TOPIC_CHARACTERS = 20_000
+"""The venue takes 21,000 on one public connection."""
 
 INTERVALS: Mapping[str, str] = {
-    "1m": "1", "3m": "3", "5m": "5", "15m": "15", "30m": "30",
-    "1h": "60", "2h": "120", "4h": "240", "6h": "360", "12h": "720", "1d": "D",
+    "1m": "1", "3m": "3", "5m": "5", "15m": "15", "30m": "30", "1h": "60", "2h": "120", "4h": "240", "1d": "D",
 }  # fmt: skip
-MERGED_INTERVALS: Mapping[str, tuple[str, int]] = {"8h": ("4h", 2)}
-"""What the venue does not draw: the timeframe it is put together from, and how many of those make one."""
 
 FILLS = frozenset({"Trade", "AdlTrade", "BustTrade", "Delivery", "Settle", "BlockTrade", "MovePosition"})
 """Execution types that change a position. `Funding` rows carry the position's size and are no trades."""
@@ -105,3 +105,5 @@ REASONS: Mapping[str, str] = {
 ON_REQUEST = "EC_PerCancelRequest"
 NO_REASON = frozenset({"", "UNKNOWN", "EC_NoError", ON_REQUEST, *BY_USER})
 POSITION_GONE = "CancelByTpSlTsClear"
+ACCESS_CODES = frozenset({"-2015", "10003", "10004", "10007", "10010", "33004", "10002"})
+"""Refusals of whoever asks, not of what is asked."""

@@ -103,7 +103,7 @@ def _lot(row: InstrumentRow, most: str) -> LotRule:
 
 
 def _band(risk: RiskParameters) -> PriceBand | None:
-    """A limit price beyond it is moved to it in silence (§5.6), which a limit order would not survive as it was meant."""
+    """A limit price beyond it is moved to it in silence (§5.6); ours is cut off there before it is sent."""
     if not risk.priceLimitRatioX:
         return None
     ratio = decimal_of(risk.priceLimitRatioX, "priceLimitRatioX")

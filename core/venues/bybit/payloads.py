@@ -125,9 +125,8 @@ class PositionRow(Struct, frozen=True, gc=False):
     markPrice: str = ""  # noqa: N815
     leverage: str = ""
     unrealisedPnl: str = ""  # noqa: N815
-    positionIM: str = ""  # noqa: N815
+    positionMM: str = ""  # noqa: N815
     positionStatus: str = ""  # noqa: N815
-    isReduceOnly: bool = False  # noqa: N815
 
 
 class CoinRow(Struct, frozen=True, gc=False):

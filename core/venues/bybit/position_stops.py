@@ -22,6 +22,9 @@ from core.venues.bybit.modes import PositionModes
 REMEMBERED = 2_000
 """Stops whose order ids are known, for trades and rows that are told late."""
 
+CLOCK_SLACK_MS = 2_000
+"""Our reckoning of the venue's clock is no better than this at worst."""
+
 Slot = tuple[InstrumentId, int]
 
 
@@ -51,17 +54,22 @@ class StopSeen:
 
 @dataclass(slots=True, eq=False)
 class OwnStop:
-    """One of ours. `index` is its slot's, None before it has one. Times are the venue's: `taken_ms` when it took the
-    request, `moved_ms` when it took the last amendment, None before; `moving`: an amendment is under way. `before`: the
-    one that was expected in its slot when it came."""
+    """One of ours. `index` is its slot's, None before it has one. `before`: the one that was expected in its slot when
+    it came. `moving`: an amendment is under way. `over`: it ended, or another of ours took its place.
+
+    Times are the venue's: `since_ms` before which it cannot have been there, `taken_ms` when it took the request,
+    `moved_ms` when it took the last amendment, None before.
+    """
 
     intent: OrderIntent
     level: Price
+    since_ms: int
     index: int | None = None
     venue_order_id: VenueOrderId | None = None
     taken_ms: int | None = None
     moved_ms: int | None = None
     moving: bool = False
+    over: bool = False
     before: OwnStop | None = None
 
     @property
@@ -96,12 +104,13 @@ class PositionStops:
 
     # --- ours -------------------------------------------------------------------------------------------------------
 
-    def expect(self, intent: OrderIntent) -> None:
-        """A stop that is about to be sent, on its own or along with an entry. Raises ValueError without a level."""
+    def expect(self, intent: OrderIntent, now_ms: int) -> None:
+        """A stop that is about to be sent at this time of the venue, on its own or along with an entry. Raises
+        ValueError without a level."""
         if intent.trigger_price is None:
             raise ValueError(f"{intent.client_order_id}: a stop without a trigger price")
         if intent.client_order_id not in self._by_client_id:
-            self._seat(OwnStop(intent=intent, level=intent.trigger_price))
+            self._seat(OwnStop(intent=intent, level=intent.trigger_price, since_ms=now_ms - CLOCK_SLACK_MS))
 
     def taken(self, client_order_id: ClientOrderId, venue_ms: int) -> None:
         """The venue took the request at this time of its own: what it tells of the slot from then on is this stop."""
@@ -116,7 +125,7 @@ class PositionStops:
         place = self._place(stop)
         restored = stop.before if place.expected is stop else None
         self._forget(stop)
-        if restored is not None and restored.client_order_id in self._by_client_id:
+        if restored is not None and not restored.over and restored.venue_order_id is None:
             self._seat(restored)
 
     def recall(self, orders: Sequence[Order]) -> None:
@@ -143,18 +152,18 @@ class PositionStops:
 
     def _remembered(self, order: Order) -> OwnStop:
         known = None if order.venue_order_id is None else self._by_venue_id.get(order.venue_order_id)
-        return known or OwnStop(intent=order.intent, level=order.trigger_price or Price(ZERO))
+        return known or OwnStop(
+            intent=order.intent, level=order.trigger_price or Price(ZERO), since_ms=order.venue_time_ms
+        )
 
     def own(self, client_order_id: ClientOrderId) -> OwnStop | None:
-        """None for one that is over, that was replaced, or that was never ours."""
+        """Also one that is over, for as long as its order id is remembered; None for what was never ours."""
         return self._by_client_id.get(client_order_id)
 
     def owns_slot(self, stop: OwnStop) -> bool:
         """Whether what rests in its slot is this stop, or will be; one that was replaced by another owns nothing."""
         place = self._place(stop)
-        if place.owner is not None:
-            return place.owner is stop
-        return place.expected is stop
+        return not stop.over and stop is (place.owner or place.expected)
 
     def move(self, stop: OwnStop, level: Price) -> None:
         """An amendment is about to be sent."""
@@ -173,7 +182,7 @@ class PositionStops:
     def entry_ended_unfilled(self, entry: ClientOrderId) -> OwnStop | None:
         """The stop that came with an entry which bought nothing: it never comes to be."""
         stop = self._by_entry.get(entry)
-        if stop is None or stop.venue_order_id is not None:
+        if stop is None or stop.over or stop.venue_order_id is not None:
             return None
         self._forget(stop)
         return stop
@@ -214,7 +223,7 @@ class PositionStops:
             expected.level = seen.level or expected.level
             expected.before = None
             if replaced is not None:
-                self._by_client_id.pop(replaced.client_order_id, None)
+                replaced.over = True
             return Named(client_order_id=expected.client_order_id, replaced=replaced)
         if known is None and place is not None and place.owner is not None and place.owner.intent.side is seen.side:
             known = place.owner
@@ -262,7 +271,9 @@ class PositionStops:
     def _forget(self, stop: OwnStop) -> None:
         """Its order ids stay known, for what is told late."""
         self._vacate(stop)
-        self._by_client_id.pop(stop.client_order_id, None)
+        stop.over = True
+        if stop.venue_order_id is None:
+            self._by_client_id.pop(stop.client_order_id, None)
         if stop.intent.attached_to is not None:
             self._by_entry.pop(stop.intent.attached_to, None)
 
@@ -270,11 +281,12 @@ class PositionStops:
         stop.venue_order_id = venue_order_id
         self._by_venue_id[venue_order_id] = stop
         self._by_venue_id.move_to_end(venue_order_id)
-        while len(self._by_venue_id) > REMEMBERED:
+        if len(self._by_venue_id) > REMEMBERED:
             oldest, other = self._by_venue_id.popitem(last=False)
-            if other.venue_order_id == oldest and other.client_order_id in self._by_client_id:
-                self._by_venue_id[oldest] = other  # it is not over
-                break
+            if not other.over:
+                self._by_venue_id[oldest] = other
+            elif other.venue_order_id == oldest:
+                self._by_client_id.pop(other.client_order_id, None)
 
 
 def _being_moved(stop: OwnStop, seen: StopSeen) -> bool:
@@ -286,7 +298,7 @@ def _is_it(stop: OwnStop, seen: StopSeen, *, vacant: bool) -> bool:
     """Whether a row is about the stop that is expected in its slot: by the entry it came with, by its level, or because
     the venue had taken it by then. An attached one comes only with a fill of its entry, so that until then what rests
     there goes on to be told."""
-    if seen.side is not stop.intent.side:
+    if seen.side is not stop.intent.side or seen.time_ms < stop.since_ms:
         return False
     if seen.entry and seen.entry == stop.intent.attached_to:
         return True

@@ -34,9 +34,7 @@ class Wallets:
         MalformedPayload."""
         told = [report for row in rows for report in _reports(row, time_ms, Source.REST, WalletCause.SNAPSHOT)]
         listed = {report.asset for report in told}
-        for coin in facts.COINS:
-            if coin not in listed:
-                told.append(_report(Asset(coin), ZERO, ZERO, time_ms, Source.REST))
+        told += [_report(Asset(coin), ZERO, ZERO, time_ms, Source.REST) for coin in facts.COINS if coin not in listed]
         for report in told:
             self._note(report)
         return told
@@ -127,7 +125,7 @@ def available(coin: CoinRow, account_usd: str) -> Decimal | None:
     return max(own, ZERO)
 
 
-def _report(  # noqa: PLR0913, PLR0917 - one figure with where it comes from
+def _report(
     asset: Asset,
     wallet: Decimal,
     free: Decimal | None,
