@@ -46,8 +46,8 @@ LANE_SHARE_PERCENT = {
     Lane.ENTRY: 96,
     Lane.DATA: 85,
 }
-"""How far each lane may fill a window, though at least by one. 4 % of Binance's 300 orders leaves 12 for stops that
-nobody promised, and for closes; of Bybit's 10 it leaves one."""
+"""How far each lane may fill a window; a request larger than that goes when the window is empty. 4 % of Binance's 300
+orders leaves 12 for stops that nobody promised, and for closes; of Bybit's 10 it leaves one."""
 PROMISE_MS = 15_000
 """How long an entry's promise for its stop stands: fill, stop and retries take less; an unfilled entry needs none."""
 LONGEST_WAIT_SECONDS = 90.0
@@ -157,7 +157,7 @@ class RequestBudget:
 
     async def acquire(self, charge: Charge) -> Ticket:
         """Leave to send; at once while there is room. Raises RateLimited when it would take too long, and at once for
-        a request larger than its lane may ever fill a window with. A bucket without a known limit counts nothing."""
+        a request larger than a whole window. A bucket without a known limit counts nothing."""
         if not any(lane.count for lane in self._lanes) and self._shortage(charge, self._now()) is None:
             return self._grant(charge)
         return await self._wait(charge)
@@ -277,7 +277,9 @@ class RequestBudget:
         longest = 0.0
         for counter in self._of(bucket):
             counter.roll(*moment)
-            allowed = max(counter.capacity * share // 100, 1)
+            allowed = counter.capacity * share // 100
+            if allowed < cost + aside <= counter.capacity:
+                allowed = cost + aside  # larger than its share: alone, in an empty window
             if counter.used + cost + aside > allowed:
                 longest = max(longest, counter.wait_ms(*moment), 1.0)
         return longest
@@ -368,9 +370,8 @@ class RequestBudget:
     def _refuse_if_hopeless(self, charge: Charge) -> None:
         now = self._clock.now_ms()
         blocked = max([self._blocked_until_ms, *(now + self._blocked_for(bucket, now) for bucket in charge.costs)])
-        share = LANE_SHARE_PERCENT[charge.lane]
         too_large = any(
-            cost + charge.promises.get(bucket, 0) > max(counter.capacity * share // 100, 1)
+            cost + charge.promises.get(bucket, 0) > counter.capacity
             for bucket, cost in charge.costs.items()
             for counter in self._of(bucket)
         )
