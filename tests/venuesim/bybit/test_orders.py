@@ -173,6 +173,7 @@ def test_an_amendment_gives_the_new_total_and_may_not_go_below_what_is_filled() 
     assert row(desk, orderLinkId="part")["orderStatus"] == "PartiallyFilled"
     amend = {**ONE, "orderLinkId": "part"}
     assert code(desk, "/v5/order/amend", **amend, qty="0.005") == 110064
+    assert code(desk, "/v5/order/amend", **amend, stopLoss=near(desk, "0.9")) == 110059
     desk.ok("POST", "/v5/order/amend", **amend, qty="0.020", price=near(desk, "0.995"))
     entry = row(desk, orderLinkId="part")
     assert (entry["qty"], entry["leavesQty"], entry["price"]) == ("0.020", "0.015", near(desk, "0.995"))
