@@ -75,7 +75,7 @@ def test_results_of_a_holding_begin_anew_with_each_one() -> None:
     assert (row["side"], row["size"]) == ("Sell", "0.020")
     fills = desk.ok("GET", "/v5/execution/list", **ONE)["list"]
     turned = [fill for fill in fills if fill["orderId"] == fills[0]["orderId"]]
-    fees = sum(Decimal(fill["execFee"]) for fill in turned)
+    fees = sum((Decimal(fill["execFee"]) for fill in turned), Decimal(0))
     # Two thirds of the order that turned the position round opened the new one.
     assert abs(Decimal(row["curRealisedPnl"]) + fees * 2 / 3) < Decimal("0.001")
     assert Decimal(row["cumRealisedPnl"]) == Decimal(coin(desk)["cumRealisedPnl"])
