@@ -46,20 +46,15 @@ class AccountReads:
         params = {"category": facts.CATEGORY, "symbol": venue_symbol, **name}
         for call in (self._ccxt.privateGetV5OrderRealtime, self._ccxt.privateGetV5OrderHistory):
             found = await self._reads.found(call, params, Answer[Page[OrderRow]], "bybit", absent=NO_SUCH_ORDER)
-            if found is not None and found.result.list:
-                return found.result.list[0]
+            if found is not None and found.result.rows:
+                return found.result.rows[0]
         return None
 
-    async def ended_stops(self, venue_symbol: str) -> list[OrderRow]:
-        """The newest page of those that have ended."""
-        params = {
-            "category": facts.CATEGORY,
-            "symbol": venue_symbol,
-            "orderFilter": "StopOrder",
-            "limit": str(facts.ORDERS_PAGE),
-        }
+    async def ended_orders(self, venue_symbol: str) -> list[OrderRow]:
+        """The newest page of those that have ended, stops that fired among them."""
+        params = {"category": facts.CATEGORY, "symbol": venue_symbol, "limit": str(facts.ORDERS_PAGE)}
         answer = await self._one(self._ccxt.privateGetV5OrderHistory, params, Page[OrderRow])
-        return answer.result.list
+        return answer.result.rows
 
     async def executions(self, venue_symbol: str, start_ms: int, end_ms: int) -> list[ExecutionRow]:
         """At most a week, funding and all; newest first."""
@@ -93,7 +88,7 @@ class AccountReads:
         in portfolio margin, environments without this call)."""
         call, params = self._ccxt.privateGetV5PositionSymbolInfo, {"category": facts.CATEGORY}
         try:
-            return (await self._one(call, params, Page[SymbolRow])).result.list
+            return (await self._one(call, params, Page[SymbolRow])).result.rows
         except Refused as error:
             if error.code in facts.ACCESS_CODES:
                 raise
@@ -131,8 +126,8 @@ class AccountReads:
         rows: list[_T] = []
         for _ in range(facts.MOST_PAGES):
             page = (await self._one(call, params, Page[shape])).result  # type: ignore[valid-type]
-            rows += page.list
-            if not page.nextPageCursor or not page.list:
+            rows += page.rows
+            if not page.nextPageCursor or not page.rows:
                 return rows
             params["cursor"] = page.nextPageCursor
         raise MalformedPayload("bybit", "a list whose pages do not end")

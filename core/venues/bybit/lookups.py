@@ -84,7 +84,7 @@ class Lookups:
                 return report
         if own is None:
             return NotFound.NOT_FOUND
-        for row in await self._lists.ended_stops(symbol):
+        for row in await self._lists.ended_orders(symbol):
             if (report := self._named(row, intent)) is not None:
                 return report
         if not stops.owns_slot(own):
@@ -117,7 +117,7 @@ class Lookups:
 
     async def balances(self) -> list[BalanceReport]:
         answer = await self._lists.wallet()
-        return self._account.wallets.read(answer.result.list, answer.time)
+        return self._account.wallets.read(answer.result.rows, answer.time)
 
     async def mass_status(self) -> MassStatus:
         """Five lists at once; one that fails raises for all (INV-5)."""

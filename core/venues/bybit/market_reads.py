@@ -44,7 +44,7 @@ class BybitMarketReads:
             "interval": facts.INTERVALS[timeframe],
             "limit": str(min(limit + 1, facts.MOST_CANDLES)),
         }
-        rows = (await self._read(self._ccxt.publicGetV5MarketKline, params, Answer[CandleRows])).result.list
+        rows = (await self._read(self._ccxt.publicGetV5MarketKline, params, Answer[CandleRows])).result.rows
         over_ms = self._clock.now_ms() - TIMEFRAME_MS[timeframe]
         try:
             candles = [_candle(row) for row in reversed(rows)]
@@ -100,7 +100,7 @@ class BybitMarketReads:
 
     async def _tickers(self, **asked: str) -> list[TickerRow]:
         params = {"category": facts.CATEGORY, **asked}
-        return (await self._read(self._ccxt.publicGetV5MarketTickers, params, Answer[Page[TickerRow]])).result.list
+        return (await self._read(self._ccxt.publicGetV5MarketTickers, params, Answer[Page[TickerRow]])).result.rows
 
     async def _read(self, call: Callable[[Any], Awaitable[Any]], params: dict[str, Any], shape: type[_T]) -> _T:
         return await self._reads.shaped(call, params, shape, "bybit")

@@ -136,7 +136,7 @@ class OrderCommands:
     ) -> Sequence[Outcome]:
         if not isinstance(outcome, Accepted):
             return [worded_outcome(outcome)] * len(sent)
-        verdicts = [] if answer is None else answer.retExtInfo.list
+        verdicts = [] if answer is None else answer.retExtInfo.rows
         if len(verdicts) != len(sent):
             cause = f"the venue told the fate of {len(verdicts)} orders of {len(sent)}"
             return [Unknown(cause=cause)] * len(sent)

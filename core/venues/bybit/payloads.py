@@ -21,7 +21,7 @@ class Answer(Struct, Generic[_T], frozen=True):
 
 
 class Page(Struct, Generic[_T], frozen=True):
-    list: list[_T]
+    rows: list[_T] = field(name="list")
     nextPageCursor: str = ""  # noqa: N815
 
 
@@ -43,7 +43,7 @@ class Verdict(Struct, frozen=True, gc=False):
 
 
 class Verdicts(Struct, frozen=True):
-    list: list[Verdict] = field(default_factory=list)
+    rows: list[Verdict] = field(name="list", default_factory=list)
 
 
 class BatchAnswer(Struct, frozen=True):
@@ -200,7 +200,7 @@ class TickerChange(Struct, frozen=True, gc=False):
 class CandleRows(Struct, frozen=True):
     """GET market/kline, newest first: [start, open, high, low, close, volume, turnover]."""
 
-    list: list[list[str]]
+    rows: list[list[str]] = field(name="list")
 
 
 class LeverageFilter(Struct, frozen=True, gc=False):
