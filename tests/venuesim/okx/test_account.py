@@ -50,7 +50,8 @@ def test_the_margin_mode_comes_with_the_order() -> None:
     desk.order(sz="10", tdMode="isolated")
     row = desk.position()
     assert (row["mgnMode"], row["imr"]) == ("isolated", "")
-    assert Decimal(row["margin"]) > 0 and Decimal(row["liqPx"]) < Decimal(row["avgPx"])
+    assert Decimal(row["margin"]) > 0
+    assert Decimal(row["liqPx"]) < Decimal(row["avgPx"])
     assert Decimal(_money(desk)["isoEq"]) == Decimal(row["margin"]) + Decimal(row["upl"])
     assert code_of(desk.place(tdMode="cross")) == "51000"
 
@@ -86,7 +87,9 @@ def test_a_position_tells_its_results_and_keeps_its_number() -> None:
     assert (ended["type"], ended["posId"], ended["direction"]) == ("2", first["posId"], "long")
     desk.order(sz="1")
     again = desk.position()
-    assert again["posId"] == first["posId"] and again["cTime"] > first["cTime"] and again["pnl"] == "0"
+    assert again["posId"] == first["posId"]
+    assert again["cTime"] > first["cTime"]
+    assert again["pnl"] == "0"
 
 
 def test_leverage_is_read_back_and_refused_beyond_its_range() -> None:
@@ -156,7 +159,8 @@ def test_funding_is_booked_and_belongs_to_the_position() -> None:
     desk.order(sz="10")
     desk.run(8 * HOUR_MS)
     (bill,) = desk.ok("GET", "account/bills", type="8")
-    assert bill["subType"] == "173" and Decimal(bill["balChg"]) < 0
+    assert bill["subType"] == "173"
+    assert Decimal(bill["balChg"]) < 0
     assert desk.position()["fundingFee"] == bill["balChg"]
 
 
@@ -170,9 +174,11 @@ def test_a_liquidated_position_leaves_marked_orders_and_a_penalty() -> None:
     ended = desk.ok("GET", "trade/fills")[0]
     order = desk.row(ended["ordId"])
     assert (order["category"], order["clOrdId"], order["state"]) == ("full_liquidation", "", "filled")
-    assert int(ended["tradeId"]) < 0 and ended["subType"] == "104"
+    assert int(ended["tradeId"]) < 0
+    assert ended["subType"] == "104"
     (history,) = desk.ok("GET", "account/positions-history")
-    assert history["type"] == "3" and Decimal(history["liqPenalty"]) < 0
+    assert history["type"] == "3"
+    assert Decimal(history["liqPenalty"]) < 0
     assert {row["type"] for row in desk.ok("GET", "account/bills", instType="SWAP")} == {"2", "5"}
 
 
@@ -182,7 +188,8 @@ def test_a_deleveraged_position_is_marked_too() -> None:
     desk.fault("adl", {"symbol": BTC}, fraction=0.5)
     assert desk.position()["pos"] == "5"
     ended = desk.ok("GET", "trade/fills")[0]
-    assert desk.row(ended["ordId"])["category"] == "adl" and int(ended["tradeId"]) < 0
+    assert desk.row(ended["ordId"])["category"] == "adl"
+    assert int(ended["tradeId"]) < 0
     assert desk.position()["tradeId"] != ended["tradeId"]
 
 

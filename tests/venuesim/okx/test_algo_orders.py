@@ -28,7 +28,8 @@ def test_a_stop_waits_fires_and_names_its_order() -> None:
     desk.move(desk.off("0.97"))
     fired = desk.one("GET", "trade/order-algo", algoClOrdId="stop1")
     assert (fired["state"], fired["actualSide"], fired["actualSz"]) == ("effective", "sl", "2")
-    assert fired["triggerTime"] and fired["ordIdList"] == [fired["ordId"]]
+    assert fired["triggerTime"]
+    assert fired["ordIdList"] == [fired["ordId"]]
     child = desk.row(fired["ordId"])
     assert (child["algoId"], child["algoClOrdId"], child["clOrdId"]) == (number, "stop1", "")
     assert (child["source"], child["reduceOnly"], child["ordType"], child["state"]) == ("7", "true", "market", "filled")
@@ -190,7 +191,8 @@ def test_an_attached_stop_exists_in_the_moment_of_the_whole_fill() -> None:
     assert (row["algoClOrdId"], row["sz"], row["side"], row["reduceOnly"]) == ("sl1", "2", "sell", "true")
     entry = desk.row(number)
     (leg,) = entry["attachAlgoOrds"]
-    assert leg["attachAlgoClOrdId"] == "sl1" and leg["attachAlgoId"] != row["algoId"]
+    assert leg["attachAlgoClOrdId"] == "sl1"
+    assert leg["attachAlgoId"] != row["algoId"]
 
 
 def test_a_part_filled_entry_has_no_attached_stop_and_a_cancelled_one_never_gets_it() -> None:
