@@ -47,9 +47,9 @@ class Venue:
 
 
 @contextmanager
-def running(project_root: Path, venue: str = "binance") -> Iterator[Venue]:
+def running(project_root: Path, venue: str = "binance", *arguments: str) -> Iterator[Venue]:
     """A process of its own for every test: they trade one account."""
-    command = [sys.executable, "-m", "tools.venuesim", "--venue", venue, "--tick-hz", "10"]
+    command = [sys.executable, "-m", "tools.venuesim", "--venue", venue, "--tick-hz", "10", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=project_root)
     assert process.stdout is not None
     with closing(process.stdout):
