@@ -35,10 +35,6 @@ PRIVATE = (
     {"channel": "positions", "instType": "SWAP"},
     {"channel": "account"},
 )
-    {"channel": "orders", "instType": "SWAP"},
-    {"channel": "positions", "instType": "SWAP"},
-    {"channel": "account"},
-)
 
 
 @pytest.fixture
