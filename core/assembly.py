@@ -125,6 +125,16 @@ class Engine:
         return known[1]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Listing:
+    """What is known of the venues' instruments, filled as they are opened."""
+
+    clients: Mapping[VenueName, VenueClient]
+    markets: Mapping[VenueName, MarketData]
+    instruments: dict[InstrumentId, Instrument]
+    quotes: dict[InstrumentId, Asset]
+
+
 def accesses(settings: Settings) -> list[VenueAccess]:
     """How to reach each configured venue."""
     return [_access(VenueName(name), venue) for name, venue in settings.venues.items()]
@@ -268,7 +278,13 @@ def assemble(
         rules=entry_rules(settings),
         clock=clock,
     )
-    learn = partial(_learn, clients, instruments, quotes, rules_loaded, clock)
+    learn = partial(
+        _learn,
+        _Listing(clients=clients, markets=markets, instruments=instruments, quotes=quotes),
+        rules_loaded,
+        clock,
+        settings,
+    )
     upkeep = Upkeep(
         clients=clients,
         markets=markets,
@@ -359,17 +375,22 @@ def _introduce(orders: OrderManager, risk: RiskGuard, protection: ProtectionMana
 
 
 def _learn(
-    clients: Mapping[VenueName, VenueClient],
-    instruments: dict[InstrumentId, Instrument],
-    quotes: dict[InstrumentId, Asset],
+    listing: _Listing,
     loaded: dict[VenueName, float],
     clock: Clock,
+    settings: Settings,
     venue: VenueName,
 ) -> None:
+    """Take over what a venue lists, and have prices of what may be entered where they do not come by themselves: an
+    entry that first asked for one would be late."""
     loaded[venue] = clock.monotonic()
-    for symbol, instrument in clients[venue].instruments.items():
-        instruments[InstrumentId(venue, symbol)] = instrument
-        quotes[InstrumentId(venue, symbol)] = instrument.quote
+    listed = listing.clients[venue].instruments
+    for symbol, instrument in listed.items():
+        listing.instruments[InstrumentId(venue, symbol)] = instrument
+        listing.quotes[InstrumentId(venue, symbol)] = instrument.quote
+    if not listing.markets[venue].unasked:
+        wanted = [s for s, i in listed.items() if i.tradable and may_be_entered(settings, i)]
+        listing.markets[venue].want(wanted)
 
 
 def _connections(settings: Settings) -> int:

@@ -20,8 +20,8 @@ from core.config import PROJECT_ROOT, Settings, derive_settings
 from core.errors import StartRefused
 from core.transport import AiohttpHttp
 
-VENUES = ("binance",)
-"""Every venue whose façade exists."""
+VENUES = ("binance", "bybit", "okx")
+"""All of them, unless EXCHANGES chooses."""
 KEPT_RUNS = 5
 READY_SECONDS = 20.0
 STOP_SECONDS = 5.0
@@ -66,9 +66,9 @@ async def dry_run(settings: Settings) -> AsyncIterator[DryRun]:
     folder = _fresh_folder(settings.process.data_dir / "dry-run")
     chosen = settings.trading.exchanges or VENUES
     async with AsyncExitStack() as stack:
-        urls = {
-            venue: await stack.enter_async_context(_simulator(venue, folder)) for venue in chosen if venue in VENUES
-        }
+        started = {venue: await stack.enter_async_context(_simulator(venue, folder)) for venue in chosen}
+        ready = await asyncio.gather(*(_ready_url(venue, process) for venue, process in started.items()))
+        urls: dict[str, str] = dict(zip(started, ready, strict=True))
         changes: dict[str, str | None] = {
             "DATA_DIR": str(folder),
             "EXCHANGES": ",".join(urls),
@@ -85,13 +85,14 @@ async def dry_run(settings: Settings) -> AsyncIterator[DryRun]:
 
 
 @asynccontextmanager
-async def _simulator(venue: str, folder: Path) -> AsyncIterator[str]:
+async def _simulator(venue: str, folder: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Started, and not necessarily ready."""
     command = [sys.executable, "-m", "tools.venuesim", "--venue", venue, "--log", str(folder / f"{venue}.jsonl")]
     process = await asyncio.create_subprocess_exec(
         *command, cwd=PROJECT_ROOT, stdout=asyncio.subprocess.PIPE, stdin=asyncio.subprocess.DEVNULL
     )
     try:
-        yield await _ready_url(venue, process)
+        yield process
     finally:
         await _end(process)
 

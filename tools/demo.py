@@ -1,4 +1,4 @@
-"""Breakwater in a minute: a local signal server pushes one small wave, the real daemon trades it on a local venue.
+"""Breakwater in a minute: a local signal server pushes one small wave, the real daemon trades it on three local venues.
 
 Runs `main.py --dry-run --once` against `tools/signal_server.py`, then checks the audit log of that run. Your own .env
 and environment are not used. Exit status: 0 all as it should be, else that of the step that failed.
@@ -38,7 +38,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="breakwater-demo-") as folder:
         script = Path(folder) / "wave.jsonl"
         script.write_text(json.dumps({"at_ms": 0, "signals": _wave()}) + "\n", encoding="utf-8")
-        _say("1. a signal server with one pushed wave of nine signals, and the daemon in dry run", asked)
+        _say("1. a signal server with one pushed wave for three venues, and the daemon in dry run", asked)
         with _signal_server(script) as url:
             settings = Path(folder) / "demo.env"
             settings.write_text(_settings(url, data), encoding="utf-8")
@@ -70,17 +70,19 @@ def _journaled(run: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def _wave() -> list[dict[str, Any]]:
-    """Five that will trade, and one of each common kind of refusal."""
+    """Two for each venue that will trade, and one of each common kind of refusal; symbols are spelt in every way."""
     old = (datetime.now(UTC) - timedelta(minutes=20)).isoformat(timespec="seconds")
     good = [
-        ("BTCUSDT", "LONG", 92), ("ETHUSDT", "SHORT", 88), ("SOLUSDT", "LONG", 85),
-        ("XRPUSDT", "SHORT", 81), ("DOGEUSDT", "LONG", 77),
+        ("BTCUSDT", "LONG", 92, {"exchange_id": 1}), ("ETHUSDT", "SHORT", 88, {"exchange": "bybit"}),
+        ("SOL-USDT-SWAP", "LONG", 85, {"exchange": "okx"}), ("XRPUSDT", "SHORT", 81, {"exchange": "binance"}),
+        ("DOGE/USDT:USDT", "LONG", 79, {"exchange_id": 2}), ("BTC/USDT:USDT", "SHORT", 77, {"exchange_id": 3}),
     ]  # fmt: skip
-    wave = [_signal(f"s{score}-{pair[:3].lower()}", pair, direction, score) for pair, direction, score in good]
-    wave.append(_signal("s60-ada", "ADAUSDT", "LONG", 60))
-    wave.append(_signal("late", "TRXUSDT", "LONG", 90) | {"timestamp": old})
-    wave.append(_signal("unknown", "NOSUCHUSDT", "LONG", 90))
-    wave.append({"id": "sideless", "pair_symbol": "DOTUSDT", "total_score": 90, "timestamp": "$now"})
+    wave = [_signal(f"s{score}-{pair[:3].lower()}", pair, side, score) | venue for pair, side, score, venue in good]
+    wave.append(_signal("s60-ada", "ADAUSDT", "LONG", 60) | {"exchange": "binance"})
+    wave.append(_signal("late", "LTCUSDT", "LONG", 90) | {"timestamp": old, "exchange": "bybit"})
+    wave.append(_signal("unknown", "NOSUCHUSDT", "LONG", 90) | {"exchange": "okx"})
+    wave.append(_signal("nowhere", "BTCUSDT", "LONG", 90) | {"exchange": "kraken"})
+    wave.append({"id": "sideless", "pair_symbol": "DOTUSDT", "total_score": 90, "timestamp": "$now", "exchange_id": 1})
     return wave
 
 
@@ -94,6 +96,7 @@ def _settings(url: str, data: Path) -> str:
         "SIGNAL_WS_TOKEN": TOKEN,
         "DATA_DIR": str(data),
         "MAX_POSITIONS": "6",
+        "MAX_TRADES_PER_WAVE_TOTAL": "6",
         "LEVERAGE": "5",
         "ONCE_WAIT_SECONDS": "30",
     }

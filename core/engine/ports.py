@@ -321,6 +321,11 @@ class Quote:
 class MarketData(Protocol):
     """Live prices of one venue; a desired set of symbols, subscribed and confirmed by data."""
 
+    @property
+    def unasked(self) -> bool:
+        """Whether prices of every listed symbol come by themselves; else a symbol has one while it is wanted."""
+        ...
+
     def quote(self, symbol: Symbol) -> Quote | None: ...
     def want(self, symbols: Sequence[Symbol]) -> None:
         """Add to the desired set of per-symbol streams."""

@@ -94,6 +94,11 @@ class MarketStream:
         self._ending = False
         self.counts: Counter[str] = Counter()
 
+    @property
+    def unasked(self) -> bool:
+        """Where every route has a channel though no symbol is wanted, it is one for all of them."""
+        return all(state.route.channels(()) for state in self._routes)
+
     def quote(self, symbol: Symbol) -> Quote | None:
         """Each price from the newest frame of its own kind; the age is a steady route's where there is one."""
         heard = [(state.route.steady, state.ticks[symbol]) for state in self._routes if symbol in state.ticks]

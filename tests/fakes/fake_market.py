@@ -16,6 +16,8 @@ class FakeMarket:
         self.marks: dict[Symbol, Number | None] = {}
         self.age = 0.0
 
+    unasked = True
+
     def quote(self, symbol: Symbol) -> Quote | None:
         mark = self.marks.get(symbol, self.default)
         if mark is None:

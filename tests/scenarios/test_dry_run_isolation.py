@@ -12,6 +12,7 @@ import pytest
 
 from core import dry_run
 from core.config import load_settings
+from core.dry_run import VENUES
 from core.engine.commands import Commands
 from core.outcome import ExitStatus
 from core.status.control import ControlServer
@@ -80,13 +81,17 @@ async def test_an_hour_of_dry_run_with_a_panic_at_its_end_never_leaves_the_simul
             super().__init__(commands=commands, **parts)  # type: ignore[arg-type]
 
     monkeypatch.setattr("core.orchestrator.ControlServer", Control)
-    async with SimulatedWorld(tmp_path, tick_hz=0.2) as world:
+    async with SimulatedWorld(tmp_path, VENUES, tick_hz=0.2) as world:
 
         @asynccontextmanager
-        async def simulator(_venue: str, _folder: Path) -> AsyncIterator[str]:
-            yield world.url
+        async def simulator(_venue: str, _folder: Path) -> AsyncIterator[None]:
+            yield None
+
+        async def ready(venue: str, _process: None) -> str:
+            return world.urls[venue]
 
         monkeypatch.setattr(dry_run, "_simulator", simulator)
+        monkeypatch.setattr(dry_run, "_ready_url", ready)
         await world.play(
             *({"at_ms": 60_000 * n, "signals": [a_signal("BTCUSDT", id=f"{n}")]} for n in range(1, MINUTES, 5))
         )
