@@ -335,6 +335,27 @@ async def test_protection_is_repeated_after_a_limit_and_nothing_else_waits_for_i
         report_of(await stop)
 
 
+async def test_as_many_orders_go_out_as_the_venue_takes_and_none_is_refused_for_their_number() -> None:
+    async with a_rig(latency_ms=50) as rig:
+        started = rig.clock.monotonic()
+        wanted = [an_order_intent(name=f"n{n}", size="0.001", instrument=(BTC, ETH)[n % 2]) for n in range(240)]
+        outcomes = await asyncio.gather(*(rig.client.submit(Departure(intent=intent)) for intent in wanted))
+        assert {type(outcome) for outcome in outcomes} == {Accepted}
+        assert len(rig.tap.of("POST", ORDER)) == 240
+        took = rig.clock.monotonic() - started
+        assert 4 < took < 4.5, "57 of an instrument's 60 in two seconds are for entries"
+
+
+async def test_a_wave_of_batches_fits_into_one_window() -> None:
+    async with a_rig(latency_ms=50) as rig:
+        started = rig.clock.monotonic()
+        wanted = [Departure(intent=an_order_intent(name=f"n{n}", size="0.001")) for n in range(280)]
+        groups = [wanted[at : at + 20] for at in range(0, 280, 20)]
+        outcomes = await asyncio.gather(*(rig.client.submit_together(group) for group in groups))
+        assert {type(outcome) for group in outcomes for outcome in group} == {Accepted}
+        assert rig.clock.monotonic() - started < 0.2
+
+
 async def test_a_clock_that_is_off_is_measured_and_the_order_sent_once_more() -> None:
     async with a_rig() as rig:
         rig.tap.put("POST", ORDER, answer(401, {"code": "50102", "msg": "Timestamp request expired.", "data": []}))

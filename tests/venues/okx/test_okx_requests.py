@@ -161,6 +161,24 @@ def test_a_request_is_signed_over_the_text_that_is_sent() -> None:
     assert "'s'" not in repr(CREDENTIALS)
 
 
+@pytest.mark.parametrize(
+    ("method", "params", "target", "body"),
+    [
+        ("GET", {"tag": "", "note": "é&="}, "/api/v5/x?tag=&note=%C3%A9%26%3D", ""),
+        ("GET", {}, "/api/v5/x", ""),
+        ("POST", {"tag": "", "note": "é"}, "/api/v5/x", '{"tag":"","note":"\\u00e9"}'),
+        ("POST", [{"note": '"'}], "/api/v5/x", '[{"note":"\\""}]'),
+    ],
+)
+def test_empty_and_foreign_letters_are_signed_as_they_are_sent(
+    method: str, params: Any, target: str, body: str
+) -> None:
+    signed = signing.request("x", method, params, credentials=CREDENTIALS, now_ms=0)
+    assert (signed.path, signed.body) == (target, body)
+    text = f"1970-01-01T00:00:00.000Z{method}{target}{body}"
+    assert signed.headers["OK-ACCESS-SIGN"] == b64encode(hmac.new(b"s", text.encode(), sha256).digest()).decode()
+
+
 def test_public_requests_carry_no_key_and_rows_go_as_a_list() -> None:
     public = signing.request("public/time", "GET", {}, credentials=None, now_ms=0)
     assert (public.path, dict(public.headers), public.body) == ("/api/v5/public/time", {}, "")
