@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 
-from tools.venuesim.exchange.events import Event
+from tools.venuesim.exchange.events import Event, MarketTick
 from tools.venuesim.exchange.model import AttachRule, ClientIdScope, HedgeReduceOnly, Policy, Refused
 from tools.venuesim.okx import signing
 from tools.venuesim.okx.account import AccountEndpoints
@@ -19,17 +19,21 @@ from tools.venuesim.okx.formats import Row
 from tools.venuesim.okx.items import carried_out, judged, refused
 from tools.venuesim.okx.limits import Limits
 from tools.venuesim.okx.market_data import MarketEndpoints
+from tools.venuesim.okx.market_streams import MarketStreams
 from tools.venuesim.okx.order_queries import ALGO, ORDER, OrderQueries
 from tools.venuesim.okx.order_requests import OrderRequests
 from tools.venuesim.okx.order_rows import OrderRows, order_number, trade_id
 from tools.venuesim.okx.orders import OrderEndpoints
 from tools.venuesim.okx.params import Params, parsed
 from tools.venuesim.okx.position_rows import PositionRows
+from tools.venuesim.okx.private_streams import UserStreams
 from tools.venuesim.okx.record import AccountRecord
 from tools.venuesim.okx.refusals import Deed, Refusals
 from tools.venuesim.okx.routing import Items, Route, Routes, Scope, Security
 from tools.venuesim.okx.settings import SettingsEndpoints
+from tools.venuesim.okx.sockets import Sockets
 from tools.venuesim.okx.symbol_table import SymbolTable, instruments
+from tools.venuesim.okx.user_frames import UserFrames
 from tools.venuesim.wire import (
     Host,
     Injected,
@@ -70,6 +74,9 @@ class OkxFacade:
         positions = PositionRows(host.exchange, self._record, table, self._book)
         accounts, requests = AccountRows(host.exchange), OrderRequests(host.exchange, table)
         self._refusals = refusals
+        frames = UserFrames(host.exchange, orders, algos, positions, accounts)
+        self._users, self._markets = UserStreams(host, frames), MarketStreams(host, table)
+        self._sockets = Sockets(host, table, self._markets, self._users, self)
         self._routes: Routes = {
             **MarketEndpoints(host, table).routes(),
             **OrderEndpoints(host, requests, refusals, self._record).routes(),
@@ -132,13 +139,13 @@ class OkxFacade:
 
     def open_stream(
         self,
-        path: str,  # noqa: ARG002 - the seam's signature
-        query: str,  # noqa: ARG002
-        headers: Mapping[str, str],  # noqa: ARG002
-        outbox: Outbox,  # noqa: ARG002
+        path: str,
+        query: str,
+        headers: Mapping[str, str],  # noqa: ARG002 - the seam's signature
+        outbox: Outbox,
     ) -> StreamSession | Response:
-        """404: no address is a socket."""
-        return Response(status=404)
+        """Public, private and business sockets; 404 for other addresses."""
+        return self._sockets.open(path, query, outbox)
 
     def error(self, request: Request, *, status: int, code: int | str | None, message: str | None) -> Response:
         """An injected error. Codes about orders are those of the items, where the endpoint has items."""
@@ -194,6 +201,7 @@ class OkxFacade:
                 self._limits.refuse_until(until_ms, fault.status)
             case "revoke_key":
                 self._key_revoked = True
+                self._sockets.revoke()
                 if fault.duration_ms is not None:
                     self._host.call_later(fault.duration_ms, self._restore_key)
             case _:
@@ -218,6 +226,10 @@ class OkxFacade:
         now_ms = self._host.now_ms()
         self._record.observe(events, now_ms)
         self._book.observe(events)
+        for event in events:
+            self._markets.on_event(event)
+        if not all(isinstance(event, MarketTick) for event in events):
+            self._users.on_events(events, now_ms)
 
     def _unknown(self, request: Request) -> Response:
         if request.path in self._paths:
