@@ -39,6 +39,8 @@ one request the last would be refused."""
 CATEGORY = "linear"
 COINS = ("USDT", "USDC")
 """What the swaps we trade are margined in; each is asked for on its own."""
+NOT_CRYPTO = frozenset({"stock", "xstocks", "commodity", "forex", "index", "metal"})
+"""Kinds of contracts (`symbolType`) that follow other markets."""
 NO_HEDGE_COIN = "USDC"
 """Contracts of this coin know no hedge mode."""
 

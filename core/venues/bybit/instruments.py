@@ -12,7 +12,7 @@ from core.domain.ids import Asset, InstrumentId, Symbol, VenueName
 from core.domain.instrument import Bracket, Instrument, LotRule, PriceBand
 from core.domain.money import ZERO, Notional, Price, Quantity, decimal_of
 from core.errors import MalformedPayload
-from core.venues.bybit.facts import COINS
+from core.venues.bybit.facts import COINS, NOT_CRYPTO
 from core.venues.bybit.payloads import InstrumentRow, RiskParameters, TierRow
 from core.venues.payload import shaped
 
@@ -78,10 +78,11 @@ def _instrument(row: InstrumentRow, brackets: tuple[Bracket, ...]) -> Instrument
         quote=Asset(row.quoteCoin),
         tick=Price(tick),
         lot=_lot(row, lot.maxOrderQty),
-        market_lot=_lot(row, lot.maxMktOrderQty),
+        market_lot=_lot(row, lot.maxMktOrderQty or lot.maxOrderQty),
         min_notional=Notional(decimal_of(lot.minNotionalValue, "minNotionalValue") if lot.minNotionalValue else ZERO),
-        # Before the listing there are auctions, which take no stops.
-        tradable=row.status == TRADING and not row.isPreListing,
+        # Before the listing there are auctions, which take no stops; stocks and metals need an agreement and have
+        # sessions.
+        tradable=row.status == TRADING and not row.isPreListing and row.symbolType not in NOT_CRYPTO,
         max_leverage=max(1, _whole(row.leverageFilter.maxLeverage)),
         status=row.status,
         brackets=brackets,

@@ -215,7 +215,7 @@ class LotSizeFilter(Struct, frozen=True, gc=False):
     minOrderQty: str  # noqa: N815
     qtyStep: str  # noqa: N815
     maxOrderQty: str  # noqa: N815
-    maxMktOrderQty: str  # noqa: N815
+    maxMktOrderQty: str = ""  # noqa: N815
     minNotionalValue: str = ""  # noqa: N815
 
 
