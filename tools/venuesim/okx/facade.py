@@ -133,10 +133,6 @@ class OkxFacade:
                 return symbol
         return None
 
-    def lane_of(self, method: str, path: str) -> Lane:
-        """What an endpoint is for."""
-        return self._routes[method, path].lane
-
     def open_stream(
         self,
         path: str,

@@ -199,7 +199,8 @@ class MarketEndpoints:
 
     def _wanted(self, params: Params, kinds: Sequence[str]) -> list[Instrument]:
         """The contracts that instType, instId, instFamily and uly leave over."""
-        if params.choice("instType", kinds) != SWAP:
+        # A contract's name says its kind.
+        if params.choice("instType", kinds, SWAP if "instId" in params else None) != SWAP:
             return []
         if params.text("instId") is not None:
             return [self._instrument(params)]
