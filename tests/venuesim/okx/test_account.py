@@ -184,13 +184,13 @@ def test_a_liquidated_position_leaves_marked_orders_and_a_penalty() -> None:
 
 def test_a_deleveraged_position_is_marked_too() -> None:
     desk = Desk()
-    desk.order(sz="10")
+    opened = desk.row(desk.order(sz="10"))
     desk.fault("adl", {"symbol": BTC}, fraction=0.5)
     assert desk.position()["pos"] == "5"
     ended = desk.ok("GET", "trade/fills")[0]
     assert desk.row(ended["ordId"])["category"] == "adl"
     assert int(ended["tradeId"]) < 0
-    assert desk.position()["tradeId"] != ended["tradeId"]
+    assert desk.position()["tradeId"] == opened["tradeId"]
 
 
 def test_fee_rates_are_negative_for_what_one_pays() -> None:

@@ -32,6 +32,7 @@ def test_a_stop_waits_fires_and_names_its_order() -> None:
     assert fired["ordIdList"] == [fired["ordId"]]
     child = desk.row(fired["ordId"])
     assert (child["algoId"], child["algoClOrdId"], child["clOrdId"]) == (number, "stop1", "")
+    assert desk.look("state")["fills"][-1]["client_id"] is None
     assert (child["source"], child["reduceOnly"], child["ordType"], child["state"]) == ("7", "true", "market", "filled")
     assert desk.ok("GET", "account/positions") == desk.ok("GET", PENDING, ordType="conditional") == []
     assert [row["algoId"] for row in desk.ok("GET", HISTORY, ordType="conditional", state="effective")] == [number]
@@ -219,6 +220,22 @@ def test_attached_halves_are_a_pair() -> None:
     )
     desk.move(desk.off("0.97"))
     assert (desk.algo_row(row["algoId"])["actualSide"], desk.look("state")["orders"]) == ("sl", [])
+
+
+def test_an_attached_pair_ends_also_while_the_order_of_one_half_rests() -> None:
+    desk = Desk()
+    leg = {
+        "slTriggerPx": desk.off("0.98"),
+        "slOrdPx": "-1",
+        "tpTriggerPx": desk.off("1.02"),
+        "tpOrdPx": desk.off("1.04"),
+    }
+    desk.order(attachAlgoOrds=[leg])
+    (row,) = desk.ok("GET", PENDING, ordType="oco")
+    desk.move(desk.off("1.025"))
+    fired = desk.algo_row(row["algoId"])
+    assert (fired["state"], fired["actualSide"], fired["actualPx"]) == ("effective", "tp", leg["tpOrdPx"])
+    assert [order["id"] for order in desk.look("state")["orders"]] == [fired["ordId"]]
 
 
 def test_attached_legs_are_amended_before_the_fill() -> None:

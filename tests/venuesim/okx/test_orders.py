@@ -144,6 +144,14 @@ def test_reduce_only_orders_are_cut_down_to_the_position() -> None:
     assert (desk.row(number)["accFillSz"], desk.row(number)["reduceOnly"]) == ("2", "true")
 
 
+def test_a_reduce_only_order_gets_what_others_leave() -> None:
+    desk = Desk()
+    desk.order(sz="3")
+    usual = {"side": "sell", "ordType": "limit", "px": desk.off("1.1"), "reduceOnly": True}
+    desk.order(**usual, sz="2")
+    assert desk.row(desk.order(**usual, sz="5"))["sz"] == "1"
+
+
 def test_reduce_only_in_the_wrong_direction_has_a_code_of_its_own() -> None:
     desk = Desk()
     assert code_of(desk.place(reduceOnly=True)) == "51169"
