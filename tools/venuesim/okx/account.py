@@ -79,11 +79,7 @@ class AccountEndpoints:
         if len(params.words("instId")) > _MOST_INSTRUMENTS:
             raise VenueError(50025, "instId", _MOST_INSTRUMENTS)
         wanted = params.words("posId")
-        rows = [
-            self._positions.listed(symbol, side)
-            for symbol, side in self._positions.open()
-            if of_instruments(params, symbol)
-        ]
+        rows = self._positions.many(key for key in self._positions.open() if of_instruments(params, key[0]))
         return [row for row in rows if not wanted or row["posId"] in wanted]
 
     def positions_history(self, params: Params) -> list[Row]:
@@ -107,7 +103,7 @@ class AccountEndpoints:
         now_ms = self._host.now_ms()
         names = ("baseBal", "ccy", "instId", "instType", "mgnMode", "notionalUsd", "pos", "posCcy", "posId", "posSide",
                  "quoteBal")  # fmt: skip
-        rows = [self._positions.listed(symbol, side) for symbol, side in self._positions.open()]
+        rows = self._positions.many(self._positions.open())
         details = self._accounts.balance((), now_ms)["details"]
         return [
             {

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from decimal import Decimal
 
 from tools.venuesim.exchange.interface import Exchange
-from tools.venuesim.exchange.model import ZERO, Balance, MarginMode, Position, PositionView
+from tools.venuesim.exchange.model import ZERO, Balance, MarginMode, Position
 from tools.venuesim.okx.formats import Row, money, short, stamp
 
 _RATIO = Decimal("1E-10")
@@ -46,46 +47,37 @@ class AccountRows:
         return {"cashBal": money(row.wallet), "ccy": asset, "uTime": stamp(row.updated_ms)}
 
     def _row(self, wanted: frozenset[str], now_ms: int) -> Row:
-        details = [self._coin(asset) for asset in self._exchange.assets() if not wanted or asset in wanted]
+        held = {asset: _Held() for asset in self._exchange.assets()}
+        for position in self._exchange.positions():
+            held[self._exchange.instrument(position.symbol).settle].add(self._exchange, position)
+        balances = {asset: self._exchange.balance(asset) for asset in held}
         total = isolated = ZERO
-        for asset in self._exchange.assets():
-            balance = self._exchange.balance(asset)
+        for asset, balance in balances.items():
             worth = self._exchange.worth(asset)
             total += balance.margin_balance * worth
-            isolated += _isolated_equity(balance, self._isolated(asset)) * worth
+            isolated += _isolated_equity(balance, held[asset]) * worth
         return {
             **_BLANK_TOTAL,
-            "details": details,
+            "details": [
+                self._coin(balance, held[asset]) for asset, balance in balances.items() if not wanted or asset in wanted
+            ],
             "isoEq": money(isolated),
             "totalEq": money(total),
             "uTime": stamp(now_ms),
         }
 
-    def _isolated(self, asset: str) -> list[Position]:
-        return [
-            row
-            for row in self._exchange.positions()
-            if row.margin_mode is MarginMode.ISOLATED and self._exchange.instrument(row.symbol).settle == asset
-        ]
-
-    def _coin(self, asset: str) -> Row:
-        row = self._exchange.balance(asset)
-        isolated = self._isolated(asset)
-        tied = sum((view.initial_margin for view in self._views(isolated)), ZERO)
-        cross_margin = row.position_margin - tied
+    def _coin(self, row: Balance, held: _Held) -> Row:
         equity = row.margin_balance
-        isolated_equity = _isolated_equity(row, isolated)
+        worth = self._exchange.worth(row.asset)
+        maintenance = row.maintenance - held.isolated_maintenance
         cross_equity = row.cross_wallet + row.cross_unrealized
-        notional = sum((abs(view.notional) for view in self._views(self._held(asset))), ZERO)
-        maintenance = sum((view.maintenance for view in self._views(self._cross(asset))), ZERO)
-        worth = self._exchange.worth(asset)
         return {
             **_BLANK_COIN,
             **_ZERO_COIN,
             "availBal": money(row.available),
             "availEq": money(row.available),
             "cashBal": money(row.wallet),
-            "ccy": asset,
+            "ccy": row.asset,
             "coinUsdPrice": short(worth),
             "colBorrAutoConversion": "0",
             "collateralEnabled": False,
@@ -94,27 +86,35 @@ class AccountRows:
             "eq": money(equity),
             "eqUsd": money(equity * worth),
             "frozenBal": money(max(ZERO, equity - row.available)),
-            "imr": money(cross_margin + row.order_margin),
-            "isoEq": money(isolated_equity),
+            "imr": money(row.position_margin - held.isolated_initial + row.order_margin),
+            "isoEq": money(_isolated_equity(row, held)),
             "isoUpl": money(row.unrealized - row.cross_unrealized),
-            "mgnRatio": short((cross_equity / maintenance).quantize(_RATIO)) if maintenance else "",
+            "mgnRatio": short((cross_equity / maintenance).quantize(_RATIO)) if maintenance > 0 else "",
             "mmr": money(maintenance),
-            "notionalLever": short((notional / equity).quantize(_RATIO)) if notional and equity > 0 else "0",
+            "notionalLever": short((held.notional / equity).quantize(_RATIO)) if held.notional and equity > 0 else "0",
             "ordFrozen": money(row.order_margin),
             "uTime": stamp(row.updated_ms),
             "upl": money(row.unrealized),
         }
 
-    def _held(self, asset: str) -> list[Position]:
-        return [row for row in self._exchange.positions() if self._exchange.instrument(row.symbol).settle == asset]
 
-    def _cross(self, asset: str) -> list[Position]:
-        return [row for row in self._held(asset) if row.margin_mode is MarginMode.CROSS]
+@dataclass(slots=True)
+class _Held:
+    """Sums over the positions of one currency."""
 
-    def _views(self, rows: list[Position]) -> list[PositionView]:
-        return [self._exchange.position_view(row.symbol, row.position_side) for row in rows]
+    notional: Decimal = ZERO
+    isolated_wallet: Decimal = ZERO
+    isolated_initial: Decimal = ZERO
+    isolated_maintenance: Decimal = ZERO
+
+    def add(self, exchange: Exchange, row: Position) -> None:
+        notional = abs(row.qty) * exchange.quote(row.symbol).mark
+        self.notional += notional
+        if row.margin_mode is MarginMode.ISOLATED:
+            self.isolated_wallet += row.isolated_wallet
+            self.isolated_initial += notional / row.leverage
+            self.isolated_maintenance += exchange.instrument(row.symbol).maintenance(notional)
 
 
-def _isolated_equity(balance: Balance, rows: list[Position]) -> Decimal:
-    margin = sum((row.isolated_wallet for row in rows), ZERO)
-    return margin + balance.unrealized - balance.cross_unrealized
+def _isolated_equity(balance: Balance, held: _Held) -> Decimal:
+    return held.isolated_wallet + balance.unrealized - balance.cross_unrealized

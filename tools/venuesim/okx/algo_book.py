@@ -25,6 +25,8 @@ class Algo:
 
     symbol: str
     client_id: str
+    kind: str
+    """The venue's ordType."""
     expected: int
     last: Decimal = ZERO
     """The last price when it was placed."""
@@ -51,6 +53,7 @@ class AlgoBook:
         self._exchange = exchange
         self._by_group: dict[str, Algo] = {}
         self._by_leg: dict[int, Algo] = {}
+        self._by_name: dict[str, Algo] = {}
 
     def observe(self, events: tuple[Event, ...]) -> None:
         """Take in one batch."""
@@ -68,12 +71,10 @@ class AlgoBook:
 
     def find(self, *, algo_id: int | None, client_id: str | None) -> Algo:
         """By number, else the newest of that name. Raises ``Refused(UNKNOWN_CONDITIONAL)``."""
-        algos = reversed(list(self._by_group.values()))
-        for algo in algos:
-            named = algo.id == algo_id if algo_id is not None else client_id and algo.client_id == client_id
-            if named and algo.complete:
-                return algo
-        raise Refused(Refusal.UNKNOWN_CONDITIONAL)
+        algo = self._by_leg.get(algo_id) if algo_id is not None else self._by_name.get(client_id or "")
+        if algo is None or not algo.complete or algo_id not in (None, algo.id):
+            raise Refused(Refusal.UNKNOWN_CONDITIONAL)
+        return algo
 
     def rows(self, algo: Algo) -> list[Conditional]:
         """Its legs as they stand, without those an amendment deleted."""
@@ -81,9 +82,8 @@ class AlgoBook:
 
     def named(self, client_id: str) -> bool:
         """Whether a waiting algo order has this name."""
-        return any(
-            algo.client_id == client_id and state_of(self.rows(algo)) == "live" for algo in self._by_group.values()
-        )
+        algo = self._by_name.get(client_id)
+        return algo is not None and state_of(self.rows(algo)) == "live"
 
     def _register(self, row: Conditional) -> Algo:
         group = row.extras.get(GROUP) or str(row.id)
@@ -92,9 +92,12 @@ class AlgoBook:
             algo = self._by_group[group] = Algo(
                 symbol=row.symbol,
                 client_id=row.extras.get("algoClOrdId", ""),
+                kind=row.extras.get("algoType", "conditional"),
                 expected=int(row.extras.get(LEGS, "1")),
                 last=self._exchange.quote(row.symbol).last,
             )
+            if algo.client_id:
+                self._by_name[algo.client_id] = algo
         if row.id not in algo.legs:
             algo.legs.append(row.id)
             self._by_leg[row.id] = algo

@@ -109,7 +109,7 @@ class AlgoRows:
             "linkedOrd": {"ordId": extras.get("entryId", "")},
             "ordId": str(child.id) if child else "",
             "ordIdList": [str(child.id)] if child else [],
-            "ordType": extras.get("algoType", "conditional"),
+            "ordType": algo.kind,
             "posSide": position_side_of(first),
             "reduceOnly": flag(_reduces(first)),
             "side": SIDE[first.side],

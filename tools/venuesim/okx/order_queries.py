@@ -181,11 +181,7 @@ class OrderQueries:
         return [self._rows.fill(row.fill) for row in page(found, params, lambda row: bill_id(row.fill.id))]
 
     def _of(self, kinds: frozenset[str], params: Params) -> list[Algo]:
-        return [
-            algo
-            for algo in self._book.all()
-            if self._algos.listed(algo)["ordType"] in kinds and of_instruments(params, algo.symbol)
-        ]
+        return [algo for algo in self._book.all() if algo.kind in kinds and of_instruments(params, algo.symbol)]
 
     def _state(self, algo: Algo) -> str:
         return state_of(self._book.rows(algo))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 
 from tools.venuesim.exchange.interface import Exchange
 from tools.venuesim.exchange.model import (
     ZERO,
+    Balance,
     Conditional,
     MarginMode,
     Position,
@@ -40,10 +42,19 @@ class PositionRows:
         self._record = record
         self._table = table
         self._book = book
+        self._pools: dict[str, Balance] = {}
 
     def open(self) -> list[tuple[str, PositionSide]]:
         """Which rows hold something."""
         return [(row.symbol, row.position_side) for row in self._exchange.positions()]
+
+    def many(self, keys: Iterable[tuple[str, PositionSide]]) -> list[Row]:
+        """Rows of account/positions at one moment: what they share is looked at once."""
+        self._pools = {asset: self._exchange.balance(asset) for asset in self._exchange.assets()}
+        try:
+            return [self.listed(symbol, side) for symbol, side in keys]
+        finally:
+            self._pools = {}
 
     def listed(self, symbol: str, side: PositionSide) -> Row:
         """A row of account/positions."""
@@ -163,7 +174,8 @@ class PositionRows:
             return ""
         if row.margin_mode is MarginMode.ISOLATED:
             return _ratio(row.isolated_wallet + view.unrealized, view.maintenance)
-        balance = self._exchange.balance(self._exchange.instrument(row.symbol).settle)
+        settle = self._exchange.instrument(row.symbol).settle
+        balance = self._pools.get(settle) or self._exchange.balance(settle)
         return _ratio(balance.cross_wallet + balance.cross_unrealized, balance.maintenance)
 
     def _closing_algos(self, symbol: str, row: Position) -> list[Row]:
