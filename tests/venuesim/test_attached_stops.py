@@ -285,6 +285,7 @@ def test_the_control_interface_shows_stops_without_a_client_id_as_null() -> None
     engine.place(an_order(attached=(leg(whole_position=True),)))
     (row,) = rig.get("state")["orders"]
     assert (row["client_id"], row["type"], row["status"]) == (None, "stop", "untriggered")
-    assert (row["qty"], row["close_position"], row["stop_price"]) == (None, True, "950")
+    assert (row["close_position"], row["reduce_only"], row["stop_price"]) == (True, True, "950")
+    assert row["qty"] == rig.get("state")["positions"][0]["qty"], "it covers what its position holds"
     assert [fill["client_id"] for fill in rig.get("state")["fills"]] == [None]
     assert rig.get("protection")[0]["max_unprotected_ms"] == 0

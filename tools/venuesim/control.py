@@ -215,7 +215,7 @@ class Control:
             "symbol": row.symbol,
             "side": row.side.value,
             "type": row.type.value,
-            "qty": text(row.qty),
+            "qty": text(self._covered(row)),
             "filled": "0",
             "price": text(row.price) if row.type.is_limit else None,
             "stop_price": text(level),
@@ -223,6 +223,12 @@ class Control:
             "close_position": row.close_position,
             "status": "untriggered" if row.status.is_resting else row.status.value,
         }
+
+    def _covered(self, row: Conditional) -> Decimal | None:
+        """One that belongs to its position is for whatever that holds."""
+        if row.qty is not None or not (row.attached and row.status.is_resting):
+            return row.qty
+        return abs(self._simulation.engine.position(row.symbol, row.position_side).qty)
 
     def _fill(self, row: Fill) -> dict[str, object]:
         venue = self._simulation.venue
@@ -263,8 +269,8 @@ def _positions(engine: MatchingEngine) -> list[dict[str, object]]:
 
 
 def _only_reduces(row: Order | Conditional) -> bool:
-    """Marked so, or in hedge mode by its side."""
-    return row.reduce_only or (row.position_side, row.side) in CLOSING
+    """Marked so, or for closing, or in hedge mode by its side."""
+    return row.reduce_only or row.close_position or (row.position_side, row.side) in CLOSING
 
 
 def _json(status: int, document: object) -> Response:
