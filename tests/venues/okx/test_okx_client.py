@@ -417,8 +417,13 @@ async def test_a_margin_mode_is_said_with_each_order_and_brings_the_leverage_alo
         await rig.client.account_settings()
         await rig.client.set_leverage(USDT_BTC, 7)
         await rig.client.set_margin_mode(USDT_BTC, MarginMode.ISOLATED)
+        set_to = [sent(asked) for asked in rig.tap.of("POST", API + "account/set-leverage")]
+        swap = {"instId": "BTC-USDT-SWAP", "lever": "7"}
+        assert set_to == [swap | {"mgnMode": "cross"}, swap | {"mgnMode": "isolated"}]
         settings = await rig.client.account_settings()
         assert (settings.leverage[USDT_BTC], settings.margin[USDT_BTC]) == (7, MarginMode.ISOLATED)
+        in_mode = [sent(asked) for asked in rig.tap.of("GET", API + "account/leverage-info")][-3:]
+        assert {"instId": "BTC-USDT-SWAP", "mgnMode": "isolated"} in in_mode
         await an_open_position(rig)
         (row,) = await rig.client.positions()
         assert row.isolated

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -104,3 +105,31 @@ async def test_a_stream_that_breaks_in_a_wave_costs_no_protection(world: Simulat
         await asyncio.sleep(20)
         await world.everything_holds()
         assert daemon.held() == await world.held()
+
+
+async def test_a_stop_that_outlives_its_position_is_swept(tmp_path: Path) -> None:
+    """In portfolio margin a stop cannot be tied to its position, and somebody else ends that."""
+
+    def in_portfolio_margin(asked: str, document: Any) -> Any:
+        if asked.endswith("account/config"):
+            document["data"][0]["acctLv"] = "4"
+        return document
+
+    async with SimulatedWorld(tmp_path, ["okx"], latency_ms=100) as world:
+        await world.play(a_wave(NAMES[:1]))
+        await world.fault("partial_fill", fraction=0.5)
+        daemon = world.daemon()
+        daemon.tamper(in_portfolio_margin, "okx")
+        daemon.begin()
+        await daemon.ready()
+        await daemon.wave()
+        await asyncio.sleep(2)
+        assert len(await world.resting_stops()) == 1
+        await world.fault("adl", match={"symbol": "BTC-USDT-SWAP"})
+        await asyncio.sleep(0.01)
+        assert await world.held() == {}
+        assert len(await world.resting_stops()) == 1, "it stands there for nothing"
+        await asyncio.sleep(180)
+        assert await world.resting_stops() == {}
+        assert daemon.held() == {}
+        await daemon.stop()
