@@ -103,6 +103,13 @@ def test_leverage_is_read_back_and_refused_beyond_its_range() -> None:
     assert desk.post("account/set-leverage", instId=BTC, lever="0", mgnMode="cross")["code"] == "59105"
 
 
+def test_leverage_is_not_raised_beyond_the_tier_of_the_position() -> None:
+    desk = Desk(balance=10**8)
+    desk.sim("account", position={"symbol": BTC, "qty": "200", "entry": str(desk.price())})
+    assert desk.position()["pos"] == "20000"
+    assert desk.post("account/set-leverage", instId=BTC, lever="100", mgnMode="cross")["code"] == "51004"
+
+
 def test_leverage_waits_until_nothing_else_does() -> None:
     desk = Desk()
     number = desk.order(ordType="limit", px=desk.off("0.9"))

@@ -64,6 +64,14 @@ def test_cancelling_a_pair_takes_both_legs() -> None:
     assert desk.many("trade/cancel-algos", [{"instId": BTC, "algoId": number}] * 11)["code"] == "50025"
 
 
+def test_the_old_way_to_cancel_trailing_stops_is_gone() -> None:
+    desk = Desk()
+    desk.order()
+    number = desk.algo(ordType="move_order_stop", callbackRatio="0.01")
+    answer = desk.submit("POST", "/api/v5/trade/cancel-advance-algos", [{"instId": BTC, "algoId": number}])
+    assert (answer.status, answer.code) == (410, "50005")
+
+
 def test_conditional_with_both_halves_keeps_only_the_stop_in_net_mode() -> None:
     desk = Desk()
     desk.order()

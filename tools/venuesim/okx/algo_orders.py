@@ -95,6 +95,9 @@ class AlgoEndpoints:
             ("POST", "/api/v5/trade/cancel-algos"): Route(
                 handler=self.cancel, lane=Lane.CANCEL, security=trade, items=Items.MANY, most=MAX_CANCELLED
             ),
+            ("POST", "/api/v5/trade/cancel-advance-algos"): Route(
+                handler=_retired, lane=Lane.CANCEL, security=trade, items=Items.MANY, most=MAX_CANCELLED
+            ),
         }
 
     def place(self, params: Params) -> list[Row]:
@@ -275,6 +278,10 @@ class AlgoEndpoints:
             if change and change.get("trigger_price") is not None:
                 return met_code(row)
         return 51000
+
+
+def _retired(_: Params) -> list[Row]:
+    raise VenueError(50005)
 
 
 def _half(params: Params, half: str, terms: _Terms) -> ConditionalRequest:

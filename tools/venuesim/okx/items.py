@@ -12,6 +12,7 @@ from tools.venuesim.wire import Lane
 
 _ALGO_CALLS = ("order-algo", "amend-algos", "cancel-algos")
 _MALFORMED = ("50014", "50015")
+_RETIRED = "50005"
 
 
 def carried_out(route: Route, path: str, items: Sequence[Params], now_ms: int) -> Row:
@@ -24,7 +25,7 @@ def carried_out(route: Route, path: str, items: Sequence[Params], now_ms: int) -
         try:
             rows += route.handler(item)
         except VenueError as error:
-            if route.items is Items.ONE and error.code in _MALFORMED:
+            if error.code == _RETIRED or (route.items is Items.ONE and error.code in _MALFORMED):
                 raise
             rows.append(refused(route, path, item, error, now_ms))
     return judged(rows)

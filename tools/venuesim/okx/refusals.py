@@ -67,7 +67,6 @@ _CODES: dict[Refusal, tuple[int, str]] = {
     Refusal.CLOSE_POSITION_WITH_REDUCE_ONLY: (51328, ""),
     Refusal.CLOSE_POSITION_OPENS: (51331, ""),
     Refusal.LEVERAGE_INVALID: (59102, ""),
-    Refusal.LEVERAGE_TOO_HIGH_FOR_POSITION: (59102, ""),
     Refusal.LEVERAGE_REDUCTION_ISOLATED: (59109, ""),
     Refusal.LEVERAGE_MARGIN: (59108, ""),
     Refusal.MODE_UNCHANGED: (51000, ""),
@@ -211,7 +210,7 @@ class Refusals:
                 return VenueError(51299, _MOST_ORDERS)
             case Refusal.INSUFFICIENT_MARGIN:
                 return VenueError(51502 if deed is Deed.AMEND else 51008, instrument.settle)
-            case Refusal.MAX_POSITION_AT_LEVERAGE:
+            case Refusal.MAX_POSITION_AT_LEVERAGE | Refusal.LEVERAGE_TOO_HIGH_FOR_POSITION:
                 return self._over_tier(instrument)
             case Refusal.REDUCE_ONLY_REJECTED:
                 return self._nothing_to_close(refused, instrument.symbol, side, position_side)
