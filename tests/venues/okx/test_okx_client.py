@@ -190,6 +190,17 @@ async def test_an_order_that_arrives_late_is_certainly_not_executed() -> None:
         assert (await rig.state())["fills"] == []
 
 
+async def test_what_the_look_up_by_id_has_forgotten_is_found_in_the_history() -> None:
+    async with a_rig() as rig:
+        intent = an_order_intent()
+        report_of(await rig.client.submit(Departure(intent=intent)))
+        absent = {"code": "51603", "msg": "Order does not exist.", "data": []}
+        rig.tap.put("GET", ORDER, answer(200, absent))
+        found = await rig.client.query_order(intent)
+        assert isinstance(found, OrderStatusReport)
+        assert (found.status, found.client_order_id) == (S.FILLED, intent.client_order_id)
+
+
 async def test_an_id_that_is_at_work_opens_no_second_order() -> None:
     async with a_rig() as rig:
         await an_open_position(rig)
