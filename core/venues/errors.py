@@ -83,7 +83,8 @@ class ErrorTable:
 
     def silence(self, status: int, code: str) -> Silence:
         """What a limit's answer is about."""
-        return self.silences.get(code) or self.silences.get(str(status)) or self.silences[""]
+        by_code = self.silences.get(code) if code else None
+        return by_code or self.silences.get(str(status)) or self.silences[""]
 
     def error(
         self,

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from core.domain.ids import ClientOrderId
 from core.errors import MalformedPayload, Refused
 from core.venues.bybit import facts
-from core.venues.bybit.codes import NO_SUCH_ORDER
+from core.venues.bybit.codes import NO_SUCH_ORDER, OF_THE_CALLER
 from core.venues.bybit.payloads import (
     AccountInfo,
     Answer,
@@ -90,7 +90,7 @@ class AccountReads:
         try:
             return (await self._one(call, params, Page[SymbolRow])).result.rows
         except Refused as error:
-            if error.code in facts.ACCESS_CODES:
+            if error.code in OF_THE_CALLER:
                 raise
             return []
 
@@ -99,7 +99,7 @@ class AccountReads:
         try:
             answer = await self._reads.shaped(self._ccxt.privateGetV5UserQueryApi, {}, Answer[KeyRow], "bybit")
         except Refused as error:
-            if error.code in facts.ACCESS_CODES:
+            if error.code in OF_THE_CALLER:
                 raise
             return None
         return answer.result

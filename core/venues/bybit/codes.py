@@ -55,6 +55,8 @@ ERRORS = ErrorTable(
 NO_SUCH_ORDER = frozenset({"110001"})
 NOT_UNIFIED = frozenset({"10028", "100028", "110067", "110088"})
 """The account is of the old kind, which has other rules altogether."""
+OF_THE_CALLER = NOT_UNIFIED | {code for code, meaning in CODES.items() if meaning in {Meaning.AUTH, Meaning.CLOCK}}
+"""Refusals of whoever asks, not of what is asked."""
 PARAMETERS = "10001"
 
 ABOUT: Mapping[str, About] = {

@@ -107,5 +107,3 @@ REASONS: Mapping[str, str] = {
 ON_REQUEST = "EC_PerCancelRequest"
 NO_REASON = frozenset({"", "UNKNOWN", "EC_NoError", ON_REQUEST, *BY_USER})
 POSITION_GONE = "CancelByTpSlTsClear"
-ACCESS_CODES = frozenset({"-2015", "10003", "10004", "10007", "10010", "33004", "10002"})
-"""Refusals of whoever asks, not of what is asked."""
