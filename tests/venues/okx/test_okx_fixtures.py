@@ -2,14 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from core.domain.ids import InstrumentId, Symbol, VenueName
 from core.domain.order import OrderStatus
 from core.domain.reports import (
     BalanceReport,
@@ -25,10 +23,9 @@ from core.domain.reports import (
     WalletCause,
 )
 from core.domain.signal import Side
-from core.errors import Ambiguous, MalformedPayload, RateLimited, Refused, Unreachable
+from core.errors import MalformedPayload
 from core.venues.okx import codes
-from core.venues.okx.contracts import Contract, ContractTable
-from core.venues.okx.instruments import listing, with_tiers
+from core.venues.okx.contracts import Contract
 from core.venues.okx.margin import MarginBook
 from core.venues.okx.parse import algo_report, order_report, position_report, trade_report
 from core.venues.okx.payloads import (
@@ -51,7 +48,7 @@ from core.venues.okx.user_feed import UserFrames
 from core.venues.okx.wallet import balance_reports
 from core.venues.payload import shaped
 from core.venues.private_session import Notice, Pictured
-from tests.venues.okx.builders import every_contract, parse_market
+from tests.venues.okx.builders import every_contract
 
 S = OrderStatus
 
@@ -389,128 +386,3 @@ def test_what_does_not_parse_is_set_aside_and_named(fixtures: Path) -> None:
     for change in ({"state": "mended"}, {"sz": "NaN"}, {"side": "up"}, {"uTime": ""}, {"fillPx": "0"}):
         with pytest.raises(MalformedPayload, match="okx order"):
             _told(_frames(), push | {"data": [push["data"][0] | change]})
-
-
-# --- instruments ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["instruments_swap", "instruments_swap_placeholders"])
-def test_instruments_are_in_base_units_and_linear_ones_only(fixtures: Path, name: str) -> None:
-    document = _load(fixtures, name)
-    listed = {row.contract.inst_id: row for row in listing(document, parse_market, {}).usable}
-    assert set(listed) == {row["instId"] for row in document["data"] if row["ctType"] == "linear"}
-    for told in document["data"]:
-        if (row := listed.get(told["instId"])) is None:
-            continue
-        size = Decimal(told["ctVal"]) * Decimal(told["ctMult"])
-        assert row.contract.size == size
-        assert row.contract.code == told["instIdCode"]
-        lot, market = row.instrument.lot, row.instrument.market_lot
-        assert (lot.step, lot.minimum, lot.maximum) == (
-            Decimal(told["lotSz"]) * size,
-            Decimal(told["minSz"]) * size,
-            Decimal(told["maxLmtSz"]) * size,
-        )
-        assert market.maximum == Decimal(told["maxMktSz"]) * size
-        assert row.instrument.quote == told["settleCcy"]
-
-
-def test_bitcoins_contract_is_a_hundredth(fixtures: Path) -> None:
-    listed = listing(_load(fixtures, "instruments_swap"), parse_market, {}).usable
-    (btc,) = (row for row in listed if row.contract.inst_id == "BTC-USDT-SWAP")
-    assert btc.instrument.id == InstrumentId(VenueName.OKX, Symbol("BTC/USDT:USDT"))
-    assert (btc.instrument.lot.step, btc.instrument.tick, btc.contract.code) == (
-        Decimal("0.0001"),
-        Decimal("0.1"),
-        10459,
-    )
-    assert btc.instrument.tradable
-
-
-@pytest.mark.parametrize("change", [{"state": "suspend"}, {"state": "preopen"}, {"ruleType": "pre_market"}])
-def test_what_does_not_trade_ordinarily_is_listed_and_not_tradable(fixtures: Path, change: dict[str, str]) -> None:
-    document = _load(fixtures, "instruments_swap")
-    document["data"] = [row | change for row in document["data"]]
-    assert not any(row.instrument.tradable for row in listing(document, parse_market, {}).usable)
-
-
-def test_what_is_listed_no_more_keeps_its_last_rules_and_cannot_be_traded(fixtures: Path) -> None:
-    document = _load(fixtures, "instruments_swap")
-    known = {row.contract.inst_id: row for row in listing(document, parse_market, {}).usable}
-    document["data"] = [row for row in document["data"] if row["instId"] != "ETH-USDT-SWAP"]
-    now = {row.contract.inst_id: row for row in listing(document, parse_market, known).usable}
-    assert now["BTC-USDT-SWAP"] is known["BTC-USDT-SWAP"]
-    gone = now["ETH-USDT-SWAP"]
-    assert gone.contract == known["ETH-USDT-SWAP"].contract
-    assert (gone.instrument.tradable, gone.instrument.lot) == (False, known["ETH-USDT-SWAP"].instrument.lot)
-
-
-def test_a_row_nobody_can_read_costs_no_other_row(fixtures: Path) -> None:
-    document = _load(fixtures, "instruments_swap")
-    document["data"][1] = document["data"][1] | {"lotSz": "0"}
-    read = listing(document, parse_market, {})
-    assert read.unusable == {document["data"][1]["instId"]: "lotSz: not positive"}
-    assert len(read.usable) > 1
-
-
-def test_tiers_in_contracts_become_brackets_in_the_quote_coin(fixtures: Path) -> None:
-    rows = listing(_load(fixtures, "instruments_swap"), parse_market, {}).usable
-    tier = shaped(_load(fixtures, "position_tiers"), Answer[TierRow], "tiers").data[0]
-    tiers = [
-        TierRow(maxSz="300", maxLever="50", instFamily="BTC-USDT"),
-        TierRow(maxSz=tier.maxSz, maxLever="100", uly="BTC-USDT"),
-    ]
-    bracketed = {r.contract.inst_id: r.instrument for r in with_tiers(rows, tiers, {"BTC-USDT-SWAP": Decimal(100_000)})}
-    btc = bracketed["BTC-USDT-SWAP"]
-    assert [(b.most_notional, b.max_leverage) for b in btc.brackets] == [(50_000, 100), (300_000, 50)]
-    assert btc.most_notional(60) == 50_000
-    assert bracketed["ETH-USDT-SWAP"].brackets == ()
-
-
-# --- errors -----------------------------------------------------------------------------------------------------------
-
-MEANINGS = {
-    Ambiguous: "50001 50004 50013 50026 50042 51054 51149 51412 51016 50071 51065 51068 99999",
-    Unreachable: "50017 50020 51030 51513",
-    RateLimited: "50011 50061 50040",
-    Refused: "50102 50036 50037 50111 50113 50119 50120 51000 51006 51008 51121 51169 51280 51400 51410 51603 59107",
-}
-
-
-@pytest.mark.parametrize(("kind", "code"), [(kind, code) for kind, words in MEANINGS.items() for code in words.split()])
-def test_a_code_means_what_the_venue_says_of_it(kind: type[Exception], code: str) -> None:
-    assert type(codes.ERRORS.error(200, code, "words", venue_ms=0)) is kind
-
-
-def test_every_code_of_orders_and_accounts_in_the_venues_list_is_known(fixtures: Path) -> None:
-    listed = {row["code"] for row in _load(fixtures, "error_codes") if row["code"].isdecimal()}
-    trading = {code for code in listed if code.startswith(("500", "501", "510", "511", "512", "513", "514"))}
-    others = "50047 50048 50055 50056 50058 50063 50064 51220 51221 51222 51223 51224 51225 51226"  # bots, demo, loans
-    assert trading - codes.CODES.keys() == set(others.split())
-
-
-def test_a_clock_that_is_off_and_a_refused_key_are_told_apart() -> None:
-    def error(code: str) -> Any:
-        return codes.ERRORS.error(401, code, "words", venue_ms=0)
-
-    assert all(codes.ERRORS.is_clock(error(code)) for code in ("50102", "50112", "50036", "50037"))
-    assert all(codes.ERRORS.is_key(error(code)) for code in ("50101", "50105", "50110", "50111", "50113", "50119"))
-    assert not codes.ERRORS.is_key(error("50120")), "it may not trade; it is a key all the same"
-
-
-def test_an_envelope_of_several_orders_is_judged_by_its_rows(fixtures: Path) -> None:
-    assert codes.fault_in(_load(fixtures, "order_algo_rejected")) == ("51000", "Parameter instId error")
-    assert codes.fault_in(_load(fixtures, "ws_op_batch_orders_partial")) is None
-    assert codes.fault_in(_load(fixtures, "ws_op_batch_orders_all_failed")) is None
-    failed = _load(fixtures, "ws_op_order_failure")
-    assert codes.fault_in(failed) == (failed["data"][0]["sCode"], failed["data"][0]["sMsg"])
-    assert codes.fault_in({"code": "50011", "msg": "Too Many Requests", "data": []}) == ("50011", "Too Many Requests")
-    assert codes.fault_in({"code": 0, "msg": "", "data": []}) is None
-    assert codes.fault_in(["<html>"]) is not None
-
-
-def test_a_table_refuses_two_names_of_one_swap() -> None:
-    rows = list(every_contract(["BTC-USDT-SWAP"]).rows.values())
-    other = replace(rows[0], contract=replace(rows[0].contract, inst_id="XBT-USDT-SWAP"))
-    with pytest.raises(ValueError, match="listed twice"):
-        ContractTable().take([*rows, other])
