@@ -429,7 +429,7 @@ class Orchestrator:
     async def _settle(self, engine: Engine) -> None:
         """Until nothing is in flight and everything has its stop, or the time for it is over (OPS-02)."""
         deadline = self._clock.monotonic() + self._settings.process.shutdown_timeout_seconds
-        while _undecided(engine) or not engine.protection.all_covered():
+        while _undecided(engine) or not engine.protection.all_covered() or engine.protection.busy:
             if self._clock.monotonic() >= deadline or "orders" not in self._tasks or self._tasks["orders"].done():
                 break
             await asyncio.sleep(0.02)

@@ -154,6 +154,11 @@ class ProtectionManager:
         """False for a row of the journal that neither a fill nor a reading of the venue has borne out yet (STP-13)."""
         return key not in self._unconfirmed
 
+    @property
+    def busy(self) -> bool:
+        """Whether a stop is being placed, moved or cancelled now."""
+        return bool(self._cancelling) or any(not guard.done() for guard in self._guards.values())
+
     def all_covered(self) -> bool:
         return all(self.covered(position.key) for position in self._orders.state.positions())
 
@@ -170,7 +175,8 @@ class ProtectionManager:
             elif isinstance(event, OrderChanged) and event.order.ended and event.order.intent.leg is Leg.ENTRY:
                 # Its attached stop belongs to the fill price from now on.
                 key = PositionKey(event.order.instrument, event.order.intent.side)
-                if key not in self._unconfirmed and self._orders.state.position(key) is not None:
+                attaches = self._traits(key.instrument.venue).attach is not Attach.NEVER
+                if attaches and key not in self._unconfirmed:
                     self.guard(key)
         for event in events:
             if isinstance(event, PositionChanged):
@@ -201,7 +207,7 @@ class ProtectionManager:
             position = self._orders.state.position(key)
             if position is None:
                 # What belongs to a position ends with it at the venue, and a cancel could only meet the next one.
-                self._cancel([stop for stop in self._resting(key) if not stop.intent.whole_position])
+                self._cancel([stop for stop in self._surplus(key, None) if not stop.intent.whole_position])
                 return
             if self._closer.given_up(position):
                 self._naked.pop(key, None)
@@ -211,7 +217,7 @@ class ProtectionManager:
                 await self._watch_fired(position, fired)
             elif (exact := self._exact(stops, position)) is not None:
                 self._record(position, exact)
-                self._cancel([stop for stop in self._resting(key) if stop is not exact])
+                self._cancel(self._surplus(key, exact))
                 if not self._misplaced(exact, position):
                     return
                 await self._move(position, exact)
@@ -460,6 +466,15 @@ class ProtectionManager:
             if stop.status in UNACKNOWLEDGED and covers(stop, position) and stop.client_order_id not in self._untold:
                 return stop
         return None
+
+    def _surplus(self, key: PositionKey, exact: Order | None) -> list[Order]:
+        """What rests in this direction beside the right stop. A stop may be told before the fill it came with, over
+        another channel: while its entry is undecided it is nobody's surplus."""
+        return [stop for stop in self._resting(key) if stop is not exact and not self._awaits_entry(stop)]
+
+    def _awaits_entry(self, stop: Order) -> bool:
+        entry = None if stop.intent.attached_to is None else self._orders.state.order(stop.intent.attached_to)
+        return entry is not None and (not entry.ended or bool(entry.fills_missing))
 
     def _resting(self, key: PositionKey) -> list[Order]:
         """Every stop of ours in this direction, of earlier positions too: after a close nothing may stay on the book

@@ -43,6 +43,32 @@ async def test_an_entry_and_its_stop_are_there_after_one_round_trip(traits: Venu
 
 
 @BOTH
+@pytest.mark.failure("UDS-06")
+async def test_a_stop_that_is_told_before_its_entrys_fill_is_kept(traits: VenueTraits) -> None:
+    """Orders and algo orders come over different sockets, in either order."""
+    async with a_venue(traits) as bench:
+        bench.venue.stop_first = 0.05
+        report = await bench.wave(a_signal("s"))
+        await bench.settle(5)
+        assert report.legs[0].state is LegState.PROTECTED
+        assert not bench.venue.cancelled
+        assert not bench.sent_stops()
+        assert len(bench.venue.working_stops()) == 1
+
+
+async def test_a_stop_whose_entry_turns_out_to_have_bought_nothing_is_cancelled() -> None:
+    async with a_venue(OKX_LIKE) as bench:
+        bench.venue.partial = [Decimal("0.4")]
+        await bench.wave(a_signal("s"))
+        (entry,) = bench.venue.only(Leg.ENTRY)
+        stop = bench.venue.attached.pop(entry.client_order_id)
+        late = bench.venue._register(stop, S.ACCEPTED)
+        await bench.venue._tell([bench.venue._status(late)])
+        await bench.settle(5)
+        assert bench.venue.cancelled == [stop.client_order_id], "its own stop covers what was bought"
+
+
+@BOTH
 async def test_a_provisional_stop_is_moved_once_to_the_fill_price(traits: VenueTraits) -> None:
     async with a_venue(traits) as bench:
         bench.venue.price = Decimal("100.5")

@@ -82,6 +82,8 @@ class ScriptedVenue:
         self.positions_held: dict[InstrumentId, Decimal] = {}
         self.attached: dict[ClientOrderId, OrderIntent] = {}
         """Stops that came with an entry and do not exist yet, by the entry's id."""
+        self.stop_first = 0.0
+        """Seconds by which a stop that came with an entry is told before the fill."""
         self.attaches = True
         """False: the venue takes such stops and never makes them."""
         self.together: list[int] = []
@@ -185,7 +187,12 @@ class ScriptedVenue:
             venue_time_ms=self._clock.now_ms(),
         )
         order.fills.append(fill)
-        await self._tell([fill, self._status(order), *self._attach(order)])
+        attached = self._attach(order)
+        if self.stop_first and attached:
+            await self._tell(attached)
+            await asyncio.sleep(self.stop_first)
+            attached = []
+        await self._tell([fill, self._status(order), *attached])
 
     def _attach(self, entry: Resting) -> list[Report]:
         """The stop that came with an entry, once the venue makes it: at the moment of the fill."""
