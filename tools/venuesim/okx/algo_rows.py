@@ -33,6 +33,11 @@ _ADVANCED = (
     "activePx", "callbackRatio", "callbackSpread", "moveTriggerPx", "pxLimit", "pxSpread", "pxVar", "szLimit",
     "timeInterval",
 )  # fmt: skip
+# What the channel of the advanced kinds does not tell.
+_NOT_ADVANCED = (
+    "amendPxOnTriggerType", "attachAlgoOrds", "closeFraction", "last", "linkedOrd", "ordIdList", "quickMgnType",
+    "uTime",
+)  # fmt: skip
 # What changes by itself, and is no news.
 _DRIFTING = ("last", "uTime", "notionalUsd", "pTime", "moveTriggerPx", "amendResult", "reqId")
 _MARKET = "-1"
@@ -79,7 +84,9 @@ class AlgoRows:
         known = {name: value for name, value in row.items() if name not in _NOT_PUSHED}
         known["notionalUsd"] = money(qty * price)
         if is_advance(conditional):
-            return {**known, "count": "1", "isTradeBorrowMode": False, "pTime": stamp(now_ms)}
+            told = {name: value for name, value in known.items() if name not in _NOT_ADVANCED}
+            more = {"count": "1", "isTradeBorrowMode": False, "pTime": stamp(now_ms), "tradeQuoteCcy": ""}
+            return {**told, **more}
         for name in _ADVANCED:
             del known[name]
         result = "0" if amended else ""

@@ -210,7 +210,7 @@ def feed(exchange: Exchange, rows: MarketRows, topic: Topic, symbol: str) -> Fee
     states = {
         "tickers": rows.ticker,
         "mark-price": rows.mark,
-        "price-limit": rows.price_limit,
+        "price-limit": rows.pushed_limit,
         "open-interest": rows.interest,
         "funding-rate": rows.funding,
         "index-tickers": rows.index_ticker,

@@ -97,6 +97,10 @@ class MarketRows:
         row: Row = {"instType": SWAP, "instId": symbol, "buyLmt": short(buy), "sellLmt": short(sell)}
         return {**row, "ts": stamp(now_ms), "enabled": True}
 
+    def pushed_limit(self, symbol: str, now_ms: int) -> Row:
+        """A row of the price-limit channel."""
+        return {name: value for name, value in self.price_limit(symbol, now_ms).items() if name != "instType"}
+
     def interest(self, symbol: str, now_ms: int) -> Row:
         """Open interest in contracts, coins and dollars."""
         interest = self._exchange.open_interest(symbol)

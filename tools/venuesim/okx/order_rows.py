@@ -198,6 +198,7 @@ class OrderRows:
             "execType": "" if fill is None else "M" if fill.maker else "T",
             "fillFee": "0" if fill is None else money(-fill.fee),
             "fillFeeCcy": "" if fill is None else fill.fee_asset,
+            "fillIdxPx": "" if news is None else short(news.index),
             "fillMarkPx": "" if news is None else short(news.mark),
             "fillNotionalUsd": "" if fill is None else money(fill.qty * fill.price),
             "fillPnl": "0" if fill is None else money(fill.realized),
