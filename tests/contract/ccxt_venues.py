@@ -64,9 +64,10 @@ class Spelling:
         return self._pointed(ccxt.pro, venue)
 
     def _pointed(self, module: Any, venue: Venue) -> Any:
-        # Its own pace is for the real venue; waiting for it would be most of a test.
-        config = {"apiKey": "sim", "secret": "sim", "password": self.password, "enableRateLimit": False}
-        client = getattr(module, self.name)(config | {"options": dict(self.options)})
+        # Its pace and its patience at the end are for the real venue; waiting for them would be most of a test.
+        config: dict[str, Any] = {"enableRateLimit": False, "timeout_on_exit": 0, "options": dict(self.options)}
+        config |= {"apiKey": "sim", "secret": "sim", "password": self.password}
+        client = getattr(module, self.name)(config)
         self.point(client.urls["api"], venue)
         return client
 

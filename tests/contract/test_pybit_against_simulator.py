@@ -24,7 +24,8 @@ FAR: dict[str, Any] = {**LINEAR, "side": "Buy", "orderType": "Limit", "qty": "0.
 
 @pytest.fixture
 def venue(project_root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Venue]:
-    with running(project_root, "bybit") as found:
+    # It notes a subscription only after sending it, and fails on an answer that comes sooner than that.
+    with running(project_root, "bybit", "--latency-ms", "10") as found:
         monkeypatch.setattr(pybit.unified_trading, "PUBLIC_WSS", f"{found.ws}/v5/public/{{CHANNEL_TYPE}}")
         monkeypatch.setattr(pybit.unified_trading, "PRIVATE_WSS", f"{found.ws}/v5/private")
         monkeypatch.setattr(pybit._websocket_trading, "TRADE_WSS", f"{found.ws}/v5/trade")
