@@ -9,10 +9,18 @@ from hypothesis import strategies as st
 from tests.venuesim.builders import BTC, ETH, Desk, a_stop, an_order, d
 from tools.venuesim.exchange.model import (
     ZERO,
+    AmendConditional,
     AmendRequest,
+    Attachment,
+    AttachRule,
+    ClientIdScope,
+    ConditionalType,
+    HedgeReduceOnly,
     MarginMode,
+    Policy,
     PositionMode,
     PositionSide,
+    PositionStop,
     Refused,
     Side,
     TimeInForce,
@@ -31,7 +39,34 @@ steps = st.one_of(
     st.tuples(st.just("cancel"), symbols),
     st.tuples(st.just("time"), st.integers(1, 5000)),
     st.tuples(st.just("funding")),
+    st.tuples(st.just("entry"), symbols, sides, quantities, prices, st.booleans()),
+    st.tuples(st.just("position stop"), symbols, prices),
+    st.tuples(st.just("move stop"), symbols, prices),
 )
+POLICIES = (
+    Policy(),
+    Policy(
+        attach=AttachRule.FIRST_FILL,
+        truncate_reduce_only=True,
+        hedge_reduce_only=HedgeReduceOnly.APPLIED,
+        client_ids_unique_forever=True,
+        client_id_scope=ClientIdScope.EVERYTHING,
+        names_orders=False,
+        refuse_unfillable=False,
+        one_close_position_per_direction=False,
+    ),
+    Policy(
+        attach=AttachRule.COMPLETE_FILL,
+        truncate_reduce_only=True,
+        hedge_reduce_only=HedgeReduceOnly.IGNORED,
+        client_id_scope=ClientIdScope.ACCOUNT,
+        names_orders=False,
+        refuse_unfillable=False,
+        child_keeps_client_id=False,
+        amended_down_ends_filled=True,
+    ),
+)
+"""The rules of each of the three venues."""
 
 
 def carry_out(desk: Desk, step: tuple[Any, ...], position_side: PositionSide) -> None:
@@ -63,6 +98,34 @@ def carry_out(desk: Desk, step: tuple[Any, ...], position_side: PositionSide) ->
             desk.tick(delta)
         case ("funding",):
             engine.pay_funding(8 * 3_600_000)
+        case _:
+            carry_out_stop(desk, step, position_side)
+
+
+def carry_out_stop(desk: Desk, step: tuple[Any, ...], position_side: PositionSide) -> None:
+    """Stops that come with entries, belong to positions, or change."""
+    engine = desk.engine
+    match step:
+        case ("entry", symbol, side, qty, price, whole):
+            away = 50 * side.sign
+            legs = (
+                Attachment(
+                    kind=ConditionalType.STOP, trigger_price=price - away, whole_position=whole,
+                    pair=None if whole else "a",
+                ),
+                Attachment(
+                    kind=ConditionalType.TAKE_PROFIT, trigger_price=price + away, whole_position=whole,
+                    pair=None if whole else "a",
+                ),
+            )  # fmt: skip
+            engine.place(an_order(side, qty, symbol=symbol, price=price, position_side=position_side, attached=legs))
+        case ("position stop", symbol, price):
+            engine.set_position_stop(
+                PositionStop(symbol=symbol, position_side=position_side, kind=ConditionalType.STOP, trigger_price=price)
+            )
+        case ("move stop", symbol, price):
+            for row in engine.open_conditionals(symbol)[:1]:
+                engine.amend_conditional(AmendConditional(symbol=symbol, conditional_id=row.id, trigger_price=price))
 
 
 def check(desk: Desk) -> None:
@@ -89,6 +152,14 @@ def check(desk: Desk) -> None:
         signed[key] = signed.get(key, ZERO) + fill.qty * fill.side.sign
     assert held == {key: qty for key, qty in signed.items() if qty}
     assert len({fill.id for fill in fills}) == len(fills)
+    whole = set()
+    for stop in engine.open_conditionals():
+        if stop.attached:
+            assert engine.position(stop.symbol, stop.position_side).qty * stop.side.sign < 0
+        if stop.whole_position:
+            kind = (stop.symbol, stop.position_side, stop.type)
+            assert kind not in whole
+            whole.add(kind)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -97,12 +168,14 @@ def check(desk: Desk) -> None:
     st.sampled_from(MarginMode),
     st.sampled_from(PositionSide),
     st.integers(0, 3).map(lambda power: d(10) ** (power + 1)),
+    st.sampled_from(POLICIES),
 )
 def test_quantities_wallets_and_positions_add_up(
-    script: list[tuple[Any, ...]], margin: MarginMode, position_side: PositionSide, balance: Decimal
+    script: list[tuple[Any, ...]], margin: MarginMode, position_side: PositionSide, balance: Decimal, policy: Policy
 ) -> None:
     hedge = position_side is not PositionSide.BOTH
-    desk = Desk(mode=PositionMode.HEDGE if hedge else PositionMode.ONE_WAY, balance=balance)
+    mode = PositionMode.HEDGE if hedge else PositionMode.ONE_WAY
+    desk = Desk(mode=mode, balance=balance, policy=policy)
     for symbol in (BTC, ETH):
         desk.engine.operator.set_margin_mode(symbol, margin)
         desk.price(1000, symbol=symbol)
@@ -117,7 +190,7 @@ def test_quantities_wallets_and_positions_add_up(
 @settings(max_examples=10, deadline=None)
 @given(st.lists(steps, max_size=15), st.integers(0, 5))
 def test_the_same_seed_and_commands_give_the_same_events(script: list[tuple[Any, ...]], seed: int) -> None:
-    desks = [Desk(seed=seed), Desk(seed=seed)]
+    desks = [Desk(seed=seed, policy=POLICIES[1]), Desk(seed=seed, policy=POLICIES[1])]
     for desk in desks:
         for step in script:
             try:
