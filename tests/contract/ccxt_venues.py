@@ -52,6 +52,10 @@ class Spelling:
     """A placed order comes back with status and fill; otherwise only with its id."""
     fetch_params: Mapping[str, Any] = field(default_factory=dict)
     account_margin_mode: bool = False
+    long_stop: Mapping[str, Any] = field(default_factory=dict)
+    """What makes a stop that of the long side in hedge mode."""
+    trailing: Mapping[str, Any] = field(default_factory=dict)
+    """The parameters of a trailing stop about 1 % away."""
     subscriptions: int = 0
     """How many commands the private channels of orders, fills, positions and the balance take, logins included."""
 
@@ -103,6 +107,8 @@ BINANCE = Spelling(
     stop_params={"reduceOnly": True, "workingType": "MARK_PRICE"},
     attaches=False,
     moves_stop=None,
+    long_stop={"positionSide": "LONG", "reduceOnly": None},
+    trailing={"trailingPercent": "1", "reduceOnly": True},
     answers_in_full=True,
 )
 BYBIT = Spelling(
@@ -113,6 +119,8 @@ BYBIT = Spelling(
     stop_params={"triggerBy": "MarkPrice"},
     fetch_params={"acknowledged": True},
     account_margin_mode=True,
+    long_stop={"positionIdx": 1},
+    trailing={"trailingAmount": "700", "tpslMode": "Full", "positionIdx": 0},
     subscriptions=5,
 )
 OKX = Spelling(
@@ -124,6 +132,8 @@ OKX = Spelling(
     lot=2.0,
     stop_params={"reduceOnly": True},
     waiting={"trigger": True, "ordType": "conditional"},
+    long_stop={"posSide": "long"},
+    trailing={"trailingPercent": "1", "reduceOnly": True},
     moves_stop="conditional",
     moved_is="newSlTriggerPx",
     move_params={"newSlOrdPx": "-1"},

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import ccxt
@@ -151,6 +152,35 @@ async def test_an_entry_brings_its_stop(exchange: Any, venue: Venue, spelling: S
     assert (venue.state()["positions"], venue.state()["orders"]) == ([], [])
 
 
+async def test_a_trailing_stop_follows_the_price(exchange: Any, venue: Venue, spelling: Spelling) -> None:
+    await exchange.create_order(BTC, "market", "buy", spelling.lot)
+    start = (await exchange.fetch_positions([BTC]))[0]["entryPrice"]
+    await exchange.create_order(BTC, "market", "sell", spelling.lot, None, dict(spelling.trailing))
+    assert [row["type"] for row in venue.state()["orders"]] == ["trailing"]
+    venue.set_price(spelling.venue_symbol, str(round(start * 1.03)))
+    assert float(venue.state()["orders"][0]["stop_price"]) > start * 1.01
+    venue.set_price(spelling.venue_symbol, str(round(start * 1.01)))
+    assert (venue.state()["positions"], venue.state()["orders"]) == ([], [])
+
+
+async def test_both_sides_are_held_in_hedge_mode(exchange: Any, venue: Venue, spelling: Spelling) -> None:
+    await exchange.set_position_mode(True, BTC)
+    await exchange.create_order(BTC, "market", "buy", spelling.lot, None, {"hedged": True})
+    await exchange.create_order(BTC, "market", "sell", spelling.lot / 2, None, {"hedged": True})
+    rows = await exchange.fetch_positions([BTC])
+    assert sorted((row["side"], row["contracts"]) for row in rows) == [
+        ("long", spelling.lot),
+        ("short", spelling.lot / 2),
+    ]
+    assert all(row["hedged"] for row in rows)
+    price = rows[0]["entryPrice"]
+    await _protect(exchange, spelling, round(price * 0.98), spelling.long_stop)
+    venue.set_price(spelling.venue_symbol, str(round(price * 0.97)))
+    assert [row["side"] for row in venue.state()["positions"]] == ["short"]
+    await exchange.create_order(BTC, "market", "buy", spelling.lot / 2, None, {"hedged": True, "reduceOnly": True})
+    assert venue.state()["positions"] == []
+
+
 async def test_limit_orders_are_amended_queried_and_cancelled(exchange: Any, spelling: Spelling) -> None:
     bid = (await exchange.fetch_ticker(ETH_USDC))["last"] * 0.97
     first, second = float(round(bid)), float(round(bid)) - 10
@@ -219,8 +249,11 @@ async def test_orders_go_over_the_trading_socket(watcher: Any, venue: Venue) -> 
     assert venue.state()["orders"] == []
 
 
-async def _protect(exchange: Any, spelling: Spelling, trigger: float) -> Any:
-    params = {spelling.stop_is: trigger, **spelling.stop_params}
+async def _protect(
+    exchange: Any, spelling: Spelling, trigger: float, more: Mapping[str, Any] = MappingProxyType({})
+) -> Any:
+    given = {spelling.stop_is: trigger, **spelling.stop_params, **more}
+    params = {name: value for name, value in given.items() if value is not None}
     return await exchange.create_order(BTC, "market", "sell", spelling.lot, None, params)
 
 
