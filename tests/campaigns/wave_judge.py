@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from tools.bench.venues import refused
 from tools.verify_audit import check
 
 FLAT_MIB = 8.0
@@ -19,8 +20,8 @@ LEAST_SAMPLES = 10
 Rows = Sequence[Mapping[str, Any]]
 
 
-def open_and_protected(symbols: Iterable[str], allowed: int, state: Mapping[str, Any], protection: Rows) -> list[str]:
-    """Exactly `allowed` positions, all of this wave, each under stops of exactly its own quantity, none naked now."""
+def open_and_protected(symbols: Iterable[str], state: Mapping[str, Any], protection: Rows) -> list[str]:
+    """At one venue: every position is of this wave, each under stops of exactly its own quantity, none naked now."""
     held = {row["symbol"]: abs(Decimal(row["qty"])) for row in state["positions"]}
     stops: Counter[str] = Counter()
     for order in state["orders"]:
@@ -28,8 +29,6 @@ def open_and_protected(symbols: Iterable[str], allowed: int, state: Mapping[str,
             stops[order["symbol"]] += Decimal(order["qty"])  # type: ignore[assignment]
     strangers = sorted(held.keys() - set(symbols))
     wrong = [f"{symbol} is open and no signal of this wave asked for it" for symbol in strangers]
-    if len(held) != allowed:
-        wrong.append(f"{len(held)} positions are open, {allowed} should be")
     wrong += [
         f"{symbol}: a position of {quantity} under stops for {stops[symbol]}"
         for symbol, quantity in held.items()
@@ -44,7 +43,7 @@ def none_twice(orders: Rows, requests: Rows, asked: Mapping[str, int]) -> list[s
 
     `orders` is everything the venue ever had, `requests` its log, `asked` the signals per symbol.
     """
-    sent = Counter(row["client_id"] for row in requests if row["lane"] == "order" and row["client_id"])
+    sent = Counter(name for row in requests if row["lane"] == "order" for name in row["client_ids"])
     executed = [row for row in orders if not row["reduce_only"] and row["type"] == "market" and Decimal(row["filled"])]
     by_id = Counter(row["client_id"] for row in executed)
     by_symbol = Counter(row["symbol"] for row in executed)
@@ -61,11 +60,15 @@ def none_twice(orders: Rows, requests: Rows, asked: Mapping[str, int]) -> list[s
 
 def refusals(requests: Rows) -> Counter[str]:
     """What the venue refused, by lane and code."""
-    return Counter(
-        f"{row['lane']} {row['status']} {row['code']}"
-        for row in requests
-        if row["status"] is not None and row["status"] >= 400
-    )
+    return Counter(f"{row['lane']} {row['status']} {row['code']}" for row in requests if refused(row))
+
+
+def verdicts(journal: Path) -> dict[str, tuple[str, str]]:
+    """Of every signal its venue and the reason it was refused with, "" where it was not."""
+    with sqlite3.connect(f"file:{journal}?mode=ro", uri=True) as connection:
+        rows = connection.execute("SELECT signal_id, venue, code FROM signals").fetchall()
+    connection.close()
+    return {str(signal_id): (str(venue), str(code)) for signal_id, venue, code in rows}
 
 
 def denied_without_reason(journal: Path, allowed: Mapping[str, int]) -> list[str]:

@@ -1,43 +1,72 @@
-"""What the wave campaign plays: how many waves of what size, within which limits, and what the venue does meanwhile."""
+"""What the wave campaign plays: how many waves of what size, within which limits, and what the venues do meanwhile."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-ENTRIES = {"method": "POST", "path": "/fapi/v1/order"}
-STOPS = {"method": "POST", "path": "/fapi/v1/algoOrder"}
+from tools.bench.venues import BINANCE, BYBIT, OKX, VenueFacts
+
+ENTRIES, STOPS = "entries", "stops"
+PATHS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    BINANCE.name: {ENTRIES: ("/fapi/v1/order",), STOPS: ("/fapi/v1/algoOrder",)},
+    BYBIT.name: {ENTRIES: ("/v5/order/create*",), STOPS: ("/v5/position/trading-stop",)},
+    OKX.name: {
+        ENTRIES: ("/api/v5/trade/order", "/api/v5/trade/batch-orders"),
+        STOPS: ("/api/v5/trade/order-algo", "/api/v5/trade/amend-algos"),
+    },
+}
+"""Where each venue takes its orders: what a fault's `about` stands for."""
 ARMED_BEFORE_MS = 1_000
 HALF: Mapping[str, Any] = {"count": -1, "fraction": 0.5}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weather:
-    """What the venue does to every wave. `refuses`: an entry may honestly end without a position, told with a reason.
-    `gap_seconds`: the waves must be this far apart, because finding out what became of an order takes a while."""
+    """What the venues do to every wave; `about` entries or stops is spelt as each venue does.
+
+    `refuses`: an entry may honestly end without a position, told with a reason. `gap_seconds`: the waves must be this
+    far apart, because finding out what became of an order takes a while.
+    """
 
     faults: tuple[Mapping[str, Any], ...] = ()
     refuses: bool = False
     gap_seconds: float = 5.0
 
+    def at(self, facts: VenueFacts, seed: int) -> Iterator[Mapping[str, Any]]:
+        """The faults as that venue's simulator wants them. Where a wave's entries are one request, half of them is a
+        coin thrown for each wave, by `seed`."""
+        for fault in self.faults:
+            own = {key: value for key, value in fault.items() if key not in ("about", "codes")}
+            if "codes" in fault and facts.name in fault["codes"]:
+                own["code"] = fault["codes"][facts.name]
+            if facts.attaches and "fraction" in own:
+                own.setdefault("seed", seed)
+            about = fault.get("about")
+            if about is None:
+                yield own
+                continue
+            for path in PATHS[facts.name][about]:
+                yield own | {"match": {"method": "POST", "path": path}}
+
 
 FAULTS: Mapping[str, Weather] = {
     "none": Weather(),
-    "drop_response": Weather(faults=({"kind": "drop_response", "match": ENTRIES, **HALF},), gap_seconds=20.0),
-    "drop_response_stops": Weather(faults=({"kind": "drop_response", "match": STOPS, **HALF},), gap_seconds=20.0),
+    "drop_response": Weather(faults=({"kind": "drop_response", "about": ENTRIES, **HALF},), gap_seconds=20.0),
+    "drop_response_stops": Weather(faults=({"kind": "drop_response", "about": STOPS, **HALF},), gap_seconds=20.0),
     "drop_request": Weather(
-        faults=({"kind": "drop_request", "match": ENTRIES, **HALF},), refuses=True, gap_seconds=40.0
+        faults=({"kind": "drop_request", "about": ENTRIES, **HALF},), refuses=True, gap_seconds=40.0
     ),
-    "unknown": Weather(faults=({"kind": "timeout_after_execution", "match": ENTRIES, **HALF},), gap_seconds=20.0),
+    "unknown": Weather(faults=({"kind": "timeout_after_execution", "about": ENTRIES, **HALF},), gap_seconds=20.0),
     "bad_gateway": Weather(
         faults=(
-            {"kind": "http_error", "status": 502, "body": "<html>", "phase": "after", "match": ENTRIES, **HALF},
-            {"kind": "http_error", "status": 502, "body": "<html>", "phase": "after", "match": STOPS, **HALF},
+            {"kind": "http_error", "status": 502, "body": "<html>", "phase": "after", "about": ENTRIES, **HALF},
+            {"kind": "http_error", "status": 502, "body": "<html>", "phase": "after", "about": STOPS, **HALF},
         ),
         gap_seconds=20.0,
     ),
-    "reject_stop": Weather(faults=({"kind": "reject_stop", "code": -2010, "count": 5},)),
+    "reject_stop": Weather(faults=({"kind": "reject_stop", "codes": {BINANCE.name: -2010}, "count": 5},)),
     "duplicate_event": Weather(faults=({"kind": "duplicate_event", "count": -1},)),
     "reorder_events": Weather(faults=({"kind": "reorder_events", "count": -1},)),
     "delay_event": Weather(faults=({"kind": "delay_event", "delay_ms": 600, **HALF},)),
@@ -55,29 +84,28 @@ FAULTS: Mapping[str, Weather] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """`sizes`: signals per wave. `limit`: entries a wave may have (MAX_TRADES_PER_WAVE and MAX_POSITIONS alike).
+    """`sizes`: signals per wave, over all venues. `limit`: entries a wave may have (MAX_TRADES_PER_WAVE,
+    MAX_TRADES_PER_WAVE_TOTAL and MAX_POSITIONS alike). `first_ms`: from the daemon's coming to the first wave.
     `steady_after`: waves that may still fill caches before the daemon's memory counts as its resting level."""
 
     name: str
     sizes: tuple[int, ...]
     limit: int
     latency_ms: float = 250.0
-    first_ms: int = 5_000
+    first_ms: int = 2_000
     gap_seconds: float = 5.0
     steady_after: int = 3
 
-    @property
-    def symbols(self) -> int:
-        return max(40, *(size + size // 4 for size in self.sizes))
-
-    def allowed(self, wave: int) -> int:
-        return min(self.sizes[wave], self.limit)
+    def symbols(self, venues: int) -> int:
+        """How many instruments each venue must list."""
+        return max(40, *(-(-size * 5 // (4 * venues)) for size in self.sizes))
 
 
 def plans(names: list[str], waves: int, latency_ms: float, gap_seconds: float) -> list[Plan]:
-    """Those of `names` (small, large), each of `waves` waves."""
+    """Those of `names` (small, medium, large), each of `waves` waves."""
     known = {
         "small": Plan(name="small", sizes=(6,) * waves, limit=6, latency_ms=latency_ms, gap_seconds=gap_seconds),
+        "medium": Plan(name="medium", sizes=(30,) * waves, limit=30, latency_ms=latency_ms, gap_seconds=gap_seconds),
         "large": Plan(
             name="large",
             sizes=(68, *(500,) * waves),

@@ -1,9 +1,10 @@
 """Measure Breakwater against the simulator: waves in multiples of the venue's latency, frames in microseconds.
 
-W1 to W3 run the real daemon against a simulator process and signals pushed by tools/signal_server; times come from the
-venue's request log. W4 to W6, O1 and V1 give work to the parts of a daemon inside this process, with ccxt as it comes
-beside it. E rows replay private stream frames in this process. F rows start the daemon (F4 for ten minutes; --quick for
-seconds). Nothing fails on a time; exit status 1 means that something did not do what it was to be measured doing.
+W1 to W3 run the real daemon against simulator processes and signals pushed by tools/signal_server; times come from the
+venues' own records. W4 to W6, O1 and V1 give work to the parts of a daemon inside this process, with ccxt as it comes
+beside it. E rows replay private stream frames in this process. F rows start the daemon at all venues at once (F4 for
+ten minutes; --quick for seconds). W, V and E rows are measured per venue, waves over all of them as well. Nothing fails
+on a time; exit status 1 means that something did not do what it was to be measured doing.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -28,10 +29,11 @@ from tools.bench.processes import BenchError
 from tools.bench.surroundings import sentence, surroundings
 from tools.bench.table import show
 from tools.bench.validation import validation_figures
+from tools.bench.venues import VENUES, VenueFacts
 from tools.bench.waves import wave_figures
 
 GROUPS: Final = (
-    (frozenset({"W1", "W2", "W3"}), wave_figures),
+    (frozenset({"W1", "W1m", "W2", "W3"}), wave_figures),
     (frozenset({"W4", "W5"}), delay_figures),
     (frozenset({"W6"}), burst_figures),
     (frozenset({"O1"}), cpu_figures),
@@ -49,10 +51,11 @@ def main() -> int:
     effort = QUICK if asked.quick else FULL
     if asked.latency_ms is not None:
         effort = replace(effort, latency_ms=asked.latency_ms)
+    venues = [VENUES[name] for name in VENUES if name in (asked.venue or VENUES)]
     machine = surroundings()
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            figures = runner.run(_measure(effort, frozenset(asked.figures or NAMES)))
+            figures = runner.run(_measure(effort, frozenset(asked.figures or NAMES), venues))
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -63,12 +66,12 @@ def main() -> int:
     return 1 if any(figure.failed for figure in figures) else 0
 
 
-async def _measure(effort: Effort, wanted: frozenset[str]) -> list[Figure]:
+async def _measure(effort: Effort, wanted: frozenset[str], venues: Sequence[VenueFacts]) -> list[Figure]:
     figures: list[Figure] = []
     for names, measure in GROUPS:
         if mine := names & wanted:
             print(f"measuring {', '.join(sorted(mine))} …", file=sys.stderr, flush=True)
-            figures += await measure(effort, mine)
+            figures += await measure(effort, mine, venues)
     return figures
 
 
@@ -86,6 +89,7 @@ def _arguments() -> argparse.Namespace:
         prog="python -m tools.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("figures", nargs="*", choices=[*NAMES, []], metavar="ID", help=f"of {', '.join(NAMES)} (all)")
+    parser.add_argument("--venue", action="append", choices=sorted(VENUES), help="only there; may be repeated (all)")
     parser.add_argument("--json", action="store_true", help="every sample, for programs")
     parser.add_argument("--quick", action="store_true", help="few repetitions: shows that it runs, not how fast it is")
     parser.add_argument("--latency-ms", type=float, metavar="D", help="the simulator's latency (250; 20 with --quick)")

@@ -1,22 +1,23 @@
 """What the daemon does while nothing happens: CPU with its streams up (F3), and how late its loop is while the markets
-are loaded anew (F4). Each program is a process of its own; ccxt.pro has the same streams."""
+of all its venues are loaded anew (F4). Each program is a process of its own; ccxt.pro has the same streams."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tools.bench.effort import Effort
 from tools.bench.figure import Figure
-from tools.bench.processes import PROJECT_ROOT, BenchError, Simulator, simulator
+from tools.bench.processes import PROJECT_ROOT, BenchError, Simulator, simulators
+from tools.bench.venues import VenueFacts
 
 LATENCY_MS = 20.0
 SYMBOLS, MARKETS, TICK_HZ = 25, 40, 2.0
-"""25 touches twice a second, those of all 40 every five seconds, marks once a second: some 60 frames a second."""
-SOCKETS = 3
+"""Over all venues 25 touches twice a second; besides whatever each tells of its 40 markets: at Binance alone some 60
+frames a second."""
 RELOADS = 3
 COMPARED_SECONDS = 60.0
 _SPARE_SECONDS = 120.0
@@ -24,18 +25,18 @@ _SPARE_SECONDS = 120.0
 Told = Mapping[str, Any]
 
 
-async def rest_figures(effort: Effort, wanted: frozenset[str]) -> list[Figure]:
+async def rest_figures(effort: Effort, wanted: frozenset[str], venues: Sequence[VenueFacts]) -> list[Figure]:
     """F3 and F4, as far as they are wanted."""
     figures = []
     if "F3" in wanted:
-        figures.append(await _f3(effort))
+        figures.append(await _f3(effort, venues))
     if "F4" in wanted:
-        figures += await _f4(effort)
+        figures += await _f4(effort, venues)
     return figures
 
 
-async def _f3(effort: Effort) -> Figure:
-    async with simulator(latency_ms=LATENCY_MS, symbols=MARKETS, tick_hz=TICK_HZ) as venue:
+async def _f3(effort: Effort, venues: Sequence[VenueFacts]) -> Figure:
+    async with simulators(venues, latency_ms=LATENCY_MS, symbols=MARKETS, tick_hz=TICK_HZ) as up:
         asked = (
             "--symbols",
             str(SYMBOLS),
@@ -44,11 +45,12 @@ async def _f3(effort: Effort) -> Figure:
             "--seconds",
             f"{effort.idle_seconds:g}",
         )
-        ours = await _resident("ours", venue, *asked)
-        theirs = await _resident("ccxt", venue, *asked)
+        ours = await _resident("ours", up, *asked)
+        theirs = await _resident("ccxt", up, *asked)
     return Figure(
         id="F3",
-        what=f"idle CPU, {SOCKETS} sockets, {_rate(ours):.0f} frames/s in all",
+        venue=_where(venues),
+        what=f"idle CPU, {ours['sockets']} sockets, {_rate(ours):.0f} frames/s in all",
         unit="%",
         samples=(_percent(ours),),
         aim="≤ 1",
@@ -57,31 +59,33 @@ async def _f3(effort: Effort) -> Figure:
         beside_name=f"ccxt.pro at {_rate(theirs):.0f} frames/s",
         beside_measured=True,
         note=f"of one core over {ours['wall_seconds']:.0f} s, the whole daemon: journal, reconciliation and the "
-        f"filters' background reading of {MARKETS} markets included",
+        f"filters' background reading of {MARKETS} markets a venue included",
         failed=_silent({"ours": ours, "ccxt": theirs}),
     )
 
 
-async def _f4(effort: Effort) -> list[Figure]:
+async def _f4(effort: Effort, venues: Sequence[VenueFacts]) -> list[Figure]:
     markets = max(effort.markets, MARKETS)
     compared = min(effort.lag_seconds, COMPARED_SECONDS)
-    async with simulator(latency_ms=LATENCY_MS, symbols=markets, tick_hz=TICK_HZ) as venue:
+    async with simulators(venues, latency_ms=LATENCY_MS, symbols=markets, tick_hz=TICK_HZ) as up:
         asked = ("--symbols", str(SYMBOLS), "--rest", f"{effort.rest_seconds:g}", "--lag", "--reloads", str(RELOADS))
         ours, bare = await asyncio.gather(
-            _resident("ours", venue, *asked, "--seconds", f"{effort.lag_seconds:g}"),
-            _resident("nothing", venue, *asked, "--seconds", f"{effort.lag_seconds:g}"),
+            _resident("ours", up, *asked, "--seconds", f"{effort.lag_seconds:g}"),
+            _resident("nothing", up, *asked, "--seconds", f"{effort.lag_seconds:g}"),
         )
-        theirs = await _resident("ccxt", venue, *asked, "--seconds", f"{compared:g}")
+        theirs = await _resident("ccxt", up, *asked, "--seconds", f"{compared:g}")
     note = (
-        f"{effort.lag_seconds:g} s, {markets} markets, {_rate(ours):.0f} frames/s, {RELOADS} reloads of the markets of "
-        f"{max(ours['reload_seconds']):.2f} s at most; an empty loop beside it: p99.9 {bare['p999_ms']:.1f} ms, max "
-        f"{bare['max_ms']:.1f} ms, which is this machine's own; ccxt.pro for {compared:g} s"
+        f"{effort.lag_seconds:g} s, {len(venues) * markets:,} markets, {_rate(ours):.0f} frames/s, {RELOADS} reloads "
+        f"of the markets of {max(ours['reload_seconds']):.2f} s at most; an empty loop beside it: p99.9 "
+        f"{bare['p999_ms']:.1f} ms, max {bare['max_ms']:.1f} ms, which is this machine's own; ccxt.pro for "
+        f"{compared:g} s"
     )
     failed = _silent({"ours": ours, "ccxt": theirs})
 
     def figure(name: str, what: str, key: str, aim: str, others: str) -> Figure:
         return Figure(
             id=name,
+            venue=_where(venues),
             what=what,
             unit="ms",
             samples=(float(ours[key]),),
@@ -101,10 +105,11 @@ async def _f4(effort: Effort) -> list[Figure]:
     ]
 
 
-async def _resident(kind: str, venue: Simulator, *arguments: str) -> Told:
+async def _resident(kind: str, up: Sequence[Simulator], *arguments: str) -> Told:
     """What the program of that kind told. Raises BenchError."""
+    at = [f"--at={venue.facts.name.value}={venue.url}" for venue in up]
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tools.bench.resident", kind, "--url", venue.url, *arguments,
+        sys.executable, "-m", "tools.bench.resident", kind, *at, *arguments,
         cwd=PROJECT_ROOT, stdout=asyncio.subprocess.PIPE, stdin=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     seconds = float(arguments[arguments.index("--seconds") + 1])
@@ -119,6 +124,10 @@ async def _resident(kind: str, venue: Simulator, *arguments: str) -> Told:
         raise BenchError(f"{kind} at rest ended with {process.returncode}")
     answer: Told = json.loads(told)
     return answer
+
+
+def _where(venues: Sequence[VenueFacts]) -> str:
+    return "mixed" if len(venues) > 1 else venues[0].name.value
 
 
 def _percent(told: Told) -> float:

@@ -5,36 +5,40 @@ from __future__ import annotations
 import asyncio
 import statistics
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from tools.bench.effort import Effort
 from tools.bench.figure import Figure
-from tools.bench.processes import daemon, simulator
+from tools.bench.processes import daemon, simulators
+from tools.bench.venues import VenueFacts
 
 STEADY_SECONDS = 3.0
 """Streams deliver for this long before memory is read."""
 
 
-async def daemon_figures(effort: Effort, wanted: frozenset[str]) -> list[Figure]:
+async def daemon_figures(effort: Effort, wanted: frozenset[str], venues: Sequence[VenueFacts]) -> list[Figure]:
     """F1 and F2, as far as they are wanted; each start is one sample of both."""
     resident: list[float] = []
     highest: list[float] = []
     cpu: list[float] = []
     wall: list[float] = []
-    async with simulator(latency_ms=0, symbols=effort.markets) as venue:
+    async with simulators(venues, latency_ms=0, symbols=effort.markets) as up:
         for _ in range(effort.starts):
             with tempfile.TemporaryDirectory(prefix="breakwater-bench-") as folder:
-                async with daemon(Path(folder), venue) as process:
+                async with daemon(Path(folder), up) as process:
                     cpu.append(process.ready_cpu_seconds)
                     wall.append(process.ready_wall_seconds)
                     if "F1" in wanted:
                         await asyncio.sleep(STEADY_SECONDS)
                         resident.append(process.memory_mib())
                         highest.append(process.memory_mib("VmHWM"))
+    where = "mixed" if len(venues) > 1 else venues[0].name.value
     figures = {
         "F1": Figure(
             id="F1",
-            what=f"resident memory of the daemon, Binance alone, {effort.markets} markets, streams up",
+            venue=where,
+            what=f"resident memory of the daemon, {len(venues) * effort.markets:,} markets, streams up",
             unit="MiB",
             samples=tuple(resident),
             aim="≤ 110 (three venues, ~1,500 markets)",
@@ -45,6 +49,7 @@ async def daemon_figures(effort: Effort, wanted: frozenset[str]) -> list[Figure]
         ),
         "F2": Figure(
             id="F2",
+            venue=where,
             what="process start → ready",
             unit="CPU s",
             samples=tuple(cpu),

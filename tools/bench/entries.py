@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from core.assembly import Engine
-from core.domain.ids import InstrumentId, SignalId
+from core.domain.ids import InstrumentId, SignalId, VenueName
+from core.domain.instrument import Instrument
 from core.domain.signal import Side, Signal
 from core.domain.wave import Candidate, LegState
 from tools.bench.processes import BenchError
@@ -61,9 +62,18 @@ async def protected(engine: Engine, candidates: Sequence[Candidate]) -> None:
         raise BenchError(f"{len(wrong)} of {len(legs)} entries ended otherwise, e.g. {wrong[0]}")
 
 
-def listed(engine: Engine, count: int) -> list[InstrumentId]:
-    """The first `count` USDT instruments that trade. Raises BenchError when there are fewer."""
-    found = [i for i, rules in engine.instruments.items() if rules.tradable and rules.quote == "USDT"]
+def listed(engine: Engine, venue: VenueName, count: int) -> list[InstrumentId]:
+    """The first `count` USDT instruments of `venue` that trade, and in which one order can be as large as an entry is.
+    Raises BenchError when there are fewer."""
+    found = [i for i, rules in engine.instruments.items() if i.venue is venue and _usable(engine, rules)]
     if len(found) < count:
-        raise BenchError(f"the venue lists {len(found)} instruments, {count} are needed")
+        raise BenchError(f"{venue} lists {len(found)} usable instruments, {count} are needed")
     return found[:count]
+
+
+def _usable(engine: Engine, rules: Instrument) -> bool:
+    quote = engine.markets[rules.id.venue].quote(rules.id.symbol)
+    if not rules.tradable or rules.quote != "USDT" or quote is None or quote.mark is None:
+        return False
+    size = engine.settings.sizing.position_size_usd
+    return rules.market_lot.minimum * quote.mark < size < rules.market_lot.maximum * quote.mark / 2

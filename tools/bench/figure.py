@@ -10,7 +10,9 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """`samples` are the repetitions, in `unit`; `ours` is their median, or the largest where `worst`.
+    """`venue` names the one it was measured at, or says "mixed".
+
+    `samples` are the repetitions, in `unit`; `ours` is their median, or the largest where `worst`.
 
     `others` is what is known of other programs (DESIGN §7), in words. `beside` is the number `ratio` divides by ours:
     measured in this very run when `beside_measured`, else the least of the known ones. `failed` says why a figure is
@@ -18,6 +20,7 @@ class Figure:
     """
 
     id: str
+    venue: str = ""
     what: str
     unit: str
     samples: tuple[float, ...]
@@ -45,6 +48,7 @@ class Figure:
     def as_json(self) -> dict[str, Any]:
         return {
             "id": self.id,
+            "venue": self.venue,
             "what": self.what,
             "unit": self.unit,
             "ours": _rounded(self.ours),

@@ -4,7 +4,7 @@ real sockets to a simulator, real journal and audit log, log lines to a file as 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ from typing import Any
 from core.assembly import Engine
 from core.clock import SystemClock
 from core.config import Settings, load_settings
-from core.domain.ids import VenueName
 from core.engine.records import JournalState
 from core.engine.wave_processor import WaveProcessor
 from core.logs import configure_logging
@@ -43,12 +42,12 @@ class _Watched(Orchestrator):
 @asynccontextmanager
 async def inner_daemon(
     folder: Path,
-    venue: Simulator,
+    venues: Sequence[Simulator],
     settings: Mapping[str, str] | None = None,
     transport: Callable[[str], Transport] = real_transport,
 ) -> AsyncIterator[Engine]:
     """Ready to trade while inside; no signal source of its own. Raises BenchError when it does not come up."""
-    read = load_settings({**environment(folder, venue), **(settings or {})}, None)
+    read = load_settings({**environment(folder, venues), **(settings or {})}, None)
     async with AsyncExitStack() as stack:
         console = stack.enter_context((folder / "console.log").open("w", encoding="utf-8"))
         stack.enter_context(configure_logging(read.process.log_dir, read.process.log_level, console=console))
@@ -77,6 +76,3 @@ async def warm(engine: Engine) -> None:
         if loop.time() > deadline:
             raise BenchError(f"only {covered[0]} of {covered[1]} symbols were screened within {WARM_SECONDS:g} s")
         await asyncio.sleep(0.1)
-
-
-VENUE = VenueName.BINANCE

@@ -1,19 +1,21 @@
 """A thousand orders at once (W6): what the venue refuses, and how much of its rate is used.
 
-They are entries, their stops and their closes, because Binance holds 200 conditional orders of an account and not one
-more: a position is closed as soon as it has its stop.
+They are entries, their closes, and the stops where these are orders of their own: a position is closed as soon as it
+has its stop, because Binance holds 200 conditional orders of an account and not one more.
 
-The venue counts orders in calendar windows of ten seconds. Every window from the first order to the last but one could
-have been filled to its limit, so their share is the share of the allowed rate; the last one only takes the rest.
+Binance counts orders in calendar windows of ten seconds, Bybit in any second per endpoint, OKX in any two seconds.
+Every window from the first order to the last but one could have been filled to its limit, so their share is the share
+of the allowed rate; the last one only takes the rest.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,57 +23,70 @@ from core.assembly import Engine
 from core.domain.ids import Leg
 from core.domain.position import PositionKey
 from core.domain.wave import Candidate
-from tools.bench.ccxt_waves import ccxt_as_it_comes, trade
+from tools.bench.ccxt_waves import ccxt_as_it_comes
 from tools.bench.effort import Effort
 from tools.bench.entries import decided, listed, protected
 from tools.bench.figure import Figure
 from tools.bench.inner_daemon import inner_daemon, warm
 from tools.bench.processes import simulator
+from tools.bench.venues import Rate, VenueFacts, accepted, orders_in, own_orders, refused
 
-WINDOW_MS = 10_000
-ALLOWED = 300
-"""Orders per window, Binance's own figure, which the simulator holds to."""
-ORDERS_IN_A_LIFE = 3
 LATENCY_MS = 20.0
 """The budget is what is measured, not the wire."""
-COMPARED_SECONDS = 22.0
+COMPARED_WINDOWS = 2.2
 """Any such stretch holds a whole window."""
+LEAST_COMPARED_SECONDS = 5.0
 _ORDERS = ("order", "stop")
 
+Rows = Sequence[Mapping[str, Any]]
 
-async def burst_figures(effort: Effort, wanted: frozenset[str]) -> list[Figure]:
-    """W6."""
+
+async def burst_figures(effort: Effort, wanted: frozenset[str], venues: Sequence[VenueFacts]) -> list[Figure]:
+    """W6 at each venue."""
     del wanted
-    entries = effort.burst_orders // ORDERS_IN_A_LIFE
-    async with simulator(latency_ms=LATENCY_MS, symbols=venue_symbols(entries)) as venue:
+    return [await _burst(effort, facts) for facts in venues]
+
+
+async def _burst(effort: Effort, facts: VenueFacts) -> Figure:
+    entries = effort.burst_orders // facts.orders_in_a_life
+    async with simulator(facts, latency_ms=LATENCY_MS, symbols=venue_symbols(entries)) as venue:
         with tempfile.TemporaryDirectory(prefix="breakwater-bench-") as folder:
-            async with inner_daemon(Path(folder), venue) as engine:
+            async with inner_daemon(Path(folder), [venue]) as engine:
                 await warm(engine)
-                candidates = await decided(engine, listed(engine, entries))
-                await next_window(effort)
+                candidates = await decided(engine, listed(engine, facts.name, entries))
+                await next_window(effort, facts)
                 started = time.monotonic()
                 await engine.desk.send(candidates)
                 await asyncio.gather(*(_lived(engine, candidate) for candidate in candidates))
                 lasted = time.monotonic() - started
         rows = await venue.ask("requests?since=0")
         lives = await venue.ask("protection")
-    refused = [row for row in rows if row["status"] is not None and row["status"] >= 400]
-    sent = [row for row in rows if row["lane"] in _ORDERS and row["status"] == 200]
+        known = own_orders(await venue.ask("state?all=1"))
+    objections = [row for row in rows if refused(row)]
+    sent = _sent(facts, rows)
     naked = max((float(life["max_unprotected_ms"]) for life in lives), default=0.0)
-    ccxt = await _ccxt_share(effort)
-    return [
-        Figure(
-            id="W6",
-            what=f"{ORDERS_IN_A_LIFE * entries:,} orders at once (entries, stops, closes): share of the allowed rate",
-            unit="%",
-            samples=tuple(_shares(sent)),
-            aim="≥ 95, 0 refused",
-            others="25",
-            note=f"the venue refused {len(refused)} requests; all acknowledged after {lasted:.1f} s, longest without a "
-            f"stop {naked:.0f} ms; ccxt as it comes uses {ccxt:.0f} % (* measured now)",
-            failed=_failure(entries, sent, refused),
-        )
-    ]
+    ccxt = await _ccxt_share(effort, facts)
+    kinds = "entries and closes" if facts.attaches else "entries, stops, closes"
+    return Figure(
+        id="W6",
+        venue=facts.name.value,
+        what=f"{facts.orders_in_a_life * entries:,} orders at once ({kinds}): share of the allowed rate",
+        unit="%",
+        samples=tuple(_shares(facts.rate, sent, known)),
+        aim="≥ 95, 0 refused",
+        others="25",
+        note=f"{facts.rate.orders} orders in {facts.rate.window_ms / 1000:g} s are allowed"
+        + ("" if facts.rate.calendar else " (any such stretch, per endpoint; the busiest one is told)")
+        + f"; the venue refused {len(objections)} requests; all acknowledged after {lasted:.1f} s, longest without a "
+        f"stop {naked:.0f} ms; ccxt as it comes uses {ccxt:.0f} % (* measured now)",
+        failed=_failure(facts, entries, sent, objections, known),
+    )
+
+
+def _sent(facts: VenueFacts, rows: Rows) -> list[Mapping[str, Any]]:
+    """What counts on the rate: orders, and stops where they are orders."""
+    lanes = ("order",) if facts.attaches else _ORDERS
+    return [row for row in rows if row["lane"] in lanes and accepted(row)]
 
 
 async def _lived(engine: Engine, candidate: Candidate) -> None:
@@ -81,49 +96,61 @@ async def _lived(engine: Engine, candidate: Candidate) -> None:
     await engine.closer.flatten(position, "bench", leg=Leg.CLOSE)
 
 
-def _failure(entries: int, sent: Sequence[Mapping[str, Any]], refused: Sequence[Mapping[str, Any]]) -> str:
-    if refused:
-        kinds = Counter(f"{row['method']} {row['path']} {row['status']} {row['code']}" for row in refused)
+def _failure(facts: VenueFacts, entries: int, sent: Rows, objections: Rows, known: Collection[str]) -> str:
+    if objections:
+        kinds = Counter(f"{row['method']} {row['path']} {row['status']} {row['code']}" for row in objections)
         return "the venue refused " + ", ".join(f"{count} × {kind}" for kind, count in kinds.items())
-    return (
-        ""
-        if len(sent) == ORDERS_IN_A_LIFE * entries
-        else f"{len(sent)} of {ORDERS_IN_A_LIFE * entries} orders were acknowledged"
-    )
+    count, wanted = sum(orders_in(row, known) for row in sent), facts.orders_in_a_life * entries
+    return "" if count == wanted else f"{count} of {wanted} orders were acknowledged"
 
 
-def _shares(sent: Sequence[Mapping[str, Any]]) -> list[float]:
-    """Percent of each window that could have been full; of the only one, when one was enough."""
-    windows = Counter(int(row["received"]) // WINDOW_MS for row in sent)
+def _shares(rate: Rate, sent: Rows, known: Collection[str]) -> list[float]:
+    """Percent of each window that could have been full; of the only one, when one was enough. The busiest endpoint
+    where each has a rate of its own."""
+    windows = _windows(rate, sent, known)
     full = sorted(windows)[:-1] or sorted(windows)
-    return [100 * windows[window] / ALLOWED for window in full]
+    return [100 * windows[window] / rate.orders for window in full]
 
 
-async def next_window(effort: Effort) -> None:
+def _windows(rate: Rate, sent: Rows, known: Collection[str]) -> Counter[int]:
+    """Orders in each stretch of the window's length: of the venue's clock, or counted from the first order."""
+    if rate.calendar:
+        return Counter(int(row["received"]) // rate.window_ms for row in sent)
+    counted: dict[str, Counter[int]] = {}
+    for path in {row["path"] for row in sent}:
+        rows = [row for row in sent if row["path"] == path]
+        first = min(float(row["received"]) for row in rows)
+        counted[path] = Counter()
+        for row in rows:
+            counted[path][math.floor((float(row["received"]) - first) / rate.window_ms)] += orders_in(row, known)
+    return max(counted.values(), key=Counter.total, default=Counter())
+
+
+async def next_window(effort: Effort, facts: VenueFacts) -> None:
     """Into a window of the venue's order count that has all its room."""
     if not effort.whole_windows:
         return
-    await asyncio.sleep((WINDOW_MS - time.time() * 1000 % WINDOW_MS) / 1000 + 0.1)
+    window = facts.rate.window_ms
+    rest = window - time.time() * 1000 % window if facts.rate.calendar else window
+    await asyncio.sleep(rest / 1000 + 0.1)
 
 
-async def _ccxt_share(effort: Effort) -> float:
+async def _ccxt_share(effort: Effort, facts: VenueFacts) -> float:
     """Its best whole window, percent."""
+    entries = effort.burst_orders // facts.orders_in_a_life
     async with (
-        simulator(latency_ms=LATENCY_MS, symbols=venue_symbols(effort.burst_orders // 3)) as venue,
-        ccxt_as_it_comes(venue) as (client, symbols, price),
+        simulator(facts, latency_ms=LATENCY_MS, symbols=venue_symbols(entries)) as venue,
+        ccxt_as_it_comes(venue) as theirs,
     ):
-        seconds = min(COMPARED_SECONDS, effort.burst_orders * 0.022)
-        orders = [asyncio.ensure_future(trade(client, s, price[s])) for s in symbols[: effort.burst_orders // 3]]
-        await asyncio.sleep(seconds)
+        stretch = max(COMPARED_WINDOWS * facts.rate.window_ms / 1000, LEAST_COMPARED_SECONDS)
+        orders = [asyncio.ensure_future(theirs.trade(symbol)) for symbol in theirs.symbols[:entries]]
+        await asyncio.sleep(min(stretch, effort.burst_orders * 0.022))
         for order in orders:
             order.cancel()
         await asyncio.gather(*orders, return_exceptions=True)
-        return _best_window(await venue.ask("requests?since=0"))
-
-
-def _best_window(rows: Sequence[Mapping[str, Any]]) -> float:
-    windows = Counter(int(row["received"]) // WINDOW_MS for row in rows if row["lane"] in _ORDERS)
-    return 100 * max(windows.values(), default=0) / ALLOWED
+        sent = _sent(facts, await venue.ask("requests?since=0"))
+        known = own_orders(await venue.ask("state?all=1"))
+        return 100 * max(_windows(facts.rate, sent, known).values(), default=0) / facts.rate.orders
 
 
 def venue_symbols(wanted: int) -> int:

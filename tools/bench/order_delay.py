@@ -1,7 +1,8 @@
 """The delay we add to an order 5 s after another (W4) and to a stop behind ten queued reads (W5), ccxt beside us.
 
 Counted from the decision (the permission is given, nothing journaled yet) to the moment the request is in the venue's
-log, less what a bare request over a warm connection takes for the same way. ccxt is counted from the call.
+log, less what a bare request over a warm connection takes for the same way. ccxt is counted from the call. A stop that
+belongs to the position has no id of ours: it is the first request for a stop after the decision.
 """
 
 from __future__ import annotations
@@ -10,50 +11,53 @@ import asyncio
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 
 from core.assembly import Engine
 from core.domain.ids import InstrumentId, Leg, client_order_id
+from core.domain.money import Price
 from core.domain.order import OrderIntent
 from core.instance_lock import account_key
-from tools.bench.ccxt_waves import NOTIONAL, STOP_DISTANCE, ccxt_as_it_comes
+from tools.bench.ccxt_waves import Theirs, ccxt_as_it_comes
 from tools.bench.effort import Effort
 from tools.bench.entries import decided, listed, protected
 from tools.bench.figure import Figure
-from tools.bench.inner_daemon import VENUE, inner_daemon, warm
+from tools.bench.inner_daemon import inner_daemon, warm
 from tools.bench.processes import BenchError, Simulator, simulator
+from tools.bench.venues import PROBE, VenueFacts, accepted
 
 QUEUED_READS = 10
 SYMBOLS = 20
 SETTLE_SECONDS = 1.0
 """Between a stop and whatever comes next; the guardian cancels the one that was replaced."""
 PROBES = 15
-_PROBE = "/fapi/v1/ping"
 
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """An order under its client id, and the wall clock when it was decided, ms."""
+    """An order under its client id (None: it has none, and is told by its lane), and the wall clock when it was
+    decided, ms."""
 
-    client_id: str
+    client_id: str | None
     at_ms: float
+    lane: str = "order"
 
 
-async def delay_figures(effort: Effort, wanted: frozenset[str]) -> list[Figure]:
-    """W4 and W5, as far as they are wanted."""
-    async with _both(effort) as (ours, theirs):
-        figures = []
-        if "W4" in wanted:
-            figures.append(await _w4(effort, ours, theirs))
-        if "W5" in wanted:
-            figures.append(await _w5(effort, ours, theirs))
-        return figures
+async def delay_figures(effort: Effort, wanted: frozenset[str], venues: Sequence[VenueFacts]) -> list[Figure]:
+    """W4 and W5 at each venue, as far as they are wanted."""
+    figures = []
+    for facts in venues:
+        async with _both(effort, facts) as (ours, theirs):
+            if "W4" in wanted:
+                figures.append(await _w4(effort, ours, theirs))
+            if "W5" in wanted:
+                figures.append(await _w5(effort, ours, theirs))
+    return figures
 
 
 class _Ours:
@@ -62,7 +66,7 @@ class _Ours:
     def __init__(self, engine: Engine, venue: Simulator) -> None:
         self._engine = engine
         self._venue = venue
-        self._fresh = iter(listed(engine, SYMBOLS))
+        self._fresh = iter(listed(engine, venue.facts.name, SYMBOLS))
         self._held: InstrumentId | None = None
 
     async def entry(self) -> _Sent:
@@ -81,78 +85,82 @@ class _Ours:
             await self.entry()
         assert self._held is not None  # noqa: S101 - entry has set it
         intent = self._next_stop(self._held)
-        reads = self._engine.reads[VENUE]
+        reads = self._engine.reads[self._venue.facts.name]
         queued = [asyncio.ensure_future(reads.open_interest(self._held.symbol)) for _ in range(QUEUED_READS)]
         await asyncio.sleep(0)
         sent = time.time_ns() / 1e6
         await self._engine.orders.submit([self._engine.risk.approve_reducing(intent)])
         await asyncio.gather(*queued)
         await asyncio.sleep(SETTLE_SECONDS)
-        return _Sent(intent.client_order_id, sent)
+        whole = self._engine.clients[self._venue.facts.name].traits.whole_position_stops
+        return _Sent(None if whole else intent.client_order_id, sent, "stop")
 
     def _next_stop(self, instrument: InstrumentId) -> OrderIntent:
         (position,) = self._engine.orders.state.positions_on(instrument)
         stops = [o.intent for o in self._engine.orders.state.orders_of(position.id) if o.intent.leg is Leg.STOP]
         attempt = stops[-1].attempt + 1
-        key = client_order_id(account_key(VENUE, "", "sim"), position.id, Leg.STOP, attempt)
-        return replace(stops[-1], attempt=attempt, client_order_id=key)
+        key = client_order_id(account_key(self._venue.facts.name, "", "sim"), position.id, Leg.STOP, attempt)
+        level = stops[-1].trigger_price
+        assert level is not None  # noqa: S101 - a stop has one
+        lower = Price(level - self._engine.instruments[instrument].tick)  # the same again would be no change
+        return replace(stops[-1], attempt=attempt, client_order_id=key, trigger_price=lower, attached_to=None)
 
     async def delay_ms(self, sent: _Sent, way_ms: float) -> float:
         return await _delay_ms(self._venue, sent, way_ms)
 
 
-class _Theirs:
+class _Other:
     """ccxt's, with its default limiter."""
 
-    def __init__(self, client: Any, venue: Simulator, symbols: list[str], price: dict[str, float]) -> None:
-        self._client, self._venue, self._price = client, venue, price
-        self._fresh = iter(symbols)
+    def __init__(self, theirs: Theirs, venue: Simulator) -> None:
+        self._theirs, self._venue = theirs, venue
+        self._fresh = iter(theirs.symbols)
         self._held = ""
         self._count = 0
 
     async def entry(self) -> _Sent:
         symbol = next(self._fresh)
         sent = _Sent(self._next_id(), time.time_ns() / 1e6)
-        amount = float(self._client.amount_to_precision(symbol, NOTIONAL / self._price[symbol]))
-        await self._client.create_order(symbol, "market", "buy", amount, None, {"newClientOrderId": sent.client_id})
+        amount, params = self._theirs.amount(symbol), {"clientOrderId": sent.client_id}
+        await self._theirs.client.create_order(symbol, "market", "buy", amount, None, params)
         self._held = symbol
         return sent
 
     async def stop_behind_reads(self) -> _Sent:
         if not self._held:
             await self.entry()
-        price = self._price[self._held]
-        amount = float(self._client.amount_to_precision(self._held, NOTIONAL / price))
-        queued = [asyncio.ensure_future(self._client.fetch_open_interest(self._held)) for _ in range(QUEUED_READS)]
+        client, held = self._theirs.client, self._held
+        queued = [asyncio.ensure_future(client.fetch_open_interest(held)) for _ in range(QUEUED_READS)]
         await asyncio.sleep(0)
         sent = _Sent(self._next_id(), time.time_ns() / 1e6)
-        stop = {"stopLossPrice": price * STOP_DISTANCE, "reduceOnly": True, "newClientOrderId": sent.client_id}
-        await self._client.create_order(self._held, "market", "sell", amount, None, stop)
+        await self._theirs.stop(held, self._theirs.amount(held), sent.client_id)
         await asyncio.gather(*queued)
         return sent
 
     def _next_id(self) -> str:
         self._count += 1
-        return f"ccxt-{self._count}"
+        return f"ccxt{self._count}"
 
     async def delay_ms(self, sent: _Sent, way_ms: float) -> float:
         return await _delay_ms(self._venue, sent, way_ms)
 
 
 @asynccontextmanager
-async def _both(effort: Effort) -> AsyncIterator[tuple[tuple[_Ours, Simulator], tuple[_Theirs, Simulator]]]:
+async def _both(
+    effort: Effort, facts: VenueFacts
+) -> AsyncIterator[tuple[tuple[_Ours, Simulator], tuple[_Other, Simulator]]]:
     """Each at a venue of its own, so that neither sees the other's orders."""
     async with (
-        simulator(latency_ms=effort.latency_ms, symbols=2 * SYMBOLS) as venue,
-        simulator(latency_ms=effort.latency_ms, symbols=2 * SYMBOLS) as other,
+        simulator(facts, latency_ms=effort.latency_ms, symbols=2 * SYMBOLS) as venue,
+        simulator(facts, latency_ms=effort.latency_ms, symbols=2 * SYMBOLS) as other,
     ):
         with tempfile.TemporaryDirectory(prefix="breakwater-bench-") as folder:
-            async with inner_daemon(Path(folder), venue) as engine, ccxt_as_it_comes(other) as (client, symbols, price):
+            async with inner_daemon(Path(folder), [venue]) as engine, ccxt_as_it_comes(other) as theirs:
                 await warm(engine)
-                yield (_Ours(engine, venue), venue), (_Theirs(client, other, symbols, price), other)
+                yield (_Ours(engine, venue), venue), (_Other(theirs, other), other)
 
 
-async def _w4(effort: Effort, ours: tuple[_Ours, Simulator], theirs: tuple[_Theirs, Simulator]) -> Figure:
+async def _w4(effort: Effort, ours: tuple[_Ours, Simulator], theirs: tuple[_Other, Simulator]) -> Figure:
     mine, his = ours[0], theirs[0]
     way, other_way = await _way_ms(ours[1]), await _way_ms(theirs[1])
     delays, compared = [], []
@@ -164,6 +172,7 @@ async def _w4(effort: Effort, ours: tuple[_Ours, Simulator], theirs: tuple[_Thei
         await asyncio.sleep(effort.pause_seconds)
     return Figure(
         id="W4",
+        venue=ours[1].facts.name.value,
         what=f"delay we add to an order {effort.pause_seconds:g} s after another",
         unit="ms",
         samples=tuple(delays),
@@ -176,7 +185,7 @@ async def _w4(effort: Effort, ours: tuple[_Ours, Simulator], theirs: tuple[_Thei
     )
 
 
-async def _w5(effort: Effort, ours: tuple[_Ours, Simulator], theirs: tuple[_Theirs, Simulator]) -> Figure:
+async def _w5(effort: Effort, ours: tuple[_Ours, Simulator], theirs: tuple[_Other, Simulator]) -> Figure:
     mine, his = ours[0], theirs[0]
     way, other_way = await _way_ms(ours[1]), await _way_ms(theirs[1])
     delays, compared = [], []
@@ -186,6 +195,7 @@ async def _w5(effort: Effort, ours: tuple[_Ours, Simulator], theirs: tuple[_Thei
         await asyncio.sleep(SETTLE_SECONDS)
     return Figure(
         id="W5",
+        venue=ours[1].facts.name.value,
         what=f"delay we add to a stop behind {QUEUED_READS} queued reads",
         unit="ms",
         samples=tuple(delays),
@@ -205,9 +215,9 @@ async def _way_ms(venue: Simulator) -> float:
     async with aiohttp.ClientSession() as session:
         for _ in range(PROBES + 1):
             sent.append(time.time_ns() / 1e6)
-            async with session.get(venue.url + _PROBE) as answer:
+            async with session.get(venue.url + PROBE) as answer:
                 await answer.read()
-    rows = [row for row in await venue.ask(f"requests?since={seen}") if row["path"] == _PROBE]
+    rows = [row for row in await venue.ask(f"requests?since={seen}") if row["path"] == PROBE]
     if len(rows) != len(sent):
         raise BenchError(f"{len(rows)} of {len(sent)} probes are in the venue's log")
     pairs = list(zip(rows, sent, strict=True))[1:]  # the first one opened the connection
@@ -215,7 +225,11 @@ async def _way_ms(venue: Simulator) -> float:
 
 
 async def _delay_ms(venue: Simulator, sent: _Sent, way_ms: float) -> float:
-    rows = [row for row in await venue.ask("requests?since=0") if row["client_id"] == sent.client_id]
-    if len(rows) != 1 or rows[0]["status"] != 200:
+    said = await venue.ask("requests?since=0")
+    if sent.client_id is None:
+        rows = [row for row in said if row["lane"] == sent.lane and row["received"] >= sent.at_ms + way_ms][:1]
+    else:
+        rows = [row for row in said if sent.client_id in row["client_ids"]]
+    if len(rows) != 1 or not accepted(rows[0]):
         raise BenchError(f"the venue saw {len(rows)} requests for {sent.client_id}: {rows[:1]}")
     return float(rows[0]["received"]) - sent.at_ms - way_ms

@@ -8,12 +8,16 @@ import os
 import signal
 import sys
 import time
+import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
+
+from tools.bench.venues import BINANCE, PROBE, VenueFacts
 
 PROJECT_ROOT: Final = Path(__file__).resolve().parent.parent.parent
 READY_SECONDS: Final = 40.0
@@ -21,8 +25,6 @@ STOP_SECONDS: Final = 15.0
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _WALLET: Final = "1000000"
 CLOCK_PROBES: Final = 7
-_PROBE: Final = "/fapi/v1/ping"
-"""A request that the daemon does not make."""
 
 
 class BenchError(RuntimeError):
@@ -34,6 +36,7 @@ class Simulator:
     """A running venue; `url` is its root."""
 
     url: str
+    facts: VenueFacts
 
     async def ask(self, path: str) -> Any:
         """A GET of its control interface, e.g. `requests?since=0`."""
@@ -41,12 +44,11 @@ class Simulator:
 
     async def symbols(self) -> list[str]:
         """The venue's names of its USDT perpetuals that trade, in its own order."""
-        listed = (await asyncio.to_thread(self._get, "/fapi/v1/exchangeInfo"))["symbols"]
-        return [
-            row["symbol"]
-            for row in listed
-            if (row["quoteAsset"], row["contractType"], row["status"]) == ("USDT", "PERPETUAL", "TRADING")
-        ]
+        return self.facts.listed(await asyncio.to_thread(self._get, self.facts.listing))
+
+    async def contract_size(self, symbol: str) -> Decimal:
+        """Base units in what the venue counts that symbol in."""
+        return self.facts.contract_size(await asyncio.to_thread(self._get, self.facts.listing), symbol)
 
     async def clock_ahead_ms(self) -> float:
         """How far the clock of its request log is ahead of this machine's wall clock, milliseconds (negative: behind).
@@ -58,8 +60,8 @@ class Simulator:
         sent = []
         for _ in range(CLOCK_PROBES):
             sent.append(time.time_ns() / 1e6)
-            await asyncio.to_thread(self._get, _PROBE)
-        probes = [row for row in await self.ask(f"requests?since={seen}") if row["path"] == _PROBE]
+            await asyncio.to_thread(self._probe)
+        probes = [row for row in await self.ask(f"requests?since={seen}") if row["path"] == PROBE]
         if len(probes) != CLOCK_PROBES:
             raise BenchError(f"{len(probes)} of {CLOCK_PROBES} clock probes are in the venue's log")
         return min(float(row["received"]) - left for row, left in zip(probes, sent, strict=True))
@@ -67,6 +69,10 @@ class Simulator:
     def _get(self, path: str) -> Any:
         with urllib.request.urlopen(self.url + path, timeout=30) as answer:  # noqa: S310 - loopback, made by us
             return json.load(answer)
+
+    def _probe(self) -> None:
+        with suppress(urllib.error.HTTPError):  # that there is no such path is an answer as well
+            self._get(PROBE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,27 +92,44 @@ class Daemon:
 
 
 @asynccontextmanager
-async def simulator(*, latency_ms: float, symbols: int, tick_hz: float = 2.0) -> AsyncIterator[Simulator]:
-    """A Binance simulator, up while inside. `tick_hz`: price steps per second."""
-    command = ["-m", "tools.venuesim", "--venue", "binance", "--latency-ms", str(latency_ms)]
+async def simulator(
+    facts: VenueFacts = BINANCE, *, latency_ms: float, symbols: int, tick_hz: float = 2.0
+) -> AsyncIterator[Simulator]:
+    """A simulator of that venue, up while inside. `tick_hz`: price steps per second."""
+    command = ["-m", "tools.venuesim", "--venue", facts.name.value, "--latency-ms", str(latency_ms)]
     command += ["--symbols", str(symbols), "--balance", _WALLET, "--tick-hz", f"{tick_hz:g}"]
     async with _process(command, {"PATH": os.environ.get("PATH", "")}, stdout=True) as process:
         assert process.stdout is not None  # noqa: S101 - asked for above
         async with asyncio.timeout(READY_SECONDS):
             line = await process.stdout.readline()
         if not line:
-            raise BenchError("the simulator ended before it was ready; run python -m tools.venuesim --venue binance")
-        yield Simulator(json.loads(line)["url"])
+            raise BenchError(f"the simulator ended before it was ready; run python -m {' '.join(command[1:4])}")
+        yield Simulator(json.loads(line)["url"], facts)
 
 
 @asynccontextmanager
-async def daemon(folder: Path, venue: Simulator, settings: Mapping[str, str] | None = None) -> AsyncIterator[Daemon]:
+async def simulators(
+    venues: Sequence[VenueFacts], *, latency_ms: float, symbols: int, tick_hz: float = 2.0
+) -> AsyncIterator[list[Simulator]]:
+    """One of each, all up while inside; so many symbols each."""
+    async with AsyncExitStack() as stack:
+        up = []
+        for facts in venues:
+            one = simulator(facts, latency_ms=latency_ms, symbols=symbols, tick_hz=tick_hz)
+            up.append(await stack.enter_async_context(one))
+        yield up
+
+
+@asynccontextmanager
+async def daemon(
+    folder: Path, venues: Sequence[Simulator], settings: Mapping[str, str] | None = None
+) -> AsyncIterator[Daemon]:
     """`main.py` in live form with an environment of its own, ready; ended with SIGTERM."""
     dotenv = folder / "empty.env"
     dotenv.touch(mode=0o600)
     started = time.monotonic()
     command = ["main.py", "--env-file", str(dotenv)]
-    async with _process(command, environment(folder, venue) | dict(settings or {}), stderr=True) as process:
+    async with _process(command, environment(folder, venues) | dict(settings or {}), stderr=True) as process:
         cpu = await _ready_cpu(process)
         wall = time.monotonic() - started
         async with asyncio.TaskGroup() as tasks:
@@ -115,18 +138,15 @@ async def daemon(folder: Path, venue: Simulator, settings: Mapping[str, str] | N
             drain.cancel()
 
 
-def environment(folder: Path, venue: Simulator) -> dict[str, str]:
+def environment(folder: Path, venues: Sequence[Simulator]) -> dict[str, str]:
     """The default leverage of the simulator, so that it is confirmed without a request; limits out of the way; no
     strategy, so that nothing trades but what is measured."""
-    return {
+    own = {
         "PATH": os.environ.get("PATH", ""),
         "HOME": str(folder),
         "XDG_STATE_HOME": str(folder / "state"),
         "DATA_DIR": str(folder / "data"),
         "LOG_DIR": str(folder / "logs"),
-        "BINANCE_URL": venue.url,
-        "BINANCE_API_KEY": "sim",
-        "BINANCE_API_SECRET": "sim",
         "LEVERAGE": "20",
         "STRATEGY": "none",
         "POSITION_SIZE_USD": "500",
@@ -134,6 +154,9 @@ def environment(folder: Path, venue: Simulator) -> dict[str, str]:
         "MAX_EXPOSURE_USD": "10000000",
         "MAX_TRADES_PER_WAVE": "1000",
     }
+    for venue in venues:
+        own |= venue.facts.settings(venue.url)
+    return own
 
 
 async def _ready_cpu(process: asyncio.subprocess.Process) -> float:

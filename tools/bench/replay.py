@@ -26,9 +26,9 @@ from core.logs import configure_logging
 from core.storage.audit_log import AuditLog as ChainedAuditLog
 from core.storage.journal import SqliteJournal
 from core.storage.writer import WriterThread
-from core.venues.binance.user_feed import UserFrames
-from tools.bench.frames import Life, symbol_table
+from tools.bench.frames import Life
 from tools.bench.processes import BenchError
+from tools.bench.readers import Reader
 
 YIELD_EVERY = 10
 """Frames between two turns of the loop: what a burst on one socket gives."""
@@ -76,23 +76,23 @@ class _Books:
     written: Callable[[], Awaitable[None]]
 
 
-async def bare(symbols: Sequence[str], before: Sequence[Life], measured: Sequence[Life]) -> Cost:
+async def bare(reader: Callable[[], Reader], before: Sequence[Life], measured: Sequence[Life]) -> Cost:
     """Frames of `measured` with nothing written down, after those of `before` were replayed."""
 
     async def written() -> None:
         return
 
     with configure_logging(None, "CRITICAL", console=StringIO()):  # log lines are written down, too
-        return await _replay(symbols, before, measured, _Books(journal=_NoJournal(), audit=_NoAudit(), written=written))
+        return await _replay(reader, before, measured, _Books(journal=_NoJournal(), audit=_NoAudit(), written=written))
 
 
-async def journaled(symbols: Sequence[str], before: Sequence[Life], measured: Sequence[Life]) -> Cost:
+async def journaled(reader: Callable[[], Reader], before: Sequence[Life], measured: Sequence[Life]) -> Cost:
     """The same with the real journal, audit log and log in a temporary folder, each on its own writer thread."""
     with tempfile.TemporaryDirectory(prefix="breakwater-bench-") as name:
         folder = Path(name)
         with configure_logging(folder / "logs", console=StringIO()):
             async with _storage(folder) as books:
-                return await _replay(symbols, before, measured, books)
+                return await _replay(reader, before, measured, books)
 
 
 @asynccontextmanager
@@ -118,21 +118,24 @@ async def _storage(folder: Path) -> AsyncIterator[_Books]:
             worker.shutdown()
 
 
-async def _replay(symbols: Sequence[str], before: Sequence[Life], measured: Sequence[Life], books: _Books) -> Cost:
+async def _replay(
+    reader: Callable[[], Reader], before: Sequence[Life], measured: Sequence[Life], books: _Books
+) -> Cost:
     keeper = Bookkeeper(journal=books.journal, audit=books.audit, clock=SystemClock(), default_stop_percent=Decimal(2))
     orders = OrderManager(clients={}, state=State(), books=keeper, clock=SystemClock())
-    decode = UserFrames(symbol_table(symbols)).decode
+    orders.on_unresolved(lambda _order, _cause: None)  # where an order is told before its trades they follow at once
+    frames = reader()
     for life in before:
         await _register(orders, books.journal, [life])
+        frames.expect(life)
         for frame in life.frames:
-            orders.apply(decode(frame) or ())
+            orders.apply(frames.decode(frame))
     await _register(orders, books.journal, measured)
     await books.written()
-    frames = [frame for life in measured for frame in life.frames]
     gc.collect()
     gc.freeze()  # as the daemon does once it is up
     try:
-        cost = await _time(frames, decode, orders.apply, books.written)
+        cost = await _time(measured, frames, orders.apply, books.written)
     finally:
         gc.unfreeze()
     _check(orders, measured)
@@ -140,24 +143,27 @@ async def _replay(symbols: Sequence[str], before: Sequence[Life], measured: Sequ
 
 
 async def _time(
-    frames: Sequence[bytes],
-    decode: Callable[[bytes], Sequence[Report] | None],
+    measured: Sequence[Life],
+    reader: Reader,
     apply: Callable[[Sequence[Report]], None],
     written: Callable[[], Awaitable[None]],
 ) -> Cost:
-    clock = time.perf_counter
-    applied = 0.0
+    clock, decode = time.perf_counter, reader.decode
+    applied, count = 0.0, 0
     started, cpu = clock(), time.process_time()
-    for start in range(0, len(frames), YIELD_EVERY):
-        begin = clock()
-        for frame in frames[start : start + YIELD_EVERY]:
-            reports = decode(frame)
-            if reports:
-                apply(reports)
-        applied += clock() - begin
-        await asyncio.sleep(0)
+    for life in measured:
+        reader.expect(life)
+        for start in range(0, len(life.frames), YIELD_EVERY):
+            begin = clock()
+            for frame in life.frames[start : start + YIELD_EVERY]:
+                reports = decode(frame)
+                if reports:
+                    apply(reports)
+            applied += clock() - begin
+            await asyncio.sleep(0)
+        count += len(life.frames)
     await written()
-    micro = 1e6 / len(frames)
+    micro = 1e6 / count
     return Cost(applied=applied * micro, written=(clock() - started) * micro, cpu=(time.process_time() - cpu) * micro)
 
 

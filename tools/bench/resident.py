@@ -1,4 +1,4 @@
-"""One program at rest, for as long as it is asked: `python -m tools.bench.resident ours|ccxt|nothing --url URL …`.
+"""One program at rest, for as long as it is asked: `python -m tools.bench.resident ours|ccxt|nothing --at VENUE=URL …`.
 
 It keeps its sockets up, receives what the venue sends, and tells as one JSON line what that took: CPU, frames, and,
 with `--lag`, how late its event loop was. `nothing` is an event loop with only the probe: what this machine does.
@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -21,8 +21,9 @@ from typing import Any
 
 from core.transport import Socket, Transport, real_transport
 from tools.bench.entries import listed
-from tools.bench.inner_daemon import VENUE, inner_daemon, warm
+from tools.bench.inner_daemon import inner_daemon, warm
 from tools.bench.processes import Simulator
+from tools.bench.venues import VENUES
 
 PROBE_SECONDS = 0.005
 RELOAD_LIMIT_SECONDS = 30.0
@@ -35,7 +36,11 @@ class _CountedSocket:
 
     def __init__(self, inner: Socket, frames: Counter[str]) -> None:
         self._inner, self._frames = inner, frames
-        self.open, self.send, self.ping, self.close = inner.open, inner.send, inner.ping, inner.close
+        self.send, self.ping, self.close = inner.send, inner.ping, inner.close
+
+    async def open(self, url: str, headers: Mapping[str, str] | None = None) -> None:
+        await self._inner.open(url, headers)
+        self._frames["sockets"] += 1
 
     async def receive(self) -> bytes:
         frame = await self._inner.receive()
@@ -44,7 +49,7 @@ class _CountedSocket:
 
 
 @asynccontextmanager
-async def _ours(venue: Simulator, symbols: int, frames: Counter[str]) -> AsyncIterator[Reload]:
+async def _ours(venues: Sequence[Simulator], symbols: int, frames: Counter[str]) -> AsyncIterator[Reload]:
     """The daemon, its filters warm, wanting the touch of so many symbols in real time."""
 
     def transport(name: str) -> Transport:
@@ -52,20 +57,48 @@ async def _ours(venue: Simulator, symbols: int, frames: Counter[str]) -> AsyncIt
         return Transport(http=real.http, socket=lambda: _CountedSocket(real.socket(), frames))
 
     with tempfile.TemporaryDirectory(prefix="breakwater-bench-") as folder:
-        async with inner_daemon(Path(folder), venue, transport=transport) as engine:
+        async with inner_daemon(Path(folder), venues, transport=transport) as engine:
             await warm(engine)
-            engine.markets[VENUE].want([instrument.symbol for instrument in listed(engine, symbols)])
-            yield lambda: engine.upkeep.renew(VENUE)
+            for venue, share in zip(venues, _shares(symbols, len(venues)), strict=True):
+                name = venue.facts.name
+                engine.markets[name].want([instrument.symbol for instrument in listed(engine, name, share)])
+
+            async def reload() -> None:
+                await asyncio.gather(*(engine.upkeep.renew(venue.facts.name) for venue in venues))
+
+            yield reload
 
 
 @asynccontextmanager
-async def _ccxt(venue: Simulator, symbols: int, frames: Counter[str]) -> AsyncIterator[Reload]:
-    """ccxt.pro with the same streams: touches, marks, and the account's own."""
-    from tools.bench.ccxt_waves import point
-    from tools.bench.frame_cost import ccxt_client
+async def _ccxt(venues: Sequence[Simulator], symbols: int, frames: Counter[str]) -> AsyncIterator[Reload]:
+    """ccxt.pro with the same streams, as far as it has them: touches, marks, and the account's own."""
+    import ccxt.pro  # imports every exchange; only where it is compared
 
-    client = point(ccxt_client(), venue)
-    client.urls["api"]["ws"]["linear"] = venue.url.replace("http", "ws", 1) + "/ws"
+    from tools.bench.ccxt_waves import made
+
+    clients = [made(ccxt.pro, venue) for venue in venues]
+    tasks: list[asyncio.Future[None]] = []
+    try:
+        for client, share in zip(clients, _shares(symbols, len(clients)), strict=True):
+            _count(client, frames)
+            markets = await client.load_markets()
+            swaps = [s for s, m in markets.items() if m["swap"] and m["active"] and m["settle"] == "USDT"]
+            watches: list[Callable[[], Awaitable[object]]] = [partial(client.watch_bids_asks, swaps[:share])]
+            watches += [client.watch_mark_prices] if client.has["watchMarkPrices"] is True else []
+            tasks += [asyncio.ensure_future(_again(watch)) for watch in (*watches, client.watch_orders)]
+
+        async def reload() -> None:
+            await asyncio.gather(*(client.load_markets(reload=True) for client in clients))
+
+        yield reload
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(client.close() for client in clients))
+
+
+def _count(client: Any, frames: Counter[str]) -> None:
     handle = client.handle_message
 
     def counted(socket: Any, message: Any) -> None:
@@ -73,19 +106,11 @@ async def _ccxt(venue: Simulator, symbols: int, frames: Counter[str]) -> AsyncIt
         handle(socket, message)
 
     client.handle_message = counted
-    try:
-        markets = await client.load_markets()
-        swaps = [s for s, m in markets.items() if m["swap"] and m["active"] and m["settle"] == "USDT"]
-        watches = (partial(client.watch_bids_asks, swaps[:symbols]), client.watch_mark_prices, client.watch_orders)
-        tasks = [asyncio.ensure_future(_again(watch)) for watch in watches]
-        try:
-            yield partial(client.load_markets, reload=True)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-    finally:
-        await client.close()
+
+
+def _shares(symbols: int, venues: int) -> list[int]:
+    """So many of each venue that they are `symbols` in all."""
+    return [symbols // venues + (number < symbols % venues) for number in range(venues)]
 
 
 async def _again(watch: Callable[[], Awaitable[object]]) -> None:
@@ -94,7 +119,7 @@ async def _again(watch: Callable[[], Awaitable[object]]) -> None:
 
 
 @asynccontextmanager
-async def _nothing(_venue: Simulator, _symbols: int, _frames: Counter[str]) -> AsyncIterator[Reload]:
+async def _nothing(_venues: Sequence[Simulator], _symbols: int, _frames: Counter[str]) -> AsyncIterator[Reload]:
     async def reload() -> None:
         return
 
@@ -107,7 +132,7 @@ _KINDS: Mapping[str, Any] = {"ours": _ours, "ccxt": _ccxt, "nothing": _nothing}
 async def _rest(asked: argparse.Namespace) -> dict[str, Any]:
     frames: Counter[str] = Counter()
     late: list[float] = []
-    async with _KINDS[asked.kind](Simulator(asked.url), asked.symbols, frames) as reload:
+    async with _KINDS[asked.kind](asked.at, asked.symbols, frames) as reload:
         await asyncio.sleep(asked.rest)
         received, cpu, began = frames["frames"], time.process_time(), time.monotonic()
         probe = asyncio.ensure_future(_probe(late)) if asked.lag else None
@@ -119,6 +144,7 @@ async def _rest(asked: argparse.Namespace) -> dict[str, Any]:
             "wall_seconds": wall,
             "cpu_seconds": time.process_time() - cpu,
             "frames": frames["frames"] - received,
+            "sockets": frames["sockets"],
             "reload_seconds": reloads,
             **_lateness(late),
         }
@@ -152,11 +178,25 @@ def _lateness(late: list[float]) -> dict[str, float]:
     return {"p50_ms": late[len(late) // 2], "p999_ms": late[int(len(late) * 0.999)], "max_ms": late[-1]}
 
 
+def _simulator(text: str) -> Simulator:
+    name, _, url = text.partition("=")
+    if name not in VENUES or not url:
+        raise argparse.ArgumentTypeError(f"not VENUE=URL: {text}")
+    return Simulator(url, VENUES[name])
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind", choices=sorted(_KINDS))
-    parser.add_argument("--url", required=True, help="root of the simulator")
-    parser.add_argument("--symbols", type=int, default=25, help="touches wanted in real time (25)")
+    parser.add_argument(
+        "--at",
+        type=_simulator,
+        action="append",
+        required=True,
+        metavar="VENUE=URL",
+        help="a simulator; may be repeated",
+    )
+    parser.add_argument("--symbols", type=int, default=25, help="touches wanted in real time, of all venues (25)")
     parser.add_argument("--seconds", type=float, default=30.0, help="how long (30)")
     parser.add_argument("--rest", type=float, default=3.0, help="seconds of streams before anything is counted (3)")
     parser.add_argument("--reloads", type=int, default=0, help="reloads of the markets meanwhile (0)")

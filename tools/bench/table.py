@@ -28,7 +28,7 @@ def show(figures: Sequence[Figure], machine: str) -> None:
 
 def _table(figures: Iterable[Figure]) -> Table:
     table = Table(show_lines=False, pad_edge=False)
-    for name in ("id", "figure", "unit"):
+    for name in ("id", "venue", "figure", "unit"):
         table.add_column(name, no_wrap=name != "figure")
     for name in ("ours", "min–max ×n", "aim"):
         table.add_column(name, justify="right", no_wrap=name != "aim")
@@ -38,6 +38,7 @@ def _table(figures: Iterable[Figure]) -> Table:
         ours = number(figure.ours) + (" max" if figure.worst else "")
         table.add_row(
             figure.id,
+            figure.venue,
             figure.what,
             figure.unit,
             Text(ours, style="red" if figure.failed else "bold"),
@@ -57,10 +58,11 @@ def _ratio(figure: Figure) -> str:
 
 def _remarks(figures: Iterable[Figure]) -> Iterable[str]:
     for figure in figures:
+        name = f"{figure.id} {figure.venue}".rstrip()
         if figure.failed:
-            yield f"! {figure.id}: {figure.failed}"
+            yield f"! {name}: {figure.failed}"
         compared = ""
         if figure.beside is not None:
             where = "* measured now" if figure.beside_measured else "published"
             compared = f" compared with {figure.beside_name}: {number(figure.beside)} {figure.unit} ({where})."
-        yield f"{figure.id}: {figure.note}.{compared}"
+        yield f"{name}: {figure.note}.{compared}"

@@ -2,7 +2,8 @@
 
 A predecessor needed 6502, then 1562 ms at 300 ms. What it did is replayed here with ccxt as it comes: per signal the
 positions, the balance, the ticker, the open interest and the candles. Ours is the daemon's own path: `Prefetcher`, then
-`EntryDesk.validate` of all six; once as a wave finds it (a live stream, filters' inputs warm), once with nothing known.
+`EntryDesk.validate` of all six; once as a wave finds it (a live stream, filters' inputs warm), once with nothing known;
+at each venue, and over all of them, where each signal is validated by its own venue.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,22 +22,23 @@ from core.assembly import Engine
 from core.domain.ids import InstrumentId
 from core.domain.wave import Candidate
 from core.engine.prefetch import Prefetcher
-from tools.bench.ccxt_waves import ccxt_as_it_comes
+from tools.bench.ccxt_waves import Theirs, ccxt_as_it_comes
 from tools.bench.effort import Effort
 from tools.bench.entries import listed, signals
 from tools.bench.figure import Figure
-from tools.bench.inner_daemon import VENUE, inner_daemon, warm
-from tools.bench.processes import BenchError, Simulator, simulator
+from tools.bench.inner_daemon import inner_daemon, warm
+from tools.bench.processes import BenchError, Simulator, simulators
+from tools.bench.venues import VenueFacts
 
 SIGNALS = 6
 HISTORICAL_MS = 300.0
 COLD_SYMBOLS = 120
-"""So many that the last ones are unread for seconds after the start."""
+"""Of each venue; so many that the last ones are unread for seconds after the start."""
 _THEIRS_THEN = "6502 ms one by one, 1562 ms prefetched and gathered (4.16×)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Theirs:
+class _Times:
     """Milliseconds of ccxt's three ways."""
 
     sequential: float
@@ -49,18 +52,27 @@ class _Theirs:
         )
 
 
-async def validation_figures(effort: Effort, wanted: frozenset[str]) -> list[Figure]:
-    """V1: warm and cold."""
+async def validation_figures(effort: Effort, wanted: frozenset[str], venues: Sequence[VenueFacts]) -> list[Figure]:
+    """V1: warm and cold, per venue and mixed."""
     del wanted
+    figures = []
+    for group in [[facts] for facts in venues] + ([list(venues)] if len(venues) > 1 else []):
+        figures += await _at(effort, group)
+    return figures
+
+
+async def _at(effort: Effort, venues: Sequence[VenueFacts]) -> list[Figure]:
     latency = HISTORICAL_MS if effort.latency_ms > 100 else effort.latency_ms
-    async with simulator(latency_ms=latency, symbols=COLD_SYMBOLS) as venue:
-        theirs = await _ccxt(venue)
-        cold = [await _cold(venue) for _ in range(effort.validations)]
-        warmed = await _warm(venue, effort.validations)
+    where = "mixed" if len(venues) > 1 else venues[0].name.value
+    async with simulators(venues, latency_ms=latency, symbols=COLD_SYMBOLS) as up:
+        theirs = await _ccxt(up)
+        cold = [await _cold(up) for _ in range(effort.validations)]
+        warmed = await _warm(up, effort.validations)
     one_by_one, gathered, together = (statistics.median(times) for times in zip(*warmed, strict=True))
     return [
         _figure(
             "V1",
+            where,
             f"validation of {SIGNALS} signals at {latency:g} ms, prefetched and gathered",
             [row[2] for row in warmed],
             theirs,
@@ -69,6 +81,7 @@ async def validation_figures(effort: Effort, wanted: frozenset[str]) -> list[Fig
         ),
         _figure(
             "V1c",
+            where,
             "the same with nothing known: positions, balance and the filters' inputs are read first",
             cold,
             theirs,
@@ -77,9 +90,10 @@ async def validation_figures(effort: Effort, wanted: frozenset[str]) -> list[Fig
     ]
 
 
-def _figure(name: str, what: str, samples: Sequence[float], theirs: _Theirs, note: str) -> Figure:
+def _figure(name: str, where: str, what: str, samples: Sequence[float], theirs: _Times, note: str) -> Figure:
     return Figure(
         id=name,
+        venue=where,
         what=what,
         unit="ms",
         samples=tuple(samples),
@@ -92,22 +106,19 @@ def _figure(name: str, what: str, samples: Sequence[float], theirs: _Theirs, not
     )
 
 
-async def _warm(venue: Simulator, rounds: int) -> list[tuple[float, float, float]]:
+async def _warm(up: Sequence[Simulator], rounds: int) -> list[tuple[float, float, float]]:
     """Milliseconds one by one, gathered, and prefetched and gathered."""
     with tempfile.TemporaryDirectory(prefix="breakwater-bench-") as folder:
-        async with inner_daemon(Path(folder), venue) as engine:
+        async with inner_daemon(Path(folder), up) as engine:
             await warm(engine)
-            chosen = listed(engine, SIGNALS)
+            share = SIGNALS // len(up)
+            chosen = [i for venue in up for i in listed(engine, venue.facts.name, share)]
             return [await _three_ways(engine, chosen) for _ in range(rounds)]
 
 
 async def _three_ways(engine: Engine, chosen: Sequence[InstrumentId]) -> tuple[float, float, float]:
-    async def prefetch() -> None:
-        if (denied := await engine.prefetcher.prefetch(VENUE)) is not None:
-            raise BenchError(f"the prefetch was denied: {denied}")
-
     async def one(instrument: InstrumentId) -> None:
-        await prefetch()
+        await _prefetch(engine.prefetcher, [instrument])
         await _validate(engine, [instrument])
 
     async def one_by_one() -> None:
@@ -118,19 +129,26 @@ async def _three_ways(engine: Engine, chosen: Sequence[InstrumentId]) -> tuple[f
         await asyncio.gather(*(one(instrument) for instrument in chosen))
 
     async def together() -> None:
-        await prefetch()
+        await _prefetch(engine.prefetcher, chosen)
         await _validate(engine, chosen)
 
     return await _took_ms(one_by_one), await _took_ms(gathered), await _took_ms(together)
 
 
-async def _cold(venue: Simulator) -> float:
+async def _prefetch(prefetcher: Prefetcher, chosen: Sequence[InstrumentId]) -> None:
+    """Every venue of those chosen, all at once."""
+    venues = dict.fromkeys(instrument.venue for instrument in chosen)
+    for denied in await asyncio.gather(*(prefetcher.prefetch(venue) for venue in venues)):
+        if denied is not None:
+            raise BenchError(f"the prefetch was denied: {denied}")
+
+
+async def _cold(up: Sequence[Simulator]) -> float:
     """A daemon that has only just started, and the symbols its background reading comes to last."""
     with tempfile.TemporaryDirectory(prefix="breakwater-bench-") as folder:
-        async with inner_daemon(Path(folder), venue) as engine:
-            chosen = listed(engine, len(engine.instruments) * 3 // 5)[-SIGNALS:]
-            if any(engine.screener.fresh(instrument) for instrument in chosen):
-                raise BenchError("the symbols that should be unknown have been read already")
+        async with inner_daemon(Path(folder), up) as engine:
+            share = SIGNALS // len(up)
+            chosen = [i for venue in up for i in _unread(engine, venue, share)]
             unconfirmed = Prefetcher(
                 clients=engine.clients,
                 streams=engine.streams,
@@ -140,11 +158,18 @@ async def _cold(venue: Simulator) -> float:
             )
 
             async def together() -> None:
-                if (denied := await unconfirmed.prefetch(VENUE)) is not None:
-                    raise BenchError(f"the prefetch was denied: {denied}")
+                await _prefetch(unconfirmed, chosen)
                 await _validate(engine, chosen)
 
             return await _took_ms(together)
+
+
+def _unread(engine: Engine, venue: Simulator, share: int) -> list[InstrumentId]:
+    """Raises BenchError when there are not so many whose filters' inputs are still unknown."""
+    unread = [i for i in listed(engine, venue.facts.name, COLD_SYMBOLS // 2) if not engine.screener.fresh(i)]
+    if len(unread) < share:
+        raise BenchError(f"the symbols of {venue.facts.name} that should be unknown have been read already")
+    return unread[-share:]
 
 
 async def _validate(engine: Engine, chosen: Sequence[InstrumentId]) -> None:
@@ -154,31 +179,36 @@ async def _validate(engine: Engine, chosen: Sequence[InstrumentId]) -> None:
         raise BenchError(f"{refused[0].signal.instrument} was refused: {refused[0].gates[-1].denied}")
 
 
-async def _ccxt(venue: Simulator) -> _Theirs:
-    async with ccxt_as_it_comes(venue) as (client, symbols, _):
-        chosen = symbols[:SIGNALS]
+async def _ccxt(up: Sequence[Simulator]) -> _Times:
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(ccxt_as_it_comes(venue)) for venue in up]
+        chosen = [(one.client, symbol) for one in clients for symbol in one.symbols[: SIGNALS // len(up)]]
 
         async def sequential() -> None:
-            for symbol in chosen:
+            for client, symbol in chosen:
                 await _account(client)
                 await _market(client, symbol)
 
-        async def each(symbol: str) -> None:
+        async def each(client: Any, symbol: str) -> None:
             await _account(client)
             await _market(client, symbol)
 
         async def gathered() -> None:
-            await asyncio.gather(*(each(symbol) for symbol in chosen))
+            await asyncio.gather(*(each(*pair) for pair in chosen))
 
         async def prefetched() -> None:
-            await asyncio.gather(client.fetch_positions(), client.fetch_balance())
-            await asyncio.gather(*(_gathered_market(client, symbol) for symbol in chosen))
+            await asyncio.gather(*(_gathered_account(one) for one in clients))
+            await asyncio.gather(*(_gathered_market(*pair) for pair in chosen))
 
         times = []
         for way in (sequential, gathered, prefetched):
             await asyncio.sleep(1.0)  # its limiter has rested
             times.append(await _took_ms(way))
-        return _Theirs(sequential=times[0], gathered=times[1], prefetched=times[2])
+        return _Times(sequential=times[0], gathered=times[1], prefetched=times[2])
+
+
+async def _gathered_account(theirs: Theirs) -> None:
+    await asyncio.gather(theirs.client.fetch_positions(), theirs.client.fetch_balance())
 
 
 async def _account(client: Any) -> None:

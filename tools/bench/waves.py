@@ -1,8 +1,10 @@
-"""Waves through the real daemon (W1, W2, W3), timed by the venue's own request log.
+"""Waves through the real daemon (W1, W2, W3), timed by the venues' own records.
 
-A wave begins when the signal server writes its first frame and ends when the venue has answered the last of its entries
-and stops. The first stamp is of this process, the others are the venue's, whose clock is another one: the difference is
-measured before and after the waves and taken out, and a run in which it changed is no measurement.
+A wave begins when the signal server writes its first frame and ends when its venues have answered the last of its
+entries and stops. Where a stop travels with its entry there is no request for it: it counts from the moment the venue's
+record has the position covered. The first stamp is of this process, the others are the venues', whose clocks are
+others: the differences are measured before and after the waves and taken out, and a run in which one changed is no
+measurement.
 """
 
 from __future__ import annotations
@@ -13,19 +15,21 @@ import math
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 from tools.bench.ccxt_waves import ccxt_waves
 from tools.bench.effort import Effort
 from tools.bench.figure import Figure
-from tools.bench.processes import BenchError, daemon, simulator
+from tools.bench.processes import BenchError, Simulator, daemon, simulators
+from tools.bench.venues import VenueFacts, accepted, orders_in, own_orders
 from tools.signal_feed import Form, Line, Session, SignalFeed
 from tools.signal_server import serving
 
-WAVE = 6
+WAVE, MIXED_WAVE = 6, 30
 FIRST_WAVE_MS = 1_000
 """After the daemon has logged in at the signal server."""
 SETTLE_MS = 1_500
@@ -38,7 +42,7 @@ _OTHERS_W1 = "freqtrade 121, ccxt 9–45, Nautilus list 2.0"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """What the venue recorded of one wave. Milliseconds; `naked_ms` the longest time a position of it had no stop."""
+    """What the venues recorded of one wave. Milliseconds; `naked_ms` the longest time a position of it had no stop."""
 
     size: int
     entries: int
@@ -50,23 +54,65 @@ class Told:
     def complete(self) -> bool:
         return self.entries == self.stops == self.size and math.isfinite(self.naked_ms)
 
+    def beside(self, other: Told) -> Told:
+        """The same wave over two venues."""
+        return Told(
+            size=self.size + other.size,
+            entries=self.entries + other.entries,
+            stops=self.stops + other.stops,
+            lasted_ms=max(self.lasted_ms, other.lasted_ms),
+            naked_ms=max(self.naked_ms, other.naked_ms),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What one venue has written down: its request log, the lives of its positions, the ids of its orders."""
+
+    facts: VenueFacts
+    requests: Sequence[Mapping[str, Any]]
+    lives: Sequence[Mapping[str, Any]]
+    orders: Collection[str]
+
+    def told(self, symbols: Sequence[str], start: float, end: float) -> Told:
+        """Of those `symbols` that it had in a wave, between two moments of its clock, ms since the epoch."""
+        mine = [row for row in self.requests if start <= row["received"] < end and accepted(row)]
+        entries = [row for row in mine if row["lane"] == "order"]
+        lives = {row["symbol"]: row for row in self.lives if row["protected"] is not None}
+        held = [lives[symbol] for symbol in symbols if symbol in lives]
+        if self.facts.attaches:
+            stopped = [float(life["protected"]) for life in held]
+        else:
+            stopped = [float(row["answered"]) for row in mine if row["lane"] == "stop"]
+        naked = [float(life["max_unprotected_ms"]) for life in held]
+        return Told(
+            size=len(symbols),
+            entries=sum(orders_in(row, self.orders) for row in entries),
+            stops=len(stopped),
+            lasted_ms=max((*(float(row["answered"]) for row in entries), *stopped), default=math.nan) - start,
+            naked_ms=max(naked) if len(held) == len(symbols) else math.inf,
+        )
+
 
 class StampedFeed(SignalFeed):
     """Pushed waves that begin when the daemon has come, and the wall-clock milliseconds at which each signal left."""
 
-    def __init__(self, waves: Sequence[Sequence[Mapping[str, Any]]], gap_ms: int) -> None:
+    def __init__(
+        self, waves: Sequence[Sequence[Mapping[str, Any]]], gap_ms: int, *, first_ms: int = FIRST_WAVE_MS
+    ) -> None:
         super().__init__((), Form.PUSHED)
+        self._first_ms = first_ms
         self._waves = waves
         self._gap_ms = gap_ms
         self.sent: dict[str, float] = {}
 
     @property
     def lasts_ms(self) -> int:
-        return FIRST_WAVE_MS + self._gap_ms * len(self._waves)
+        return self._first_ms + self._gap_ms * len(self._waves)
 
     def connect(self, now_ms: int) -> Session:
         if not self.script:
-            first = now_ms + FIRST_WAVE_MS
+            first = now_ms + self._first_ms
             self.script = tuple(
                 Line(at_ms=first + i * self._gap_ms, signals=tuple(wave)) for i, wave in enumerate(self._waves)
             )
@@ -78,72 +124,88 @@ class StampedFeed(SignalFeed):
         return super().filled(signal)
 
 
-async def wave_figures(effort: Effort, wanted: frozenset[str]) -> list[Figure]:
-    """W1, W2 and W3, as far as they are wanted."""
+async def wave_figures(effort: Effort, wanted: frozenset[str], venues: Sequence[VenueFacts]) -> list[Figure]:
+    """W1, W2 and W3 per venue and over all of them, as far as they are wanted."""
     figures = []
-    if wanted & {"W1", "W2"}:
-        told = await _run(effort, [WAVE] * effort.waves)
-        if "W1" in wanted:
-            figures.append(_w1(effort, told, await ccxt_waves(effort, WAVE)))
-        if "W2" in wanted:
-            figures.append(_w2(effort, told))
-    if "W3" in wanted:
-        # A venue and a daemon for each pair: earlier large waves would leave too little of the allowed order rate.
-        pairs = [await _run(effort, [1, effort.large_wave]) for _ in range(effort.large_waves)]
-        figures.append(_w3(effort, pairs))
+    groups = [[facts] for facts in venues] + ([list(venues)] if len(venues) > 1 else [])
+    for group in groups:
+        if wanted & {"W1", "W2"}:
+            told = await _run(effort, group, [WAVE] * effort.waves)
+            if "W1" in wanted:
+                figures.append(_w1(effort, group, told, await ccxt_waves(effort, group, WAVE)))
+            if "W2" in wanted:
+                figures.append(_w2(effort, group, told))
+        if "W3" in wanted:
+            figures.append(await _w3(effort, group))
+    if "W1m" in wanted and len(venues) > 1:
+        figures.append(await _w1m(effort, venues))
     return figures
 
 
-async def _run(effort: Effort, sizes: Sequence[int]) -> list[Told]:
-    gap_ms = round(SETTLE_MS + 6 * effort.latency_ms)
-    async with simulator(latency_ms=effort.latency_ms, symbols=max(40, sum(sizes))) as venue:
-        symbols = iter(await venue.symbols())
-        waves = [[_signal(symbol) for symbol in itertools.islice(symbols, size)] for size in sizes]
-        feed = StampedFeed(waves, gap_ms)
+async def _run(effort: Effort, venues: Sequence[VenueFacts], sizes: Sequence[int]) -> list[Told]:
+    """Waves of those sizes, their signals dealt to the venues in turn."""
+    gap_ms = max(round(SETTLE_MS + 6 * effort.latency_ms), *(_needs_ms(venues, size) for size in sizes))
+    most = max(40, math.ceil(sum(sizes) * 5 / 4 / len(venues)) + len(sizes))
+    async with simulators(venues, latency_ms=effort.latency_ms, symbols=most) as up:
+        waves = _dealt([(venue.facts, iter(await venue.symbols())) for venue in up], sizes)
+        feed = StampedFeed([[_signal(facts, symbol) for facts, symbol in wave] for wave in waves], gap_ms)
         with tempfile.TemporaryDirectory(prefix="breakwater-bench-") as folder:
             async with serving(feed) as url:
                 settings = {"SIGNAL_WS_URL": url, "SIGNAL_WS_TOKEN": "bench", "WAVE_COLLECT_MS": str(COLLECT_MS)}
-                ahead = await venue.clock_ahead_ms()
-                async with daemon(Path(folder), venue, settings):
+                ahead = [await venue.clock_ahead_ms() for venue in up]
+                async with daemon(Path(folder), up, settings):
                     await asyncio.sleep((feed.lasts_ms + 4 * effort.latency_ms) / 1000)
-                    requests, lives = await venue.ask("requests?since=0"), await venue.ask("protection")
-                moved = await venue.clock_ahead_ms() - ahead
-    if abs(moved) > CLOCK_MOVE_MS:
-        raise BenchError(f"this machine's clock moved against the venue's by {moved:.1f} ms during the waves")
-    starts = [min(feed.sent.get(signal["id"], math.inf) for signal in wave) + ahead for wave in waves]
+                    records = [await _record(venue) for venue in up]
+                moved = [await venue.clock_ahead_ms() - before for venue, before in zip(up, ahead, strict=True)]
+    if worst := [shift for shift in moved if abs(shift) > CLOCK_MOVE_MS]:
+        raise BenchError(f"this machine's clock moved against a venue's by {worst[0]:.1f} ms during the waves")
+    starts = [min(feed.sent.get(_identity(*pair), math.inf) for pair in wave) for wave in waves]
     if any(map(math.isinf, starts)):
         raise BenchError(f"only {len(feed.sent)} of {sum(sizes)} signals were sent: the daemon did not log in in time")
     ends = [*starts[1:], math.inf]
-    return [_told(wave, start, end, requests, lives) for wave, start, end in zip(waves, starts, ends, strict=True)]
+    return [
+        reduce(Told.beside, (_part(record, wave, start + shift, end + shift)
+                             for record, shift in zip(records, ahead, strict=True)))
+        for wave, start, end in zip(waves, starts, ends, strict=True)
+    ]  # fmt: skip
 
 
-def _signal(symbol: str) -> dict[str, Any]:
+def _needs_ms(venues: Sequence[VenueFacts], size: int) -> int:
+    """At least so long a wave of that size takes, by what the venues allow."""
+    share = math.ceil(size / len(venues))
+    return max(SETTLE_MS + math.ceil(share / facts.rate.orders) * facts.rate.window_ms for facts in venues)
+
+
+def _dealt(
+    lists: Sequence[tuple[VenueFacts, Iterator[str]]], sizes: Sequence[int]
+) -> list[list[tuple[VenueFacts, str]]]:
+    turns = itertools.cycle(lists)
+    return [[(facts, next(symbols)) for facts, symbols in itertools.islice(turns, size)] for size in sizes]
+
+
+async def _record(venue: Simulator) -> Record:
+    requests, lives = await venue.ask("requests?since=0"), await venue.ask("protection")
+    orders = own_orders(await venue.ask("state?all=1"))
+    return Record(facts=venue.facts, requests=requests, lives=lives, orders=orders)
+
+
+def _part(record: Record, wave: Sequence[tuple[VenueFacts, str]], start: float, end: float) -> Told:
+    return record.told([symbol for facts, symbol in wave if facts is record.facts], start, end)
+
+
+def _identity(facts: VenueFacts, symbol: str) -> str:
+    return f"bench-{facts.name}-{symbol}"
+
+
+def _signal(facts: VenueFacts, symbol: str) -> dict[str, Any]:
     return {
-        "id": f"bench-{symbol}",
+        "id": _identity(facts, symbol),
+        "exchange": facts.name.value,
         "pair_symbol": symbol,
         "direction": "LONG",
         "total_score": 50,
         "timestamp": "$now",
     }
-
-
-def _told(
-    wave: Sequence[Mapping[str, Any]],
-    start: float,
-    end: float,
-    requests: Sequence[Mapping[str, Any]],
-    lives: Sequence[Mapping[str, Any]],
-) -> Told:
-    mine = [row for row in requests if start <= row["received"] < end and row["status"] == 200]
-    answered = {lane: [row["answered"] for row in mine if row["lane"] == lane] for lane in ("order", "stop")}
-    naked = {row["symbol"]: row["max_unprotected_ms"] for row in lives if row["protected"] is not None}
-    return Told(
-        size=len(wave),
-        entries=len(answered["order"]),
-        stops=len(answered["stop"]),
-        lasted_ms=max((time for times in answered.values() for time in times), default=math.nan) - start,
-        naked_ms=max((float(naked.get(signal["pair_symbol"], math.inf)) for signal in wave), default=math.nan),
-    )
 
 
 def _incomplete(told: Sequence[Told]) -> str:
@@ -152,47 +214,81 @@ def _incomplete(told: Sequence[Told]) -> str:
     return "not every order was acknowledged: " + "; ".join(said) if short else ""
 
 
-def _w1(effort: Effort, told: Sequence[Told], ccxt_ms: Sequence[float]) -> Figure:
+def _w1(effort: Effort, venues: Sequence[VenueFacts], told: Sequence[Told], ccxt_ms: Sequence[float]) -> Figure:
     ccxt = statistics.median(ccxt_ms) / effort.latency_ms
-    floor = 2 + COLLECT_MS / effort.latency_ms
+    attach = _attach(venues)
+    collect = COLLECT_MS / effort.latency_ms
+    least = (
+        f"{1 + collect:.2f} D is the least there can be: the {COLLECT_MS} ms of WAVE_COLLECT_MS and one D for the "
+        "entry that brings its stop"
+        if attach
+        else f"{2 + collect:.2f} D is the least there can be: the {COLLECT_MS} ms of WAVE_COLLECT_MS, one D for the "
+        "entry, one for the stop that follows its fill"
+    )
     return Figure(
         id="W1",
+        venue=_where(venues),
         what=f"wave of {WAVE}: first signal frame → {WAVE} entries and {WAVE} stops acknowledged",
         unit="D",
         samples=tuple(wave.lasted_ms / effort.latency_ms for wave in told),
-        aim="≤ 2.2",
+        aim="≤ 1.2" if attach else "≤ 2.2",
         others=_OTHERS_W1,
         beside=ccxt,
         beside_name="ccxt as it comes",
         beside_measured=True,
-        note=f"D = {effort.latency_ms:g} ms, leverage confirmed; {floor:.2f} D is the least there can be: "
-        f"the {COLLECT_MS} ms of WAVE_COLLECT_MS, one D for the entry, one for the stop that follows its fill",
+        note=f"D = {effort.latency_ms:g} ms, leverage confirmed; {least}",
         failed=_incomplete(told),
     )
 
 
-def _w2(effort: Effort, told: Sequence[Told]) -> Figure:
+async def _w1m(effort: Effort, venues: Sequence[VenueFacts]) -> Figure:
+    """The large mixed wave beside a small one at the venue whose small one takes longest."""
+    slowest = next((facts for facts in venues if not facts.attaches), venues[0])
+    mixed = await _run(effort, venues, [MIXED_WAVE] * effort.waves)
+    single = await _run(effort, [slowest], [WAVE] * effort.waves)
+    small = statistics.median(wave.lasted_ms for wave in single)
+    return Figure(
+        id="W1m",
+        venue=_where(venues),
+        what=f"wave of {MIXED_WAVE} over {len(venues)} venues / of {WAVE} on {slowest.name} alone",
+        unit="×",
+        samples=tuple(wave.lasted_ms / small for wave in mixed),
+        aim="no more round trips",
+        others="–",
+        note=f"{statistics.median(w.lasted_ms for w in mixed) / effort.latency_ms:.2f} D against "
+        f"{small / effort.latency_ms:.2f} D",
+        failed=_incomplete([*mixed, *single]),
+    )
+
+
+def _w2(effort: Effort, venues: Sequence[VenueFacts], told: Sequence[Told]) -> Figure:
+    attach = _attach(venues)
     return Figure(
         id="W2",
+        venue=_where(venues),
         what="longest time without a stop, by the venue's record",
         unit="D",
         samples=tuple(wave.naked_ms / effort.latency_ms for wave in told),
         worst=True,
-        aim="≤ 1.1",
+        aim="0" if attach else "≤ 1.1",
         others="freqtrade 54–94, Nautilus 1",
         beside=1.0,
         beside_name="Nautilus",
-        note="the worst position of each wave; the figure is the worst of all",
+        note="the worst position of each wave; the figure is the worst of all"
+        + ("; entries filled in one match" if attach else ""),
         failed=_incomplete(told),
     )
 
 
-def _w3(effort: Effort, pairs: Sequence[Sequence[Told]]) -> Figure:
+async def _w3(effort: Effort, venues: Sequence[VenueFacts]) -> Figure:
+    # Venues and a daemon for each pair: earlier large waves would leave too little of the allowed order rate.
+    pairs = [await _run(effort, venues, [1, effort.large_wave]) for _ in range(effort.large_waves)]
     ratios = [large.lasted_ms / single.lasted_ms for single, large in pairs]
     large = statistics.median(large.lasted_ms for _, large in pairs) / effort.latency_ms
     single = statistics.median(single.lasted_ms for single, _ in pairs) / effort.latency_ms
     return Figure(
         id="W3",
+        venue=_where(venues),
         what=f"W1 at {effort.large_wave} signals / at 1",
         unit="×",
         samples=tuple(ratios),
@@ -200,6 +296,27 @@ def _w3(effort: Effort, pairs: Sequence[Sequence[Told]]) -> Figure:
         others="ccxt default 10–28",
         beside=10.0,
         beside_name="ccxt default",
-        note=f"1 signal in {single:.2f} D, {effort.large_wave} in {large:.2f} D; fresh venue and daemon for each pair",
+        note=f"1 signal in {single:.2f} D, {effort.large_wave} in {large:.2f} D; fresh venues and daemon for each pair"
+        + _rate_says(effort, venues),
         failed=_incomplete([wave for pair in pairs for wave in pair]),
     )
+
+
+def _rate_says(effort: Effort, venues: Sequence[VenueFacts]) -> str:
+    """What the venues' order rates make of a large wave: nothing the daemon does can be faster."""
+    said = ""
+    for facts in venues:
+        share = math.ceil(effort.large_wave / len(venues))
+        waits = (math.ceil(share / facts.rate.orders) - 1) * facts.rate.window_ms
+        if waits:
+            said += f"; {facts.name} takes {facts.rate.orders} orders in {facts.rate.window_ms / 1000:g} s per endpoint"
+            said += f": {share} entries over one need {waits / effort.latency_ms:.1f} D more"
+    return said
+
+
+def _attach(venues: Sequence[VenueFacts]) -> bool:
+    return all(facts.attaches for facts in venues)
+
+
+def _where(venues: Sequence[VenueFacts]) -> str:
+    return venues[0].name.value if len(venues) == 1 else "mixed"
