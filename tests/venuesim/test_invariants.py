@@ -39,7 +39,7 @@ steps = st.one_of(
     st.tuples(st.just("cancel"), symbols),
     st.tuples(st.just("time"), st.integers(1, 5000)),
     st.tuples(st.just("funding")),
-    st.tuples(st.just("entry"), symbols, sides, quantities, prices, st.booleans()),
+    st.tuples(st.just("entry"), symbols, sides, quantities, st.booleans()),
     st.tuples(st.just("position stop"), symbols, prices),
     st.tuples(st.just("move stop"), symbols, prices),
 )
@@ -106,8 +106,8 @@ def carry_out_stop(desk: Desk, step: tuple[Any, ...], position_side: PositionSid
     """Stops that come with entries, belong to positions, or change."""
     engine = desk.engine
     match step:
-        case ("entry", symbol, side, qty, price, whole):
-            away = 50 * side.sign
+        case ("entry", symbol, side, qty, whole):
+            price, away = engine.quote(symbol).last.quantize(Decimal("0.1")), 50 * side.sign
             legs = (
                 Attachment(
                     kind=ConditionalType.STOP, trigger_price=price - away, whole_position=whole,
@@ -118,7 +118,7 @@ def carry_out_stop(desk: Desk, step: tuple[Any, ...], position_side: PositionSid
                     pair=None if whole else "a",
                 ),
             )  # fmt: skip
-            engine.place(an_order(side, qty, symbol=symbol, price=price, position_side=position_side, attached=legs))
+            engine.place(an_order(side, qty, symbol=symbol, position_side=position_side, attached=legs))
         case ("position stop", symbol, price):
             engine.set_position_stop(
                 PositionStop(symbol=symbol, position_side=position_side, kind=ConditionalType.STOP, trigger_price=price)
@@ -162,7 +162,7 @@ def check(desk: Desk) -> None:
             whole.add(kind)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(steps, max_size=25),
     st.sampled_from(MarginMode),
