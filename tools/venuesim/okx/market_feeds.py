@@ -52,14 +52,17 @@ class StateFeed:
         self._told_ms = 0
 
     def snapshot(self, now_ms: int) -> Message:
-        return {"data": [self._write(self._symbol, now_ms)]}
+        row = self._write(self._symbol, now_ms)
+        if not self._told:
+            self._told, self._told_ms = _state(row), now_ms
+        return {"data": [row]}
 
     def note(self, tick: MarketTick) -> None:
         """The state is the exchange's."""
 
     def news(self, now_ms: int) -> Iterator[Message]:
         row = self._write(self._symbol, now_ms)
-        state = {name: value for name, value in row.items() if name != "ts"}
+        state = _state(row)
         again = self._repeat_ms is not None and not 0 <= now_ms - self._told_ms < self._repeat_ms
         if state != self._told or again:
             self._told, self._told_ms = state, now_ms
@@ -126,17 +129,22 @@ class TopFeed:
         self._told: tuple[Sequence[Level], Sequence[Level]] | None = None
 
     def snapshot(self, now_ms: int) -> Message:
-        return self._message(self._exchange.depth(self._symbol), now_ms)
+        depth = self._exchange.depth(self._symbol)
+        self._told = self._told or self._best(depth)
+        return self._message(depth, now_ms)
 
     def note(self, tick: MarketTick) -> None:
         """The book is the exchange's."""
 
     def news(self, now_ms: int) -> Iterator[Message]:
         depth = self._exchange.depth(self._symbol)
-        best = depth.bids[: self._depth], depth.asks[: self._depth]
+        best = self._best(depth)
         if best != self._told:
             self._told = best
             yield self._message(depth, now_ms)
+
+    def _best(self, depth: Depth) -> tuple[Sequence[Level], Sequence[Level]]:
+        return depth.bids[: self._depth], depth.asks[: self._depth]
 
     def _message(self, depth: Depth, now_ms: int) -> Message:
         row: Row = {
@@ -162,6 +170,7 @@ class BookFeed:
         self._told_ms = 0
 
     def snapshot(self, now_ms: int) -> Message:
+        self._told_ms = self._told_ms or now_ms
         bids, asks = self._levels(self._told.bids), self._levels(self._told.asks)
         return self._message("snapshot", bids, asks, _FIRST, now_ms)
 
@@ -202,6 +211,10 @@ class BookFeed:
             "seqId": told.update_id,
         }
         return {"action": action, "data": [row]}
+
+
+def _state(row: Row) -> Row:
+    return {name: value for name, value in row.items() if name != "ts"}
 
 
 def feed(exchange: Exchange, rows: MarketRows, topic: Topic, symbol: str) -> Feed:
