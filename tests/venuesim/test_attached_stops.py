@@ -175,6 +175,14 @@ def test_later_fills_do_not_undo_a_level_the_client_changed(desk: Desk) -> None:
     assert [row.trigger_price for row in resting(desk)] == [d(970)]
 
 
+def test_a_stop_that_begins_beyond_its_trigger_fires_at_once(desk: Desk) -> None:
+    desk.buy("0.1", price=990, attached=(leg(980),))
+    desk.price(970)
+    assert not desk.engine.positions()
+    (stop,) = desk.engine.conditionals()
+    assert (stop.status, stop.triggered_ms) == (ConditionalStatus.FINISHED, stop.created_ms)
+
+
 def test_attached_stops_end_with_the_position(desk: Desk) -> None:
     desk.buy("0.1", attached=(leg(), target()))
     desk.sell("0.1", reduce_only=True)

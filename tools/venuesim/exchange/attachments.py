@@ -65,6 +65,7 @@ class Attachments:
         room = state.closable(order.symbol, order.side.opposite, order.position_side)
         if not room:
             return
+        known = {row.id for row in state.conditionals.resting(order.symbol)}
         fresh: dict[int, Conditional] = {}
         for place, leg in enumerate(order.attached):
             if leg.whole_position:
@@ -73,6 +74,11 @@ class Attachments:
                 fresh[place] = row
         for place, row in self._paired(order, fresh).items():
             self._begin(order, place, row)
+        # The market may have moved beyond a trigger before the entry was filled.
+        for row in state.conditionals.resting(order.symbol):
+            now = state.conditionals.get(row.id)
+            if row.id not in known and now.status.is_resting:
+                self._triggers.check_one(now)
 
     def _cover_position(self, order: Order, place: int, leg: Attachment) -> None:
         """The first fill sets the level; later ones only see to it that there is a stop."""

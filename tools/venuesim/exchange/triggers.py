@@ -149,7 +149,7 @@ class Triggers:
             row = self._state.conditionals.get(number)
             if row.status.is_resting:
                 with self._state.batch():
-                    self._check_one(row)
+                    self.check_one(row)
 
     def position_changed(self, symbol: str) -> None:
         """Expire what belongs to a position that is gone."""
@@ -167,7 +167,8 @@ class Triggers:
         if row.status is ConditionalStatus.TRIGGERED:
             self.put(replace(row, status=ConditionalStatus.FINISHED), order)
 
-    def _check_one(self, row: Conditional) -> None:
+    def check_one(self, row: Conditional) -> None:
+        """Fire it if its price is there, end it if its time is over. Inside a batch."""
         if row.good_till_ms is not None and self._state.time.now_ms() >= row.good_till_ms:
             self.put(replace(row, status=ConditionalStatus.EXPIRED, reason=Expiry.GOOD_TILL_DATE))
             return
