@@ -34,6 +34,10 @@ from core.summary import disagreements, show_preflight, show_waves  # noqa: E402
 from core.transport import real_transport  # noqa: E402
 
 
+PIPED_WIDTH = 100
+"""Columns of tables that no terminal limits."""
+
+
 def main() -> int:
     """Run the daemon as the arguments say; the answer is the exit status of DESIGN §5."""
     arguments = _arguments()
@@ -54,7 +58,7 @@ def main() -> int:
 
 
 def _run(settings: Settings, arguments: argparse.Namespace) -> int:
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             run = _dry if arguments.dry_run else _live

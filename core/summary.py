@@ -35,10 +35,8 @@ def show_waves(
             table.add_column(name, no_wrap=True)
         for name in ("filled", "at", "stop", "naked ms"):
             table.add_column(name, justify="right", no_wrap=True)
-        several = len({leg.instrument.venue for leg in report.legs}) > 1
         for leg in report.legs:
-            name = symbols.get(str(leg.instrument), leg.instrument.symbol)
-            table.add_row(*_row(leg, f"{leg.instrument.venue}:{name}" if several else name, records, symbols))
+            table.add_row(*_row(leg, records, symbols))
         for unusable in report.unusable:
             table.add_row(unusable.id, unusable.symbol, "", f"[yellow]{unusable.code}[/]")
         console.print(table)
@@ -80,11 +78,11 @@ def show_preflight(console: Console, host: Sequence[Check], results: Sequence[Pr
         console.print(table)
 
 
-def _row(leg: Leg, instrument: str, records: Sequence[VenueRecord] | None, symbols: Mapping[str, str]) -> list[str]:
+def _row(leg: Leg, records: Sequence[VenueRecord] | None, symbols: Mapping[str, str]) -> list[str]:
     verdict = leg.state.value if leg.denied is None else leg.denied.reason.value
     row = [
         leg.signal.id,
-        instrument,
+        f"{leg.instrument.venue} {symbols.get(str(leg.instrument), leg.instrument.symbol)}",
         "long" if leg.signal.side is Side.BUY else "short",
         f"[{_COLOURS.get(leg.state, 'red')}]{verdict}[/]",
         _number(leg.quantity),

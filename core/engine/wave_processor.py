@@ -34,7 +34,7 @@ REPORTS_KEPT = 50
 LEGS_KEPT = 200
 """Of all kept reports together: with its gates a leg takes 5 KB, and a wave may have 500 of them."""
 CAUSES_TOLD = 5
-TOGETHER_SECONDS = 0.005
+TOGETHER_SECONDS = 0.025
 """Venues that are ready within this long of each other are ranked together; a slower one ranks by itself."""
 SEEN_REMEMBERED = 200_000
 """Signals, newest last; the oldest have long expired. The journal knows a week of them at start."""
@@ -420,7 +420,7 @@ class _Run:
 
 
 def _slot_gate(candidate: Candidate, cap: _Cap) -> Gate:
-    what = "better signals took every slot of the wave"
+    what = "other signals have taken every slot of the wave"
     figures: dict[str, object] = {cap.name: cap.limit, "score": plain(candidate.signal.score)}
     limit = f"{cap.name}={cap.limit}"
     return refused("slot", Reason.WAVE_LIMIT, what, value="none left", limit=limit, **figures)
