@@ -267,3 +267,20 @@ def test_the_state_lists_stops_of_positions_as_orders() -> None:
     assert sorted((row["type"], row["client_id"], row["status"]) for row in rows) == [
         ("stop", None, "untriggered"), ("take_profit", None, "untriggered"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("attached", [True, False])
+def test_of_two_stops_of_a_part_the_one_that_fires_cancels_the_other(attached: bool) -> None:
+    desk = Desk()
+    desk.order(qty="0.020")
+    low, high = near(desk, "0.99"), near(desk, "1.05")
+    if attached:
+        desk.order(stopLoss=low, takeProfit=high, tpslMode="Partial")
+    else:
+        assert set_stop(desk, mode="Partial", stopLoss=low, takeProfit=high, slSize="0.010", tpSize="0.010") == 0
+    names = {row["stopOrderType"]: row["orderId"] for row in waiting(desk)}
+    desk.move(low)
+    assert waiting(desk) == []
+    assert position(desk)["size"] == ("0.020" if attached else "0.010")
+    (gone,) = desk.ok("GET", "/v5/order/history", **ONE, orderId=names["PartialTakeProfit"])["list"]
+    assert (gone["orderStatus"], gone["cancelType"]) == ("Deactivated", "CancelByOCOTpCanceledBySlTriggered")

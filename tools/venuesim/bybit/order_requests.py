@@ -38,6 +38,8 @@ from tools.venuesim.exchange.model import (
     TimeInForce,
 )
 
+_PAIR = "takeProfit/stopLoss"
+"""Of the two that cover a part the one that fires cancels the other."""
 _LINK_ID = re.compile(r"^[A-Za-z0-9_-]{1,36}$")
 _ECHOED = (
     "takeProfit", "stopLoss", "tpTriggerBy", "slTriggerBy", "tpLimitPrice", "slLimitPrice", "slippageToleranceType",
@@ -219,6 +221,7 @@ def attachment(params: Params, leg: str, *, whole: bool) -> Attachment:
         price=price,
         reference=reference_of(params, f"{short_name}TriggerBy"),
         whole_position=whole,
+        pair=None if whole else _PAIR,
         extras=leg_extras(name, whole=whole),
     )
 

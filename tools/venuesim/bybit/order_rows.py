@@ -10,6 +10,8 @@ from tools.venuesim.bybit.market_frames import fixed, short
 from tools.venuesim.bybit.record import AccountRecord, Execution
 from tools.venuesim.bybit.words import (
     CANCEL_TYPE,
+    CANCELED_BY_PROFIT,
+    CANCELED_BY_STOP,
     ORDER_TYPE,
     POSITION_IDX,
     REJECT_REASON,
@@ -274,6 +276,8 @@ def _dropped(row: Conditional) -> tuple[str, str]:
     """The same for an order that never came to its trigger, or could not follow it."""
     if row.status is ConditionalStatus.CANCELED:
         return _BY_USER[0], _NO_ERROR
+    if row.reason is Expiry.PARTNER:
+        return CANCELED_BY_STOP if not row.type.is_stop_loss else CANCELED_BY_PROFIT, _NO_ERROR
     if isinstance(row.reason, Expiry):
         return CANCEL_TYPE.get(row.reason, _UNKNOWN), _NO_ERROR
     if row.reason is not None:

@@ -49,7 +49,7 @@ class TradingStop:
             if whole:
                 self._set_whole(params, instrument, position)
             else:
-                self._add_partial(params, instrument, position)
+                self._add_partial(params, position)
         return {}
 
     def _set_whole(self, params: Params, instrument: Instrument, position: Position) -> None:
@@ -95,7 +95,7 @@ class TradingStop:
             extras=leg_extras("TrailingStop", whole=True),
         )
 
-    def _add_partial(self, params: Params, instrument: Instrument, position: Position) -> None:
+    def _add_partial(self, params: Params, position: Position) -> None:
         """Stops of a part are only ever added: each is an order of its own."""
         legs = [leg for leg in _LEGS if params.price(leg) is not None]
         if not legs:
@@ -106,25 +106,25 @@ class TradingStop:
         size = sizes.pop() or Decimal(0)
         if size > abs(position.qty):
             raise VenueError(110058)
-        for leg in legs:
-            self._place_partial(params, instrument, position, leg, size)
+        requests = [_partial(params, position, leg, size) for leg in legs]
+        if len(requests) == 1:
+            self._exchange.place_conditional(requests[0])
+        else:
+            self._exchange.place_pair(requests[0], requests[1])
 
-    def _place_partial(
-        self, params: Params, instrument: Instrument, position: Position, leg: str, size: Decimal
-    ) -> None:
-        found = attachment(params, leg, whole=False)
-        self._exchange.place_conditional(
-            ConditionalRequest(
-                symbol=instrument.symbol,
-                side=Side.SELL if position.qty > 0 else Side.BUY,
-                type=found.kind,
-                qty=size,
-                trigger_price=found.trigger_price,
-                price=found.price,
-                position_side=position.position_side,
-                reference=found.reference,
-                reduce_only=True,
-                attached=True,
-                extras=found.extras,
-            )
-        )
+
+def _partial(params: Params, position: Position, leg: str, size: Decimal) -> ConditionalRequest:
+    found = attachment(params, leg, whole=False)
+    return ConditionalRequest(
+        symbol=position.symbol,
+        side=Side.SELL if position.qty > 0 else Side.BUY,
+        type=found.kind,
+        qty=size,
+        trigger_price=found.trigger_price,
+        price=found.price,
+        position_side=position.position_side,
+        reference=found.reference,
+        reduce_only=True,
+        attached=True,
+        extras=found.extras,
+    )

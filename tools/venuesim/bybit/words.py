@@ -79,6 +79,11 @@ CANCEL_TYPE = {
 }
 
 
+# The other one of a pair of stops of a part has fired.
+CANCELED_BY_STOP = "CancelByOCOTpCanceledBySlTriggered"
+CANCELED_BY_PROFIT = "CancelByOCOSlCanceledByTpTriggered"
+
+
 def stop_order_type(row: Conditional | Order) -> str:
     """Stop for an order with a trigger of its own, StopLoss, TakeProfit, TrailingStop for those of a position."""
     if isinstance(row, Order):
