@@ -294,6 +294,16 @@ def test_account_and_positions_are_told_every_five_seconds_as_snapshots() -> Non
     assert len({row["pTime"] for row in positions.rows("positions")}) == 4
 
 
+def test_a_jump_of_the_clock_is_no_flood_of_regular_messages() -> None:
+    desk = StreamDesk()
+    wire = first(desk, "account")
+    wire.forget()
+    desk.sim("clock", advance_ms=HOURS_8)
+    assert len(wire.pushed) <= 2
+    desk.run(15_100)
+    assert len(wire.pushed) >= 3
+
+
 @pytest.mark.parametrize(("interval", "count"), [("0", 1), ("2000", 4), ("3000", 3), ("4000", 2)])
 def test_the_interval_can_be_asked_for(interval: str, count: int) -> None:
     desk = StreamDesk()
@@ -319,7 +329,7 @@ def test_flat_positions_are_told_once_and_not_again() -> None:
     desk.order(side="sell")
     wire.say("ping")
     desk.run(12_000)
-    assert [row["pos"] for row in wire.rows("positions")] == ["1", "0"]
+    assert [[row["pos"] for row in frame["data"]] for frame in wire.of("positions")] == [["1"], ["0"]]
 
 
 def test_many_positions_come_in_pages_of_which_the_last_says_so() -> None:
@@ -380,9 +390,12 @@ def test_the_account_can_be_asked_for_one_currency() -> None:
 
 def test_the_account_is_told_only_when_its_money_moved() -> None:
     desk = StreamDesk()
-    desk.everything()
     desk.order()
-    told(desk)
+    desk.everything()
+    desk.order(side="sell", ordType="limit", px=desk.off("1.05"), reduceOnly=True)
+    assert told(desk) == ["orders live"]
+    desk.order(ordType="limit", px=desk.off("0.95"))
+    assert told(desk) == ["orders live", "account USDT"]
     desk.algo(slTriggerPx=desk.off("0.95"), slOrdPx="-1")
     assert told(desk) == ["orders-algo live"]
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import zlib
+from dataclasses import replace
 from decimal import Decimal
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any
 
 import pytest
 
 from tests.venuesim.okx.desk import BTC, START_MS
 from tests.venuesim.okx.streams import BUSINESS, PUBLIC, SWAPS, StreamDesk, Wire
+from tools.venuesim.exchange.model import Depth
 from tools.venuesim.okx.market_rows import checksum
 
 ETH = "ETH-USDT-SWAP"
@@ -126,6 +129,15 @@ def test_a_book_kept_from_its_changes_equals_the_one_over_rest_and_its_checksums
     assert rest["seqId"] == number
 
 
+def test_the_checksum_takes_price_and_size_of_bids_and_asks_by_turns() -> None:
+    bids, asks = [["3366.1", "7", "0", "3"], ["3366", "6", "3", "4"]], [["3366.8", "9", "10", "3"]]
+    value = zlib.crc32(b"3366.1:7:3366.8:9:3366:6")
+    assert checksum(bids, asks) % 2**32 == value
+    assert -(2**31) <= checksum(bids, asks) < 2**31
+    many = [[str(price), "1", "0", "1"] for price in range(26)]
+    assert checksum(many, []) == checksum(many[:25], [])
+
+
 def test_a_book_begun_from_rest_can_follow_the_changes() -> None:
     desk = StreamDesk()
     wire = desk.public("books", instId=BTC)
@@ -167,9 +179,13 @@ def test_a_book_at_rest_repeats_its_number_after_a_minute() -> None:
     desk = StreamDesk()
     desk.move("64000")
     wire = desk.public("books", instId=BTC)
-    depth = desk.simulation.engine.depth
-    still = depth(BTC)
-    desk.simulation.engine.depth = lambda symbol: still if symbol == BTC else depth(symbol)  # type: ignore[method-assign]
+    still = desk.simulation.engine.depth(BTC)
+    numbers = count(still.update_id)
+
+    def depth(symbol: str) -> Depth:  # noqa: ARG001 - the engine's signature
+        return replace(still, update_id=next(numbers))
+
+    desk.simulation.engine.depth = depth  # type: ignore[method-assign]
     for part in range(6):
         if part == 3:
             wire.forget()
