@@ -33,7 +33,6 @@ from core.storage.writer import WriterThread  # noqa: E402
 from core.summary import disagreements, show_preflight, show_waves  # noqa: E402
 from core.transport import real_transport  # noqa: E402
 
-
 PIPED_WIDTH = 100
 """Columns of tables that no terminal limits."""
 
