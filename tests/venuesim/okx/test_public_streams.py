@@ -182,7 +182,7 @@ def test_a_book_at_rest_repeats_its_number_after_a_minute() -> None:
     still = desk.simulation.engine.depth(BTC)
     numbers = count(still.update_id)
 
-    def depth(symbol: str) -> Depth:  # noqa: ARG001 - the engine's signature
+    def depth(symbol: str) -> Depth:
         return replace(still, update_id=next(numbers))
 
     desk.simulation.engine.depth = depth  # type: ignore[method-assign]
