@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 
 from tools.venuesim.delays import Delays
@@ -134,6 +135,13 @@ class Socket:
             self.is_open = False
             self._floor.soon(self._end)
 
+    def end_by(self, fault: Fault) -> None:
+        """Cut it, or say the fault's body first (a notice) and cut it when its delay is over."""
+        code = fault.code if isinstance(fault.code, int) else ABNORMAL
+        if fault.body is not None:
+            self._out(_frame(fault.body if isinstance(fault.body, str) else json.dumps(fault.body)))
+        self._floor.after(fault.delay_ms or 0.0, lambda: self.cut(code))
+
     def stall(self) -> None:
         """Leave the connection open and dead: nothing passes in either direction any more."""
         self.half_open = True
@@ -182,8 +190,8 @@ class Socket:
     def _cut_by(self, occasion: Occasion) -> bool:
         """Faults on the socket that wait for a frame."""
         if (fault := self._floor.fault("disconnect_stream", occasion)) is not None:
-            self.cut(fault.code if isinstance(fault.code, int) else ABNORMAL)
-            return True
+            self.end_by(fault)
+            return not self.is_open
         if self._floor.fault("half_open_stream", occasion) is not None:
             self.stall()
             return True
@@ -285,7 +293,7 @@ class SocketDesk:
             if fault.kind == "half_open_stream":
                 socket.stall()
             else:
-                socket.cut(fault.code if isinstance(fault.code, int) else ABNORMAL)
+                socket.end_by(fault)
 
 
 class ClientSide:

@@ -319,6 +319,21 @@ def test_one_address_can_be_cut_or_fall_silent(kind: str) -> None:
     assert public.pushed
 
 
+def test_a_service_upgrade_is_announced_before_it_ends_the_connection() -> None:
+    desk = StreamDesk()
+    wire = desk.private("orders")
+    notice = {"event": "notice", "code": "64008", "msg": "The connection will soon be closed for a service upgrade."}
+    desk.fault("disconnect_stream", {"stream": "/ws/v5/private"}, at_ms=0, body=notice, delay_ms=20_000, code=1001)
+    desk.run(10)
+    assert wire.all == [notice]
+    desk.order()
+    assert wire.rows("orders")
+    desk.run(19_000)
+    assert wire.closed is None
+    desk.run(1_000)
+    assert wire.closed == 1001
+
+
 def test_there_is_no_listen_key_to_expire() -> None:
     desk = StreamDesk()
     wire = desk.private("orders")

@@ -144,7 +144,7 @@ ELSEWHERE = {
     "positions_captured_subset": "fields dropped by its author",
     "ws_fills_session": "a channel for higher fee tiers, refused here: test_sockets",
     "ws_login_request": "a request: streams.Wire.log_in",
-    "ws_notice_64008": "nothing here is ever upgraded",
+    "ws_notice_64008": "said by a fault: test_public_streams",
     "ws_op_amend_order_request_2025": "a request of a form that is no longer taken",
     "ws_op_batch_orders_request_2025": "a request of a form that is no longer taken",
     "ws_op_cancel_order_request_2025": "a request of a form that is no longer taken",
