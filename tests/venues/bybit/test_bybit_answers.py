@@ -20,6 +20,7 @@ from core.venues.bybit.payloads import (
     Answer,
     BatchAnswer,
     CandleRows,
+    CoinRow,
     KeyRow,
     Page,
     SymbolRow,
@@ -28,6 +29,7 @@ from core.venues.bybit.payloads import (
     TimeRow,
 )
 from core.venues.bybit.user_feed import BybitSession, UserFrames
+from core.venues.bybit.wallet import available
 from core.venues.market_stream import Tick
 from core.venues.payload import shaped
 from core.venues.private_session import LoggedIn, LoginRefused, Subscribed, SubscriptionRefused
@@ -244,3 +246,30 @@ def test_a_garbled_frame_is_set_aside() -> None:
     ):
         with pytest.raises(MalformedPayload):
             route().decode(frame)
+
+
+# --- wallets --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.failure("VAL-07")
+@pytest.mark.parametrize(
+    ("account_usd", "figures", "free"),
+    [
+        ("5000", {}, "900"),
+        ("300", {}, "300"),
+        ("0", {}, "0"),
+        ("5000", {"equity": "50"}, "0"),
+        ("5000", {"equity": ""}, "890"),
+        ("5000", {"totalPositionIM": "", "totalOrderIM": ""}, "1000"),
+        ("", {}, "865"),
+        ("", {"bonus": ""}, "890"),
+        ("", {"totalPositionIM": ""}, None),
+        ("", {"totalOrderIM": ""}, None),
+    ],
+)
+def test_what_is_free_is_what_the_venue_says(account_usd: str, figures: dict[str, str], free: str | None) -> None:
+    """In cross margin a coin's own equity, never beyond the account's; in isolated margin what is neither tied nor
+    lent; without the figures it is unknown, never the gross one."""
+    base = {"walletBalance": "1000", "equity": "1010", "locked": "10", "bonus": "25"}
+    row = CoinRow(coin="USDT", **(base | {"totalPositionIM": "70", "totalOrderIM": "30"} | figures))
+    assert available(row, account_usd) == (None if free is None else Decimal(free))

@@ -275,8 +275,10 @@ async def test_fills_are_asked_for_week_by_week_and_funding_is_none_of_them() ->
     async with a_desk() as desk:
         entry = an_intent(size="0.010")
         accepted(await desk.send(entry))
+        await asyncio.sleep(8 * 3600)
         accepted(await desk.send(closing()))
         now = desk.client._venue_clock.now_ms()
+        desk.tap.asked.clear()
         fills = await desk.client.fills(BTC, now - 15 * 24 * 3600 * 1000)
         assert [fill.client_order_id for fill in fills] == [entry.client_order_id, closing().intent.client_order_id]
         assert len(desk.asked("execution/list")) == 3
@@ -346,6 +348,15 @@ async def test_the_account_is_read_in_three_requests(hedge: bool) -> None:
         assert set(settings.leverage) == set(desk.client.instruments)
         assert settings.leverage[BTC.symbol] == 20
         assert settings.margin[BTC.symbol] is MarginMode.CROSS
+
+
+async def test_two_sides_of_different_leverage_are_no_known_leverage() -> None:
+    async with a_desk(hedge=True) as desk:
+        rows = [{"symbol": "BTCUSDT", "leverage": leverage, "positionIdx": n} for n, leverage in ((1, "5"), (2, "7"))]
+        rows.append({"symbol": "ETHUSDT", "leverage": "12.5", "positionIdx": 1})
+        body = {"retCode": 0, "retMsg": "OK", "result": {"category": "linear", "list": rows}, "time": 1}
+        desk.tap.put("GET", "/v5/position/symbol-info", answer(200, body))
+        assert (await desk.client.account_settings()).leverage == {ETH.symbol: 13}
 
 
 async def test_where_leverages_are_not_told_at_once_they_are_unknown_and_the_mode_is_read_elsewhere() -> None:

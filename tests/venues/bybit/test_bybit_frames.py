@@ -149,8 +149,14 @@ def test_a_nameless_stop_loss_of_the_position_is_the_stop_that_is_expected_there
 def test_a_stop_loss_of_a_part_is_nobodys_of_ours(fixtures: Path) -> None:
     account = an_account()
     account.stops.expect(a_stop("48000"), 1_672_364_262_000)
-    told: dict[str, Any] = {"orderLinkId": "", "tpslMode": "Partial", "stopOrderType": "PartialStopLoss"}
-    assert one(pushed(fixtures, "ws_order_stop_loss", account, **told), OrderStatusReport).client_order_id == ""
+    for kind in ("PartialStopLoss", "StopLoss"):
+        told: dict[str, Any] = {"orderLinkId": "", "tpslMode": "Partial", "stopOrderType": kind}
+        assert one(pushed(fixtures, "ws_order_stop_loss", account, **told), OrderStatusReport).client_order_id == ""
+
+
+def test_a_stop_that_works_in_the_book_has_fired(fixtures: Path) -> None:
+    report = one(pushed(fixtures, "ws_order_stop_loss", orderStatus="New"), OrderStatusReport)
+    assert (report.status, report.conditional) == (S.TRIGGERED, False)
 
 
 @pytest.mark.parametrize(

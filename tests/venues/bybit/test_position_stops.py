@@ -75,6 +75,8 @@ def test_a_newer_stop_takes_the_place_under_another_order_id() -> None:
     told = stops.recognise(seen("b", "95"))
     assert told is not None
     assert (told.client_order_id, told.replaced) == (SECOND.client_order_id, stops.own(FIRST.client_order_id))
+    assert told.replaced is not None
+    assert told.replaced.over
     assert named(stops.recognise(seen("a", stage=Stage.ENDED))) == FIRST.client_order_id
     owner = stops.own(SECOND.client_order_id)
     assert owner is not None
@@ -169,7 +171,6 @@ def test_an_attached_stop_is_known_by_the_entry_it_came_with() -> None:
     attached = a_stop("90", attached_to=entry.client_order_id)
     stops = the_stops()
     stops.expect(attached, NOW)
-    stops.taken(attached.client_order_id, NOW)
     told = stops.recognise(seen("a", "89.9", entry=entry.client_order_id))
     assert named(told) == attached.client_order_id
 

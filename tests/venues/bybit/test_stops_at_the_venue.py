@@ -1,5 +1,6 @@
 """Stops of positions at the simulated Bybit: they come with the fill, have our names, move, and survive a restart."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from decimal import Decimal
@@ -75,6 +76,41 @@ async def test_a_stop_moves_in_place_and_says_where_it_stands(desk: Desk) -> Non
     assert S.CANCELED not in desk.statuses(stop)
     (row,) = await desk.resting()
     assert Decimal(row["stop_price"]) == level
+
+
+async def test_a_stop_that_was_replaced_cannot_be_moved(desk: Desk) -> None:
+    first = stop_of(await entered(desk))
+    accepted(await desk.send(a_stop(desk.level("95"), attempt=1)))
+    posted = len(desk.bodies("position/trading-stop"))
+    level = price(desk.level("92"))
+    outcome = await desk.client.amend_stop(desk.order(first), trigger_price=level, quantity=first.quantity)
+    assert isinstance(outcome, Rejected)
+    assert len(desk.bodies("position/trading-stop")) == posted
+
+
+async def test_a_stop_that_could_not_be_moved_stands_where_it_stood(desk: Desk) -> None:
+    stop = stop_of(await entered(desk))
+    level = price(desk.level("105"))
+    outcome = await desk.client.amend_stop(desk.order(stop), trigger_price=level, quantity=stop.quantity)
+    assert isinstance(outcome, Rejected)
+    assert outcome.about is About.WOULD_TRIGGER
+    own = desk.client._account.stops.own(stop.client_order_id)
+    assert own is not None
+    assert own.level == stop.trigger_price
+
+
+async def test_a_move_that_ends_the_old_order_without_telling_of_a_new_one_is_looked_up(desk: Desk) -> None:
+    stop = stop_of(await entered(desk))
+    order, level = desk.order(stop), price(desk.level("93"))
+    moving = asyncio.create_task(desk.client.amend_stop(order, trigger_price=level, quantity=stop.quantity))
+    await asyncio.sleep(0)
+    own = desk.client._account.stops.own(stop.client_order_id)
+    assert own is not None
+    own.venue_order_id = None  # as its end, told in between, makes it
+    (told,) = accepted(await moving)
+    assert isinstance(told, OrderStatusReport)
+    assert (told.status, told.trigger_price) == (S.ACCEPTED, level)
+    assert desk.asked("order/realtime")
 
 
 async def test_moving_a_stop_to_where_it_stands_is_a_success(desk: Desk) -> None:
@@ -158,8 +194,10 @@ async def test_the_stop_of_an_entry_that_buys_nothing_is_told_gone(desk: Desk) -
 
 async def test_the_stop_of_a_refused_entry_is_forgotten(desk: Desk) -> None:
     entry = an_intent(size="1000", name="too much")
-    outcome = await desk.send(with_stop(entry, desk.level("90")))
+    refused = with_stop(entry, desk.level("90"))
+    outcome = await desk.send(refused)
     assert isinstance(outcome, Rejected)
+    assert desk.client._account.stops.own(stop_of(refused).client_order_id) is None
     accepted(await desk.send(an_intent(name="next")))
     later = a_stop(desk.level("90"), name="next")
     accepted(await desk.send(later))
