@@ -54,7 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
         del os.environ[name]  # a developer's keys must never reach a test or a process it starts
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def project_root() -> Path:
     return PROJECT
 

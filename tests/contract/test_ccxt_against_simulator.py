@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -23,7 +23,7 @@ def _name(spelling: Spelling) -> str:
     return spelling.name
 
 
-@pytest.fixture(params=SPELLINGS, ids=_name)
+@pytest.fixture(scope="module", params=SPELLINGS, ids=_name)
 def spelling(request: pytest.FixtureRequest) -> Spelling:
     found: Spelling = request.param
     return found
@@ -35,19 +35,34 @@ def venue(project_root: Path, spelling: Spelling) -> Iterator[Venue]:
         yield found
 
 
+@pytest.fixture(scope="module")
+def shared_venue(project_root: Path, spelling: Spelling) -> Iterator[Venue]:
+    """For tests that leave the account as they found it."""
+    with running(project_root, spelling.name.removesuffix("usdm")) as found:
+        yield found
+
+
 @pytest.fixture
 async def exchange(venue: Venue, spelling: Spelling) -> AsyncIterator[Any]:
-    client = spelling.client(venue)
-    try:
-        await client.load_markets()
+    async with _started(spelling.client(venue)) as client:
         yield client
-    finally:
-        await client.close()
 
 
 @pytest.fixture
 async def watcher(venue: Venue, spelling: Spelling) -> AsyncIterator[Any]:
-    client = spelling.watcher(venue)
+    async with _started(spelling.watcher(venue)) as client:
+        yield client
+
+
+@pytest.fixture
+async def guest(shared_venue: Venue, spelling: Spelling) -> AsyncIterator[Any]:
+    """A client, sockets included, of the shared venue."""
+    async with _started(spelling.watcher(shared_venue)) as client:
+        yield client
+
+
+@asynccontextmanager
+async def _started(client: Any) -> AsyncIterator[Any]:
     try:
         await client.load_markets()
         yield client
@@ -55,19 +70,19 @@ async def watcher(venue: Venue, spelling: Spelling) -> AsyncIterator[Any]:
         await client.close()
 
 
-async def test_the_market_is_read(exchange: Any) -> None:
-    assert {BTC, ETH_USDC} <= exchange.markets.keys()
-    ticker = await exchange.fetch_ticker(BTC)
-    assert len(await exchange.fetch_tickers()) == 40
-    book = await exchange.fetch_order_book(BTC, 20)
+async def test_the_market_is_read(guest: Any) -> None:
+    assert {BTC, ETH_USDC} <= guest.markets.keys()
+    ticker = await guest.fetch_ticker(BTC)
+    assert len(await guest.fetch_tickers()) == 40
+    book = await guest.fetch_order_book(BTC, 20)
     assert book["bids"][0][0] < book["asks"][0][0]
     assert abs(ticker["last"] / book["bids"][0][0] - 1) < 0.05
-    assert len(await exchange.fetch_ohlcv(BTC, "1m", limit=60)) == 60
-    assert await exchange.fetch_trades(BTC, limit=20)
-    assert (await exchange.fetch_funding_rate(BTC))["fundingRate"] is not None
-    assert await exchange.fetch_funding_rate_history(BTC, limit=3)
-    assert (await exchange.fetch_open_interest(BTC))["openInterestAmount"] > 0
-    assert abs(await exchange.fetch_time() - exchange.milliseconds()) < 60_000
+    assert len(await guest.fetch_ohlcv(BTC, "1m", limit=60)) == 60
+    assert await guest.fetch_trades(BTC, limit=20)
+    assert (await guest.fetch_funding_rate(BTC))["fundingRate"] is not None
+    assert await guest.fetch_funding_rate_history(BTC, limit=3)
+    assert (await guest.fetch_open_interest(BTC))["openInterestAmount"] > 0
+    assert abs(await guest.fetch_time() - guest.milliseconds()) < 60_000
 
 
 async def test_the_account_is_read_and_set(exchange: Any, venue: Venue, spelling: Spelling) -> None:
@@ -87,10 +102,10 @@ async def test_the_account_is_read_and_set(exchange: Any, venue: Venue, spelling
         await exchange.set_position_mode(True, BTC)
 
 
-async def test_a_wrong_secret_is_refused(exchange: Any) -> None:
-    exchange.secret = "other"
+async def test_a_wrong_secret_is_refused(guest: Any) -> None:
+    guest.secret = "other"
     with pytest.raises(ccxt.AuthenticationError):
-        await exchange.fetch_balance()
+        await guest.fetch_balance()
 
 
 async def test_a_position_is_opened_protected_and_closed(exchange: Any, venue: Venue, spelling: Spelling) -> None:
@@ -181,30 +196,30 @@ async def test_both_sides_are_held_in_hedge_mode(exchange: Any, venue: Venue, sp
     assert venue.state()["positions"] == []
 
 
-async def test_limit_orders_are_amended_queried_and_cancelled(exchange: Any, spelling: Spelling) -> None:
-    bid = (await exchange.fetch_ticker(ETH_USDC))["last"] * 0.97
+async def test_limit_orders_are_amended_queried_and_cancelled(guest: Any, spelling: Spelling) -> None:
+    bid = (await guest.fetch_ticker(ETH_USDC))["last"] * 0.97
     first, second = float(round(bid)), float(round(bid)) - 10
-    amount = exchange.markets[ETH_USDC]["limits"]["amount"]["min"] * 10
-    order = await exchange.create_order(ETH_USDC, "limit", "buy", amount, first, {"clientOrderId": "mine1"})
+    amount = guest.markets[ETH_USDC]["limits"]["amount"]["min"] * 10
+    order = await guest.create_order(ETH_USDC, "limit", "buy", amount, first, {"clientOrderId": "mine1"})
     with pytest.raises(ccxt.ExchangeError):
-        await exchange.create_order(ETH_USDC, "limit", "buy", amount, first, {"clientOrderId": "mine1"})
-    await exchange.edit_order(order["id"], ETH_USDC, "limit", "buy", amount * 2, second)
-    (found,) = await exchange.fetch_open_orders(ETH_USDC)
+        await guest.create_order(ETH_USDC, "limit", "buy", amount, first, {"clientOrderId": "mine1"})
+    await guest.edit_order(order["id"], ETH_USDC, "limit", "buy", amount * 2, second)
+    (found,) = await guest.fetch_open_orders(ETH_USDC)
     assert (found["id"], found["amount"], found["price"]) == (order["id"], amount * 2, second)
     assert found["clientOrderId"] == "mine1"
-    await exchange.cancel_order(order["id"], ETH_USDC)
-    known = await exchange.fetch_order(order["id"], ETH_USDC, dict(spelling.fetch_params))
+    await guest.cancel_order(order["id"], ETH_USDC)
+    known = await guest.fetch_order(order["id"], ETH_USDC, dict(spelling.fetch_params))
     assert (known["status"], known["filled"]) == ("canceled", 0)
     with pytest.raises(ccxt.OrderNotFound):
-        await exchange.cancel_order(order["id"], ETH_USDC)
+        await guest.cancel_order(order["id"], ETH_USDC)
     rows = [
         {"symbol": ETH_USDC, "type": "limit", "side": "buy", "amount": amount, "price": price}
         for price in (first, second)
     ]
-    placed = await exchange.create_orders(rows)
-    assert len(await exchange.fetch_open_orders(ETH_USDC)) == 2
-    await exchange.cancel_orders([row["id"] for row in placed], ETH_USDC)
-    assert await exchange.fetch_open_orders(ETH_USDC) == []
+    placed = await guest.create_orders(rows)
+    assert len(await guest.fetch_open_orders(ETH_USDC)) == 2
+    await guest.cancel_orders([row["id"] for row in placed], ETH_USDC)
+    assert await guest.fetch_open_orders(ETH_USDC) == []
 
 
 async def test_private_streams_tell_what_an_order_does(watcher: Any, venue: Venue, spelling: Spelling) -> None:
@@ -228,25 +243,25 @@ async def test_private_streams_tell_what_an_order_does(watcher: Any, venue: Venu
         await _stop(pumps)
 
 
-async def test_public_streams_tell_the_market(watcher: Any, spelling: Spelling) -> None:
-    assert (await _within(watcher.watch_ticker(BTC)))["last"] > 0
-    assert await _within(watcher.watch_tickers([BTC, ETH_USDC]))
-    assert (await _within(watcher.watch_trades(BTC)))[0]["price"] > 0
-    assert (await _within(watcher.watch_ohlcv(BTC, "1m")))[-1][4] > 0
-    book = await _within(watcher.watch_order_book(BTC))
+async def test_public_streams_tell_the_market(guest: Any, spelling: Spelling) -> None:
+    assert (await _within(guest.watch_ticker(BTC)))["last"] > 0
+    assert await _within(guest.watch_tickers([BTC, ETH_USDC]))
+    assert (await _within(guest.watch_trades(BTC)))[0]["price"] > 0
+    assert (await _within(guest.watch_ohlcv(BTC, "1m")))[-1][4] > 0
+    book = await _within(guest.watch_order_book(BTC))
     assert book["bids"][0][0] < book["asks"][0][0]
 
 
-async def test_orders_go_over_the_trading_socket(watcher: Any, venue: Venue) -> None:
-    last = (await watcher.fetch_ticker(BTC))["last"]
+async def test_orders_go_over_the_trading_socket(guest: Any, shared_venue: Venue) -> None:
+    last = (await guest.fetch_ticker(BTC))["last"]
     first, second = round(last * 0.97), round(last * 0.97) - 10
-    amount = watcher.markets[BTC]["limits"]["amount"]["min"] * 10
-    order = await _within(watcher.create_order_ws(BTC, "limit", "buy", amount, first))
-    changed = await _within(watcher.edit_order_ws(order["id"], BTC, "limit", "buy", amount * 2, second))
+    amount = guest.markets[BTC]["limits"]["amount"]["min"] * 10
+    order = await _within(guest.create_order_ws(BTC, "limit", "buy", amount, first))
+    changed = await _within(guest.edit_order_ws(order["id"], BTC, "limit", "buy", amount * 2, second))
     assert changed["id"] == order["id"]
-    assert venue.state()["orders"][0]["price"] == str(second)
-    assert (await _within(watcher.cancel_order_ws(order["id"], BTC)))["id"] == order["id"]
-    assert venue.state()["orders"] == []
+    assert shared_venue.state()["orders"][0]["price"] == str(second)
+    assert (await _within(guest.cancel_order_ws(order["id"], BTC)))["id"] == order["id"]
+    assert shared_venue.state()["orders"] == []
 
 
 async def _protect(
