@@ -251,7 +251,6 @@ def test_a_garbled_frame_is_set_aside() -> None:
 # --- wallets --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.failure("VAL-07")
 @pytest.mark.parametrize(
     ("account_usd", "figures", "free"),
     [

@@ -313,7 +313,6 @@ async def test_somebody_elses_order_is_told_without_a_name() -> None:
 # --- account --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.failure("VAL-07")
 async def test_a_coin_may_use_what_is_its_own() -> None:
     async with a_desk() as desk:
         await desk.venue.tell("account", asset="USDT", wallet="0")
@@ -327,7 +326,6 @@ async def test_a_coin_may_use_what_is_its_own() -> None:
         assert usdt.available < usdt.wallet
 
 
-@pytest.mark.failure("VAL-07")
 async def test_in_isolated_margin_the_totals_are_empty_and_the_coins_tell() -> None:
     async with a_desk() as desk:
         await desk.venue.tell("account", asset="USDT", margin_mode="isolated")
