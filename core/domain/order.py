@@ -183,6 +183,13 @@ class Order:
         """Base units the venue says are filled and for which no trade was seen yet."""
         return Quantity(max(ZERO, self.reported_filled - self.filled))
 
+    @property
+    def undecided(self) -> bool:
+        """The venue has to tell more of it: that it has it, the trades of what it filled, or, of an order that cannot
+        rest, how it ended."""
+        resting = self.intent.type is OrderType.STOP_MARKET and self.status not in UNACKNOWLEDGED
+        return bool(self.fills_missing) or not (self.ended or resting)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IllegalReport:

@@ -83,7 +83,7 @@ class InflightResolver:
 
     def _settled(self, intent: OrderIntent) -> bool:
         order = self._orders.state.order(intent.client_order_id)
-        return order is None or (order.status not in UNACKNOWLEDGED and not order.fills_missing)
+        return order is None or not order.undecided
 
     async def _ask(self, intent: OrderIntent) -> int:
         """1 when the venue says there is no such order, 0 when it told us something."""

@@ -13,7 +13,7 @@ import structlog
 from core.clock import Clock
 from core.domain.ids import ClientOrderId, InstrumentId, VenueName
 from core.domain.money import ZERO, Price, Quantity
-from core.domain.order import UNACKNOWLEDGED, Order, OrderIntent, OrderStatus
+from core.domain.order import Order, OrderIntent, OrderStatus
 from core.domain.reports import OrderStatusReport, Report, Source
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.last_word import LastWord
@@ -212,9 +212,10 @@ class OrderDispatch:
         return self.conclusion(intent, OrderStatus.CANCELED, f"never sent: {why}")
 
     def _ask_if_untold(self, intent: OrderIntent) -> None:
-        """An answer without a status is no status: find it out, never conclude from it (ORD-05)."""
+        """An answer without a status is no status: find it out, never conclude from it (ORD-05). Nor is "taken" one of
+        an order that cannot rest: the word of its end may be lost on the stream."""
         order = self._state.order(intent.client_order_id)
-        if order is not None and order.status in UNACKNOWLEDGED:
+        if order is not None and order.undecided:
             self._reports.resolve(order, "the venue took it without telling its state")
 
     def _remember_rejection(self, intent: OrderIntent, rejection: Rejected) -> None:

@@ -7,9 +7,9 @@ import pytest
 
 from core.domain.ids import ClientOrderId, Leg, VenueName, VenueOrderId
 from core.domain.order import OrderIntent, OrderStatus
-from core.engine.ports import Outcome, Unknown
+from core.engine.ports import Accepted, Outcome, Unknown
 from core.errors import Unreachable
-from tests.builders import BTC, BTC_LONG, a_fill, an_intent
+from tests.builders import BTC, BTC_LONG, a_fill, a_status, an_intent
 from tests.engine.bench import Bench, a_bench
 
 S = OrderStatus
@@ -41,6 +41,25 @@ async def test_the_stream_answers_before_any_question_is_asked() -> None:
         await bench.settle(5)
         assert bench.venue.asked == []
         assert bench.position().quantity == 1
+
+
+async def test_a_market_order_that_was_only_taken_is_asked_about_when_the_stream_stays_silent() -> None:
+    """An answer that says no more than "taken" (OKX), and the word of the fill lost: the venue is asked at once."""
+
+    async def take(intent: OrderIntent) -> Outcome:
+        await bench.venue.execute(intent)
+        return Accepted(reports=(a_status(intent, S.ACCEPTED),))
+
+    async with a_bench() as bench:
+        bench.venue.tells = False
+        bench.venue.script(Leg.ENTRY, take)
+        intent = an_intent()
+        await bench.enter(intent)
+        await bench.settle(1)
+        assert bench.order(intent).status is S.FILLED
+        assert bench.position().quantity == 1
+        assert bench.inflight.unresolved == set()
+        assert bench.venue.only(Leg.ENTRY) == [intent]
 
 
 @pytest.mark.failure("REC-07")

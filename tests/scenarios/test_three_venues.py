@@ -14,6 +14,7 @@ from core.domain.verdict import Reason
 from core.domain.wave import LegState, WaveReport
 from tests.scenarios.log_lines import LogLines
 from tests.scenarios.worlds import SimulatedWorld, a_signal
+from tools.venuesim.exchange.model import PositionMode
 
 pytestmark = pytest.mark.may_block("simulation runs storage inline")
 
@@ -81,6 +82,60 @@ async def test_over_a_slow_line_stops_that_travel_leave_no_moment_without_one(tm
             assert await world.longest_naked_ms("bybit") == 0
             assert await world.longest_naked_ms("okx") == 0
             assert await world.longest_naked_ms("binance") <= 1.5 * LATENCY_MS + 100
+
+
+@pytest.mark.parametrize("kind", ["partial_fill", "slow_fill"])
+async def test_an_entry_filled_in_parts_is_covered_as_soon_as_its_venue_allows(tmp_path: Path, kind: str) -> None:
+    """At once where stops belong to positions; where they need an order of their own, after one round trip."""
+    async with SimulatedWorld(tmp_path, VENUES, latency_ms=LATENCY_MS) as world:
+        await world.play(a_mixed_wave(COINS, at_ms=20_000))
+        async with world.running() as daemon:
+            for venue in VENUES:
+                await world.fault(kind, venue, count=-1, fraction=0.4)
+            report = await daemon.wave()
+            assert {leg.state for leg in report.legs} == {LegState.PROTECTED}
+            await world.forgive()
+            await asyncio.sleep(10)
+            await world.everything_holds()
+            assert await world.longest_naked_ms("bybit") == 0
+            for venue in ("binance", "okx"):
+                assert 0 < await world.longest_naked_ms(venue) <= 1.5 * LATENCY_MS + 100
+
+
+async def test_thirty_signals_for_three_venues_take_no_longer_than_six_for_one(tmp_path: Path) -> None:
+    async def took_ms(each: dict[str, int]) -> float:
+        async with SimulatedWorld(tmp_path / str(sum(each.values())), VENUES, latency_ms=LATENCY_MS) as world:
+            wave = [
+                a_signal(symbol, id=f"{venue}-{symbol}", exchange=venue)
+                for venue, count in each.items()
+                for symbol in _tradable(world, venue)[:count]
+            ]
+            await world.play({"at_ms": 60_000, "signals": wave})
+            async with world.running(MAX_POSITIONS=30) as daemon:
+                report = await daemon.wave()
+                assert {leg.state for leg in report.legs} == {LegState.PROTECTED}
+                assert report.stages.protected is not None
+                return report.stages.protected
+
+    assert await took_ms(dict.fromkeys(VENUES, 10)) <= await took_ms({"binance": 6})
+
+
+def _tradable(world: SimulatedWorld, venue: str) -> list[str]:
+    """Stocks and metals trade in sessions of their own."""
+    rows = world.venues[venue].simulation.engine.instruments()
+    return [row.symbol for row in rows if row.quote == "USDT" and row.base not in {"XAU", "XAG", "TSLA"}]
+
+
+async def test_accounts_in_hedge_mode_open_and_close_on_every_venue(tmp_path: Path) -> None:
+    async with SimulatedWorld(tmp_path, VENUES, position_mode=PositionMode.HEDGE) as world:
+        await world.play(a_mixed_wave(COINS))
+        async with world.running(CLOSE_POSITIONS_ON_SHUTDOWN="true") as daemon:
+            report = await daemon.wave()
+            assert {leg.state for leg in report.legs} == {LegState.PROTECTED}
+            await asyncio.sleep(5)
+            await world.everything_holds()
+        assert [await world.held(venue) for venue in VENUES] == [{}] * len(VENUES)
+        assert [(await world.ask("state", venue))["orders"] for venue in VENUES] == [[]] * len(VENUES)
 
 
 async def test_the_historical_wave(world: SimulatedWorld) -> None:
@@ -234,3 +289,17 @@ def _flat(world: SimulatedWorld) -> Any:
         return not any(state["positions"] or state["orders"] for state in states)
 
     return flat
+
+
+@pytest.mark.parametrize("venue", VENUES)
+async def test_a_stream_that_loses_every_word_costs_seconds_and_no_position(world: SimulatedWorld, venue: str) -> None:
+    """Bybit and OKX answer an order with "taken" only; what it filled is then asked for and not waited for."""
+    await world.play(a_mixed_wave())
+    async with world.running() as daemon:
+        for stream in ("private", "business"):
+            await world.fault("lose_event", venue, match={"stream": stream}, count=-1, duration_ms=20_000)
+        report = await daemon.wave(seconds=10)
+        assert states(report, venue) == [LegState.PROTECTED] * 2
+        assert await world.longest_naked_ms(venue) < 3_000
+        await asyncio.sleep(60)
+        await world.everything_holds()
