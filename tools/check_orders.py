@@ -11,9 +11,10 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +61,14 @@ class Holding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """`orphans` can only reduce and have nothing to reduce; `entries` would open something."""
+    """`orphans` can only reduce and have nothing to reduce; `entries` would open something. `nameless_stops`: the venue
+    has one stop per position and keeps no client order id with it, so nobody can tell from it who set it."""
 
     venue: VenueName
     holdings: tuple[Holding, ...]
     orphans: tuple[OrderStatusReport, ...]
     entries: tuple[OrderStatusReport, ...]
+    nameless_stops: bool = False
 
     @property
     def sound(self) -> bool:
@@ -101,7 +104,8 @@ async def look(settings: Settings, venue: str | None) -> list[Picture]:
     for access in accesses(settings):
         if venue in (None, access.name):
             async with opened(access, clock) as client:
-                pictures.append(picture_of(await client.mass_status()))
+                nameless = client.traits.whole_position_stops
+                pictures.append(replace(picture_of(await client.mass_status()), nameless_stops=nameless))
     if not pictures:
         raise StartRefused(f"{venue} is not configured: there is no key for it, or EXCHANGES leaves it out")
     return pictures
@@ -152,16 +156,17 @@ def _stops_loss(order: OrderStatusReport, position: PositionReport) -> bool:
 
 
 def _facts(picture: Picture) -> Row:
+    told = partial(_order_facts, nameless_stops=picture.nameless_stops)
     return {
         "venue": picture.venue.value,
         "sound": picture.sound,
-        "positions": [_holding_facts(holding) for holding in picture.holdings],
-        "orphans": [_order_facts(order) for order in picture.orphans],
-        "entries": [_order_facts(order) for order in picture.entries],
+        "positions": [_holding_facts(holding, told) for holding in picture.holdings],
+        "orphans": [told(order) for order in picture.orphans],
+        "entries": [told(order) for order in picture.entries],
     }
 
 
-def _holding_facts(holding: Holding) -> Row:
+def _holding_facts(holding: Holding, told: Callable[[OrderStatusReport, Price | None], Row]) -> Row:
     position = holding.position
     return {
         "symbol": position.instrument.symbol,
@@ -171,12 +176,14 @@ def _holding_facts(holding: Holding) -> Row:
         "mark": _number(position.mark_price),
         "protected": holding.protected,
         "covered": plain(holding.covered),
-        "stops": [_order_facts(order, position.mark_price) for order in holding.stops],
-        "others": [_order_facts(order, position.mark_price) for order in holding.others],
+        "stops": [told(order, position.mark_price) for order in holding.stops],
+        "others": [told(order, position.mark_price) for order in holding.others],
     }
 
 
-def _order_facts(order: OrderStatusReport, mark: Price | None = None) -> Row:
+def _order_facts(order: OrderStatusReport, mark: Price | None = None, *, nameless_stops: bool = False) -> Row:
+    """`ours` None = the venue keeps no name with it."""
+    nameless = nameless_stops and order.conditional and not order.client_order_id
     away = None
     if mark and order.trigger_price:
         away = plain(round(abs(order.trigger_price / mark - 1) * HUNDRED, 2))
@@ -190,7 +197,7 @@ def _order_facts(order: OrderStatusReport, mark: Price | None = None) -> Row:
         "status": order.status.value,
         "client_order_id": order.client_order_id,
         "venue_order_id": order.venue_order_id,
-        "ours": is_ours(order.client_order_id),
+        "ours": None if nameless else is_ours(order.client_order_id),
     }
 
 
@@ -231,6 +238,8 @@ def _order_cells(order: Row, *, stops: bool) -> list[str]:
 
 
 def _whose(order: Row) -> str:
+    if order["ours"] is None:
+        return "the position's own"
     return "ours" if order["ours"] else f"not ours ({order['client_order_id'] or order['venue_order_id']})"
 
 

@@ -1,17 +1,23 @@
 """The tools an operator has beside the daemon: quick_check and check_orders, against a venue and a real daemon."""
 
 import asyncio
+import io
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from core.assembly import accesses
 from core.clock import SystemClock
 from core.config import PROJECT_ROOT
+from core.domain.ids import ClientOrderId, Leg, VenueName
+from core.domain.order import OrderStatus
 from core.engine.ports import Accepted
+from tests.builders import a_status, an_intent
 from tests.scenarios.worlds import Daemon, World, a_signal, a_wave
 from tgbot.format import status_text
 from tools import check_orders, quick_check
@@ -161,6 +167,20 @@ async def test_the_venue_is_asked_which_order_protects_which_position(world: Wor
     assert {len(holding.stops) for holding in picture.holdings} == {1}
     assert (status, err) == (check_orders.FINE, "")
     assert "every position has its stop" in out
+
+
+def test_a_stop_that_carries_no_name_is_the_positions_own_and_nobody_elses() -> None:
+    """Bybit has one stop per position and keeps no client order id with it: a tool that asks only the venue cannot tell
+    whose it is, and must not call it a stranger's."""
+    order = a_status(an_intent(leg=Leg.STOP), OrderStatus.ACCEPTED)
+    nameless = replace(order, client_order_id=ClientOrderId(""), reduce_only=True, conditional=True)
+    picture = check_orders.Picture(
+        venue=VenueName.BYBIT, holdings=(), orphans=(nameless,), entries=(), nameless_stops=True
+    )
+    screen = io.StringIO()
+    check_orders._show(Console(file=screen, width=120), picture)
+    assert "the position's own" in screen.getvalue()
+    assert check_orders._facts(picture)["orphans"][0]["ours"] is None
 
 
 @ON_SOCKETS
