@@ -62,8 +62,14 @@ class SymbolIndex:
     def near(self, spelling: str) -> Symbol | None:
         """A listed swap of the same coin in other units, for people: `PEPE/USDT:USDT` for `1000PEPEUSDT`. A unit of the
         one is a thousand of the other, so the one never stands for the other."""
-        wanted = _unit(compact(spelling))
-        others = (symbol for key, symbols in self._spelt.items() if _unit(key) == wanted for symbol in sorted(symbols))
+        key = compact(spelling)
+        wanted = _unit(key)
+        others = (
+            symbol
+            for other, symbols in self._spelt.items()
+            if other != key and _unit(other) == wanted
+            for symbol in sorted(symbols)
+        )
         return next(others, None)
 
 

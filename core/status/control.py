@@ -33,6 +33,7 @@ from typing import Any
 import structlog
 
 from core.domain.ids import VenueName
+from core.domain.money import plain
 from core.engine.commands import Commands
 from core.engine.queries import Queries
 
@@ -164,4 +165,4 @@ def _optional_text(request: Mapping[str, Any], name: str) -> str | None:
 
 
 def _text(value: object) -> str:
-    return format(value, "f") if isinstance(value, Decimal) else str(value)
+    return plain(value) if isinstance(value, Decimal) else str(value)

@@ -148,7 +148,13 @@ _RESET_GUARD_MS = 20
 """The venue's clock is known to us no better than to some milliseconds."""
 
 
+_MARKUP = re.compile(r"(?is)<(style|script)\b.*?(?:</\1>|$)|<[^>]*(?:>|$)")
+
+
 def _one_line(text: str, longest: int = 200) -> str:
-    """A venue's words as they may stand in a log: one line, printable, short (SEC-09)."""
+    """A venue's words as they may stand in a log: one line, printable, short (SEC-09); of a web page its words only."""
+    text = text[: 20 * longest].lstrip()
+    if text.startswith("<"):
+        text = f"a web page: {_MARKUP.sub(' ', text).strip()}"
     line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * longest]).split())
     return line if len(line) <= longest else line[: longest - 1] + "…"

@@ -64,6 +64,7 @@ def test_a_coin_in_other_units_is_named_and_never_taken() -> None:
     assert SymbolIndex(BYBIT).find("PEPEUSDT") is None
     assert SymbolIndex(BYBIT).near("PEPE-USDT-SWAP") == PEPE_1000
     assert SymbolIndex(BYBIT).near("INCHUSDT") is None, "the 1 of 1INCH is no unit"
+    assert SymbolIndex(OKX).near("BTC/USDT:USDC") is None, "the same unit, settled in something else"
 
 
 @pytest.mark.failure("VAL-04")

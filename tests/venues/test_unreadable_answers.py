@@ -11,6 +11,7 @@ from core.engine.ports import VenueClient
 from core.errors import Unreachable
 from core.transport import HttpResponse, Transport
 from core.venues import VenueAccess, connect_venue
+from core.venues.bybit.codes import ERRORS
 from tests.builders import BTC
 from tests.fakes.fake_socket import FakeSocket
 
@@ -58,3 +59,9 @@ async def test_instruments_stay_unknown_after_nonsense() -> None:
     with pytest.raises(Unreachable):
         await client.open()
     assert BTC.symbol not in client.instruments
+
+
+def test_a_web_page_is_told_by_its_words() -> None:
+    page = "<html><head><title>503</title><style>body{color:red}</style></head><body>Service\nUnavailable</body></html>"
+    error = ERRORS.error(503, "", page, venue_ms=0)
+    assert str(error) == f"{ERRORS.venue}: a web page: 503 Service Unavailable (HTTP 503)"
