@@ -15,6 +15,7 @@ from core.domain.wave import LegState, WaveReport
 from tests.scenarios.log_lines import LogLines
 from tests.scenarios.worlds import SimulatedWorld, a_signal
 from tools.venuesim.exchange.model import PositionMode
+from tools.venuesim.exchange.model import PositionMode
 
 pytestmark = pytest.mark.may_block("simulation runs storage inline")
 
@@ -303,3 +304,24 @@ async def test_a_stream_that_loses_every_word_costs_seconds_and_no_position(worl
         assert await world.longest_naked_ms(venue) < 3_000
         await asyncio.sleep(60)
         await world.everything_holds()
+
+
+@pytest.mark.parametrize("mode", list(PositionMode), ids=str)
+async def test_a_lost_journal_closes_nothing_and_every_position_keeps_a_stop(
+    tmp_path: Path, mode: PositionMode
+) -> None:
+    """Bybit's stop is the position's and carries no name: asked for again at its level the venue changes nothing."""
+    async with SimulatedWorld(tmp_path, VENUES, latency_ms=40, position_mode=mode) as world:
+        await world.play(a_mixed_wave())
+        async with world.running() as daemon:
+            await daemon.wave()
+            await asyncio.sleep(2)
+            await daemon.kill()
+        held = {venue: await world.held(venue) for venue in VENUES}
+        async with world.running(tmp_path / "empty") as daemon:
+            await asyncio.sleep(30)
+            assert {venue: await world.held(venue) for venue in VENUES} == held
+            assert all(row.stop is not None for row in daemon.status.positions)
+            assert len(daemon.status.positions) == sum(map(len, held.values()))
+            for venue in VENUES:
+                assert not [row for row in await world.ask("protection", venue) if row["naked_now_ms"]]

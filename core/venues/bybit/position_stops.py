@@ -112,10 +112,13 @@ class PositionStops:
         if intent.client_order_id not in self._by_client_id:
             self._seat(OwnStop(intent=intent, level=intent.trigger_price, since_ms=now_ms - CLOCK_SLACK_MS))
 
-    def taken(self, client_order_id: ClientOrderId, venue_ms: int) -> None:
-        """The venue took the request at this time of its own: what it tells of the slot from then on is this stop."""
+    def taken(self, client_order_id: ClientOrderId, venue_ms: int, *, stood: bool = False) -> None:
+        """The venue took the request at this time of its own: what it tells of the slot from then on is this stop.
+        `stood`: a stop at its level rested there before, whoever set it, and is this stop from now on."""
         if (stop := self._by_client_id.get(client_order_id)) is not None:
             stop.taken_ms = venue_ms
+            if stood:
+                stop.since_ms = 0
 
     def refused(self, client_order_id: ClientOrderId) -> None:
         """It never came to be."""

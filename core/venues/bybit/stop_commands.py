@@ -61,6 +61,7 @@ class StopCommands:
         params = orders.position_stop(order.intent, self._symbol(order.intent), _index(own), level)
         outcome, taken_ms = await self._set(params)
         accepted = isinstance(outcome, Accepted)
+        taken_ms = taken_ms or self._clock.now_ms()
         stops.moved(own, taken_ms if accepted else None)
         if isinstance(outcome, Rejected):
             own.level = stood
@@ -93,13 +94,14 @@ class StopCommands:
         index = self._account.modes.index(intent.instrument, intent.side.opposite)
         outcome, taken_ms = await self._set(orders.position_stop(intent, self._symbol(intent), index))
         if isinstance(outcome, Accepted):
-            stops.taken(intent.client_order_id, taken_ms)
+            stops.taken(intent.client_order_id, taken_ms or self._clock.now_ms(), stood=taken_ms is None)
         elif isinstance(outcome, Rejected):
             stops.refused(intent.client_order_id)
         return outcome
 
-    async def _set(self, params: orders.Params) -> tuple[Outcome, int]:
-        """With the venue's time of its answer, as far as it told one."""
+    async def _set(self, params: orders.Params) -> tuple[Outcome, int | None]:
+        """With the venue's time of its answer. Accepted without one: the venue changed nothing, since what was asked
+        for stood already (34040)."""
         told: list[int] = []
 
         async def send() -> tuple[Report, ...]:
@@ -108,7 +110,7 @@ class StopCommands:
             return ()
 
         outcome = worded_outcome(await self._policy.run(send, protective=True))
-        return outcome, (told[-1] if told and told[-1] else self._clock.now_ms())
+        return outcome, (told[-1] or self._clock.now_ms()) if told else None
 
     async def _found(self, intent: OrderIntent) -> Outcome:
         """The move ended the old order of the venue, and no new one has been told yet."""
