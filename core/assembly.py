@@ -305,6 +305,7 @@ def assemble(
     _introduce(orders, risk, protection, upkeep)
     for consumer in (reconciler, leverage, watch):
         orders.listen(consumer.on_events)
+    orders.on_outcome(watch.on_outcome)
     executions.follow(orders)
     orders.on_unresolved(inflight.watch)
 

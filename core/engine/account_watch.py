@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 import structlog
 
 from core.domain.events import AssetModeChanged, Event, MarginCalled, OwnIdUnknown, ReducedElsewhere
 from core.domain.ids import VenueName
 from core.domain.money import plain
+from core.domain.order import OrderIntent
 from core.domain.reports import Origin
 from core.engine.leverage import LeverageKeeper
-from core.engine.ports import AccountSettings, Level, Notifier, VenueClient
+from core.engine.ports import About, AccountSettings, Level, Notifier, Outcome, Rejected, VenueClient
 from core.engine.risk_guard import RiskGuard
 from core.errors import VenueError
 
@@ -22,6 +24,8 @@ BY = "account-watch"
 """Who speaks, when a venue is switched off here."""
 LOOK_SECONDS = 60.0
 """Two requests of weight 5 each."""
+AGAIN_SECONDS = 5.0
+"""Between two looks that refusals ask for."""
 _ANOTHER = "another instance trades this account, or the journal is an old one"
 
 
@@ -42,6 +46,8 @@ class AccountWatch:
         self._notifier = notifier
         self._hedge_mode: dict[VenueName, bool] = {}
         self._strangers: set[VenueName] = set()
+        self._asked: set[VenueName] = set()
+        self._wake = asyncio.Event()
 
     def learn(self, venue: VenueName, account: AccountSettings) -> None:
         """The account as pre-flight found it."""
@@ -49,14 +55,32 @@ class AccountWatch:
         self._leverage.learn(venue, account.leverage, account.margin)
 
     async def run(self) -> None:
-        """Look at every venue now and then: what no event tells of must not wait for the next connection."""
+        """Look at every venue now and then, and at one that refuses an entry soon: what no event tells of must not wait
+        for the next connection."""
+        loop = asyncio.get_running_loop()
+        round_at = loop.time() + LOOK_SECONDS
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            for venue in list(self._clients):
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(round_at):
+                    await self._wake.wait()
+            venues = [venue for venue in self._clients if venue in self._asked]
+            self._asked.clear()
+            self._wake.clear()
+            if loop.time() >= round_at:
+                venues, round_at = list(self._clients), loop.time() + LOOK_SECONDS
+            for venue in venues:
                 try:
                     await self.look(venue)
                 except VenueError as error:
                     log.warning("account.unread", venue=venue, error=str(error))
+            await asyncio.sleep(AGAIN_SECONDS)
+
+    def on_outcome(self, intent: OrderIntent, outcome: Outcome) -> None:
+        """OrderManager.on_outcome. A refusal that fits no case of ours is how a venue answers an order made for another
+        position mode: the account is read at once (CFG-07)."""
+        if isinstance(outcome, Rejected) and outcome.about is About.OTHER and not intent.reduce_only:
+            self._asked.add(intent.instrument.venue)
+            self._wake.set()
 
     async def look(self, venue: VenueName) -> None:
         """Read the settings again, after every connection too: position mode has no stream event. Raises VenueError."""

@@ -2,20 +2,21 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 
 from core.domain.events import AssetModeChanged, Event, MarginCalled, ReducedElsewhere
-from core.domain.ids import Symbol, VenueName
+from core.domain.ids import Leg, Symbol, VenueName
 from core.domain.money import Price, Quantity
 from core.domain.reports import Origin
 from core.domain.risk import TradingState
 from core.engine.account_watch import AccountWatch
 from core.engine.leverage import LeverageKeeper
-from core.engine.ports import AccountSettings, Level, VenueClient
+from core.engine.ports import About, AccountSettings, Level, VenueClient
 from core.errors import Unreachable, VenueError
-from tests.builders import BTC, a_position
+from tests.builders import BTC, a_position, an_intent
 from tests.engine.bench import BINANCE, Bench, a_bench
 
 ONE_WAY = AccountSettings(hedge_mode=False, can_trade=True, multi_assets=False, leverage={})
@@ -151,3 +152,20 @@ async def test_it_looks_every_minute_and_an_answer_that_fails_does_not_end_it() 
         await bench.settle(60)
         assert "from one-way to hedge" in (bench.risk.venue_off_reason(BINANCE) or "")
         running.cancel()
+
+
+@pytest.mark.parametrize(("about", "soon"), [(About.OTHER, True), (About.INSUFFICIENT_MARGIN, False)])
+async def test_a_refusal_that_fits_no_case_has_the_account_read_at_once(about: About, soon: bool) -> None:
+    """A mode changed behind our back shows first as entries that are refused; no event tells of it."""
+    async with a_bench() as bench:
+        account = Account(bench)
+        account.now = replace(ONE_WAY, hedge_mode=True)
+        bench.orders.on_outcome(account.watch.on_outcome)
+        looking = asyncio.create_task(account.watch.run())
+        bench.venue.script(Leg.ENTRY, bench.venue.reject("51000", about))
+        await bench.enter(an_intent())
+        await bench.settle(1)
+        assert (bench.risk.venue_off_reason(BINANCE) is not None) is soon
+        looking.cancel()
+        with suppress(asyncio.CancelledError):
+            await looking
