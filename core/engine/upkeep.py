@@ -140,7 +140,9 @@ class Upkeep:
 
     def _look_again(self, before: Instrument, after: Instrument) -> None:
         """The guardian replaces a stop that lies off the new tick; one that still stands is left alone."""
-        log.warning("venue.rules_of_a_position", instrument=str(after.id), changes=_changes(before, after))
+        if not (changes := _changes(before, after)):
+            return
+        log.warning("venue.rules_of_a_position", instrument=str(after.id), changes=changes)
         for position in self._state.positions_on(after.id):
             self._protection.guard(position.key)
 
@@ -177,10 +179,15 @@ class Upkeep:
 
 
 def _changes(before: Instrument, after: Instrument) -> list[str]:
-    """E.g. `BTC/USDT:USDT tick 0.10 -> 0.01`."""
+    """E.g. `BTC/USDT:USDT tick 0.10 -> 0.01`. Brackets that are told for the first time are no change of them."""
     names = (field.name for field in fields(Instrument))
     pairs = ((name, getattr(before, name), getattr(after, name)) for name in names)
-    return [f"{after.id.symbol} {name} {_shown(old)} -> {_shown(new)}" for name, old, new in pairs if old != new]
+    learnt = not before.brackets
+    return [
+        f"{after.id.symbol} {name} {_shown(old)} -> {_shown(new)}"
+        for name, old, new in pairs
+        if old != new and not (learnt and name == "brackets")
+    ]
 
 
 def _shown(value: object) -> str:
