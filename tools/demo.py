@@ -72,7 +72,7 @@ def _journaled(run: Path) -> dict[str, list[dict[str, Any]]]:
 def _wave() -> list[dict[str, Any]]:
     """Two for each venue that will trade, and one of each common kind of refusal; symbols are spelt in every way."""
     old = (datetime.now(UTC) - timedelta(minutes=20)).isoformat(timespec="seconds")
-    good = [
+    good: list[tuple[str, str, int, dict[str, Any]]] = [
         ("BTCUSDT", "LONG", 92, {"exchange_id": 1}), ("ETHUSDT", "SHORT", 88, {"exchange": "bybit"}),
         ("SOL-USDT-SWAP", "LONG", 85, {"exchange": "okx"}), ("XRPUSDT", "SHORT", 81, {"exchange": "binance"}),
         ("DOGE/USDT:USDT", "LONG", 79, {"exchange_id": 2}), ("BTC/USDT:USDT", "SHORT", 77, {"exchange_id": 3}),
