@@ -302,10 +302,9 @@ def assemble(
     risk_watch = RiskWatch(
         risk=risk, state=state, closer=closer, clients=clients, measure=upkeep.measure_clock, serves=outages.serves
     )
-    _introduce(orders, risk, protection, upkeep)
+    _introduce(orders, risk, protection, upkeep, watch)
     for consumer in (reconciler, leverage, watch):
         orders.listen(consumer.on_events)
-    orders.on_outcome(watch.on_outcome)
     executions.follow(orders)
     orders.on_unresolved(inflight.watch)
 
@@ -365,11 +364,14 @@ def _traits(clients: Mapping[VenueName, VenueClient], venue: VenueName) -> Venue
     return VenueTraits() if client is None else client.traits
 
 
-def _introduce(orders: OrderManager, risk: RiskGuard, protection: ProtectionManager, upkeep: Upkeep) -> None:
+def _introduce(
+    orders: OrderManager, risk: RiskGuard, protection: ProtectionManager, upkeep: Upkeep, watch: AccountWatch
+) -> None:
     """Who hears of what: the risk guard first, protection next, the rest after them."""
     risk.follow(orders)
     orders.listen(protection.on_events)
     orders.on_outcome(upkeep.on_outcome)
+    orders.on_outcome(watch.on_outcome)
     orders.on_broken(risk.halt)
     protection.on_stale_rules(upkeep.renew)
     upkeep.on_clock(risk.clocks.measured)

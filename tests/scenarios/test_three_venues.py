@@ -15,7 +15,6 @@ from core.domain.wave import LegState, WaveReport
 from tests.scenarios.log_lines import LogLines
 from tests.scenarios.worlds import SimulatedWorld, a_signal
 from tools.venuesim.exchange.model import PositionMode
-from tools.venuesim.exchange.model import PositionMode
 
 pytestmark = pytest.mark.may_block("simulation runs storage inline")
 
