@@ -27,7 +27,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from core.assembly import accesses
-from core.clock import SystemClock
+from core.clock import Clock, SystemClock
 from core.config import Settings, default_env_file, load_settings
 from core.domain.ids import VenueName, is_ours
 from core.domain.money import HUNDRED, ZERO, Price, plain
@@ -36,6 +36,7 @@ from core.domain.signal import Side
 from core.engine.ports import MassStatus
 from core.errors import ConfigError, StartRefused, VenueError
 from core.logs import configure_logging
+from core.venues import VenueAccess
 from tools.venue_link import opened
 
 FINE, USAGE, VENUE_FAILED, OPERATOR_NEEDED = 0, 2, 3, 4
@@ -85,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USAGE
     try:
         with configure_logging(None, "WARNING", secrets=settings.secret_values()):
-            pictures = asyncio.run(look(settings, asked.venue))
+            pictures, unread = asyncio.run(look(settings, asked.venue))
     except (VenueError, StartRefused) as error:
         print(str(error), file=sys.stderr)
         return VENUE_FAILED
@@ -94,21 +95,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         for picture in pictures:
             _show(Console(), picture)
+    for why in unread:
+        print(f"could not be asked: {why}", file=sys.stderr)
+    if unread:
+        return VENUE_FAILED
     return FINE if all(picture.sound for picture in pictures) else OPERATOR_NEEDED
 
 
-async def look(settings: Settings, venue: str | None) -> list[Picture]:
-    """Every configured venue, or the one named. Raises VenueError, StartRefused."""
+async def look(settings: Settings, venue: str | None) -> tuple[list[Picture], list[VenueError | StartRefused]]:
+    """Every configured venue, or the one named; and why some could not be asked. Raises StartRefused where there is
+    none to ask."""
     clock = SystemClock()
-    pictures = []
-    for access in accesses(settings):
-        if venue in (None, access.name):
-            async with opened(access, clock) as client:
-                nameless = client.traits.whole_position_stops
-                pictures.append(replace(picture_of(await client.mass_status()), nameless_stops=nameless))
-    if not pictures:
+    asked = [access for access in accesses(settings) if venue in (None, access.name)]
+    if not asked:
         raise StartRefused(f"{venue} is not configured: there is no key for it, or EXCHANGES leaves it out")
-    return pictures
+    answers = await asyncio.gather(*(_picture(access, clock) for access in asked), return_exceptions=True)
+    pictures, unread = [], []
+    for answer in answers:
+        if isinstance(answer, Picture):
+            pictures.append(answer)
+        elif isinstance(answer, VenueError | StartRefused):
+            unread.append(answer)
+        else:
+            raise answer
+    return pictures, unread
+
+
+async def _picture(access: VenueAccess, clock: Clock) -> Picture:
+    async with opened(access, clock) as client:
+        picture = picture_of(await client.mass_status())
+        return replace(picture, nameless_stops=client.traits.whole_position_stops)
 
 
 def picture_of(status: MassStatus) -> Picture:

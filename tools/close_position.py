@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USAGE
     try:
         with configure_logging(None, "WARNING", secrets=settings.secret_values()):
-            rows = _close(settings, asked)
+            rows, unused = _close(settings, asked)
     except NotAgreed as error:
         print(str(error), file=sys.stderr)
         return USAGE
@@ -72,13 +72,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BreakwaterError as error:
         print(str(error), file=sys.stderr)
         return STILL_OPEN
-    _show(rows, as_json=asked.json, what=asked.symbol)
+    _show(rows, as_json=asked.json, what=_what(asked), asked_all=not unused)
+    for why in unused:
+        print(f"could not be used, and may hold it: {why}", file=sys.stderr)
+    if unused:
+        return VENUE_FAILED
     return FLAT if all(row["flat"] and not row["left_orders"] for row in rows) else STILL_OPEN
 
 
-def _close(settings: Settings, asked: argparse.Namespace) -> list[Row]:
-    """Through the daemon when it holds the lock, else by ourselves while we hold it. A venue that is not configured
-    is refused: "no open position" there would be told of a venue that nobody asked."""
+def _close(settings: Settings, asked: argparse.Namespace) -> tuple[list[Row], list[VenueError | StartRefused]]:
+    """Through the daemon when it holds the lock, else by ourselves while we hold it; and what could not be used. A venue
+    that is not configured is refused: "no open position" there would be told of a venue that nobody asked."""
     if asked.venue not in (None, *(access.name for access in accesses(settings))):
         raise StartRefused(f"{asked.venue} is not configured: there is no key for it, or EXCHANGES leaves it out")
     try:
@@ -87,7 +91,7 @@ def _close(settings: Settings, asked: argparse.Namespace) -> list[Row]:
     except AlreadyRunning:
         if not (settings.process.data_dir / SOCKET_NAME).exists():
             raise
-        return _close_through_daemon(settings.process.data_dir, asked)
+        return _close_through_daemon(settings.process.data_dir, asked), []
 
 
 def _close_through_daemon(data_dir: Path, asked: argparse.Namespace) -> list[Row]:
@@ -97,18 +101,29 @@ def _close_through_daemon(data_dir: Path, asked: argparse.Namespace) -> list[Row
         return list(link.ask("close", symbol=asked.symbol, venue=asked.venue, author="close_position"))
 
 
-async def _close_directly(settings: Settings, asked: argparse.Namespace) -> list[Row]:
+async def _close_directly(
+    settings: Settings, asked: argparse.Namespace
+) -> tuple[list[Row], list[VenueError | StartRefused]]:
+    """One venue after the other, because each may have to be agreed to; one that fails costs only its own positions."""
     rows: list[Row] = []
+    unused: list[VenueError | StartRefused] = []
     clock = SystemClock()
     for access in accesses(settings):
-        if asked.venue in (None, access.name):
+        if asked.venue not in (None, access.name):
+            continue
+        try:
             rows += await _close_at(access, clock, asked)
-    return rows
+        except NotAgreed:
+            raise
+        except (VenueError, StartRefused) as error:
+            unused.append(error)
+    return rows, unused
 
 
 async def _close_at(access: VenueAccess, clock: Clock, asked: argparse.Namespace) -> list[Row]:
     async with opened(access, clock) as client:
-        positions = [p for p in await client.positions() if p.quantity != ZERO and _is_asked_for(p, asked.symbol)]
+        held_there = [p for p in await client.positions() if p.quantity != ZERO]
+        positions = [p for p in held_there if _is_asked_for(client, p, asked.symbol)]
         if not positions:
             return []
         held = ", ".join(f"{plain(p.quantity)} {p.instrument.symbol}" for p in positions)
@@ -199,8 +214,17 @@ def _order(report: OrderStatusReport) -> Order:
     return Order(intent=intent, status=OrderStatus.ACCEPTED, venue_order_id=report.venue_order_id)
 
 
-def _is_asked_for(position: PositionReport, symbol: str | None) -> bool:
-    return symbol is None or same_symbol(symbol, position.instrument.symbol)
+def _is_asked_for(client: VenueClient, position: PositionReport, symbol: str | None) -> bool:
+    """By any spelling, the venue's own included."""
+    known = client.instruments.get(position.instrument.symbol)
+    names = {position.instrument.symbol, position.instrument.symbol if known is None else known.venue_symbol}
+    return symbol is None or any(same_symbol(symbol, name) for name in names)
+
+
+def _what(asked: argparse.Namespace) -> str:
+    """What was to be closed, for people."""
+    what = f" in {asked.symbol}" if asked.symbol else ""
+    return what + (f" at {asked.venue}" if asked.venue else "")
 
 
 def _confirm(asked: argparse.Namespace, held: str) -> None:
@@ -215,12 +239,13 @@ def _confirm(asked: argparse.Namespace, held: str) -> None:
         raise NotAgreed("nothing was closed")
 
 
-def _show(rows: list[Row], *, as_json: bool, what: str | None) -> None:
+def _show(rows: list[Row], *, as_json: bool, what: str, asked_all: bool) -> None:
     if as_json:
         print(json.dumps(rows))
         return
     if not rows:
-        print(f"no open position in {what}" if what else "no open position")
+        if asked_all:
+            print(f"no open position{what}")
         return
     table = Table()
     for name in ("venue", "symbol", "quantity", "flat", "orders left", "detail"):

@@ -18,6 +18,7 @@ from core.domain.reconciliation import key_of
 from core.domain.reports import OrderStatusReport
 from core.domain.risk import TradingState
 from core.domain.standing import Standing, strictest
+from core.domain.symbols import same_symbol
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.closer import Closer
 from core.engine.command_answers import Cancelled, Changed, Closed
@@ -210,8 +211,8 @@ class Commands:
         if venue is not None and instrument.venue is not venue:
             return False
         known = self._instruments.get(instrument)
-        names = {instrument.symbol, instrument.symbol.partition(":")[0], known.venue_symbol if known else ""}
-        return symbol is None or symbol.upper() in names
+        names = {instrument.symbol, instrument.symbol if known is None else known.venue_symbol}
+        return symbol is None or any(same_symbol(symbol, name) for name in names)
 
 
 async def _cancel_at(client: VenueClient, report: OrderStatusReport) -> Cancelled:

@@ -53,11 +53,13 @@ async def test_nobody_resumes_past_the_kill_file() -> None:
         assert bench.risk.standing.state is TradingState.HALTED
 
 
-async def test_a_close_is_told_by_the_venues_word_and_leaves_no_order() -> None:
+@pytest.mark.parametrize("spelling", ["BTC/USDT", "BTCUSDT", "btc-usdt-swap", "BTC/USDT:USDT"])
+async def test_a_close_is_told_by_the_venues_word_and_leaves_no_order(spelling: str) -> None:
+    """Whatever venue's spelling it is: one symbol may be held on several, and "no open position" must be true."""
     async with a_bench() as bench:
         await bench.enter(an_intent())
         await bench.settle(1)
-        (row,) = (await ask(bench, {"command": "close", "symbol": "BTC/USDT"}))["result"]
+        (row,) = (await ask(bench, {"command": "close", "symbol": spelling}))["result"]
         assert (row["flat"], row["left_orders"], row["detail"]) == (True, 0, "")
         assert bench.state.position(BTC_LONG) is None
 

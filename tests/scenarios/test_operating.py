@@ -18,9 +18,9 @@ from core.domain.ids import ClientOrderId, Leg, VenueName
 from core.domain.order import OrderStatus
 from core.engine.ports import Accepted
 from tests.builders import a_status, an_intent
-from tests.scenarios.worlds import Daemon, World, a_signal, a_wave
+from tests.scenarios.worlds import Daemon, LoopbackWorld, World, a_signal, a_wave
 from tgbot.format import status_text
-from tools import check_orders, quick_check
+from tools import check_orders, close_position, quick_check
 from tools.close_position import _order
 from tools.venue_link import opened
 
@@ -160,7 +160,7 @@ async def test_the_venue_is_asked_which_order_protects_which_position(world: Wor
     await world.play(a_wave(TWO, at_ms=500))
     async with world.running() as daemon:
         await _two_positions(world, daemon)
-        (picture,) = await check_orders.look(world.settings(), "binance")
+        ((picture,), _) = await check_orders.look(world.settings(), "binance")
         status, out, err = await _program(world, daemon.data_dir, "check_orders.py")
     assert picture.sound
     assert [holding.covered for holding in picture.holdings] == [abs(h.position.quantity) for h in picture.holdings]
@@ -215,3 +215,19 @@ async def test_a_refused_key_is_told_in_words(world: World, tmp_path: Path) -> N
     status, out, err = await _program(world, tmp_path / "none", "check_orders.py")
     assert (status, out) == (check_orders.VENUE_FAILED, "")
     assert "refuses the API key" in err
+
+
+@ON_SOCKETS
+async def test_a_venue_that_fails_costs_the_tools_its_own_positions_only(tmp_path: Path) -> None:
+    async with LoopbackWorld(tmp_path, ("binance", "okx")) as world:
+        for venue, symbol in (("binance", "ETHUSDT"), ("okx", "ETH-USDT-SWAP")):
+            await world.tell("account", venue, position={"symbol": symbol, "qty": "0.5", "entry": "2400"})
+        await world.fault("revoke_key", "binance", count=-1)
+        pictures, unread = await check_orders.look(world.settings(), None)
+        assert [(picture.venue, len(picture.holdings)) for picture in pictures] == [(VenueName.OKX, 1)]
+        assert ["binance refuses the API key" in str(error) for error in unread] == [True]
+        asked = close_position._arguments(["ETHUSDT", "--yes"])
+        rows, unused = await close_position._close_directly(world.settings(), asked)
+        assert [(row["venue"], row["flat"]) for row in rows] == [("okx", True)]
+        assert ["binance refuses the API key" in str(error) for error in unused] == [True]
+        assert await world.held("okx") == {}
