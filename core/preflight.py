@@ -69,7 +69,7 @@ class PreflightRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What a venue told; None = it could not be read, and `unread` says why."""
+    """What a venue told; None = it could not be read, and `unread` says why. `margin_of_account` as in VenueTraits."""
 
     account: AccountSettings
     balances: tuple[BalanceReport, ...]
@@ -78,6 +78,7 @@ class Reading:
     instruments: Mapping[Symbol, Instrument]
     clock_offset_ms: int
     unread: Mapping[str, str]
+    margin_of_account: bool = False
 
 
 Question = Callable[[Reading, PreflightRules, VenueName], Iterable[tuple[Grade, str]]]
@@ -132,4 +133,5 @@ async def _read(client: VenueClient, reads: MarketReads) -> Reading:
         instruments=client.instruments,
         clock_offset_ms=client.clock_offset_ms,
         unread=unread,
+        margin_of_account=client.traits.margin_of_account,
     )

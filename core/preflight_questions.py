@@ -73,14 +73,23 @@ def asset_mode(reading: Reading, rules: PreflightRules, __: VenueName) -> Answer
     yield Grade.OFF, said
 
 
-def margin_mode(reading: Reading, rules: PreflightRules, __: VenueName) -> Answers:
+def margin_mode(reading: Reading, rules: PreflightRules, venue: VenueName) -> Answers:
     told = [reading.account.margin.get(i.id.symbol) for i in rules.wanted(reading.instruments) if i.tradable]
     counts = {mode: told.count(mode) for mode in MarginMode}
     said = ", ".join(f"{count} {mode}" for mode, count in counts.items() if count) or "not told"
     if rules.margin is None:
         yield Grade.OK, f"margin mode as the account has it: {said} (MARGIN_MODE=keep)"
+        return
+    other = len(told) - counts[rules.margin]
+    if other and reading.margin_of_account:
+        yield (
+            Grade.WARN,
+            (
+                f"margin mode {said}, and MARGIN_MODE={rules.margin}: it is a setting of the whole account and not "
+                f"changed from here, so all its signals will be denied; change it at {venue}, or set MARGIN_MODE=keep"
+            ),
+        )
     else:
-        other = len(told) - counts[rules.margin]
         yield Grade.OK, f"margin mode {said}; {other} will be {rules.margin} (MARGIN_MODE) before they are traded"
 
 

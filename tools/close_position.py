@@ -81,8 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _close(settings: Settings, asked: argparse.Namespace) -> tuple[list[Row], list[VenueError | StartRefused]]:
-    """Through the daemon when it holds the lock, else by ourselves while we hold it; and what could not be used. A venue
-    that is not configured is refused: "no open position" there would be told of a venue that nobody asked."""
+    """Through the daemon when it holds the lock, else by ourselves while we hold it; and what could not be used. A
+    venue that is not configured is refused: "no open position" there would be told of a venue that nobody asked."""
     if asked.venue not in (None, *(access.name for access in accesses(settings))):
         raise StartRefused(f"{asked.venue} is not configured: there is no key for it, or EXCHANGES leaves it out")
     try:

@@ -47,7 +47,8 @@ class Facts:
     """What the signal's venue knows about its symbol at the moment of decision.
 
     `price` is what an entry would pay, None = no live price; `price_age` seconds since received. `touch` bid and ask.
-    `leverage` None = not confirmed. `rules_age` seconds since the venue's trading rules were loaded.
+    `leverage` None = not confirmed, `leverage_trouble` why it could not be, for people. `rules_age` seconds since the
+    venue's trading rules were loaded.
     """
 
     instrument: Instrument | None
@@ -61,6 +62,7 @@ class Facts:
     activity: Activity
     rules_age: float
     now_ms: int
+    leverage_trouble: str = ""
 
 
 def screen(signal: Signal, facts: Facts, rules: ScreeningRules) -> tuple[Gate, ...]:
@@ -219,6 +221,8 @@ def _leverage(facts: Facts, rules: ScreeningRules) -> Gate:
     if facts.leverage == rules.leverage:
         return passed("leverage", known, f"LEVERAGE={rules.leverage}")
     detail = f"the venue's leverage is {known}, not confirmed as {rules.leverage}"
+    if facts.leverage_trouble:
+        detail += f": {facts.leverage_trouble}"
     named: dict[str, object] = {"LEVERAGE": rules.leverage, "at_venue": known}
     return refused(
         "leverage", Reason.LEVERAGE_UNCONFIRMED, detail, value=known, limit=f"LEVERAGE={rules.leverage}", **named

@@ -269,6 +269,7 @@ class EntryDesk:
             has_pending_order=self._risk.reserved(key)
             or any(not order.intent.reduce_only for order in self._orders.state.live_orders(key)),
             leverage=self._leverage.confirmed(key),
+            leverage_trouble=self._leverage.trouble(key),
             now_ms=self._clock.now_ms(),
         )
 

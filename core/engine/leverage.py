@@ -19,6 +19,7 @@ log = structlog.get_logger(__name__)
 _NOT_TOLD: Mapping[Symbol, MarginMode] = {}
 ANSWER_SECONDS = 3.0
 """One symbol's silence may cost its own signal, never the wave it came with (SIG-05)."""
+SHOWN = 5
 
 
 class LeverageKeeper:
@@ -38,6 +39,7 @@ class LeverageKeeper:
         self._at_venue: dict[InstrumentId, int] = {}
         self._margins: dict[InstrumentId, MarginMode] = {}
         self._setting: dict[InstrumentId, asyncio.Lock] = {}
+        self._troubles: dict[InstrumentId, str] = {}
 
     def learn(
         self, venue: VenueName, leverages: Mapping[Symbol, int], margins: Mapping[Symbol, MarginMode] = _NOT_TOLD
@@ -58,19 +60,31 @@ class LeverageKeeper:
         """The leverage the venue told or acknowledged; None = never heard, or in another margin mode than wanted."""
         return self._at_venue.get(instrument) if self._margin_is_right(instrument) else None
 
+    def trouble(self, instrument: InstrumentId) -> str:
+        """Why it could not be set when it was last tried; "" = it was not tried, or it is right."""
+        return "" if self._is_right(instrument) else self._troubles.get(instrument, "")
+
     async def confirm(self, instrument: InstrumentId) -> None:
         """Set it where it differs and no position is open; on refusal the old figure stays and the entry is denied."""
+        if (why := await self._confirm(instrument)) is not None:
+            log.warning("leverage.not_set", instrument=str(instrument), wanted=self._wanted, error=why)
+
+    async def _confirm(self, instrument: InstrumentId) -> str | None:
+        """Why it could not be done, None when all is well."""
         if self._is_right(instrument) or self._state.positions_on(instrument):
-            return
+            return None
         async with self._setting.setdefault(instrument, asyncio.Lock()):
             if self._is_right(instrument):
-                return
+                return None
             try:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     await self._set(instrument)
             except (VenueError, TimeoutError) as error:
                 why = str(error) or f"no answer within {ANSWER_SECONDS:g} s"
-                log.warning("leverage.not_set", instrument=str(instrument), wanted=self._wanted, error=why)
+                self._troubles[instrument] = why
+                return why
+            self._troubles.pop(instrument, None)
+            return None
 
     async def _set(self, instrument: InstrumentId) -> None:
         client = self._clients[instrument.venue]
@@ -92,5 +106,16 @@ class LeverageKeeper:
         return f"{self._leverage}" + (f" {self._margin}" if self._margin is not None else "")
 
     async def confirm_all(self, instruments: Iterable[InstrumentId]) -> None:
-        """Warm every symbol, so that no wave pays the round trip."""
-        await asyncio.gather(*(self.confirm(instrument) for instrument in instruments))
+        """Warm every symbol, so that no wave pays the round trip. Those that a venue's limits keep waiting for too long
+        are asked for again by the first signal that wants them; one line for each reason."""
+        wanted = list(instruments)
+        answers = await asyncio.gather(*(self._confirm(instrument) for instrument in wanted))
+        failed: dict[tuple[VenueName, str], list[Symbol]] = {}
+        for instrument, why in zip(wanted, answers, strict=True):
+            if why is not None:
+                failed.setdefault((instrument.venue, why), []).append(instrument.symbol)
+        for (venue, why), symbols in failed.items():
+            log.warning(
+                "leverage.not_set", venue=venue, symbols=len(symbols), first=symbols[:SHOWN], wanted=self._wanted,
+                error=why,
+            )  # fmt: skip

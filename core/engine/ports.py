@@ -182,6 +182,8 @@ class VenueTraits:
     entries_per_request: int = 1
     most_stops: int | None = None
     """Resting stops the venue takes from one account; None = more than we could ever want."""
+    margin_of_account: bool = False
+    """The margin mode is a setting of the whole account, which is never changed from here (Bybit)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from core.domain.ids import VenueName
 from core.errors import Refused
 from tests.builders import BTC, ETH, a_position
 from tests.engine.bench import BINANCE, a_bench
+from tests.scenarios.log_lines import LogLines
 
 
 async def test_leverage_that_is_right_already_is_not_set() -> None:
@@ -27,11 +28,13 @@ async def test_a_refused_or_silent_change_leaves_the_symbol_unconfirmed() -> Non
         bench.venue.error = Refused(VenueName.BINANCE, "no", code="-4028")
         await bench.leverage.confirm(BTC)
         assert bench.leverage.confirmed(BTC) is None
+        assert "no (code -4028)" in bench.leverage.trouble(BTC)
         bench.venue.error = None
         bench.venue.set_leverage_seconds[ETH.symbol] = 1_000
         started = bench.clock.monotonic()
         await bench.leverage.confirm_all([BTC, ETH])
         assert bench.leverage.confirmed(BTC) == 10
+        assert bench.leverage.trouble(BTC) == ""
         assert bench.leverage.confirmed(ETH) is None
         assert bench.clock.monotonic() - started < 5
 
@@ -41,3 +44,12 @@ async def test_the_leverage_of_an_open_position_is_never_touched() -> None:
         bench.orders.restore([], [a_position()])
         await bench.leverage.confirm(BTC)
         assert bench.venue.leverages == []
+
+
+async def test_symbols_that_fail_for_one_reason_are_one_line_of_the_log() -> None:
+    said = LogLines()
+    async with a_bench(leverage_known=False) as bench:
+        bench.venue.error = Refused(VenueName.BINANCE, "no", code="-4028")
+        await bench.leverage.confirm_all([BTC, ETH])
+    (line,) = said.of("leverage.not_set")
+    assert (line["venue"], line["symbols"]) == (BINANCE, 2)

@@ -12,6 +12,7 @@ import pytest
 
 from core.domain.verdict import Reason
 from core.domain.wave import LegState, WaveReport
+from core.preflight import Grade
 from tests.scenarios.log_lines import LogLines
 from tests.scenarios.worlds import SimulatedWorld, a_signal
 from tools.venuesim.exchange.model import PositionMode
@@ -324,3 +325,24 @@ async def test_a_lost_journal_closes_nothing_and_every_position_keeps_a_stop(
             assert len(daemon.status.positions) == sum(map(len, held.values()))
             for venue in VENUES:
                 assert not [row for row in await world.ask("protection", venue) if row["naked_now_ms"]]
+
+
+async def test_a_margin_mode_that_is_never_changed_here_is_said_before_trading_and_in_the_refusal(
+    world: SimulatedWorld,
+) -> None:
+    """Bybit's margin mode is a setting of the whole account; the other venues set theirs per symbol."""
+    await world.play(a_mixed_wave())
+    async with world.running(MARGIN_MODE="isolated") as daemon:
+        report = await daemon.wave()
+        warned = {
+            p.venue.value: check.what
+            for p in daemon.orchestrator.outcome.preflights
+            for check in p.checks
+            if (check.about, check.grade) == ("margin mode", Grade.WARN)
+        }
+    assert set(warned) == {"bybit"}
+    assert "MARGIN_MODE=keep" in warned["bybit"]
+    assert reasons(report, "bybit") == {Reason.LEVERAGE_UNCONFIRMED}
+    denied = next(leg.denied for leg in report.legs if leg.denied is not None)
+    assert "isolated margin is a setting of the whole account" in denied.detail
+    assert states(report, "binance") == states(report, "okx") == [LegState.PROTECTED] * 2

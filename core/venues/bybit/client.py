@@ -173,7 +173,8 @@ class BybitClient:
                 raise
 
     async def set_margin_mode(self, symbol: Symbol, mode: MarginMode) -> None:
-        raise Refused(self.name, f"{symbol}: {mode.value} margin is a setting of the whole account; change it at Bybit")
+        del symbol
+        raise Refused(self.name, f"{mode.value} margin is a setting of the whole account; change it at Bybit")
 
     # --- look-ups ---------------------------------------------------------------------------------------------------
 

@@ -33,7 +33,13 @@ def hosts_of(base_url: str | None, *, testnet: bool) -> Hosts:
     return Hosts(rest=root, stream=f"{'wss' if scheme == 'https' else 'ws'}://{rest}")
 
 
-TRAITS = VenueTraits(attach=Attach.FIRST_FILL, whole_position_stops=True, amends_stops=True, entries_per_request=10)
+TRAITS = VenueTraits(
+    attach=Attach.FIRST_FILL,
+    whole_position_stops=True,
+    amends_stops=True,
+    entries_per_request=10,
+    margin_of_account=True,
+)
 """A batch may hold 20 orders, but each counts, and an account of the lowest tier may place ten in a second: of more in
 one request the last would be refused."""
 CATEGORY = "linear"
