@@ -120,7 +120,7 @@ class ErrorTable:
         if after.isdecimal():
             return venue_ms + min(int(after) * 1000, _LONGEST_PAUSE_MS)
         named = [until[1]] if (until := _BANNED_UNTIL.search(text)) is not None else []
-        if self.reset_header:
+        if self.reset_header and silence.bucket is not None:  # it tells of a bucket, and nothing of a ban
             named.append(headers.get(self.reset_header, ""))
         for stamp in named:
             if stamp.isdecimal() and venue_ms < int(stamp) <= venue_ms + _LONGEST_PAUSE_MS:

@@ -265,4 +265,5 @@ class BybitClient:
 
 
 def _may_trade(read_only: int, permissions: Mapping[str, Sequence[str]]) -> bool:
-    return not read_only and "Order" in permissions.get("ContractTrade", ())
+    """Leverage and the stops of positions go by a right of their own."""
+    return not read_only and {"Order", "Position"} <= set(permissions.get("ContractTrade", ()))

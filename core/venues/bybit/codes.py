@@ -18,6 +18,7 @@ CODES = _table(
         Meaning.DONE: "34040 110025 110026 110027 110043",
         Meaning.LIMITED: "10006 10018",
         Meaning.CLOCK: "10002",
+        Meaning.UNAVAILABLE: "110063",  # a settlement, which is over in seconds
         Meaning.AUTH: "-2015 10003 10004 10007 10010 33004",
         Meaning.RESTRICTED: "10005 10008 10009 10024 10027 10028 100028 110023 110066 110123 110124 110125 110132",
         # 110072 (110030 of old) says that the id is there already: our own earlier send arrived: ask for it (ORD-03).
@@ -27,7 +28,7 @@ CODES = _table(
             "110004 110005 110006 110007 110008 110009 110010 110011 110012 110013 110014 110015 110017 110018 "
             "110019 110020 110021 110022 110024 110028 110029 110031 110032 110033 110034 110035 110036 "
             "110037 110038 110039 110040 110041 110042 110044 110045 110046 110047 110048 110049 110050 110051 "
-            "110052 110053 110054 110055 110056 110057 110058 110059 110060 110061 110062 110063 110064 110065 "
+            "110052 110053 110054 110055 110056 110057 110058 110059 110060 110061 110062 110064 110065 "
             "110067 110068 110069 110070 110071 110073 110074 110076 110077 110078 110080 110082 110083 110085 "
             "110086 110087 110088 110089 110090 110092 110093 110094 110095 110096 110097 110098 110099 110100 "
             "110101 110102 110103 110104 110105 110106 110107 110108 110109 110110 110111 110112 110113 110114 "
@@ -47,10 +48,11 @@ ERRORS = ErrorTable(
         "403": Silence(ms=600_000),
         "": Silence(ms=1_000),
     },
-    statuses={403: Meaning.LIMITED},
+    statuses={403: Meaning.LIMITED, 404: Meaning.REFUSED},
     reset_header="x-bapi-limit-reset-timestamp",
 )
-"""HTTP 403 comes from the network in front of the venue: this address asked too often, for ten minutes."""
+"""HTTP 403 comes from the network in front of the venue: this address asked too often, for ten minutes. With 404 there
+is no such request (on this site, in this environment), so that nobody can have executed anything."""
 
 NO_SUCH_ORDER = frozenset({"110001"})
 NOT_UNIFIED = frozenset({"10028", "100028", "110067", "110088"})
@@ -70,7 +72,7 @@ ABOUT: Mapping[str, About] = {
         ),
         About.ACCOUNT_RESTRICTED: "10005 10008 10009 10024 10027 110023 110066 110123 110124 110132",
         About.STALE_RULES: "110094",
-        About.NOT_TRADING: "10029 110022 110042 110063 110074 110095 110098 110099 110103 110118 110125 30228",
+        About.NOT_TRADING: "10029 110022 110042 110074 110095 110098 110099 110103 110118 110125 30228",
         About.PRICE_BAND: "110003 110120 110121 30208 30209",
     }.items()
     for code in codes.split()
@@ -102,7 +104,9 @@ def is_wrong_mode(rejected: Rejected) -> bool:
 
 
 _LOGIN_WORDS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"timestamp|expire|recv_window", re.IGNORECASE), "10002"),
+    (re.compile(r"key has expired", re.IGNORECASE), "33004"),
+    # "Params Error" alone is what a login gets whose `expires` is over.
+    (re.compile(r"timestamp|expire|recv_window|^params error\.?$", re.IGNORECASE), "10002"),
     (re.compile(r"sign", re.IGNORECASE), "10004"),
     (re.compile(r"api ?-?_?key|permission|unmatched ip", re.IGNORECASE), "10003"),
 )

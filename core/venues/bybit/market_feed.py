@@ -59,6 +59,8 @@ class TickerRoute:
         self.url = stream_root + facts.PUBLIC_PATH
         self._symbols = symbols
         self._known: dict[str, _Prices] = {}
+        self._asked: dict[str, int] = {}
+        """The request each channel was last asked for in."""
 
     def channels(self, symbols: Iterable[Symbol]) -> Sequence[str]:
         listed = self._symbols.instruments
@@ -66,13 +68,16 @@ class TickerRoute:
 
     def connected(self) -> None:
         self._known.clear()
+        self._asked.clear()
 
     def subscription(self, channels: Sequence[str], number: int) -> str:
+        self._asked.update(dict.fromkeys(channels, number))
         return _request("subscribe", channels, number)
 
     def cancellation(self, channels: Sequence[str], number: int) -> str:
         for channel in channels:
             self._known.pop(channel.partition(".")[2], None)
+            self._asked.pop(channel, None)
         return _request("unsubscribe", channels, number)
 
     def decode(self, frame: bytes) -> Sequence[Tick] | Answered | None:
@@ -85,11 +90,24 @@ class TickerRoute:
                 return self._ticks(_TICKER.decode(frame))
         except (msgspec.DecodeError, RecursionError, ValueError) as error:
             raise MalformedPayload("bybit market stream", str(error)) from None
-        return _answer(head) if head.op == "subscribe" else None
+        return self._answer(head) if head.op == "subscribe" else None
 
     async def picture(self) -> Sequence[Tick]:
         """Every channel begins with what is."""
         return ()
+
+    def _answer(self, head: Head) -> Answered | None:
+        """To a whole request. A refusal mostly names a channel in its words, and by that one the request it answers
+        where it has no number (a captured one had none)."""
+        named = tuple(_NAMED.findall(head.ret_msg))
+        number = int(str(head.req_id)) if str(head.req_id).isdecimal() else None
+        number = next((self._asked[name] for name in named if name in self._asked), None) if number is None else number
+        if number is None:
+            return None
+        if head.success:
+            return Answered(number=number)
+        refused = "already subscribed" not in head.ret_msg
+        return Answered(number=number, channels=named, refused=refused, words=head.ret_msg if refused else "")
 
     def _ticks(self, push: TickerPush) -> Sequence[Tick]:
         told = push.data
@@ -105,19 +123,6 @@ class TickerRoute:
         if told.ask1Price is not UNSET:
             known.ask = price_in(told.ask1Price, "ask1Price")
         return (Tick(symbol=instrument.symbol, mark=known.mark, bid=known.bid, ask=known.ask, venue_time_ms=push.ts),)
-
-
-def _answer(head: Head) -> Answered | None:
-    """To a whole request; a refusal mostly names a channel in its words."""
-    number = str(head.req_id)
-    if not number.isdecimal():
-        return None
-    named = tuple(_NAMED.findall(head.ret_msg))
-    if head.success:
-        return Answered(number=int(number))
-    if "already subscribed" in head.ret_msg:
-        return Answered(number=int(number), channels=named)
-    return Answered(number=int(number), channels=named, refused=True, words=head.ret_msg)
 
 
 def _request(op: str, channels: Sequence[str], number: int) -> str:

@@ -96,7 +96,7 @@ def _reports(row: WalletRow, time_ms: int, source: Source, cause: WalletCause) -
         return [
             _report(
                 Asset(coin.coin),
-                decimal_of(coin.walletBalance, "walletBalance"),
+                amount_in(coin.walletBalance, "walletBalance"),
                 available(coin, row.totalAvailableBalance),
                 time_ms,
                 source,
@@ -116,7 +116,7 @@ def available(coin: CoinRow, account_usd: str) -> Decimal | None:
     if isolated and "" in tied:
         return None
     base = coin.walletBalance if isolated else coin.equity or coin.walletBalance
-    own = decimal_of(base, "walletBalance") - sum((amount_in(text, "margin") for text in tied), ZERO)
+    own = amount_in(base, "walletBalance") - sum((amount_in(text, "margin") for text in tied), ZERO)
     own -= amount_in(coin.locked, "locked")
     if isolated:
         own -= amount_in(coin.bonus, "bonus")

@@ -167,7 +167,9 @@ async def test_a_login_is_judged_by_its_answer(fixtures: Path) -> None:
     [
         ("Params Error. API key is invalid.", "10003"),
         ("error sign! origin_string", "10004"),
+        ("Your api key has expired.", "33004"),
         ("Request timestamp expired", "10002"),
+        ("Params Error", "10002"),
         ("busy", ""),
     ],
 )
@@ -219,6 +221,18 @@ def test_a_captured_one_sided_change_leaves_the_rest_as_it_was(fixtures: Path) -
     assert (tick.mark, tick.bid, tick.ask) == (Decimal("66666.60"), Decimal("79114.50"), Decimal("66666.70"))
     frames.connected()
     assert heard(frames, delta) == (), "of an earlier connection nothing is known"
+
+
+def test_a_refusal_without_a_number_answers_the_request_that_named_its_channel() -> None:
+    frames = route()
+    frames.subscription(["tickers.A", "tickers.B"], 7)
+    frames.subscription(["tickers.C"], 8)
+    refusal = {"success": False, "ret_msg": "Invalid symbol :[tickers.B]", "conn_id": "x", "op": "subscribe"}
+    told = frames.decode(json.dumps(refusal).encode())
+    words = "Invalid symbol :[tickers.B]"
+    assert told == Answered(number=7, channels=("tickers.B",), refused=True, words=words)
+    frames.connected()
+    assert frames.decode(json.dumps(refusal).encode()) is None, "of an earlier connection's requests nothing is known"
 
 
 def test_an_empty_side_of_the_book_is_no_price(fixtures: Path) -> None:

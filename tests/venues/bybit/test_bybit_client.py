@@ -395,6 +395,11 @@ async def test_what_the_key_may_do_is_told_or_cannot_be_asked() -> None:
         told = await desk.client.key_rights()
         assert told is not None
         assert (told.trade, told.withdraw, told.bound_to_addresses) == (False, True, True)
+        orders_only = {"readOnly": 0, "permissions": {"ContractTrade": ["Order"]}, "ips": ["*"]}
+        desk.tap.put("GET", "/v5/user/query-api", answer(200, {"retCode": 0, "result": orders_only, "time": 1}))
+        told = await desk.client.key_rights()
+        assert told is not None
+        assert not told.trade, "it could not set a stop"
         desk.tap.put("GET", "/v5/user/query-api", answer(200, {"retCode": 10017, "retMsg": "Route not found."}))
         assert await desk.client.key_rights() is None
 

@@ -150,6 +150,32 @@ async def test_a_ban_of_the_address_silences_everything_for_ten_minutes() -> Non
             await desk.client.positions()
 
 
+@pytest.mark.parametrize(
+    "ban", [answer(403, "too frequent", x_bapi_limit_reset_timestamp="1790000000999"), None], ids=["403", "10018"]
+)
+async def test_no_endpoints_own_reset_cuts_a_ban_of_the_address_short(ban: HttpResponse | None) -> None:
+    async with a_desk(streaming=False) as desk:
+        started = desk.clock.now_ms()
+        reset = str(started + 900)
+        await entry_answered(desk, ban or told(10018, "ip ban", x_bapi_limit_reset_timestamp=reset))
+        assert desk.health[0].until_ms == started + 600_000
+
+
+async def test_an_address_the_venue_does_not_have_is_a_definite_no_and_no_outage() -> None:
+    async with a_desk(opened=False) as desk:
+        desk.tap.put("GET", "/v5/position/symbol-info", answer(404, "404 page not found"))
+        await desk.client.open()
+        assert desk.tap.of("GET", "/v5/position/list"), "the mode is read from a position's own row"
+
+
+async def test_a_stop_that_meets_a_settlement_is_sent_again_when_it_is_over() -> None:
+    async with a_desk() as desk:
+        accepted(await desk.send(an_intent()))
+        desk.tap.put("POST", STOP, told(110063, "Settlement in progress!"))
+        accepted(await desk.send(a_stop(desk.level("90"))))
+        assert len(desk.bodies("position/trading-stop")) == 2
+
+
 async def test_a_closing_order_is_sent_again_after_a_short_limit() -> None:
     async with a_desk() as desk:
         accepted(await desk.send(an_intent()))

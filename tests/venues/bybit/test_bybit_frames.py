@@ -26,6 +26,7 @@ from core.venues.bybit.modes import PositionModes
 from core.venues.bybit.parse import fill_report, order_reports, position_report
 from core.venues.bybit.payloads import (
     ExecutionRow,
+    Head,
     OrderRow,
     Page,
     PositionRow,
@@ -337,6 +338,16 @@ def test_a_reading_of_the_wallet_tells_both_quote_coins(fixtures: Path, name: st
     told = {b.asset: b for b in Wallets().read(result(fixtures, name, Page[WalletRow]).rows, 1)}
     assert {"USDT", "USDC"} <= {str(asset) for asset in told}
     assert all(balance.available is not None and balance.available >= 0 for balance in told.values())
+
+
+def test_a_coin_without_figures_is_empty_and_costs_the_others_nothing(fixtures: Path) -> None:
+    document = load(fixtures, "ws_wallet")
+    document["data"][0]["coin"].append({"coin": "USDC", "walletBalance": "", "equity": "", "totalPositionIM": ""})
+    told = UserFrames(an_account()).decode(json.dumps(document, default=str).encode())
+    assert not isinstance(told, Head | None)
+    balances = [report for report in told if isinstance(report, BalanceReport)]
+    assert [(b.asset, b.wallet, b.available) for b in balances][1:] == [("USDC", 0, 0)]
+    assert balances[0].wallet > 0
 
 
 def test_a_coin_has_no_more_than_the_account_has(fixtures: Path) -> None:
