@@ -28,7 +28,9 @@ def show_waves(
     """One row per signal, every refusal in words below. `symbols`: the venue's own name of each instrument; `records`
     None outside dry run."""
     for report in reports:
-        table = Table(title=f"Wave {report.wave_id}", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table = Table(
+            title=f"Wave {report.wave_id}", title_justify="left", box=box.SIMPLE_HEAD, padding=0, show_edge=False
+        )
         for name in ("signal", "symbol"):
             table.add_column(name, overflow="fold")
         for name in ("side", "verdict"):
