@@ -37,6 +37,9 @@ TRAITS = VenueTraits(attach=Attach.COMPLETE_FILL, amends_stops=True, entries_per
 COINS = ("USDT", "USDC")
 """What the swaps we trade are margined in; an account tells of no coin it has none of."""
 
+COINS_ONLY = frozenset({"", "1"})
+"""`instCategory` of what is no stock, metal or currency; "" where the venue does not say."""
+
 EXPIRY_MS = 5_000
 """An order that reaches the matching engine later than this after it was stamped is not executed (`expTime`), so that
 what was denied after this time is certainly not under way any more. Below the time after which an order is believed

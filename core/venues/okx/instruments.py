@@ -17,6 +17,7 @@ from core.domain.instrument import Bracket, Instrument, LotRule
 from core.domain.money import ZERO, Notional, Price, Quantity, decimal_of
 from core.errors import MalformedPayload
 from core.venues.okx.contracts import Contract, Listed
+from core.venues.okx.facts import COINS_ONLY
 from core.venues.okx.payloads import TierRow
 
 GONE = "NOT_LISTED"
@@ -131,8 +132,10 @@ def _instrument(market: Mapping[str, Any], info: Mapping[str, Any], contract: Co
         lot=LotRule(minimum=Quantity(least), maximum=Quantity(most), step=Quantity(step)),
         market_lot=LotRule(minimum=Quantity(least), maximum=Quantity(min([most, *told])), step=Quantity(step)),
         min_notional=Notional(ZERO),
-        # Before its opening a swap trades by rules of its own.
-        tradable=state == "live" and info.get("ruleType", "normal") == "normal",
+        # Before its opening a swap trades by rules of its own; stocks and metals follow other markets' hours.
+        tradable=state == "live"
+        and info.get("ruleType", "normal") == "normal"
+        and info.get("instCategory", "") in COINS_ONLY,
         max_leverage=int(decimal_of(info["lever"], "lever")) if info.get("lever") else 1,
         status=state,
         # Some begin with a phase of their own, which is not trading yet.

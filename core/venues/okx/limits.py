@@ -46,8 +46,9 @@ _COMMANDS: Mapping[str, tuple[Lane, int]] = {
     "trade/cancel-order": (Lane.CANCEL, 60),
     "trade/order-algo": (Lane.PROTECTION, 20),
     "trade/amend-algos": (Lane.PROTECTION, 20),
-    "trade/cancel-algos": (Lane.CANCEL, 20),
 }
+_CANCEL_STOPS = "trade/cancel-algos"
+"""Stops of all instruments count together."""
 PLACE, PLACE_MANY, ACCOUNT = "trade/order", "trade/batch-orders", "orders"
 
 
@@ -58,6 +59,7 @@ def _limit(bucket: str, capacity: int) -> Limit:
 LIMITS = (
     *(_limit(f"{method} {path}", capacity) for (method, path), (_, capacity) in _ENDPOINTS.items()),
     *(_limit(f"POST {path}", capacity) for path, (_, capacity) in _COMMANDS.items()),
+    _limit(f"POST {_CANCEL_STOPS}", 20),
     _limit(f"POST {PLACE}", 60),
     _limit(f"POST {PLACE_MANY}", 300),
     _limit(ACCOUNT, 1_000),
@@ -72,6 +74,8 @@ def charge_of(
     rows = [params] if isinstance(params, Mapping) else list(params)
     if method == "POST" and path in {PLACE, PLACE_MANY}:
         return _placing(rows)
+    if method == "POST" and path == _CANCEL_STOPS:
+        return Charge(lane=Lane.CANCEL, costs={f"POST {path}": len(rows)}, commands=True)
     if method == "POST" and path in _COMMANDS:
         lane = _COMMANDS[path][0]
         return Charge(lane=lane, costs=_by_instrument(path, rows), commands=True)

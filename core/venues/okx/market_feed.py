@@ -28,7 +28,7 @@ _TICKERS = msgspec.json.Decoder(Push[TickerRow])
 _MARKS = msgspec.json.Decoder(Push[MarkRow])
 _TICKERS_BEGIN = b'{"arg":{"channel":"tickers"'
 _MARKS_BEGIN = b'{"arg":{"channel":"mark-price"'
-_EVENT_BEGINS = (b'{"event"', b'{"id"')
+_EVENT_NAMED = b'"event"'
 _EVENT = msgspec.json.Decoder(Event)
 _NAMED = re.compile(r"channel:([a-z-]+),instId:([A-Z0-9_-]+)")
 _CHANNELS = ("tickers", "mark-price")
@@ -77,7 +77,7 @@ class PriceRoute:
                 return [
                     self._mark(row, c.instrument.symbol) for row in marks if (c := self._table.contract(row.instId))
                 ]
-            return _answer(_EVENT.decode(frame)) if frame.startswith(_EVENT_BEGINS) else None
+            return _answer(_EVENT.decode(frame)) if _EVENT_NAMED in frame else None
         except (msgspec.DecodeError, RecursionError, ValueError) as error:
             raise MalformedPayload("okx market stream", str(error)) from None
 

@@ -16,6 +16,7 @@ from core.errors import MalformedPayload
 from core.venues.okx.facts import COINS
 from core.venues.okx.parse import ms_told
 from core.venues.okx.payloads import AccountRow, AccountUpdate, BalanceUpdate, DetailRow
+from core.venues.payload import amount_in
 
 CAUSES = {
     "snapshot": WalletCause.SNAPSHOT,
@@ -42,7 +43,7 @@ def balance_reports(row: AccountRow, source: Source, *, complete: bool) -> list[
     """`complete`: the row is all of the account, so a coin we trade in that is not there is a wallet of 0."""
     try:
         whole = _free_of_account(row)
-        told = [_report(detail, whole, source) for detail in row.details]
+        told = [_report(detail, whole, source, detail.uTime or row.uTime) for detail in row.details]
         if complete:
             known = {report.asset for report in told}
             when = ms_told(row.uTime, "uTime")
@@ -61,16 +62,16 @@ def _free_of_account(row: AccountRow) -> Decimal | None:
     return None
 
 
-def _report(detail: DetailRow, whole: Decimal | None, source: Source) -> BalanceReport:
+def _report(detail: DetailRow, whole: Decimal | None, source: Source, when: str) -> BalanceReport:
     told = detail.availEq or detail.availBal
     free = decimal_of(told, "availEq") if told else None
     both = [figure for figure in (free, whole) if figure is not None]
     return BalanceReport(
         venue=VenueName.OKX,
         asset=Asset(detail.ccy),
-        wallet=decimal_of(detail.cashBal, "cashBal"),
+        wallet=amount_in(detail.cashBal, "cashBal"),
         available=min(both, default=None),
-        venue_time_ms=ms_told(detail.uTime, "uTime"),
+        venue_time_ms=ms_told(when, "uTime"),
         source=source,
     )
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from core.engine.ports import About
 from core.errors import Ambiguous, RateLimited, Refused, Unreachable
 from core.venues.okx import codes
 
@@ -57,3 +58,14 @@ def test_an_envelope_of_several_orders_is_judged_by_its_rows(fixtures: Path) -> 
     assert codes.fault_in({"code": "50011", "msg": "Too Many Requests", "data": []}) == ("50011", "Too Many Requests")
     assert codes.fault_in({"code": 0, "msg": "", "data": []}) is None
     assert codes.fault_in(["<html>"]) is not None
+
+
+@pytest.mark.parametrize("code", ["50052", "51155", "54035"])
+def test_what_is_said_of_one_coin_or_pair_is_no_word_about_the_account(code: str) -> None:
+    assert codes.ABOUT[code] is About.NOT_TRADING
+    assert type(codes.ERRORS.error(200, code, "words", venue_ms=0)) is Refused
+
+
+@pytest.mark.parametrize("code", ["51010", "51024", "50120"])
+def test_what_is_said_of_the_account_stops_entries_on_the_venue(code: str) -> None:
+    assert codes.ABOUT[code] is About.ACCOUNT_RESTRICTED

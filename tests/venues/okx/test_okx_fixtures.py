@@ -160,6 +160,15 @@ def test_multi_currency_account_has_no_more_free_than_it_says_as_a_whole(fixture
     assert balance_reports(tight, Source.REST, complete=True)[0].available == Decimal("12.5")
 
 
+def test_a_coin_without_figures_is_empty_and_costs_the_others_nothing(fixtures: Path) -> None:
+    document = _load(fixtures, "account_balance_captured")["data"][0]
+    odd = {"ccy": "BTC", "cashBal": "", "uTime": "", "availEq": "", "availBal": ""}
+    row = shaped(document | {"details": [*document["details"], odd], "uTime": "1744499648556"}, AccountRow, "odd")
+    told = {str(report.asset): report for report in balance_reports(row, Source.REST, complete=True)}
+    assert told["USDT"].wallet == Decimal("94.42612990333333")
+    assert (told["BTC"].wallet, told["BTC"].available, told["BTC"].venue_time_ms) == (0, None, 1744499648556)
+
+
 def test_a_push_of_the_account_says_nothing_of_coins_it_does_not_name(fixtures: Path) -> None:
     row = _load(fixtures, "ws_account_captured")["data"][0]
     reports = balance_reports(shaped(row, AccountRow, "push"), Source.STREAM, complete=False)

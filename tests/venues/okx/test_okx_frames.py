@@ -224,6 +224,10 @@ def test_two_channels_are_asked_for_each_wanted_swap_and_answered_one_by_one(fix
     told = route.decode(json.dumps(error).encode())
     assert isinstance(told, Answered)
     assert (told.number, told.channels, told.refused) == (3, ("tickers:X-USDT-SWAP",), True)
+    turned = {"event": "error", "code": "60018", "msg": error["msg"], "connId": "a", "id": "3"}
+    for frame in (turned, dict(reversed(turned.items()))):
+        told = route.decode(json.dumps(frame).encode())
+        assert isinstance(told, Answered), "whatever stands first in it"
     assert route.decode(b"pong") is None
     assert route.decode(_frame(fixtures, "ws_notice_64008")) is None
 

@@ -58,11 +58,23 @@ def test_bitcoins_contract_is_a_hundredth(fixtures: Path) -> None:
     assert btc.instrument.tradable
 
 
-@pytest.mark.parametrize("change", [{"state": "suspend"}, {"state": "preopen"}, {"ruleType": "pre_market"}])
+@pytest.mark.parametrize(
+    "change", [{"state": "suspend"}, {"state": "preopen"}, {"ruleType": "pre_market"}, {"instCategory": "3"}]
+)
 def test_what_does_not_trade_ordinarily_is_listed_and_not_tradable(fixtures: Path, change: dict[str, str]) -> None:
     document = _load(fixtures, "instruments_swap")
     document["data"] = [row | change for row in document["data"]]
     assert not any(row.instrument.tradable for row in listing(document, parse_market, {}).usable)
+
+
+@pytest.mark.parametrize("category", ["1", "", None])
+def test_coins_are_tradable_and_where_the_kind_is_not_told_too(fixtures: Path, category: str | None) -> None:
+    document = _load(fixtures, "instruments_swap")
+    document["data"] = [row | {"instCategory": category} for row in document["data"]]
+    if category is None:
+        for row in document["data"]:
+            del row["instCategory"]
+    assert all(row.instrument.tradable for row in listing(document, parse_market, {}).usable)
 
 
 def test_what_is_listed_no_more_keeps_its_last_rules_and_cannot_be_traded(fixtures: Path) -> None:
