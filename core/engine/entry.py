@@ -122,13 +122,17 @@ class EntryDesk:
         signal = candidate.signal
         facts = self._facts(signal, self._instruments[signal.instrument], None, None)
         ttl = f"SIGNAL_TTL_SECONDS={self._rules.screening.signal_ttl}"
-        for name, reason, limit, bad in (
-            ("expiry", Reason.EXPIRED, ttl, signal.expires_at_ms <= facts.now_ms),
-            ("position", Reason.DUPLICATE_POSITION, "none", facts.has_position),
-            ("pending_order", Reason.PENDING_ORDER, "none", facts.has_pending_order),
-        ):
+        key = signal.instrument
+        for name, reason, limit, bad, what in (
+            ("expiry", Reason.EXPIRED, ttl, signal.expires_at_ms <= facts.now_ms, "it expired"),
+            ("position", Reason.DUPLICATE_POSITION, "none", facts.has_position, f"a position in {key} came up"),
+            (
+                "pending_order", Reason.PENDING_ORDER, "none", facts.has_pending_order,
+                f"a better signal of it, or another wave, has taken {key}",
+            ),
+        ):  # fmt: skip
             if bad:
-                return (refused(name, reason, "changed while the wave was being decided", limit=limit),)
+                return (refused(name, reason, f"{what} while the wave was being decided", limit=limit),)
         intent = self._intent(candidate, wave_id)
         if self._orders.state.order(intent.client_order_id) is not None:
             return (refused("once_only", Reason.ALREADY_SEEN, "this signal has an order already"),)

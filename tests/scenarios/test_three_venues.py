@@ -346,3 +346,20 @@ async def test_a_margin_mode_that_is_never_changed_here_is_said_before_trading_a
     denied = next(leg.denied for leg in report.legs if leg.denied is not None)
     assert "isolated margin is a setting of the whole account" in denied.detail
     assert states(report, "binance") == states(report, "okx") == [LegState.PROTECTED] * 2
+
+
+@pytest.mark.parametrize("venue", VENUES)
+async def test_a_key_that_may_withdraw_switches_its_venue_off_and_no_other(world: SimulatedWorld, venue: str) -> None:
+    await world.tell("account", venue, permissions=["read", "trade", "withdraw"])
+    outcome = await world.daemon().orchestrator.check()
+    assert {p.venue.value for p in outcome.preflights if p.grade is Grade.OFF} == {venue}
+
+
+async def test_of_two_signals_for_one_symbol_the_worse_is_told_who_took_it(world: SimulatedWorld) -> None:
+    twice = [a_signal("BTC-USDT-SWAP", id=name, exchange="okx", score=score) for name, score in (("a", 90), ("b", 80))]
+    await world.play({"at_ms": 4_000, "signals": twice})
+    async with world.running() as daemon:
+        report = await daemon.wave()
+    (denied,) = (leg.denied for leg in report.legs if leg.denied is not None)
+    assert denied.reason is Reason.PENDING_ORDER
+    assert "a better signal of it, or another wave, has taken okx:BTC/USDT:USDT" in denied.detail

@@ -120,7 +120,7 @@ class AccountEndpoints:
 
     def config(self, params: Params) -> list[Row]:  # noqa: ARG002 - a handler
         """What the account and the key are; a futures-mode account."""
-        permissions = ["read_only", *(["trade"] if "trade" in self._exchange.permissions else [])]
+        permissions = ["read_only", *(name for name in ("trade", "withdraw") if name in self._exchange.permissions)]
         return [
             {
                 "acctLv": "2",
