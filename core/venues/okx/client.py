@@ -200,9 +200,9 @@ class OkxClient:
 
         async def send() -> tuple[Report, ...]:
             _acks(await self._ccxt.privatePostTradeAmendAlgos(dict(params)))
-            # The answer names the order and nothing of it. Never older than what is known: it is the newest word.
-            when = max(self._venue_clock.now_ms(), order.venue_time_ms)
-            return (self._told(order, OrderStatus.ACCEPTED, when, trigger_price, quantity),)
+            # It was taken, which is not done: a move that fails is told by the stream, with the row as it was. So this
+            # word is no newer than what it changes.
+            return (self._told(order, OrderStatus.ACCEPTED, order.venue_time_ms, trigger_price, quantity),)
 
         return await self._commands.run(send, protective=True)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from core.domain.ids import Leg, Symbol
-from core.domain.order import Order, OrderStatus, OrderType
+from core.domain.order import Order, OrderStatus, OrderType, apply_status
 from core.domain.reports import OrderStatusReport, PositionSide
 from core.domain.signal import Side
 from core.engine.ports import About, Accepted, Departure, MarginMode, NotFound, Outcome, Rejected, Unknown
@@ -97,6 +97,30 @@ async def test_a_resting_stop_is_moved_in_place() -> None:
             assert report.conditional
         through = await rig.client.amend_stop(order, trigger_price=price(rig.level(110)), quantity=order.quantity)
         assert rejected(through).about is About.WOULD_TRIGGER
+
+
+async def test_a_move_the_venue_took_and_then_could_not_make_leaves_the_stop_where_it_is() -> None:
+    """The answer says only that it was taken; a failed one is told by the stream, with the row as it was (§5.5)."""
+    async with a_rig() as rig:
+        departure = with_stop(an_order_intent(), rig.level(90))
+        assert departure.stop is not None
+        await rig.during(rig.client.submit(departure))
+        (told,) = [
+            r
+            for r in rig.reports
+            if isinstance(r, OrderStatusReport) and r.client_order_id == departure.stop.client_order_id
+        ]
+        order = apply_status(Order(intent=departure.stop, status=S.IN_FLIGHT), told)
+        assert isinstance(order, Order)
+        moved = report_of(
+            await rig.client.amend_stop(order, trigger_price=price(rig.level(92)), quantity=order.quantity)
+        )
+        order = apply_status(order, moved)
+        assert isinstance(order, Order)
+        assert order.trigger_price == price(rig.level(92))
+        failed = apply_status(order, told)
+        assert isinstance(failed, Order)
+        assert failed.trigger_price == price(rig.level(90))
 
 
 async def test_a_stop_goes_with_its_position() -> None:
