@@ -50,7 +50,7 @@ NOT_CRYPTO = frozenset({"stock", "xstocks", "commodity", "forex", "index", "meta
 NO_HEDGE_COIN = "USDC"
 """Contracts of this coin know no hedge mode."""
 
-RECV_WINDOW_MS = 5_000
+RECV_WINDOW_MS = 10_000
 AUTH_AHEAD_MS = 10_000
 """A login is signed for a moment in the future; so far ahead that a slow connection does not outlast it."""
 PING_SECONDS = 20.0
