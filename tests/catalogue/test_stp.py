@@ -2,7 +2,7 @@
 
 import ast
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -10,27 +10,22 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from core.clock import SystemClock
 from core.domain.ids import Leg, VenueName, client_order_id
 from core.domain.order import Order, OrderIntent, OrderStatus, OrderType
 from core.domain.position import PositionKey
-from core.domain.reports import Report
 from core.domain.signal import Side
 from core.engine.passed_stops import PATIENCE_SECONDS, PassedStops
 from core.engine.ports import Outcome, Unknown
 from core.outcome import ExitStatus
-from core.transport import Transport
-from core.venues import VenueAccess, connect_venue
-from core.venues.binance.orders import placement
 from tests.builders import ACCOUNT, BTC, BTC_LONG, ETH, a_position, an_instrument, an_instrument_id, an_intent
 from tests.engine.bench import BINANCE, Bench, a_bench
 from tests.fakes.scripted_venue import Resting
-from tests.fakes.sim_transport import Line
 from tests.scenarios.worlds import PAIRS, SimulatedWorld, World, a_signal, a_wave
 
 pytestmark = pytest.mark.may_block("simulation runs storage inline")
 
 S = OrderStatus
+VENUES = tuple(VenueName)
 CORE = Path(__file__).resolve().parents[2] / "core"
 STOP_REQUEST = "POST /fapi/v1/algoOrder"
 
@@ -205,61 +200,29 @@ async def test_a_level_between_two_ticks_is_set_once_and_never_again(prices: tup
 
 # --- STP-11, STP-18 -------------------------------------------------------------------------------------------------
 
-GOLDEN = {
-    VenueName.BINANCE: {
-        "symbol": "BTCUSDT",
-        "side": "SELL",
-        "algoType": "CONDITIONAL",
-        "type": "STOP_MARKET",
-        "quantity": "1",
-        "triggerPrice": "98",
-        "workingType": "MARK_PRICE",
-        "clientAlgoId": a_stop().client_order_id,
-        "reduceOnly": "true",
-    }
-}
-"""What a stop's request says, per venue: a market order, fired by the mark price."""
-
-
-async def _deaf(reports: Sequence[Report]) -> None:
-    del reports
-
-
-async def _nothing() -> None: ...
-
-
-@pytest.mark.failure("STP-11")
-@pytest.mark.failure("STP-18")
-async def test_the_request_of_a_stop_names_the_mark_price_and_a_market_order_on_every_venue(
-    world: SimulatedWorld,
-) -> None:
-    transport: Transport = Line(world.venue).transport()
-    supported = set()
-    for name in VenueName:
-        access = VenueAccess(name=name, key="k", secret="s", base_url=world.url)
-        try:
-            connect_venue(access, clock=SystemClock(), transport=transport, sink=_deaf, on_connected=_nothing)
-        except ValueError:
-            continue
-        supported.add(name)
-    assert supported == set(GOLDEN), "a new venue needs its golden request here"
-    assert placement(a_stop(), "BTCUSDT", hedge_mode=False).params == GOLDEN[VenueName.BINANCE]
+# What a stop's request says on every venue stands in test_venue_requests.py.
 
 
 @pytest.mark.failure("STP-11")
 @pytest.mark.parametrize("factor", ["0.9", "1.1"])
-async def test_a_wick_of_the_last_price_fires_nothing_while_the_mark_stands_still(world: World, factor: str) -> None:
-    await world.play(a_wave(PAIRS[:2]))
-    async with world.running() as daemon:
-        await daemon.wave()
-        assert isinstance(world, SimulatedWorld)
-        for pair in PAIRS[:2]:
-            mark = world.venue.simulation.engine.quote(pair).mark
-            wick = str((mark * Decimal(factor)).quantize(Decimal("0.01")))
-            await world.tell("price", symbol=pair, price=wick, mark=str(mark), hold_ms=1)
-            await asyncio.sleep(0.5)
-        assert len(await world.held()) == len(daemon.held()) == 2
-        await world.everything_holds()
+async def test_a_wick_of_the_last_price_fires_nothing_while_the_mark_stands_still(tmp_path: Path, factor: str) -> None:
+    async with SimulatedWorld(tmp_path, VENUES) as world:
+        wave = [
+            a_signal(symbol, id=f"{venue}-{symbol}", exchange=venue, direction=direction)
+            for venue in VENUES
+            for symbol, direction in zip(PAIRS[:2], ("LONG", "SHORT"), strict=True)
+        ]
+        await world.play({"at_ms": 4_000, "signals": wave})
+        async with world.running() as daemon:
+            await daemon.wave()
+            for venue in VENUES:
+                for symbol in await world.held(venue):
+                    mark = world.venues[venue].simulation.engine.quote(symbol).mark
+                    wick = str((mark * Decimal(factor)).quantize(Decimal("0.01")))
+                    await world.tell("price", venue, symbol=symbol, price=wick, mark=str(mark), hold_ms=1)
+                    await asyncio.sleep(0.5)
+            assert [len(await world.held(venue)) for venue in VENUES] == [2, 2, 2]
+            await world.everything_holds()
 
 
 @pytest.mark.failure("STP-18")
