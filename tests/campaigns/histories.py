@@ -25,6 +25,7 @@ from random import Random
 import structlog
 
 from core.domain.ids import InstrumentId, Leg, PositionId, SignalId, VenueName, client_order_id
+from core.domain.money import Price
 from core.domain.order import ENDED, UNACKNOWLEDGED, OrderIntent, OrderStatus, OrderType, TriggerReference
 from core.domain.position import PositionKey
 from core.domain.reports import Origin, Report, WalletCause
@@ -36,7 +37,7 @@ from core.engine.closer import Closer
 from core.engine.inflight import InflightResolver
 from core.engine.leverage import LeverageKeeper
 from core.engine.order_manager import OrderManager
-from core.engine.ports import UserStream, VenueClient
+from core.engine.ports import Attach, UserStream, VenueClient, VenueTraits
 from core.engine.prefetch import Prefetcher
 from core.engine.protection_manager import ProtectionManager
 from core.engine.reconciler import Reconciler
@@ -45,6 +46,7 @@ from core.engine.risk_guard import RiskGuard
 from core.engine.state import State
 from core.errors import VenueError
 from tests.builders import BTC, ETH, USDT, an_instrument, notional, price, quantity, result_rules, risk_limits
+from tests.fakes.attaching_venue import AttachingVenue
 from tests.fakes.diary import Diary
 from tests.fakes.fake_audit import FakeAudit
 from tests.fakes.fake_journal import FakeJournal
@@ -58,6 +60,12 @@ ACCOUNT = "binance/history"
 SOL = InstrumentId(BINANCE, type(BTC.symbol)("SOL/USDT:USDT"))
 INSTRUMENTS = (BTC, ETH, SOL)
 S = OrderStatus
+KINDS = {
+    "apart": VenueTraits(),
+    "position": VenueTraits(attach=Attach.FIRST_FILL, whole_position_stops=True, amends_stops=True),
+    "attached": VenueTraits(attach=Attach.COMPLETE_FILL, amends_stops=True),
+}
+"""Venues by their stops: orders of their own, one of each position, or attached to entries with a quantity."""
 CALM_SECONDS = 15.0
 """Longer than the resolver's longest pause between two questions."""
 
@@ -65,13 +73,15 @@ CALM_SECONDS = 15.0
 class History:
     """One life of one account. `chance` decides everything."""
 
-    def __init__(self, chance: Random, *, hedge: bool) -> None:
+    def __init__(self, chance: Random, *, hedge: bool, kind: str = "apart") -> None:
         self._chance = chance
         self._clock = VirtualClock()
         listed = {i: an_instrument(i) for i in INSTRUMENTS}
         self.journal, self.notifier, self.state = FakeJournal(Diary()), FakeNotifier(), State()
         self._inbox: asyncio.Queue[Sequence[Report]] = asyncio.Queue()
-        self.venue = TrueVenue(list(listed.values()), self._clock, chance, self._inbox.put_nowait, hedge=hedge)
+        traits = KINDS[kind]
+        make = TrueVenue if traits.attach is Attach.NEVER else partial(AttachingVenue, traits=traits)
+        self.venue = make(list(listed.values()), self._clock, chance, self._inbox.put_nowait, hedge=hedge)
         self.venue.plan = self._plan
         clients: dict[VenueName, VenueClient] = {BINANCE: self.venue}
         streams: dict[VenueName, UserStream] = {BINANCE: FakeStream()}
@@ -265,7 +275,9 @@ class History:
         )
         approved = self.risk.approve_entry(intent, notional(intent.quantity * 100)).approved
         if approved is not None:
-            self._work(lambda: self.orders.submit([approved]))
+            stop = self.protection.attached(intent)
+            stops = {} if stop is None else {client_id: self.risk.approve_reducing(stop)}
+            self._work(lambda: self.orders.submit([approved], stops))
 
     def _plan(self, order: TrueOrder) -> None:
         """How the venue fills an entry it took: at once, in parts with pauses, in part, or not at all."""
@@ -364,9 +376,15 @@ class History:
             self._work(lambda: self.closer.flatten(key, "history", leg=Leg.CLOSE))
 
     def _cancel_by_hand(self) -> None:
+        """Or moved, where stops can be."""
         waiting = [o for o in self.venue.orders.values() if o.waiting]
-        if waiting:
-            self.venue.end(self._chance.choice(waiting), S.CANCELED)
+        if not waiting:
+            return
+        stop = self._chance.choice(waiting)
+        if isinstance(self.venue, AttachingVenue) and stop.trigger is not None and self._chance.random() < 0.6:
+            self.venue.move(stop, Price(stop.trigger + self._chance.choice((-20, -1, 1, 20))))
+        else:
+            self.venue.end(stop, S.CANCELED)
 
     def _money(self) -> None:
         chance = self._chance
@@ -394,7 +412,7 @@ class History:
             order, true = self.state.order(client_id), self.venue.orders.get(client_id)
             if order is None:
                 wrong.append(f"{client_id} is forgotten")
-            elif order.filled > order.intent.quantity:
+            elif order.filled > order.intent.quantity and not order.intent.whole_position:
                 wrong.append(f"{client_id} is filled {order.filled} of {order.intent.quantity}")
             elif true is None:
                 if order.status not in (S.ABSENT, S.REJECTED) and not self._may_hide(order.intent):
@@ -404,6 +422,8 @@ class History:
             elif (order.status, order.filled, order.fills_missing) != (true.status, true.filled, 0):
                 said = f"{order.status} {order.filled} (+{order.fills_missing})"
                 wrong.append(f"{order.intent.leg} {client_id} is {said}, at the venue {true.status} {true.filled}")
+            elif true.waiting and order.trigger_price != true.trigger:
+                wrong.append(f"{client_id} stands at {order.trigger_price}, at the venue at {true.trigger}")
             elif order.trade_ids != true.trades:
                 wrong.append(f"{client_id} has the trades {order.trade_ids}, at the venue {true.trades}")
         return wrong
@@ -453,11 +473,11 @@ def _said(held: Mapping[PositionKey, Sequence[Decimal]]) -> str:
     return ", ".join(f"{key} {' and '.join(map(str, quantities))}" for key, quantities in held.items()) or "nothing"
 
 
-def run(chance: Random) -> tuple[list[str], Counter[str]]:
+def run(chance: Random, kind: str = "apart") -> tuple[list[str], Counter[str]]:
     """What is wrong in the end of one history, and what happened in it."""
 
     async def live() -> tuple[list[str], Counter[str]]:
-        history = History(chance, hedge=chance.random() < 0.25)
+        history = History(chance, hedge=chance.random() < 0.25, kind=kind)
         wrong = await history.live()
         history.seen["entries"] += len(history.venue.sent)
         history.seen["trades"] += len(history.venue.fills_told)
@@ -471,6 +491,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="histories", description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--runs", type=int, default=10_000, help="how many histories (10000)")
     parser.add_argument("--seed", type=int, default=1, help="the first seed (1)")
+    parser.add_argument("--venue", choices=KINDS, help="of one kind only; else of each in turn")
     parser.add_argument("--show", action="store_true", help="log what the engine does")
     asked = parser.parse_args()
     if not asked.show:
@@ -478,11 +499,12 @@ def main() -> int:
     seen: Counter[str] = Counter()
     failed, started = 0, time.monotonic()
     for seed in range(asked.seed, asked.seed + asked.runs):
-        wrong, happened = run(Random(seed))
+        kind = asked.venue or list(KINDS)[seed % len(KINDS)]
+        wrong, happened = run(Random(seed), kind)
         seen += happened
         if wrong:
             failed += 1
-            print(f"seed {seed}: {'; '.join(wrong)}", flush=True)
+            print(f"seed {seed} {kind}: {'; '.join(wrong)}", flush=True)
         if (seed - asked.seed + 1) % 1000 == 0:
             print(f"{seed - asked.seed + 1} histories, {failed} wrong", flush=True)
     print(", ".join(f"{name} {count}" for name, count in sorted(seen.items())))
