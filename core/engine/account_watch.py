@@ -118,12 +118,12 @@ class AccountWatch:
         self._notifier.notify(Level.CRITICAL, f"{event.position.key}: {event.origin} by the venue: {what}")
         if event.origin is Origin.LIQUIDATION:
             why = f"{event.instrument} was liquidated; look at it, then resume"
-            self._risk.restrict(why, "account-watch")
+            self._risk.restrict(why, "account-watch", event.instrument.venue)
 
     def _unknown_own(self, event: OwnIdUnknown) -> None:
         """Said once per venue and start; every one of them is in the log."""
         venue = event.instrument.venue
-        self._risk.restrict(f"{venue} has orders of ours that this journal lacks: {_ANOTHER}", "account-watch")
+        self._risk.restrict(f"it has orders of ours that this journal lacks: {_ANOTHER}", "account-watch", venue)
         if venue not in self._strangers:
             self._strangers.add(venue)
             what = f"order {event.client_order_id} is ours by its id and not in this journal: {_ANOTHER}"

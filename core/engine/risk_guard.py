@@ -172,10 +172,15 @@ class RiskGuard:
         if venue is None:
             self.states.put(resumed)
 
-    def restrict(self, reason: str, author: str) -> None:
-        """No entries until somebody resumes; loosens nothing stricter. Holds when met while starting."""
-        if self.states.said().state is TradingState.ACTIVE or self.states.starting:
-            self.set_state(TradingState.REDUCING, reason=reason, author=author)
+    def restrict(self, reason: str, author: str, venue: VenueName | None = None) -> None:
+        """No entries, everywhere or on one venue, until somebody resumes; loosens nothing stricter. Holds when met
+        while starting."""
+        reducing = Standing(state=TradingState.REDUCING, reason=reason, author=author)
+        if venue is not None:
+            if venue not in self.states.of_venues():
+                self.states.put(reducing, venue)
+        elif self.states.said().state is TradingState.ACTIVE or self.states.starting:
+            self.states.put(reducing)
 
     def halt(self, reason: str) -> None:
         """An invariant broke: no entries, no discretionary exits; protection goes on."""
@@ -282,7 +287,7 @@ class RiskGuard:
         age = self.balance_age(venue, asset)
         balance = self._state.balance(venue, asset)
         free = None
-        if balance is not None and age is not None and age <= BALANCE_MAX_AGE_SECONDS:
+        if balance is not None and not balance.unusable and age is not None and age <= BALANCE_MAX_AGE_SECONDS:
             free = balance.wallet - used / self._limits.leverage
             if balance.available is not None:
                 free = min(

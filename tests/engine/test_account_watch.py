@@ -123,7 +123,7 @@ async def test_who_shrank_a_position_is_told_and_only_a_liquidation_pauses_entri
         account = Account(bench)
         account.watch.on_events([reduced(origin)])
         assert [told for told, _ in bench.notifier.messages] == [level]
-        assert bench.risk.standing.state is state
+        assert bench.risk.standing_of(BTC.venue).state is state
 
 
 async def test_a_liquidation_does_not_loosen_a_halt() -> None:

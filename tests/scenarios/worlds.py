@@ -88,6 +88,11 @@ class Daemon:
         assert self.orchestrator.queries is not None
         return self.orchestrator.queries.status()
 
+    def off_because(self, venue: str = "binance") -> str | None:
+        """Why one venue takes no entries, if it takes none."""
+        (row,) = (row for row in self.status.venues if row.venue == venue)
+        return row.off_because
+
     @property
     def waves(self) -> list[WaveReport]:
         """Finished ones, oldest first."""
