@@ -27,6 +27,8 @@ log = structlog.get_logger(__name__)
 
 ANSWER_SECONDS = 3.0
 """One symbol's silence may cost its own signal, never the wave it came with (SIG-05)."""
+JOIN_SECONDS = 1.0
+"""Between two looks for venues that have joined."""
 SAMPLE_SECONDS = 20.0
 BEFORE_SECONDS = 300.0
 BEFORE_TOLERANCE_SECONDS = 90.0
@@ -69,7 +71,6 @@ class Screener:
         self._known: dict[InstrumentId, _Known] = {}
         self._reading: dict[InstrumentId, asyncio.Task[None]] = {}
         self._tasks: asyncio.TaskGroup | None = None
-        self._swept = False
         self.counts: Counter[str] = Counter()
 
     def activity(self, instrument: InstrumentId) -> Activity:
@@ -111,12 +112,16 @@ class Screener:
             self._known.setdefault(instrument, _Known()).error = f"no answer within {ANSWER_SECONDS:g} s"
 
     async def run(self) -> None:
-        """Sweep and sample until cancelled."""
+        """Sweep and sample until cancelled; a venue that joins later is swept from then on."""
+        swept: set[VenueName] = set()
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             tasks.create_task(self._sample(), name="screener/samples")
-            for venue in list(self._reads):
-                tasks.create_task(self._sweep(venue), name=f"screener/{venue}")
+            while True:
+                for venue in [venue for venue in self._reads if venue not in swept]:
+                    swept.add(venue)
+                    tasks.create_task(self._sweep(venue), name=f"screener/{venue}")
+                await asyncio.sleep(JOIN_SECONDS)
 
     async def _sweep(self, venue: VenueName) -> None:
         """One symbol after another. The first round is quicker; in the later ones the oldest reading goes first."""

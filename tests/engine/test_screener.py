@@ -4,11 +4,16 @@ import asyncio
 
 import pytest
 
+from core.domain.ids import VenueName
 from core.domain.verdict import Reason
 from core.domain.wave import LegState
+from core.engine.ports import MarketReads
+from core.engine.screener import Screener
 from core.errors import Unreachable
 from tests.builders import BTC, ETH, a_signal, an_instrument, screening_rules
 from tests.engine.bench import Bench, a_bench
+from tests.fakes.fake_reads import FakeReads
+from tests.fakes.virtual_loop import VirtualClock
 
 
 def reads(bench: Bench) -> list[str]:
@@ -45,6 +50,22 @@ async def test_signals_of_one_cold_symbol_share_one_read() -> None:
         first, second = await asyncio.gather(bench.wave(a_signal("a")), bench.wave(a_signal("b", instrument=ETH)))
         assert [leg.state for report in (first, second) for leg in report.legs] == [LegState.PROTECTED] * 2
         assert reads(bench).count("candles BTC") <= 2, "the sweep and the wave"
+
+
+async def test_a_venue_that_joins_after_the_start_is_read_from_then_on() -> None:
+    clock, joined = VirtualClock(), dict[VenueName, MarketReads]()
+    listed = {BTC: an_instrument(BTC)}
+    screener = Screener(
+        reads=joined, markets={}, instruments=listed, wanted=lambda _one: True, clock=clock, max_age=300
+    )
+    run = asyncio.ensure_future(screener.run())
+    await asyncio.sleep(10)
+    assert screener.coverage == (0, 1)
+    joined[BTC.venue] = FakeReads(clock)
+    await asyncio.sleep(10)
+    assert screener.coverage == (1, 1)
+    run.cancel()
+    await asyncio.gather(run, return_exceptions=True)
 
 
 @pytest.mark.failure("SIG-05")

@@ -84,7 +84,9 @@ async def _ccxt(venues: Sequence[Simulator], symbols: int, frames: Counter[str])
             markets = await client.load_markets()
             swaps = [s for s, m in markets.items() if m["swap"] and m["active"] and m["settle"] == "USDT"]
             watches: list[Callable[[], Awaitable[object]]] = [partial(client.watch_bids_asks, swaps[:share])]
-            watches += [client.watch_mark_prices] if client.has["watchMarkPrices"] is True else []
+            if client.has.get("watchMarkPrices"):
+                every = None if client.id.startswith("binance") else swaps  # Binance tells all marks at once
+                watches.append(partial(client.watch_mark_prices, every))
             tasks += [asyncio.ensure_future(_again(watch)) for watch in (*watches, client.watch_orders)]
 
         async def reload() -> None:

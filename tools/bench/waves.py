@@ -163,11 +163,19 @@ async def _run(effort: Effort, venues: Sequence[VenueFacts], sizes: Sequence[int
     if any(map(math.isinf, starts)):
         raise BenchError(f"only {len(feed.sent)} of {sum(sizes)} signals were sent: the daemon did not log in in time")
     ends = [*starts[1:], math.inf]
-    return [
-        reduce(Told.beside, (_part(record, wave, start + shift, end + shift)
-                             for record, shift in zip(records, ahead, strict=True)))
-        for wave, start, end in zip(waves, starts, ends, strict=True)
-    ]  # fmt: skip
+    shifted = list(zip(records, ahead, strict=True))
+    return [_over(shifted, wave, start, end) for wave, start, end in zip(waves, starts, ends, strict=True)]
+
+
+def _over(
+    records: Sequence[tuple[Record, float]], wave: Sequence[tuple[VenueFacts, str]], start: float, end: float
+) -> Told:
+    """One wave at all venues that had a part in it; each record comes with how far its clock is ahead, ms."""
+    parts = []
+    for record, ahead in records:
+        if mine := [symbol for facts, symbol in wave if facts is record.facts]:
+            parts.append(record.told(mine, start + ahead, end + ahead))
+    return reduce(Told.beside, parts)
 
 
 def _needs_ms(venues: Sequence[VenueFacts], size: int) -> int:
@@ -187,10 +195,6 @@ async def _record(venue: Simulator) -> Record:
     requests, lives = await venue.ask("requests?since=0"), await venue.ask("protection")
     orders = own_orders(await venue.ask("state?all=1"))
     return Record(facts=venue.facts, requests=requests, lives=lives, orders=orders)
-
-
-def _part(record: Record, wave: Sequence[tuple[VenueFacts, str]], start: float, end: float) -> Told:
-    return record.told([symbol for facts, symbol in wave if facts is record.facts], start, end)
 
 
 def _identity(facts: VenueFacts, symbol: str) -> str:
