@@ -111,19 +111,21 @@ class AccountReads:
         rows = await self._pages(self._ccxt.publicGetV5MarketInstrumentsInfo, {}, object, facts.INSTRUMENTS_PAGE)
         return list(rows)
 
-    async def tiers(self) -> list[TierRow]:
-        """Fifteen contracts a page, whatever is asked for."""
-        return await self._pages(self._ccxt.publicGetV5MarketRiskLimit, {}, TierRow, None)
+    async def tiers(self, found: list[TierRow]) -> None:
+        """Into `found`, page after page as they come: fifteen contracts each, whatever is asked for."""
+        await self._pages(self._ccxt.publicGetV5MarketRiskLimit, {}, TierRow, None, found)
 
     async def _one(self, call: Call, params: dict[str, str], shape: type[_T]) -> Answer[_T]:
         return await self._reads.shaped(call, params, Answer[shape], "bybit")  # type: ignore[valid-type]
 
-    async def _pages(self, call: Call, of: dict[str, str], shape: type[_T], size: int | None) -> list[_T]:
+    async def _pages(
+        self, call: Call, of: dict[str, str], shape: type[_T], size: int | None, rows: list[_T] | None = None
+    ) -> list[_T]:
         """All of a list. Raises MalformedPayload for one that does not end."""
         params = {"category": facts.CATEGORY, **of}
         if size is not None:
             params["limit"] = str(size)
-        rows: list[_T] = []
+        rows = [] if rows is None else rows
         for _ in range(facts.MOST_PAGES):
             page = (await self._one(call, params, Page[shape])).result  # type: ignore[valid-type]
             rows += page.rows

@@ -24,7 +24,7 @@ from core.venues.bybit.instruments import brackets_of, listing
 from core.venues.bybit.lookups import Lookups
 from core.venues.bybit.modes import ONE_WAY
 from core.venues.bybit.order_commands import OrderCommands
-from core.venues.bybit.payloads import Answer, SymbolRow, TimeRow
+from core.venues.bybit.payloads import Answer, SymbolRow, TierRow, TimeRow
 from core.venues.bybit.stop_commands import StopCommands
 from core.venues.bybit.user_feed import whole_leverage
 from core.venues.client import CommandPolicy
@@ -105,7 +105,7 @@ class BybitClient:
     @reading("bybit")
     async def load_instruments(self) -> None:
         """Contract rules and risk limits, replaced as a whole; parsed off the loop. Raises VenueError."""
-        rows, tiers = await together(self._lists.instruments(), self._lists.tiers())
+        rows, tiers = await together(self._lists.instruments(), self._tiers())
         known = self._symbols.instruments
         try:
             listed = await self._ccxt.seam.off_loop(lambda: listing(rows, brackets_of(tiers), known))
@@ -115,6 +115,18 @@ class BybitClient:
         if listed.unusable:
             first = next(iter(listed.unusable.items()))
             log.warning("venue.markets_unusable", venue=self.name, count=len(listed.unusable), first=first)
+
+    async def _tiers(self) -> list[TierRow]:
+        """One page leads to the next, some forty of them, and no start is to wait for all: what has not come in time is
+        read with the next rules. Until then a position's size is limited by nothing but the venue's own refusal."""
+        found: list[TierRow] = []
+        patience = None if self._symbols.instruments else facts.FIRST_TIERS_SECONDS
+        try:
+            async with asyncio.timeout(patience):
+                await self._lists.tiers(found)
+        except TimeoutError:
+            log.info("venue.tiers_later", venue=self.name, contracts=len({row.symbol for row in found}))
+        return found
 
     async def warm(self, connections: int) -> None:
         """Opens up to that many pooled connections with the cheapest request there is; failures do not matter here."""

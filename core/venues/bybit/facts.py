@@ -62,6 +62,8 @@ ORDERS_PAGE, POSITIONS_PAGE, FILLS_PAGE, INSTRUMENTS_PAGE = 50, 200, 100, 1000
 MOST_CANDLES = 1000
 MOST_PAGES = 200
 """A list that does not end by then is no list: its cursors go round."""
+FIRST_TIERS_SECONDS = 2.0
+"""How long the start waits for risk limits."""
 HISTORY_MS = 7 * 24 * 3600 * 1000 - 1
 """The longest window `execution/list` and `order/history` answer for."""
 TOPICS = ("order", "execution", "position", "wallet")

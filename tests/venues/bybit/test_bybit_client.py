@@ -428,3 +428,14 @@ async def test_an_outage_of_one_list_fails_the_whole_picture() -> None:
             await desk.client.mass_status()
         await asyncio.sleep(0)
         assert (await desk.client.mass_status()).positions == ()
+
+
+async def test_no_start_waits_for_forty_pages_of_risk_limits() -> None:
+    async with a_desk(opened=False, streaming=False, symbols=560, latency_ms=250) as desk:
+        started = desk.clock.now_ms()
+        await desk.client.open()
+        assert desk.clock.now_ms() - started < 4_000
+        listed = desk.client.instruments.values()
+        assert 0 < sum(bool(instrument.brackets) for instrument in listed) < len(listed)
+        await desk.client.load_instruments()
+        assert all(instrument.brackets for instrument in desk.client.instruments.values())
