@@ -69,7 +69,7 @@ def asset_mode(reading: Reading, rules: PreflightRules, __: VenueName) -> Answer
         return
     said = "multi-assets mode is on; switch the account to single-asset mode (futures preferences, asset mode)"
     if rules.margin is MarginMode.ISOLATED:
-        said += "; MARGIN_MODE=isolated is refused with -4168 while it is on"
+        said += "; MARGIN_MODE=isolated is refused while it is on"
     yield Grade.OFF, said
 
 

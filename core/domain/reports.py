@@ -119,8 +119,9 @@ class WalletCause(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BalanceReport:
-    """Absolute figures, overwrite never add. `available` None when this message does not carry it. `change` is what the
-    venue says moved apart from profit and fees; None = it does not say."""
+    """Absolute figures, overwrite never add. `available` None when this message does not carry it; `unusable`: it has
+    to and does not, so what is free is unknown (VAL-07). `change` is what the venue says moved apart from profit and
+    fees; None = it does not say."""
 
     venue: VenueName
     asset: Asset
@@ -131,6 +132,7 @@ class BalanceReport:
     cause: WalletCause = WalletCause.SNAPSHOT
     cause_text: str = ""
     change: Decimal | None = None
+    unusable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -411,10 +411,12 @@ class Notifier(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Balance:
-    """What is known of one asset at one venue. `received` monotonic seconds."""
+    """What is known of one asset at one venue. `received` monotonic seconds. `unusable`: the newest word about what is
+    free could not be used."""
 
     asset: Asset
     wallet: Decimal
     available: Decimal | None
     venue_time_ms: int
     received: float
+    unusable: bool = False

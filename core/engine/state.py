@@ -168,12 +168,14 @@ class State:
         available = report.available
         if available is None and known is not None and known.venue_time_ms == report.venue_time_ms:
             available = known.available  # another word about the same moment
+        says = report.unusable or report.available is not None
         self._balances[report.venue, report.asset] = Balance(
             asset=report.asset,
             wallet=report.wallet,
             available=available,
             venue_time_ms=report.venue_time_ms,
             received=now,
+            unusable=report.unusable if says or known is None else known.unusable,
         )
         return known is None or known.wallet != report.wallet
 

@@ -59,7 +59,8 @@ class ErrorTable:
     `statuses` are HTTP statuses that mean the same whatever the body says; a code comes after them. `silences` go by
     code, then by HTTP status as text (which is a limit then, where there is no code), then "" = any other limit.
     `reset_header` is where the venue tells the end of a limit, in ms of its own clock (lower case).
-    `maintenance_pages` are (HTTP status, how its text begins) of answers without a code.
+    `maintenance_pages` are (HTTP status, how its text begins) of answers without a code. `remedies` say what to change
+    where the venue's own words do not (CFG-08).
     """
 
     venue: str
@@ -68,6 +69,7 @@ class ErrorTable:
     statuses: Mapping[int, Meaning] = field(default_factory=dict)
     reset_header: str = ""
     maintenance_pages: tuple[tuple[int, str], ...] = ()
+    remedies: Mapping[str, str] = field(default_factory=dict)
 
     def meaning(self, status: int, code: str, text: str) -> Meaning:
         """Of an answer that is not a success. `code` "" where the answer had none."""
@@ -100,6 +102,8 @@ class ErrorTable:
         names times on its own clock, `RateLimited.retry_at_ms` is on ours. `RateLimited.bucket` is `Silence.bucket`;
         who sent it knows what the request was counted in and puts a name in the place of `ENDPOINT`."""
         what = _one_line(text) or f"HTTP {status}"
+        if code in self.remedies:
+            what = f"{what}; {self.remedies[code]}"
         match self.meaning(status, code, text):
             case Meaning.DONE | Meaning.REFUSED | Meaning.AUTH | Meaning.RESTRICTED | Meaning.CLOCK:
                 return Refused(self.venue, what, code=code, status=status)

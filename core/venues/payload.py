@@ -1,11 +1,12 @@
 """Decoded payloads into shapes, and their texts into numbers with what "", "0" and absence mean.
 
-| function | "" or None | "0" | negative |
-|---|---|---|---|
-| `price_in` | not told | not told | ValueError |
-| `positive_in` | ValueError | ValueError | ValueError |
-| `quantity_in` | 0 | 0 | ValueError |
-| `amount_in` | 0 | 0 | allowed: money, fees, signed sizes |
+| function | "" or None | "0" | "INF" | negative |
+|---|---|---|---|---|
+| `price_in` | not told | not told | ValueError | ValueError |
+| `positive_in` | ValueError | ValueError | ValueError | ValueError |
+| `quantity_in` | 0 | 0 | ValueError | ValueError |
+| `ceiling_in` | no limit | no limit | no limit | ValueError |
+| `amount_in` | 0 | 0 | ValueError | allowed: money, fees, signed sizes |
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from core.domain.money import ZERO, Price, Quantity, decimal_of
+from core.domain.money import LARGEST, ZERO, Price, Quantity, decimal_of
 from core.errors import MalformedPayload
 
 _T = TypeVar("_T")
@@ -53,6 +54,17 @@ def quantity_in(text: str | None, field: str) -> Quantity:
     if value < 0:
         raise ValueError(f"{field}: a negative quantity")
     return Quantity(value)
+
+
+def ceiling_in(text: str | None, field: str) -> Decimal:
+    """The most a venue allows. Where it names no limit that is more than anything: zero would allow nothing (VAL-06).
+    Raises ValueError."""
+    if not text or text.upper() == "INF":
+        return LARGEST
+    value = decimal_of(text, field)
+    if value < 0:
+        raise ValueError(f"{field}: a negative limit")
+    return value or LARGEST
 
 
 def amount_in(text: str | None, field: str) -> Decimal:

@@ -96,12 +96,12 @@ async def test_the_position_mode_is_read_and_told(world: World, mode: str, said:
     assert said in _said(found, "position mode")
 
 
-async def test_multi_assets_mode_is_refused_with_the_setting_to_change_and_its_code_explained(world: World) -> None:
+async def test_multi_assets_mode_is_refused_with_the_setting_to_change(world: World) -> None:
     change = _answering("/fapi/v1/accountConfig", lambda row: row | {"multiAssetsMargin": True})
     status, found = await _found(world, change, MARGIN_MODE="isolated")
     assert _worst(found) == {"asset mode": Grade.OFF}
     assert "switch the account to single-asset mode" in _said(found, "asset mode")
-    assert "-4168" in _said(found, "asset mode")
+    assert "MARGIN_MODE=isolated is refused while it is on" in _said(found, "asset mode")
     assert status is ExitStatus.PREFLIGHT_REFUSED
 
 

@@ -6,15 +6,19 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from core.domain.money import Price
+from core.domain.money import LARGEST, Price
 from core.errors import MalformedPayload
-from core.venues.payload import amount_in, positive_in, price_in, quantity_in, shaped
+from core.venues.payload import amount_in, ceiling_in, positive_in, price_in, quantity_in, shaped
 
 BAD = "bad"
 MEANINGS: list[tuple[Callable[[str | None, str], Decimal | None], dict[str | None, object]]] = [
     (price_in, {None: None, "": None, "0": None, "0.00": None, "1.5": Decimal("1.5"), "-1": BAD, "NaN": BAD}),
     (positive_in, {None: BAD, "": BAD, "0": BAD, "1.5": Decimal("1.5"), "-1": BAD, "Infinity": BAD}),
     (quantity_in, {None: 0, "": 0, "0": 0, "1.5": Decimal("1.5"), "-1": BAD, "1e9": Decimal("1e9"), "x": BAD}),
+    (
+        ceiling_in,
+        {None: LARGEST, "": LARGEST, "0": LARGEST, "INF": LARGEST, "1.5": Decimal("1.5"), "-1": BAD, "x": BAD},
+    ),
     (amount_in, {None: 0, "": 0, "0": 0, "1.5": Decimal("1.5"), "-1": Decimal(-1), "1_0": BAD}),
 ]
 

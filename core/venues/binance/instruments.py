@@ -11,7 +11,7 @@ from core.domain.instrument import Bracket, Instrument, LotRule, PriceBand
 from core.domain.money import Notional, Price, Quantity, decimal_of
 from core.errors import MalformedPayload
 from core.venues.binance.payloads import BracketRow
-from core.venues.payload import shaped
+from core.venues.payload import ceiling_in, shaped
 
 GONE = "NOT_LISTED"
 """Our word for the status of what the venue has ceased to list, or lists with rules nobody can read."""
@@ -92,10 +92,10 @@ def brackets_of(rows: Sequence[BracketRow]) -> dict[str, tuple[Bracket, ...]]:
 
 def _brackets(row: BracketRow) -> tuple[Bracket, ...]:
     told = [
-        Bracket(most_notional=Notional(decimal_of(str(b.notionalCap), "notionalCap")), max_leverage=b.initialLeverage)
+        Bracket(most_notional=Notional(ceiling_in(str(b.notionalCap), "notionalCap")), max_leverage=b.initialLeverage)
         for b in row.brackets
     ]
-    if any(b.most_notional <= 0 or b.max_leverage < 1 for b in told):
+    if any(b.max_leverage < 1 for b in told):
         raise ValueError(f"{row.symbol}: a leverage bracket without room")
     return tuple(sorted(told, key=lambda bracket: bracket.most_notional))
 
@@ -132,7 +132,7 @@ def _lot(row: Mapping[str, Any]) -> LotRule:
         raise ValueError("stepSize: not positive")
     return LotRule(
         minimum=Quantity(decimal_of(row["minQty"], "minQty")),
-        maximum=Quantity(decimal_of(row["maxQty"], "maxQty")),
+        maximum=Quantity(ceiling_in(row["maxQty"], "maxQty")),
         step=Quantity(step),
     )
 

@@ -50,6 +50,7 @@ ERRORS = ErrorTable(
     },
     statuses={403: Meaning.LIMITED, 404: Meaning.REFUSED},
     reset_header="x-bapi-limit-reset-timestamp",
+    remedies=dict.fromkeys(("10028", "110088"), "upgrade the account to a unified trading account"),
 )
 """HTTP 403 comes from the network in front of the venue: this address asked too often, for ten minutes. With 404 there
 is no such request (on this site, in this environment), so that nobody can have executed anything."""

@@ -14,7 +14,7 @@ from core.domain.money import ZERO, Notional, Price, Quantity, decimal_of
 from core.errors import MalformedPayload
 from core.venues.bybit.facts import COINS, NOT_CRYPTO
 from core.venues.bybit.payloads import InstrumentRow, RiskParameters, TierRow
-from core.venues.payload import shaped
+from core.venues.payload import ceiling_in, shaped
 
 GONE = "NOT_LISTED"
 """Our word for the status of what the venue has ceased to list, or lists with rules nobody can read."""
@@ -60,8 +60,8 @@ def brackets_of(rows: Iterable[TierRow]) -> dict[str, tuple[Bracket, ...]]:
     """Per venue symbol, smallest notional first. Raises ValueError for a leverage or a ceiling that cannot be."""
     tiers: defaultdict[str, list[Bracket]] = defaultdict(list)
     for row in rows:
-        most, leverage = decimal_of(row.riskLimitValue, "riskLimitValue"), _whole(row.maxLeverage)
-        if most <= 0 or leverage < 1:
+        most, leverage = ceiling_in(row.riskLimitValue, "riskLimitValue"), _whole(row.maxLeverage)
+        if leverage < 1:
             raise ValueError(f"{row.symbol}: a risk limit without room")
         tiers[row.symbol].append(Bracket(most_notional=Notional(most), max_leverage=leverage))
     return {symbol: tuple(sorted(found, key=lambda tier: tier.most_notional)) for symbol, found in tiers.items()}
@@ -98,7 +98,7 @@ def _lot(row: InstrumentRow, most: str) -> LotRule:
         raise ValueError("qtyStep: not positive")
     return LotRule(
         minimum=Quantity(decimal_of(row.lotSizeFilter.minOrderQty, "minOrderQty")),
-        maximum=Quantity(decimal_of(most, "maximum quantity")),
+        maximum=Quantity(ceiling_in(most, "maximum quantity")),
         step=Quantity(step),
     )
 

@@ -133,11 +133,13 @@ def _report(
     source: Source,
     cause: WalletCause = WalletCause.SNAPSHOT,
 ) -> BalanceReport:
+    """`free` None: the venue's figures do not tell."""
     return BalanceReport(
         venue=VenueName.BYBIT,
         asset=asset,
         wallet=wallet,
         available=free,
+        unusable=free is None,
         venue_time_ms=time_ms,
         source=source,
         cause=cause,

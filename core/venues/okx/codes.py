@@ -60,6 +60,10 @@ ERRORS = ErrorTable(
         "50061": Silence(ms=_WINDOW_MS, bucket="orders"),
         "429": Silence(ms=_WINDOW_MS),
     },
+    remedies={
+        "51010": "switch the account mode to futures mode on the venue's web page (trade, settings, account mode)",
+        "59000": "close every position and cancel every order and bot of the account first, then change the setting",
+    },
 )
 
 NO_SUCH_ORDER = "51603"

@@ -19,6 +19,7 @@ from core.errors import MalformedPayload
 from core.venues.okx.contracts import Contract, Listed
 from core.venues.okx.facts import COINS_ONLY
 from core.venues.okx.payloads import TierRow
+from core.venues.payload import ceiling_in
 
 GONE = "NOT_LISTED"
 """Our word for the state of what the venue has ceased to list, or lists with rules nobody can read."""
@@ -80,7 +81,7 @@ def _bracketed(row: Listed, tiers: Sequence[TierRow], mark: Decimal | None) -> L
     try:
         told = [
             Bracket(
-                most_notional=Notional(row.contract.base(tier.maxSz, "maxSz") * mark),
+                most_notional=Notional(ceiling_in(tier.maxSz, "maxSz") * row.contract.size * mark),
                 max_leverage=int(decimal_of(tier.maxLever, "maxLever")),
             )
             for tier in tiers
@@ -121,9 +122,9 @@ def _instrument(market: Mapping[str, Any], info: Mapping[str, Any], contract: Co
     state = str(info["state"])
     step = _positive(info["lotSz"], "lotSz") * contract.size
     least = _positive(info["minSz"], "minSz") * contract.size
-    most = _positive(info["maxLmtSz"], "maxLmtSz") * contract.size
+    most = ceiling_in(info["maxLmtSz"], "maxLmtSz") * contract.size
     # A position must fit into one market order and one stop.
-    told = [_positive(info[name], name) * contract.size for name in ("maxMktSz", "maxStopSz") if info.get(name)]
+    told = [ceiling_in(info.get(name), name) * contract.size for name in ("maxMktSz", "maxStopSz")]
     return Instrument(
         id=contract.instrument,
         venue_symbol=contract.inst_id,

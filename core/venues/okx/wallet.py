@@ -71,6 +71,7 @@ def _report(detail: DetailRow, whole: Decimal | None, source: Source, when: str)
         asset=Asset(detail.ccy),
         wallet=amount_in(detail.cashBal, "cashBal"),
         available=min(both, default=None),
+        unusable=not both,
         venue_time_ms=ms_told(when, "uTime"),
         source=source,
     )

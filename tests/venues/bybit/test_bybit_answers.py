@@ -130,7 +130,7 @@ def test_risk_limits_become_brackets_smallest_first(fixtures: Path) -> None:
     assert (smallest.most_notional, smallest.max_leverage) == (Decimal(150), 100)
     assert (largest.most_notional, largest.max_leverage) == (Decimal(900), 50)
     with pytest.raises(ValueError, match="without room"):
-        brackets_of([replace_tier(row, "0", "50")])
+        brackets_of([replace_tier(row, "900", "0.5")])
 
 
 def replace_tier(row: TierRow, most: str, leverage: str) -> TierRow:

@@ -37,7 +37,8 @@ def by_meaning(*meanings: Meaning) -> list[str]:
 async def test_a_definite_no_is_a_rejection_with_the_venues_code(code: str) -> None:
     async with a_desk(streaming=False) as desk:
         outcome = await entry_answered(desk, told(int(code)))
-        assert outcome == Rejected(code=code, detail="said the venue", about=ABOUT.get(code, About.OTHER))
+        said = "; ".join(filter(None, ("said the venue", ERRORS.remedies.get(code))))
+        assert outcome == Rejected(code=code, detail=said, about=ABOUT.get(code, About.OTHER))
         assert len(desk.tap.asked) == 1, "a refusal is never sent again"
 
 

@@ -62,7 +62,8 @@ async def test_a_refused_entry_says_what_it_is_about(code: str, about: About) ->
         row = {"clOrdId": "", "ordId": "", "tag": "", "sCode": code, "sMsg": "words"}
         rig.tap.put("POST", ORDER, answer(200, {"code": "1", "msg": "All operations failed", "data": [row]}))
         outcome = rejected(await rig.client.submit(Departure(intent=an_order_intent())))
-        assert (outcome.code, outcome.about, outcome.detail) == (code, about, "words")
+        assert (outcome.code, outcome.about) == (code, about)
+        assert outcome.detail.startswith("words")
         assert len(rig.tap.of("POST", ORDER)) == 1
 
 
