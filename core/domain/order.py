@@ -108,7 +108,7 @@ class OrderIntent:
     restart or a changed configuration treats that position as it was opened (SIG-11).
     `reason` says for people what a close was sent for. `attached_to`: a stop that was sent along with that entry; its
     level comes from the decision and is provisional. `whole_position`: it covers whatever the position holds, and
-    `quantity` is the most that can be.
+    `quantity` is what it was sent for, no bound: the position may have grown since.
     """
 
     client_order_id: ClientOrderId
@@ -183,6 +183,10 @@ class Order:
         """Base units the venue says are filled and for which no trade was seen yet."""
         return Quantity(max(ZERO, self.reported_filled - self.filled))
 
+    def overfilled_by(self, filled: Decimal) -> bool:
+        """Whether it cannot be that so much of it is filled."""
+        return filled > self.quantity and not self.intent.whole_position
+
     @property
     def undecided(self) -> bool:
         """The venue has to tell more of it: that it has it, the trades of what it filled, or, of an order that cannot
@@ -206,7 +210,7 @@ def apply_status(order: Order, report: OrderStatusReport) -> Order | IllegalRepo
     """
     move = NEXT[order.status, report.status]
     reported = ZERO if report.conditional else report.filled
-    if move is Move.ILLEGAL or reported > order.quantity:
+    if move is Move.ILLEGAL or order.overfilled_by(reported):
         return IllegalReport(order=order, told=f"{report.status}, filled {report.filled} of {order.quantity}")
     moved = _amended(order, report)
     if move is Move.STALE and reported <= order.reported_filled:
@@ -224,7 +228,8 @@ def apply_status(order: Order, report: OrderStatusReport) -> Order | IllegalRepo
 def _amended(order: Order, report: OrderStatusReport) -> Order:
     """With the level and size the venue tells of a resting stop; the same object when these are known. Only newer words
     count: an old frame must not move a stop back."""
-    resting = report.conditional and report.status is OrderStatus.ACCEPTED and not order.ended
+    over = order.ended and order.status is not OrderStatus.ABSENT
+    resting = report.conditional and report.status is OrderStatus.ACCEPTED and not over
     if not resting or report.venue_time_ms < order.venue_time_ms:
         return order
     level, size = report.trigger_price or order.trigger_price, report.quantity or order.quantity
@@ -232,7 +237,12 @@ def _amended(order: Order, report: OrderStatusReport) -> Order:
         size = order.quantity  # told as what the position holds at the moment
     if level == order.trigger_price and size == order.quantity:
         return order
-    return replace(order, level=level, size=size, venue_time_ms=report.venue_time_ms)
+    return replace(
+        order,
+        level=order.level if level == order.trigger_price else level,
+        size=order.size if size == order.quantity else size,
+        venue_time_ms=report.venue_time_ms,
+    )
 
 
 def apply_fill(order: Order, fill: FillReport) -> Order | IllegalReport:
@@ -240,9 +250,10 @@ def apply_fill(order: Order, fill: FillReport) -> Order | IllegalReport:
     if fill.trade_id in order.trade_ids:
         return order
     filled = order.filled + fill.quantity
-    if filled > order.quantity:
+    if order.overfilled_by(filled):
         return IllegalReport(order=order, told=f"trade {fill.trade_id} fills {filled} of {order.quantity}")
-    told = OrderStatus.FILLED if filled == order.quantity else OrderStatus.PARTIALLY_FILLED
+    complete = filled == order.quantity and not order.intent.whole_position  # of those only the venue knows the end
+    told = OrderStatus.FILLED if complete else OrderStatus.PARTIALLY_FILLED
     if NEXT[order.status, told] is Move.ILLEGAL:
         return IllegalReport(order=order, told=f"trade {fill.trade_id} on a {order.status} order")
     status = told if NEXT[order.status, told] is Move.APPLY else order.status

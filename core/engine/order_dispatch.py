@@ -140,6 +140,8 @@ class OrderDispatch:
                 outcomes = [await client.submit(departures[0])]
             else:
                 outcomes = await client.submit_together(departures)
+                if len(outcomes) != len(departures):
+                    raise ValueError(f"{len(outcomes)} outcomes for {len(departures)} orders")
         except Exception as error:  # swallow: whatever broke, the order may be at the venue: unknown, and trading halts
             log.exception("orders.submit_failed", client_order_id=departures[0].intent.client_order_id)
             self._reports.broken(f"sending an order failed inside the program: {error!r}")

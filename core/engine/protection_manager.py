@@ -17,29 +17,28 @@ import structlog
 
 from core.clock import Clock
 from core.domain.events import Event, OrderChanged, PositionChanged
-from core.domain.ids import ClientOrderId, InstrumentId, Leg, PositionId, VenueName, client_order_id
+from core.domain.ids import ClientOrderId, InstrumentId, Leg, PositionId, VenueName
 from core.domain.instrument import Instrument
 from core.domain.money import Price, Quantity, plain
-from core.domain.order import UNACKNOWLEDGED, Order, OrderIntent, OrderStatus, OrderType, TriggerReference
+from core.domain.order import UNACKNOWLEDGED, Order, OrderIntent, OrderStatus, TriggerReference
 from core.domain.position import Position, PositionKey
 from core.domain.protection import (
     Dust,
     Flatten,
     StopPlan,
     covers,
-    crossed,
     plan,
     protects,
     provisional,
-    provisional_level,
     stop_price,
     trigger_of,
 )
 from core.engine.bookkeeping import Bookkeeper
-from core.engine.closer import Closer, next_attempt
+from core.engine.closer import Closer
 from core.engine.order_manager import OrderManager
 from core.engine.ports import About, Attach, Level, Notifier, VenueTraits
 from core.engine.risk_guard import RiskGuard
+from core.engine.stop_orders import StopOrders
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +48,7 @@ TRIGGERED_WITHOUT_FILL_SECONDS = 1.0
 """A stop that fired and did not fill is not protection (STP-19)."""
 MAKE_ROOM_SECONDS = 0.5
 MOST_MOVES = 3
-"""Tries to move one resting stop before another is placed beside it."""
+"""Tries to move one resting stop, without a definite answer, before another is placed beside it."""
 ATTACHED_SECONDS = 1.0
 """How long a filled entry waits to be told of the stop that travelled with it."""
 RULES_SECONDS = 1.0
@@ -92,7 +91,9 @@ class ProtectionManager:
         clock: Clock,
         notifier: Notifier,
     ) -> None:
-        self._accounts = accounts
+        self._stop_orders = StopOrders(
+            accounts=accounts, instruments=instruments, traits=traits, reference=reference, working_type=working_type
+        )
         self._orders = orders
         self._risk = risk
         self._closer = closer
@@ -108,6 +109,7 @@ class ProtectionManager:
         self._naked: dict[PositionKey, _Naked] = {}
         self._protections: dict[PositionId, Protection] = {}
         self._cancelling: set[ClientOrderId] = set()
+        self._moving: set[ClientOrderId] = set()
         self._moves: Counter[ClientOrderId] = Counter()
         self._untold: set[ClientOrderId] = set()
         """Attached stops that did not come to be in time; a stop of their position's own took over."""
@@ -157,7 +159,7 @@ class ProtectionManager:
     @property
     def busy(self) -> bool:
         """Whether a stop is being placed, moved or cancelled now."""
-        return bool(self._cancelling) or any(not guard.done() for guard in self._guards.values())
+        return bool(self._cancelling or self._moving) or any(not guard.done() for guard in self._guards.values())
 
     def all_covered(self) -> bool:
         return all(self.covered(position.key) for position in self._orders.state.positions())
@@ -206,8 +208,7 @@ class ProtectionManager:
         while True:
             position = self._orders.state.position(key)
             if position is None:
-                # What belongs to a position ends with it at the venue, and a cancel could only meet the next one.
-                self._cancel([stop for stop in self._surplus(key, None) if not stop.intent.whole_position])
+                self._leave(key)
                 return
             if self._closer.given_up(position):
                 self._naked.pop(key, None)
@@ -228,39 +229,28 @@ class ProtectionManager:
             else:
                 await self._place(position)
 
+    def _leave(self, key: PositionKey) -> None:
+        """Nothing may stay of a position that is gone. What belongs to it as a whole ends with it at the venue, and a
+        cancel could only meet the next one; a stop that came with its entry and was not told is asked for."""
+        self._cancel([stop for stop in self._surplus(key, None) if not stop.intent.whole_position])
+        for order in self._orders.state.live_orders(key.instrument):
+            intent = order.intent
+            untold = order.status in UNACKNOWLEDGED and intent.attached_to is not None and intent.side is not key.side
+            if untold and not self._awaits_entry(order):
+                self._orders.resolve(order, "its position is gone, and the venue has not told of it")
+
     def _stops(self, position: Position) -> list[Order]:
         orders = self._orders.state.orders_of(position.id)
         return [order for order in orders if order.intent.leg is Leg.STOP and not order.ended]
 
     def attached(self, entry: OrderIntent) -> OrderIntent | None:
         """The stop that travels with an entry, where its venue takes one; at a level the market has not reached."""
-        traits, instrument = self._traits(entry.instrument.venue), self._instruments[entry.instrument]
-        level = None if traits.attach is Attach.NEVER else provisional_level(entry, instrument)
-        reference = self._reference(entry.instrument, self._working_type)
-        if level is None or (reference is not None and crossed(entry.side, level, reference)):
-            return None
-        account = self._accounts[entry.instrument.venue]
-        return OrderIntent(
-            client_order_id=client_order_id(account, entry.position_id, Leg.STOP, 0),
-            instrument=entry.instrument,
-            leg=Leg.STOP,
-            attempt=0,
-            signal_id=entry.signal_id,
-            position_id=entry.position_id,
-            side=entry.side.opposite,
-            type=OrderType.STOP_MARKET,
-            quantity=entry.quantity,
-            reduce_only=True,
-            trigger_price=level,
-            trigger_reference=self._working_type,
-            attached_to=entry.client_order_id,
-            whole_position=traits.whole_position_stops,
-        )
+        return self._stop_orders.attached(entry)
 
     def _misplaced(self, stop: Order, position: Position) -> bool:
         """Whether it still stands where the decision price put it, and its entry has ended at another (DESIGN §3.7)."""
         instrument = self._instruments.get(position.instrument)
-        if instrument is None or not provisional(stop) or self._moves[stop.client_order_id]:
+        if instrument is None or not provisional(stop) or not self._may_move(stop):
             return False
         entry = None if stop.intent.attached_to is None else self._orders.state.order(stop.intent.attached_to)
         if entry is not None and (not entry.ended or entry.fills_missing):
@@ -272,7 +262,10 @@ class ProtectionManager:
         if not self._traits(position.instrument.venue).amends_stops:
             return None
         resting = [stop for stop in stops if stop.status is OrderStatus.ACCEPTED]
-        return next((stop for stop in reversed(resting) if self._moves[stop.client_order_id] < MOST_MOVES), None)
+        return next((stop for stop in reversed(resting) if self._may_move(stop)), None)
+
+    def _may_move(self, stop: Order) -> bool:
+        return stop.client_order_id not in self._moving and self._moves[stop.client_order_id] < MOST_MOVES
 
     async def _move(self, position: Position, stop: Order) -> None:
         """In place: there is no moment without a stop. Refused or not, what rests then is what the venue says."""
@@ -284,13 +277,37 @@ class ProtectionManager:
         elif isinstance(decision, Flatten):
             await self._flatten(position, decision.why)
         else:
-            level, quantity = decision.trigger_price, decision.quantity
-            refused = await self._orders.amend_stop(stop, trigger_price=level, quantity=quantity)
-            moved = self._orders.state.order(stop.client_order_id)
-            if refused is None and moved is not None and moved.trigger_price == level and covers(moved, position):
-                del self._moves[stop.client_order_id]
-            else:
-                self._moves[stop.client_order_id] += 1
+            await self._moved(position, stop, decision)
+
+    async def _moved(self, position: Position, stop: Order, wanted: StopPlan) -> None:
+        """In a task of its own: without an answer something else has to be done in time for what is not covered."""
+        if self._tasks is None:
+            return
+        self._moving.add(stop.client_order_id)
+        name = f"protection/move/{stop.client_order_id}"
+        moving = self._tasks.create_task(self._amend(position, stop, wanted), name=name)
+        naked = self._naked.get(position.key)
+        left = self._deadline if naked is None else (naked.deadline - self._clock.monotonic()) / 2
+
+        def over() -> bool:
+            return moving.done() or stop.client_order_id not in self._moving or self._moved_on(position)
+
+        await self._orders.wait(position.instrument, over, max(0.0, left))
+
+    async def _amend(self, position: Position, stop: Order, wanted: StopPlan) -> None:
+        key, level = stop.client_order_id, wanted.trigger_price
+        try:
+            refused = await self._orders.amend_stop(stop, trigger_price=level, quantity=wanted.quantity)
+        finally:
+            self._moving.discard(key)
+        moved = self._orders.state.order(key)
+        if refused is None and moved is not None and moved.trigger_price == level and covers(moved, position):
+            del self._moves[key]
+        else:
+            definite = refused is not None and refused.about is not About.UNREACHED
+            self._moves[key] += MOST_MOVES if definite else 1
+        self.guard(position.key)
+        self._orders.wake(position.instrument)
 
     async def _place(self, position: Position) -> None:
         self._note_size(position)
@@ -308,7 +325,7 @@ class ProtectionManager:
         if isinstance(decision, Flatten):
             await self._flatten(position, decision.why)
             return
-        intent = self._stop_intent(position, decision, trigger)
+        intent = self._stop_orders.own(position, decision, trigger, self._orders.state.orders_of(position.id))
         await self._orders.submit([self._risk.approve_reducing(intent)])
 
     def _rules_stale(self, position: Position) -> bool:
@@ -329,28 +346,10 @@ class ProtectionManager:
         (STP-20)."""
         state = self._orders.state
         resting = [o for o in state.all_live_orders() if o.intent.leg is Leg.STOP and o.status is OrderStatus.ACCEPTED]
-        mine = [o for o in resting if o.instrument.venue is venue]
+        mine = [o for o in resting if o.instrument.venue is venue and not o.intent.whole_position]
         left = [o for o in mine if state.position(PositionKey(o.instrument, o.intent.side.opposite)) is None]
         if tasks := self._cancel(left):
             await asyncio.wait(tasks, timeout=MAKE_ROOM_SECONDS)
-
-    def _stop_intent(self, position: Position, stop: StopPlan, trigger: TriggerReference) -> OrderIntent:
-        attempt = next_attempt(self._orders.state.orders_of(position.id), Leg.STOP)
-        return OrderIntent(
-            client_order_id=client_order_id(self._accounts[position.instrument.venue], position.id, Leg.STOP, attempt),
-            instrument=position.instrument,
-            leg=Leg.STOP,
-            attempt=attempt,
-            signal_id=position.signal_id,
-            position_id=position.id,
-            side=stop.side,
-            type=OrderType.STOP_MARKET,
-            quantity=stop.quantity,
-            reduce_only=True,
-            trigger_price=stop.trigger_price,
-            trigger_reference=trigger,
-            whole_position=self._traits(position.instrument.venue).whole_position_stops,
-        )
 
     def _refusals(self, position: Position) -> int:
         """How many stops of this position the venue refused since the last one it confirmed."""
@@ -377,7 +376,7 @@ class ProtectionManager:
             order = self._orders.state.order(stop.client_order_id)
             return order is None or order.status not in UNACKNOWLEDGED or self._moved_on(position)
 
-        patience = min(left, ATTACHED_SECONDS) if attached else left
+        patience = min(left / 2, ATTACHED_SECONDS) if attached else left
         if await self._orders.wait(position.instrument, decided, max(0.0, patience)):
             return
         if attached:

@@ -200,9 +200,14 @@ class Reconciler:
         self._denied[client.name] = denied
         await self._orders.drained()
         for order in self._live(client.name):
-            if order.status in UNACKNOWLEDGED or order.fills_missing:
+            if (order.status in UNACKNOWLEDGED or order.fills_missing) and not self._awaits_entry(order):
                 self._orders.resolve(order, "found undecided by reconciliation")
                 self.ask(client.name)  # what hides behind it can be judged only when it is decided
+
+    def _awaits_entry(self, order: Order) -> bool:
+        """A stop that came with an entry of which the end is not known: it does not exist yet, and may well come."""
+        entry = None if order.intent.attached_to is None else self._orders.state.order(order.intent.attached_to)
+        return entry is not None and not entry.ended
 
     async def _believe_denial(self, order: Order, denied_for: float) -> None:
         """A venue may deny an order it has just taken, so only what it denies again after a while is gone (REC-07)."""

@@ -103,10 +103,19 @@ class Bench:
 
     async def wave(self, *signals: Signal) -> WaveReport:
         """Hand over a wave and wait for its report."""
+        return await self.start_wave(*signals)
+
+    async def enter_with_stop(self, signal: Signal) -> None:
+        """Hand over a wave of one, until its entry is filled."""
+        self.waves.handle(self.batch(signal))
+        await self.until(lambda: bool(self.state.positions()))
+
+    def start_wave(self, *signals: Signal) -> asyncio.Future[WaveReport]:
+        """Hand over a wave; its report is the future's."""
         done: asyncio.Future[WaveReport] = asyncio.get_running_loop().create_future()
         self.waves.on_report(lambda report: None if done.done() else done.set_result(report))
         self.waves.handle(self.batch(*signals))
-        return await done
+        return done
 
     def batch(self, *signals: Signal) -> SignalBatch:
         now = self.clock

@@ -11,9 +11,9 @@ import pytest
 
 from core.domain.ids import InstrumentId, Leg, Symbol, VenueName
 from core.domain.money import Quantity
-from core.domain.order import OrderStatus
+from core.domain.order import OrderIntent, OrderStatus
 from core.domain.wave import LegState
-from core.engine.ports import About, Attach, Rejected, Unknown, VenueTraits
+from core.engine.ports import About, Attach, Outcome, Rejected, Unknown, VenueTraits
 from core.engine.records import OrderRecord
 from tests.builders import BTC, a_signal, an_instrument, risk_limits
 from tests.engine.bench import Bench, a_bench, wave_rules
@@ -241,7 +241,12 @@ async def test_entries_that_leave_together_go_in_as_few_requests_as_the_venue_ta
 
 async def test_a_refused_order_of_a_batch_costs_only_itself() -> None:
     async with a_venue(BYBIT_LIKE) as bench:
-        bench.venue.script(Leg.ENTRY, bench.venue.reject("x", About.OTHER))
+
+        async def refuse_one(intent: OrderIntent) -> Outcome:
+            refused = Rejected(code="x", detail="no", about=About.OTHER)
+            return refused if intent.instrument == BTC else await bench.venue.behave(intent)
+
+        bench.venue.always(Leg.ENTRY, refuse_one)
         other = InstrumentId(VenueName.BINANCE, Symbol("ETH/USDT:USDT"))
         report = await bench.wave(a_signal("a", score=99), a_signal("b", instrument=other, score=1))
         assert [leg.state for leg in report.legs] == [LegState.REFUSED, LegState.PROTECTED]

@@ -8,7 +8,7 @@ import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.campaigns.histories import run
+from tests.campaigns.histories import KINDS, run
 
 TELLING = {
     "a stop denied by a venue that lags is not gone": (28, 32, 51, 88),
@@ -26,9 +26,15 @@ def _quiet() -> None:
 
 
 @settings(max_examples=300, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(st.integers(0, 2**32))
-def test_any_history_told_in_any_way_ends_in_the_venues_state(seed: int) -> None:
-    wrong, _ = run(Random(seed))
+@given(st.integers(0, 2**32), st.sampled_from(list(KINDS)))
+def test_any_history_told_in_any_way_ends_in_the_venues_state(seed: int, kind: str) -> None:
+    wrong, _ = run(Random(seed), kind)
+    assert not wrong
+
+
+@pytest.mark.parametrize("seed", [27, 41])
+def test_a_stop_of_a_whole_position_that_grew_elsewhere_is_booked_as_it_filled(seed: int) -> None:
+    wrong, _ = run(Random(seed), "position")
     assert not wrong
 
 

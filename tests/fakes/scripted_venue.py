@@ -90,6 +90,8 @@ class ScriptedVenue:
         """How many orders each request with several had."""
         self.amended: list[tuple[ClientOrderId, Price, Quantity]] = []
         self.amend_answers: deque[Outcome] = deque()
+        self.amend_seconds = 0.0
+        self.load_seconds = 0.0
         self.sent: list[OrderIntent] = []
         self.on_load: Callable[[], None] = lambda: None
         """What a reading of the trading rules changes."""
@@ -277,7 +279,7 @@ class ScriptedVenue:
 
     async def amend_stop(self, order: Order, *, trigger_price: Price, quantity: Quantity) -> Outcome:
         self.amended.append((order.client_order_id, trigger_price, quantity))
-        await asyncio.sleep(self.latency)
+        await asyncio.sleep(self.latency + self.amend_seconds)
         if self.amend_answers:
             return self.amend_answers.popleft()
         resting = self.orders[order.client_order_id]
@@ -367,6 +369,7 @@ class ScriptedVenue:
 
     async def load_instruments(self) -> None:
         await self._read("instruments")
+        await asyncio.sleep(self.load_seconds)
         self.on_load()
 
     async def warm(self, connections: int) -> None:

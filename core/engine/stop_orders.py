@@ -1,0 +1,77 @@
+"""Stops as orders: which one travels with an entry, which one a position gets of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+
+from core.domain.ids import InstrumentId, Leg, VenueName, client_order_id
+from core.domain.instrument import Instrument
+from core.domain.order import Order, OrderIntent, OrderType, TriggerReference
+from core.domain.position import Position
+from core.domain.protection import StopPlan, crossed, provisional_level
+from core.engine.closer import next_attempt
+from core.engine.ports import Attach, VenueTraits
+
+
+class StopOrders:
+    """Makes intents; sends nothing. `reference` is the price that fires a stop, None where it is not known."""
+
+    def __init__(
+        self,
+        *,
+        accounts: Mapping[VenueName, str],
+        instruments: Mapping[InstrumentId, Instrument],
+        traits: Callable[[VenueName], VenueTraits],
+        reference: Callable[[InstrumentId, TriggerReference], Decimal | None],
+        working_type: TriggerReference,
+    ) -> None:
+        self._accounts = accounts
+        self._instruments = instruments
+        self._traits = traits
+        self._reference = reference
+        self._working_type = working_type
+
+    def attached(self, entry: OrderIntent) -> OrderIntent | None:
+        """The stop that travels with an entry, where its venue takes one; at a level the market has not reached."""
+        traits, instrument = self._traits(entry.instrument.venue), self._instruments[entry.instrument]
+        level = None if traits.attach is Attach.NEVER else provisional_level(entry, instrument)
+        reference = self._reference(entry.instrument, self._working_type)
+        if level is None or (reference is not None and crossed(entry.side, level, reference)):
+            return None
+        account = self._accounts[entry.instrument.venue]
+        return OrderIntent(
+            client_order_id=client_order_id(account, entry.position_id, Leg.STOP, 0),
+            instrument=entry.instrument,
+            leg=Leg.STOP,
+            attempt=0,
+            signal_id=entry.signal_id,
+            position_id=entry.position_id,
+            side=entry.side.opposite,
+            type=OrderType.STOP_MARKET,
+            quantity=entry.quantity,
+            reduce_only=True,
+            trigger_price=level,
+            trigger_reference=self._working_type,
+            attached_to=entry.client_order_id,
+            whole_position=traits.whole_position_stops,
+        )
+
+    def own(self, position: Position, stop: StopPlan, trigger: TriggerReference, earlier: list[Order]) -> OrderIntent:
+        """One of the position's own, after those `earlier` ones."""
+        venue, attempt = position.instrument.venue, next_attempt(earlier, Leg.STOP)
+        return OrderIntent(
+            client_order_id=client_order_id(self._accounts[venue], position.id, Leg.STOP, attempt),
+            instrument=position.instrument,
+            leg=Leg.STOP,
+            attempt=attempt,
+            signal_id=position.signal_id,
+            position_id=position.id,
+            side=stop.side,
+            type=OrderType.STOP_MARKET,
+            quantity=stop.quantity,
+            reduce_only=True,
+            trigger_price=stop.trigger_price,
+            trigger_reference=trigger,
+            whole_position=self._traits(venue).whole_position_stops,
+        )

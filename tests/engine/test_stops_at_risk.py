@@ -1,0 +1,211 @@
+"""What can come between a position and its stop where stops travel with entries and are moved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from core.domain.ids import Leg
+from core.domain.money import Price, Quantity
+from core.domain.order import IllegalReport, Order, OrderStatus, apply_fill, apply_status
+from core.domain.signal import Side
+from core.domain.wave import LegState
+from core.engine.ports import Departure, Outcome, Rejected, Unknown, VenueTraits
+from tests.builders import BTC, ETH, a_fill, a_signal, a_status, an_intent, an_order
+from tests.engine.test_attached_stops import BOTH, BYBIT_LIKE, OKX_LIKE, a_venue
+
+S = OrderStatus
+
+
+def a_whole_stop() -> Order:
+    intent = replace(an_intent(leg=Leg.STOP, side=Side.SELL, trigger=98), whole_position=True)
+    return an_order(intent=intent, status=S.ACCEPTED)
+
+
+# --- stops of the position as a whole
+
+
+def test_a_stop_of_the_whole_position_may_fill_more_than_it_was_sent_for() -> None:
+    """The owner has bought more since: what it closes is what the position holds."""
+    stop = a_whole_stop()
+    filled = apply_fill(stop, a_fill(stop.intent, trade_id="t1", amount=3))
+    assert not isinstance(filled, IllegalReport)
+    told = apply_status(filled, a_status(stop.intent, S.FILLED, filled=Decimal(3)))
+    assert not isinstance(told, IllegalReport)
+    assert (told.status, told.filled) == (S.FILLED, 3)
+
+
+def test_a_stop_of_the_whole_position_has_not_ended_where_its_first_size_is_filled() -> None:
+    stop = a_whole_stop()
+    filled = apply_fill(stop, a_fill(stop.intent, trade_id="t1", amount=1))
+    assert not isinstance(filled, IllegalReport)
+    assert filled.status is S.PARTIALLY_FILLED
+
+
+def test_any_other_order_that_fills_more_than_was_ordered_is_illegal() -> None:
+    order = an_order(intent=an_intent(leg=Leg.STOP, side=Side.SELL, trigger=98), status=S.ACCEPTED)
+    assert isinstance(apply_fill(order, a_fill(order.intent, trade_id="t1", amount=3)), IllegalReport)
+    told = a_status(order.intent, S.FILLED, filled=Decimal(3), conditional=False)
+    assert isinstance(apply_status(order, told), IllegalReport)
+
+
+# --- levels
+
+
+def a_provisional_stop() -> Order:
+    intent = an_intent(leg=Leg.STOP, side=Side.SELL, trigger=98)
+    return an_order(intent=replace(intent, attached_to=an_intent().client_order_id), status=S.ACCEPTED)
+
+
+def test_a_told_size_says_nothing_of_the_level() -> None:
+    """Else the stop would count as moved to its fill price, and never be."""
+    stop = a_provisional_stop()
+    told = replace(a_status(stop.intent, S.ACCEPTED, conditional=True), quantity=Quantity(Decimal("0.4")))
+    changed = apply_status(stop, told)
+    assert not isinstance(changed, IllegalReport)
+    assert (changed.size, changed.level) == (Decimal("0.4"), None)
+
+
+def test_a_stop_that_turns_up_after_all_stands_where_the_venue_says() -> None:
+    stop = replace(a_provisional_stop(), status=S.ABSENT)
+    told = replace(a_status(stop.intent, S.ACCEPTED, conditional=True), trigger_price=Price(Decimal(91)))
+    changed = apply_status(stop, told)
+    assert not isinstance(changed, IllegalReport)
+    assert (changed.status, changed.trigger_price) == (S.ACCEPTED, 91)
+
+
+@BOTH
+async def test_a_move_that_never_arrived_is_made_again(traits: VenueTraits) -> None:
+    async with a_venue(traits) as bench:
+        bench.venue.price = Decimal("100.5")
+        bench.venue.amend_answers.append(Unknown(cause="time-out"))
+        await bench.wave(a_signal("s"))
+        await bench.settle(5)
+        (stop,) = bench.venue.working_stops()
+        assert stop.level == Decimal("98.5")
+        assert len(bench.venue.amended) == 2
+
+
+@BOTH
+async def test_a_move_that_never_gets_an_answer_is_given_up(traits: VenueTraits) -> None:
+    async with a_venue(traits) as bench:
+        bench.venue.price = Decimal("100.5")
+        bench.venue.amend_answers.extend([Unknown(cause="time-out")] * 50)
+        await bench.wave(a_signal("s"))
+        await bench.settle(20)
+        assert len(bench.venue.amended) == 3
+        assert bench.protection.covered(bench.position().key)
+
+
+# --- deadlines
+
+
+@BOTH
+@pytest.mark.parametrize("deadline", [0.5, 1.0])
+async def test_a_short_deadline_leaves_time_for_a_stop_of_its_own(traits: VenueTraits, deadline: float) -> None:
+    async with a_venue(traits, latency=0.05) as bench:
+        bench.protection._deadline = deadline
+        bench.venue.attaches = False
+        report = await bench.wave(a_signal("s"))
+        assert report.legs[0].state is LegState.PROTECTED
+        assert not bench.venue.only(Leg.FLATTEN)
+
+
+async def test_a_move_that_hangs_does_not_keep_a_grown_position_uncovered() -> None:
+    """A part has its own stop, the rest comes, and the venue does not answer the order to move that stop."""
+    async with a_venue(OKX_LIKE, latency=0.05) as bench:
+        bench.venue.partial = [Decimal("0.4"), Decimal("0.6")]
+        bench.venue.pause = 0.5
+        bench.venue.attaches = False
+        bench.venue.amend_seconds = 1_000
+        await bench.wave(a_signal("s"))
+        left = bench.state.positions()
+        assert not left or bench.protection.covered(left[0].key)
+        naked = bench.venue.sent_at[-1] - bench.venue.sent_at[0]
+        assert naked <= 0.6 + 3.0, "within the deadline of the moment it grew"
+        assert not bench.venue.only(Leg.FLATTEN), "a stop beside it is less than a close"
+
+
+async def test_a_move_to_the_fill_price_that_hangs_holds_nothing_up() -> None:
+    async with a_venue(BYBIT_LIKE) as bench:
+        bench.venue.price = Decimal("100.5")
+        bench.venue.amend_seconds = 30
+        report = await bench.wave(a_signal("s"))
+        await bench.settle(100)
+        assert report.legs[0].state is LegState.PROTECTED
+        assert report.stages.protected == 100
+        (stop,) = bench.venue.working_stops()
+        assert stop.level == Decimal("98.5")
+
+
+# --- what is left
+
+
+async def test_the_stop_of_a_position_that_is_gone_is_asked_for_and_taken_away() -> None:
+    """It came to be and was not told; resting on, it would close a part of the next position."""
+    async with a_venue(OKX_LIKE) as bench:
+        bench.venue.attaches = False
+        await bench.enter_with_stop(a_signal("s"))
+        (entry,) = bench.venue.only(Leg.ENTRY)
+        made = bench.venue._register(bench.venue.attached.pop(entry.client_order_id), S.ACCEPTED)
+        await bench.closer.flatten(bench.position().key, "test", leg=Leg.CLOSE)
+        await bench.settle(5)
+        assert made.status is S.CANCELED
+        assert not bench.state.all_live_orders()
+
+
+async def test_the_stop_of_an_entry_on_its_way_is_not_believed_absent_by_a_reading() -> None:
+    async with a_venue(OKX_LIKE, latency=3.0) as bench:
+        done = bench.start_wave(a_signal("s"))
+        await bench.settle(0.5)
+        bench.venue.latency = 0.05
+        await bench.reconciler.reconcile(bench.venue.name)
+        await bench.settle(2.0)
+        stops = [o for o in bench.state.all_live_orders() if o.intent.leg is Leg.STOP]
+        assert [stop.status for stop in stops] == [S.IN_FLIGHT]
+        report = await done
+        assert report.legs[0].state is LegState.PROTECTED
+        assert not bench.sent_stops()
+
+
+async def test_room_is_made_by_no_cancel_that_could_meet_the_next_position() -> None:
+    """A stop of a whole position ends with it; its cancel, sent late, would take away the next one's."""
+    async with a_venue(BYBIT_LIKE) as bench:
+        await bench.wave(a_signal("s"))
+        await bench.settle(1)
+        bench.venue.tells = False  # how this one ends is not told
+        position = bench.position()
+        bench.orders.put_position(replace(position, quantity=Quantity(Decimal(0)), closed_ms=1))
+        bench.venue.positions_held[BTC] = Decimal(0)
+        bench.venue.tells = True
+        bench.venue.attaches = False
+        bench.venue.script(Leg.STOP, bench.venue.reject("x"))
+        await bench.wave(a_signal("t", instrument=ETH))
+        assert not bench.venue.cancelled
+
+
+async def test_an_answer_with_too_few_rows_leaves_every_order_of_it_unknown() -> None:
+    async with a_venue(BYBIT_LIKE) as bench:
+        honest = bench.venue.submit_together
+
+        async def short(departures: Sequence[Departure]) -> Sequence[Outcome]:
+            return (await honest(departures))[:-1]
+
+        bench.venue.submit_together = short  # type: ignore[method-assign]
+        report = await bench.wave(a_signal("a"), a_signal("b", instrument=ETH))
+        assert {leg.state for leg in report.legs} == {LegState.PROTECTED}
+        assert len(bench.venue.sent) == 2
+
+
+async def test_a_venue_that_refuses_every_move_is_not_asked_for_ever() -> None:
+    async with a_venue(OKX_LIKE) as bench:
+        await bench.wave(a_signal("s"))
+        bench.venue.amend_answers.extend([Rejected(code="1", detail="no")] * 50)
+        bench.orders.put_position(replace(bench.position(), quantity=Quantity(Decimal("0.4"))))
+        bench.venue.positions_held[BTC] = Decimal("0.4")
+        await bench.settle(60)
+        assert len(bench.venue.amended) == 1
+        assert bench.protection.covered(bench.position().key)
