@@ -203,9 +203,14 @@ class WaveProcessor:
                 for task in [task for task in working if task.done()]:
                     candidate, leg = working.pop(task), task.result()
                     run.settle(candidate.signal, leg)
-                    if leg.state is LegState.REFUSED:
-                        held[candidate.signal.instrument.venue] -= 1
-                        spare = await self._after_refusal(run, candidate, leg, spare)
+                    if leg.state is not LegState.REFUSED:
+                        continue
+                    if candidate.attempt == 0 and self._desk.rules_changed(candidate.signal):
+                        name = f"wave/{run.wave.id}/again/{candidate.signal.id}"
+                        deciding.add(tasks.create_task(self._decide_again(candidate, held), name=name))
+                        continue
+                    held[candidate.signal.instrument.venue] -= 1
+                    spare = self._without_margin(run, candidate, leg, spare)
                 chosen = self._allocate(run, spare, held)
                 run.stamp_once("allocated")
                 for candidate in await self._send(run, chosen, held):
@@ -215,22 +220,22 @@ class WaveProcessor:
         for candidate in spare:
             run.turn_down(candidate.signal, (*candidate.gates, _slot_gate(candidate, run.full[candidate.signal.id])))
 
-    async def _after_refusal(
-        self, run: _Run, candidate: Candidate, leg: Leg, spare: deque[Candidate]
-    ) -> deque[Candidate]:
-        """What a refusal means for the rest of the wave: the spare candidates, best first."""
-        if leg.denied is not None and leg.denied.reason is Reason.INSUFFICIENT_MARGIN:
-            venue = candidate.signal.instrument.venue
-            for other in spare:
-                if other.signal.instrument.venue is venue:
-                    run.turn_down(other.signal, (*other.gates, _no_margin_gate(venue)))
-            return deque(other for other in spare if other.signal.instrument.venue is not venue)
-        if candidate.attempt == 0 and self._desk.rules_changed(candidate.signal):
-            await self._renew_rules(candidate.signal.instrument.venue)
-            again = await self._judge(candidate.signal, attempt=1)
-            if isinstance(again, Candidate):
-                return deque(ranked([again, *spare]))
-        return spare
+    async def _decide_again(self, candidate: Candidate, held: Counter[VenueName]) -> list[Candidate]:
+        """By the venue's newest rules (VAL-20). Its slot is kept meanwhile, and no other venue waits for them."""
+        await self._renew_rules(candidate.signal.instrument.venue)
+        again = await self._judge(candidate.signal, attempt=1)
+        held[candidate.signal.instrument.venue] -= 1
+        return [again] if isinstance(again, Candidate) else []
+
+    def _without_margin(self, run: _Run, candidate: Candidate, leg: Leg, spare: deque[Candidate]) -> deque[Candidate]:
+        """The spare candidates that a refusal leaves, best first."""
+        if leg.denied is None or leg.denied.reason is not Reason.INSUFFICIENT_MARGIN:
+            return spare
+        venue = candidate.signal.instrument.venue
+        for other in spare:
+            if other.signal.instrument.venue is venue:
+                run.turn_down(other.signal, (*other.gates, _no_margin_gate(venue)))
+        return deque(other for other in spare if other.signal.instrument.venue is not venue)
 
     def _allocate(self, run: _Run, spare: deque[Candidate], held: Counter[VenueName]) -> list[Candidate]:
         """Synchronous: every check and reservation of the wave in one step. What has no slot stays in `spare`."""

@@ -12,7 +12,7 @@ from core.domain.reports import BalanceReport
 from core.domain.signal import Signal
 from core.domain.verdict import Reason
 from core.domain.wave import LegState, WaveReport
-from core.engine.ports import VenueTraits
+from core.engine.ports import About, VenueTraits
 from tests.builders import a_balance_report, a_signal, an_instrument, risk_limits
 from tests.engine.bench import Bench, a_bench, wave_rules
 
@@ -147,3 +147,29 @@ async def test_a_venue_takes_no_more_positions_than_it_takes_stops() -> None:
         refused = next(leg.denied for leg in report.legs if leg.denied is not None)
         assert refused.reason is Reason.MAX_POSITIONS_ON_VENUE
         assert "takes no stop for another one" in refused.detail
+
+
+async def test_a_venue_that_loads_its_rules_anew_slowly_holds_up_no_other() -> None:
+    """VAL-20 costs the venue whose rules changed, and nobody else (NET-10)."""
+    async with a_bench(instruments=LISTED, latency=0.1) as bench:
+        stale = bench.venues[BYBIT]
+        stale.script(Leg.ENTRY, stale.reject("10001", About.STALE_RULES))
+        stale.load_seconds = 20
+        del bench.prefetcher._confirmed[OKX]  # has to be read first, so that it decides after the refusal
+        bench.venues[OKX].latency = 0.3
+        report = await bench.wave(
+            a_signal("b", instrument=COINS[BYBIT][0]), a_signal("o", instrument=COINS[OKX][0], score=99)
+        )
+        assert {leg.state for leg in report.legs} == {LegState.PROTECTED}
+        assert bench.venues[OKX].sent_at[0] - bench.venues[BYBIT].sent_at[0] < 1
+        assert bench.venues[BYBIT].sent_at[1] - bench.venues[BYBIT].sent_at[0] > 20
+
+
+async def test_a_signal_that_is_tried_again_keeps_its_slot() -> None:
+    async with a_bench(instruments=LISTED, waves=wave_rules(max_trades=1), latency=0.1) as bench:
+        venue = bench.venues[BYBIT]
+        venue.script(Leg.ENTRY, venue.reject("10001", About.STALE_RULES))
+        report = await bench.wave(
+            a_signal("best", instrument=COINS[BYBIT][0], score=90), a_signal("next", instrument=COINS[BYBIT][1])
+        )
+        assert [leg.state for leg in report.legs] == [LegState.PROTECTED, LegState.REFUSED]
