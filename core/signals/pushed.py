@@ -13,6 +13,11 @@ from core.errors import MalformedPayload
 from core.signals.collecting import MOST_SIGNALS, Collection, read_all
 from core.signals.parsing import SignalReader
 
+STILL_COMING_SECONDS = 0.005
+LONGEST_BURST = 5
+"""A burst that is still coming in when its time is over (a frame within the last 5 ms) is heard out, at most to five
+times `collect_seconds`: on a busy host half of a large wave would become a wave of its own, with slots of its own."""
+
 
 class PushedWaves:
     """`emit` gets every wave exactly as it was collected, replays included: once-only is the wave processor's."""
@@ -33,12 +38,14 @@ class PushedWaves:
         self._emit = emit
         self._open: Collection | None = None
         self._closing: asyncio.TimerHandle | None = None
+        self._began = self._heard = 0.0
 
     def take(self, frame: Mapping[str, Any]) -> None:
         """One `signal` frame."""
+        self._heard = self._clock.monotonic()
         if self._open is None:
-            self._open = Collection(self._reader.source, self._clock)
-            self._closing = asyncio.get_running_loop().call_later(self._collect_seconds, self.close_wave)
+            self._open, self._began = Collection(self._reader.source, self._clock), self._heard
+            self._closing = asyncio.get_running_loop().call_later(self._collect_seconds, self._time_over)
         self._open.add(self._reader.read(frame, self._clock.now_ms()))
         if len(self._open) >= MOST_SIGNALS:
             self.close_wave()
@@ -52,6 +59,14 @@ class PushedWaves:
             for read in await read_all(self._reader, data, self._clock):
                 snapshot.add(read)
             self._emit(snapshot.batch(self._counts))
+
+    def _time_over(self) -> None:
+        now = self._clock.monotonic()
+        still_coming = now - self._heard < STILL_COMING_SECONDS
+        if still_coming and now - self._began < LONGEST_BURST * self._collect_seconds:
+            self._closing = asyncio.get_running_loop().call_later(STILL_COMING_SECONDS, self._time_over)
+        else:
+            self.close_wave()
 
     def close_wave(self) -> None:
         """Hand over what was collected so far."""

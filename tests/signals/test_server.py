@@ -37,6 +37,25 @@ async def test_signals_that_arrive_together_are_one_wave_and_later_ones_another(
         assert link.waves[0].received == link.opened[0]
 
 
+@pytest.mark.failure("SIG-03")
+async def test_a_burst_that_is_still_coming_in_is_heard_out_and_a_trickle_is_not() -> None:
+    """500 frames that a busy host reads over 80 ms are one wave; signals without end are still cut into waves."""
+    burst = [(0.0, signal(0)), *((0.002, signal(n)) for n in range(1, 40))]
+    async with linked(scripted([*LOGIN, *burst, (0.2, signal(99))])) as link:
+        await asyncio.sleep(1)
+        assert [len(ids) for ids in link.ids()] == [40, 1]
+    endless = [(0.002, signal(n)) for n in range(400)]
+    async with linked(scripted([*LOGIN, *endless])) as link:
+        await asyncio.sleep(2)
+        sizes = [len(ids) for ids in link.ids()]
+        assert sum(sizes) == 400
+        assert max(sizes) <= 0.25 / 0.002 + 5, "five times the collecting time at most"
+    apart = [(0.006, signal(n)) for n in range(20)]
+    async with linked(scripted([*LOGIN, *apart])) as link:
+        await asyncio.sleep(1)
+        assert len(link.ids()) > 1
+
+
 async def test_the_snapshot_is_one_wave_of_its_own() -> None:
     snapshot = {"type": "signals_snapshot", "data": [signal(1), signal(2), "rubbish"]}
     async with linked(scripted([*LOGIN, (0, snapshot), (0, {"type": "signals_snapshot", "data": []})])) as link:
