@@ -66,6 +66,12 @@ class PublicRoute(Channels, Protocol):
         nothing of age, and nothing at all once its connection has ended."""
         ...
 
+    @property
+    def quiet_seconds(self) -> float:
+        """How long a symbol may be silent because nothing of it changes: until then its price is as fresh as the
+        newest frame of its connection, whatever that speaks of. 0 where each symbol has a pace of its own."""
+        ...
+
     def decode(self, frame: bytes) -> Sequence[Tick] | Answered | None:
         """None for a frame that is neither data nor an answer. Raises MalformedPayload."""
         ...
@@ -101,19 +107,19 @@ class MarketStream:
 
     def quote(self, symbol: Symbol) -> Quote | None:
         """Each price from the newest frame of its own kind; the age is a steady route's where there is one."""
-        heard = [(state.route.steady, state.ticks[symbol]) for state in self._routes if symbol in state.ticks]
+        heard = [(state, state.ticks[symbol]) for state in self._routes if symbol in state.ticks]
         if not heard:
             return None
         ticks = [entry.tick for _, entry in heard]
-        dated = next((entry for steady, entry in heard if steady), heard[0][1])
+        dating, dated = next((both for both in heard if both[0].route.steady), heard[0])
         return Quote(
             mark=next((tick.mark for tick in ticks if tick.mark is not None), None),
             bid=next((tick.bid for tick in ticks if tick.bid is not None), None),
             ask=next((tick.ask for tick in ticks if tick.ask is not None), None),
             venue_time_ms=dated.tick.venue_time_ms,
-            received=dated.received,
+            received=dating.fresh(dated),
             touch_received=next(
-                (e.received for _, e in heard if e.tick.bid is not None or e.tick.ask is not None), None
+                (state.fresh(e) for state, e in heard if e.tick.bid is not None or e.tick.ask is not None), None
             ),
         )
 
@@ -156,6 +162,7 @@ class MarketStream:
         try:
             await socket.open(route.url)
             route.connected()
+            state.connected = self._clock.monotonic()
             heard = asyncio.Event()
             channels = Subscriptions(name, route, lambda: route.channels(self._wanted), state.changed)
             watching = watch(socket, name) if route.ping is None else watch_by_text(socket, name, route.ping, heard)
@@ -179,6 +186,7 @@ class MarketStream:
         while True:
             frame = await socket.receive()
             heard.set()
+            state.newest = self._clock.monotonic()
             try:
                 told = decode(frame)
             except MalformedPayload as error:
@@ -216,10 +224,20 @@ class _Heard:
 
 @dataclass(slots=True)
 class _RouteState:
+    """`connected` and `newest` monotonic seconds: of the last connection, and of the newest frame."""
+
     route: PublicRoute
     backoff: Backoff
     ticks: dict[Symbol, _Heard] = field(default_factory=dict)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    connected: float = 0.0
+    newest: float = 0.0
+
+    def fresh(self, entry: _Heard) -> float:
+        """When it was last known to be so. What an earlier connection told is as old as it is."""
+        silent = self.newest - entry.received
+        unchanged = entry.received >= self.connected and silent <= self.route.quiet_seconds
+        return self.newest if unchanged else entry.received
 
 
 def _reason(group: ExceptionGroup[Exception]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from core.domain.ids import Symbol, VenueName
+from core.errors import Unreachable
 from core.venues.market_stream import MarketStream, Tick
 from core.venues.reconnecting import Backoff, TextPing
 from core.venues.subscriptions import Answered
@@ -16,6 +17,7 @@ from tests.builders import price
 from tests.fakes.virtual_loop import VirtualClock
 
 COINS = [Symbol(f"C{n:02}") for n in range(40)]
+GONE = "gone"
 Answer = Callable[[dict[str, Any]], Iterable[str]]
 
 
@@ -65,12 +67,18 @@ class Peer:
             self._frames.put_nowait(reply)
 
     async def receive(self) -> bytes:
-        return (await self._frames.get()).encode()
+        frame = await self._frames.get()
+        if frame == GONE:
+            raise Unreachable("okx", "the connection ended")
+        return frame.encode()
 
     async def ping(self) -> None: ...
 
     async def close(self) -> None:
         self.closed = True
+
+    def end(self) -> None:
+        self._frames.put_nowait(GONE)
 
     def say(self, **frame: Any) -> None:
         self._frames.put_nowait(json.dumps(frame))
@@ -94,6 +102,7 @@ class Route:
     """Frames: {"ok": n}, {"bad": n, "channels": […]}, {"each": channel, "bad": …}, {"mark": "1", "of": symbol}."""
 
     name, url, steady = "all", "ws://x", True
+    quiet_seconds = 0.0
     batch, acknowledges = 10, True
     batch_bytes: int | None = None
     ping: TextPing | None = None
@@ -260,3 +269,58 @@ async def test_pings_of_the_venues_own_kind_keep_a_silent_socket() -> None:
         await asyncio.sleep(3_600)
         assert len(stage.peers) == 1
         assert stage.peers[0].pings == 239
+
+
+async def test_where_only_changes_are_told_a_price_is_as_fresh_as_its_connection_for_a_while() -> None:
+    stage = Stage()
+    stage.route.quiet_seconds = 10
+    async with stage.running():
+        stage.stream.want(COINS[:2])
+        await asyncio.sleep(1)
+        stage.peers[0].say(mark="5", of="C00")
+        await asyncio.sleep(0)
+        told = _received(stage, "C00")
+        ages = []
+        for _ in range(12):
+            await asyncio.sleep(1)
+            stage.peers[0].say(mark="7", of="C01")
+            await asyncio.sleep(0.001)
+            ages.append(_received(stage, "C00") - told)
+        assert ages[:9] == pytest.approx(range(1, 10), abs=0.1), "nothing of it has changed"
+        assert ages[10:] == [0, 0], "a channel that is silent for longer is not believed"
+
+
+async def test_where_every_symbol_has_a_pace_of_its_own_silence_is_age() -> None:
+    stage = Stage()
+    async with stage.running():
+        stage.stream.want(COINS[:2])
+        await asyncio.sleep(1)
+        stage.peers[0].say(mark="5", of="C00")
+        await asyncio.sleep(0.001)
+        told = _received(stage, "C00")
+        await asyncio.sleep(1)
+        stage.peers[0].say(mark="7", of="C01")
+        await asyncio.sleep(0.001)
+        assert _received(stage, "C00") == told
+
+
+async def test_a_new_connection_makes_no_price_of_the_old_one_fresh() -> None:
+    stage = Stage(accepts_all, lambda _frame: [])
+    stage.route.quiet_seconds = 10
+    async with stage.running():
+        stage.stream.want(COINS[:2])
+        await asyncio.sleep(1)
+        stage.peers[0].say(mark="5", of="C00")
+        await asyncio.sleep(0.001)
+        told = _received(stage, "C00")
+        stage.peers[0].end()
+        await asyncio.sleep(2)
+        stage.peers[1].say(mark="7", of="C01")
+        await asyncio.sleep(0.001)
+        assert _received(stage, "C00") == told
+
+
+def _received(stage: Stage, symbol: str) -> float:
+    quote = stage.stream.quote(Symbol(symbol))
+    assert quote is not None
+    return quote.received

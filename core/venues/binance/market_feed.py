@@ -34,6 +34,7 @@ class MarkRoute:
     acknowledges = False
     ping = None
     steady = True
+    quiet_seconds = 0.0
 
     def __init__(self, stream_root: str, symbols: SymbolTable) -> None:
         self.url = f"{stream_root}/market/ws"
@@ -76,6 +77,7 @@ class TouchRoute:
     acknowledges = False
     ping = None
     steady = False
+    quiet_seconds = 0.0
 
     def __init__(
         self, stream_root: str, symbols: SymbolTable, all_touches: Callable[[], Awaitable[Sequence[Tick]]]

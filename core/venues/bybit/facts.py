@@ -56,6 +56,8 @@ AUTH_AHEAD_MS = 10_000
 PING_SECONDS = 20.0
 SILENCE_SECONDS = 45.0
 """Two pings without any word in return."""
+QUIET_SECONDS = 10.0
+"""A symbol of which neither price, nor size, nor turnover has changed for longer counts as not told."""
 CONNECTION_SECONDS = 23 * 3600.0
 
 ORDERS_PAGE, POSITIONS_PAGE, FILLS_PAGE, INSTRUMENTS_PAGE = 50, 200, 100, 1000

@@ -46,13 +46,14 @@ class _Prices:
 
 
 class TickerRoute:
-    """Implements market_stream.PublicRoute. A mark changes every second, so a symbol that is silent is old."""
+    """Implements market_stream.PublicRoute. What does not change is not told; a mark seldom stands still for long."""
 
     name = "tickers"
     batch = 100
     batch_bytes = facts.MOST_TOPIC_CHARACTERS
     acknowledges = True
     steady = True
+    quiet_seconds = facts.QUIET_SECONDS
     ping = PING
 
     def __init__(self, stream_root: str, symbols: SymbolTable) -> None:

@@ -53,6 +53,8 @@ RECENT_FILLS_MS = 3 * 24 * 3600 * 1000 - 3600 * 1000
 PING_SECONDS = 18.0
 SILENCE_SECONDS = 30.0
 """The venue closes a socket (4004) that has not been written to for so long."""
+QUIET_SECONDS = 11.0
+"""Prices that do not change are not told; the mark is told again after ten seconds in any case (§10)."""
 CONNECTION_SECONDS = 23 * 3600.0
 
 PUBLIC_PATH, PRIVATE_PATH, BUSINESS_PATH = "/ws/v5/public", "/ws/v5/private", "/ws/v5/business"

@@ -42,6 +42,7 @@ class PriceRoute:
     batch_bytes = None
     acknowledges = True
     steady = True
+    quiet_seconds = facts.QUIET_SECONDS
     ping = PING
 
     def __init__(self, stream_root: str, table: ContractTable) -> None:
