@@ -188,7 +188,7 @@ class WaveSettings(Frozen):
         Field(ge=0, le=10_000),
         Setting(
             "WAVE_COLLECT_MS",
-            "a pushed wave is what arrives within this time of its first signal (a burst still coming in is heard out), milliseconds",
+            "a pushed wave is what arrives so soon after its first signal, milliseconds; a burst is heard out",
             "0 to 10000",
         ),
     ] = 50
