@@ -249,6 +249,7 @@ def assemble(
             on_connected=partial(_resume, access.name, reconciler, watch, risk),
             on_set_aside=partial(reconciler.ask, access.name),
             on_health=partial(outages.on_health, access.name),
+            on_refused=partial(outages.on_stream_refused, access.name),
             workers=workers,
         )
         clients[access.name] = connection.client

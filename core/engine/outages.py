@@ -16,7 +16,7 @@ import structlog
 from core.clock import Clock
 from core.domain.ids import VenueName
 from core.engine.ports import Condition, Level, Notifier, VenueClient, VenueHealth
-from core.engine.risk_guard import RiskGuard
+from core.engine.risk_guard import STREAM, RiskGuard
 from core.errors import VenueError
 
 log = structlog.get_logger(__name__)
@@ -24,6 +24,8 @@ log = structlog.get_logger(__name__)
 LOOK_SECONDS = 1.0
 """How often it is tried whether the adapter lets a question through; it decides when one really goes out."""
 LONG_SILENCE_MS = 60_000
+REFUSALS = 3
+"""Of a private stream in a row, before people are told: each was asked with a fresh time stamp."""
 _MEANING = {
     Condition.LIMITED: "it limits our requests",
     Condition.MAINTENANCE: "it is in maintenance",
@@ -75,6 +77,14 @@ class Outages:
         if known is None or known.condition is not health.condition:
             log.error("venue.outage", venue=venue, condition=health.condition.value, what=health.detail)
             self._notifier.notify(self._level(health), f"{venue}: no entries, {self._said(health)}; {_RESTS}")
+
+    def on_stream_refused(self, venue: VenueName, why: str, times: int) -> None:
+        """The venue refused the private stream's login or a topic, so often in a row. What it does not tell is read
+        instead; entries wait until a stream is up and its gap reconciled, which lifts this (UDS-10)."""
+        if times == REFUSALS and self.serves(venue):
+            self._risk.set_venue(venue, f"its private stream was refused {times} times ({why}); {_RESTS}", by=STREAM)
+            said = f"its private stream was refused {times} times: {why}; it is read every few seconds instead"
+            self._notifier.notify(Level.CRITICAL, f"{venue}: no entries, {said}; {_RESTS}")
 
     async def run(self) -> None:
         """Look whether venues in trouble serve again, until cancelled."""

@@ -57,6 +57,7 @@ def connect_venue(  # noqa: PLR0913 - the composition root's one call: who is as
     on_state: Callable[[StreamState], None] = lambda _state: None,
     on_set_aside: Callable[[], None] = lambda: None,
     on_health: Callable[[VenueHealth], None] = lambda _health: None,
+    on_refused: Callable[[str, int], None] = lambda _why, _times: None,
     workers: Executor | None = None,
 ) -> VenueConnection:
     """Builds, connects nothing yet.
@@ -64,7 +65,8 @@ def connect_venue(  # noqa: PLR0913 - the composition root's one call: who is as
     `on_connected` reconciles; it runs after every (re)connect of the private stream, while its frames already flow into
     `sink`, and the stream counts as LIVE only when it returned. A VenueError from it makes the stream connect anew.
     `on_set_aside` hears of every frame that could not be understood, `on_health` when the venue begins or ceases to
-    serve. `workers` parse long answers off the loop; without them it is done on it. Raises ValueError for a venue
+    serve, `on_refused` when it refuses the private stream's login or one of its topics: its words, and how often in a
+    row. `workers` parse long answers off the loop; without them it is done on it. Raises ValueError for a venue
     without an adapter.
     """
     adapter = ADAPTERS[access.name]
@@ -81,5 +83,6 @@ def connect_venue(  # noqa: PLR0913 - the composition root's one call: who is as
         on_state=on_state,
         on_set_aside=on_set_aside,
         on_health=on_health,
+        on_refused=on_refused,
         workers=workers,
     )

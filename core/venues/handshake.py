@@ -26,7 +26,8 @@ ANSWER_WITHIN = 10.0
 
 
 class Handshake:
-    """`run` says hello; `hear` takes what the reader finds. `leave` is called when the venue asks us to go."""
+    """`run` says hello; `hear` takes what the reader finds. `leave` is called when the venue asks us to go, `refused`
+    when it will not let us in or not tell a topic."""
 
     def __init__(
         self,
@@ -35,8 +36,10 @@ class Handshake:
         socket: Socket,
         gate: LoginGate | None,
         leave: Callable[[], None],
+        refused: Callable[[], None],
     ) -> None:
-        self._venue, self._session, self._socket, self._gate, self._leave = venue, session, socket, gate, leave
+        self._venue, self._session, self._socket, self._gate = venue, session, socket, gate
+        self._leave, self._refused = leave, refused
         self._logged_in = asyncio.Event()
         self._unconfirmed = set(session.topics)
         self._without_picture = set(session.pictured)
@@ -61,6 +64,7 @@ class Handshake:
                     self._gate.accepted()
                 self._logged_in.set()
             case LoginRefused():
+                self._refused()
                 if self._gate is not None:
                     await self._gate.refused(notice.error)
                 raise notice.error
@@ -71,6 +75,7 @@ class Handshake:
                 self._without_picture.difference_update(notice.topics)
                 self._check()
             case SubscriptionRefused():
+                self._refused()
                 what = f"the venue refuses to send {', '.join(notice.topics) or 'what was asked'}: {notice.words}"
                 log.error("stream.subscription_refused", venue=self._venue, code=notice.code, what=what)
                 raise Unreachable(self._venue, what, code=notice.code)

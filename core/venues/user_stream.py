@@ -11,12 +11,12 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
 from core.engine.ports import ReportSink, StreamState
-from core.errors import MalformedPayload, Unreachable, VenueError
+from core.errors import MalformedPayload, Refused, Unreachable, VenueError
 from core.venues.handshake import Handshake
 from core.venues.private_session import KeyExpiredError, Notice, Pictured
 from core.venues.reconnecting import Backoff, watch, watch_by_text
@@ -42,8 +42,15 @@ class _Link:
 
     live: asyncio.Event
     leave: asyncio.Event
-    task: asyncio.Task[str]
+    task: asyncio.Task[_End]
     started: float
+
+
+class _End(NamedTuple):
+    """Of a connection. `refused`: the venue answered the login or a subscription with a no."""
+
+    why: str
+    refused: bool
 
 
 @dataclass(slots=True)
@@ -63,7 +70,7 @@ class StreamStatistics:
 class UserDataStreamManager:
     """Implements ports.UserStream."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - everybody who hears of it
         self,
         feed: PrivateFeed,
         open_socket: Callable[[], Socket],
@@ -73,10 +80,12 @@ class UserDataStreamManager:
         on_connected: Callable[[], Awaitable[None]],
         on_state: Callable[[StreamState], None] = lambda _state: None,
         on_set_aside: Callable[[], None] = lambda: None,
+        on_refused: Callable[[str, int], None] = lambda _why, _times: None,
         backoff: Backoff | None = None,
     ) -> None:
         self._feed, self._open_socket, self._clock, self._sink = feed, open_socket, clock, sink
         self._on_connected, self._on_state, self._on_set_aside = on_connected, on_state, on_set_aside
+        self._on_refused, self._refusals = on_refused, 0
         self._backoff = backoff or Backoff()
         self._live = asyncio.Event()
         self._live_since_ms: int | None = None
@@ -117,9 +126,8 @@ class UserDataStreamManager:
                     link = await self._hand_over(link, tasks)
                     continue
                 self._set_down()
-                why = link.task.result()
+                why = self._ended(link)
                 pause = self._backoff.connection_ended(self._clock.monotonic() - link.started)
-                self.statistics.ended[why] += 1
                 log.info("stream.down", venue=self._feed.venue, why=why, again_in=round(pause, 2))
                 await asyncio.sleep(pause)
                 link = self._connect(tasks)
@@ -154,13 +162,21 @@ class UserDataStreamManager:
             if old.task.done():  # too late for a hand-over: the successor is an ordinary reconnect
                 self._set_down()
                 return new
-            self.statistics.ended[new.task.result()] += 1
+            self._ended(new)
             await asyncio.wait([old.task], timeout=HAND_OVER_RETRY_SECONDS)
         return old
 
-    async def _connection(self, live: asyncio.Event, leave: asyncio.Event) -> str:
-        """One connection from key to end; returns why it ended."""
-        venue = self._feed.venue
+    def _ended(self, link: _Link) -> str:
+        why, refused = link.task.result()
+        self.statistics.ended[why] += 1
+        if refused:
+            self._refusals += 1
+            self._on_refused(why, self._refusals)
+        return why
+
+    async def _connection(self, live: asyncio.Event, leave: asyncio.Event) -> _End:
+        """One connection from key to end."""
+        venue, refused = self._feed.venue, asyncio.Event()
         try:
             if self._feed.gate is not None:
                 self._feed.gate.admit()
@@ -168,21 +184,23 @@ class UserDataStreamManager:
             async with asyncio.TaskGroup() as tasks:
                 ready = [asyncio.Event() for _ in sessions]
                 for session, event in zip(sessions, ready, strict=True):
-                    work = self._converse(session, event, leave)
+                    work = self._converse(session, event, leave, refused)
                     tasks.create_task(work, name=f"user-stream/{venue}/{session.name}")
                 if self._feed.keep_alive_seconds is not None:
                     tasks.create_task(self._keep_alive(), name=f"user-stream/{venue}/keep-alive")
                 tasks.create_task(self._resume(ready, live), name=f"user-stream/{venue}/resume")
         except VenueError as error:
-            return error.what
+            return _End(error.what, isinstance(error, Refused))
         except ExceptionGroup as group:
-            return self._expected(group)
+            return _End(self._expected(group), refused.is_set())
         raise AssertionError("a connection ends only by an exception")
 
-    async def _converse(self, session: PrivateSession, ready: asyncio.Event, leave: asyncio.Event) -> None:
-        """One socket of the connection; `ready` is set when it tells everything it has to."""
+    async def _converse(
+        self, session: PrivateSession, ready: asyncio.Event, leave: asyncio.Event, refused: asyncio.Event
+    ) -> None:
+        """One socket of the connection; `ready` is set when it tells everything it has to, `refused` if it will not."""
         venue, socket, heard = self._feed.venue, self._open_socket(), asyncio.Event()
-        hello = Handshake(venue, session, socket, self._feed.gate, leave.set)
+        hello = Handshake(venue, session, socket, self._feed.gate, leave.set, refused.set)
         name = f"user-stream/{venue}/{session.name}"
         try:
             await socket.open(session.url)
@@ -256,6 +274,7 @@ class UserDataStreamManager:
         except VenueError as error:
             raise Unreachable(self._feed.venue, f"reconciliation after connecting failed: {error.what}") from error
         live.set()
+        self._refusals = 0
         log.info("stream.live", venue=self._feed.venue, connects=self.statistics.connects)
         if not self._live.is_set():
             self._live_since_ms = self._clock.now_ms()

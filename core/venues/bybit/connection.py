@@ -42,6 +42,7 @@ def connect(  # noqa: PLR0913 - as connect_venue
     on_state: Callable[[StreamState], None],
     on_set_aside: Callable[[], None],
     on_health: Callable[[VenueHealth], None],
+    on_refused: Callable[[str, int], None],
     workers: Executor | None,
 ) -> VenueConnection:
     """See `core.venues.connect_venue`."""
@@ -79,6 +80,7 @@ def connect(  # noqa: PLR0913 - as connect_venue
             on_connected=on_connected,
             on_state=on_state,
             on_set_aside=on_set_aside,
+            on_refused=on_refused,
         ),
         market=MarketStream(access.name, [TickerRoute(hosts.stream, account.symbols)], transport.socket, clock),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,18 +20,21 @@ class Hosts:
 
 PRODUCTION = Hosts(rest="https://api.bybit.com", stream="wss://stream.bybit.com")
 TESTNET = Hosts(rest="https://api-testnet.bybit.com", stream="wss://stream-testnet.bybit.com")
+_SITE = re.compile(r"^api(?=(-testnet)?\.(bybit|bytick|manepa))")
+"""The venue's sites of all countries: `api.` where `stream.` has the sockets (§1)."""
 PUBLIC_PATH, PRIVATE_PATH = "/v5/public/linear", "/v5/private"
 
 
 def hosts_of(base_url: str | None, *, testnet: bool) -> Hosts:
-    """An overridden root serves REST and sockets alike; ws follows http and wss follows https."""
+    """A root that is none of the venue's sites serves REST and sockets alike; ws follows http and wss follows https."""
     if base_url is None:
         return TESTNET if testnet else PRODUCTION
     root = base_url.rstrip("/")
     scheme, _, rest = root.partition("://")
     if scheme not in {"http", "https"} or not rest:
         raise ValueError("a venue's base URL starts with http:// or https:// and names a host")
-    return Hosts(rest=root, stream=f"{'wss' if scheme == 'https' else 'ws'}://{rest}")
+    host = _SITE.sub("stream", rest, count=1) if _SITE.match(rest) else rest
+    return Hosts(rest=root, stream=f"{'wss' if scheme == 'https' else 'ws'}://{host}")
 
 
 TRAITS = VenueTraits(
@@ -54,8 +58,8 @@ RECV_WINDOW_MS = 10_000
 AUTH_AHEAD_MS = 10_000
 """A login is signed for a moment in the future; so far ahead that a slow connection does not outlast it."""
 PING_SECONDS = 20.0
-SILENCE_SECONDS = 45.0
-"""Two pings without any word in return."""
+SILENCE_SECONDS = 29.0
+"""The longest a dead connection goes unnoticed: a ping, and nothing in return until then (UDS-07)."""
 QUIET_SECONDS = 10.0
 """A symbol of which neither price, nor size, nor turnover has changed for longer counts as not told."""
 CONNECTION_SECONDS = 23 * 3600.0
