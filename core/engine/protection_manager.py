@@ -19,7 +19,6 @@ from core.clock import Clock
 from core.domain.events import Event, OrderChanged, PositionChanged
 from core.domain.ids import ClientOrderId, InstrumentId, Leg, PositionId, VenueName
 from core.domain.instrument import Instrument
-from core.domain.money import Price, Quantity, plain
 from core.domain.order import UNACKNOWLEDGED, Order, OrderIntent, OrderStatus, TriggerReference
 from core.domain.position import Position, PositionKey
 from core.domain.protection import (
@@ -37,13 +36,12 @@ from core.engine.bookkeeping import Bookkeeper
 from core.engine.closer import Closer
 from core.engine.order_manager import OrderManager
 from core.engine.ports import About, Attach, Level, Notifier, VenueTraits
+from core.engine.protections import LOST_SECONDS, MOST_LOST, Protection, Protections
 from core.engine.risk_guard import RiskGuard
 from core.engine.stop_orders import StopOrders
 
 log = structlog.get_logger(__name__)
 
-PROTECTIONS_REMEMBERED = 2_000
-"""Records of positions, closed ones too, oldest first; far more than can be open at a time."""
 TRIGGERED_WITHOUT_FILL_SECONDS = 1.0
 """A stop that fired and did not fill is not protection (STP-19)."""
 MAKE_ROOM_SECONDS = 0.5
@@ -52,18 +50,6 @@ MOST_MOVES = 3
 ATTACHED_SECONDS = 1.0
 """How long a filled entry waits to be told of the stop that travelled with it."""
 RULES_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Protection:
-    """How one position stands. `unprotected_ms` is the longest time without cover, by the venue's own stamps; None
-    while the first stop is not confirmed."""
-
-    position_id: PositionId
-    stop: ClientOrderId | None
-    trigger_price: Price | None
-    quantity: Quantity
-    unprotected_ms: int | None
 
 
 @dataclass(slots=True)
@@ -107,7 +93,7 @@ class ProtectionManager:
         self._notifier = notifier
         self._guards: dict[PositionKey, asyncio.Task[None]] = {}
         self._naked: dict[PositionKey, _Naked] = {}
-        self._protections: dict[PositionId, Protection] = {}
+        self._protections = Protections(books=books, clock=clock)
         self._cancelling: set[ClientOrderId] = set()
         self._moving: set[ClientOrderId] = set()
         self._moves: Counter[ClientOrderId] = Counter()
@@ -199,7 +185,7 @@ class ProtectionManager:
             self._naked.pop(position.key, None)
         elif not self.covered(position.key) and position.key not in self._naked:
             since = position.opened_ms
-            if position.id in self._protections:  # grew or shrank after it had been protected once
+            if self._protections.get(position.id) is not None:  # grew or shrank after it had been protected once
                 since = max((o.venue_time_ms for o in self._orders.state.orders_of(position.id)), default=since)
             self._naked[position.key] = _Naked(since, self._clock.monotonic() + self._deadline)
 
@@ -311,6 +297,9 @@ class ProtectionManager:
 
     async def _place(self, position: Position) -> None:
         self._note_size(position)
+        if self._keeps_none(position):
+            await self._flatten(position, f"{MOST_LOST} stops of it were gone again within {LOST_SECONDS:g} s")
+            return
         refused = self._refusals(position)
         if refused and self._rules_stale(position):
             await self._renew(position.instrument.venue)
@@ -402,34 +391,14 @@ class ProtectionManager:
         await self._closer.flatten(position.key, why)
 
     def _record(self, position: Position, stop: Order) -> None:
-        known = self._protections.get(position.id)
         naked = self._naked.pop(position.key, None)
-        same = known is not None and (known.stop, known.trigger_price) == (stop.client_order_id, stop.trigger_price)
-        if same and naked is None:
-            return
-        longest = known.unprotected_ms or 0 if known else 0
-        if naked is not None:
-            longest = max(longest, stop.venue_time_ms - naked.since_venue_ms)
-        while len(self._protections) >= PROTECTIONS_REMEMBERED:
-            del self._protections[next(iter(self._protections))]
-        self._protections[position.id] = Protection(
-            position_id=position.id,
-            stop=stop.client_order_id,
-            trigger_price=stop.trigger_price,
-            quantity=position.quantity,
-            unprotected_ms=longest,
-        )
-        facts = {
-            "instrument": str(position.instrument),
-            "position_id": position.id,
-            "stop": stop.client_order_id,
-            "trigger_price": plain(stop.trigger_price or Decimal(0)),
-            "quantity": plain(position.quantity),
-            "unprotected_ms": longest,
-        }
-        log.info("protection.confirmed", **facts)
-        self._books.note("protected", facts)
-        self._orders.wake(position.instrument)
+        if self._protections.record(position, stop, None if naked is None else naked.since_venue_ms):
+            self._orders.wake(position.instrument)
+
+    def _keeps_none(self, position: Position) -> bool:
+        known = self._protections.get(position.id)
+        last = None if known is None or known.stop is None else self._orders.state.order(known.stop)
+        return self._protections.keeps_none(position, last)
 
     def _cancel(self, stops: Sequence[Order]) -> list[asyncio.Task[None]]:
         """In tasks of their own: a cancel without an answer must not keep the guardian from the next fill.

@@ -10,10 +10,10 @@ import pytest
 
 from core.domain.ids import Leg
 from core.domain.money import Price, Quantity
-from core.domain.order import IllegalReport, Order, OrderStatus, apply_fill, apply_status
+from core.domain.order import IllegalReport, Order, OrderIntent, OrderStatus, apply_fill, apply_status
 from core.domain.signal import Side
 from core.domain.wave import LegState
-from core.engine.ports import Departure, Outcome, Rejected, Unknown, VenueTraits
+from core.engine.ports import Accepted, Departure, Outcome, Rejected, Unknown, VenueTraits
 from tests.builders import BTC, ETH, a_fill, a_signal, a_status, an_intent, an_order
 from tests.engine.test_attached_stops import BOTH, BYBIT_LIKE, OKX_LIKE, a_venue
 
@@ -209,3 +209,49 @@ async def test_a_venue_that_refuses_every_move_is_not_asked_for_ever() -> None:
         await bench.settle(60)
         assert len(bench.venue.amended) == 1
         assert bench.protection.covered(bench.position().key)
+
+
+@pytest.mark.parametrize(
+    "traits", [VenueTraits(), BYBIT_LIKE, OKX_LIKE], ids=["apart", "whole position", "by quantity"]
+)
+async def test_a_position_whose_stops_never_stay_is_closed(traits: VenueTraits) -> None:
+    """Somebody takes every stop away as soon as it rests: another one each round trip would be no protection."""
+    async with a_venue(traits, latency=0.05) as bench:
+        bench.venue.attaches = False
+
+        async def taken_away(intent: OrderIntent) -> Outcome:
+            stop = bench.venue._register(intent, S.ACCEPTED)
+            await bench.venue._tell([bench.venue._status(stop)])
+            await bench.settle(0.01)
+            await bench.venue.end(stop, S.CANCELED)
+            return Accepted(reports=())
+
+        bench.venue.always(Leg.STOP, taken_away)
+        await bench.enter_with_stop(a_signal("s"))
+        await bench.settle(10)
+        assert not bench.state.positions()
+        assert len(bench.sent_stops()) == 5
+        assert any("gone again" in text for text in bench.notifier.critical())
+
+
+async def test_stops_that_are_lost_now_and_then_are_simply_placed_again() -> None:
+    async with a_venue(VenueTraits(), latency=0.05) as bench:
+        await bench.wave(a_signal("s"))
+        for _ in range(12):
+            await bench.settle(20)
+            (stop,) = bench.venue.working_stops()
+            await bench.venue.end(stop, S.CANCELED)
+            await bench.settle(1)
+        assert bench.protection.covered(bench.position().key)
+        assert not bench.venue.only(Leg.FLATTEN)
+
+
+async def test_stops_that_follow_a_position_as_it_shrinks_are_not_lost() -> None:
+    async with a_venue(VenueTraits(), latency=0.05) as bench:
+        await bench.wave(a_signal("s"))
+        for size in ("0.9", "0.8", "0.7", "0.6", "0.5", "0.4", "0.3"):
+            bench.venue.positions_held[BTC] = Decimal(size)
+            bench.orders.put_position(replace(bench.position(), quantity=Quantity(Decimal(size))))
+            await bench.settle(0.5)
+        assert bench.protection.covered(bench.position().key)
+        assert not bench.venue.only(Leg.FLATTEN)

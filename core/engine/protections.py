@@ -1,0 +1,102 @@
+"""How each position stands: its confirmed stop, its longest time without one, and how often stops of it were lost."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+import structlog
+
+from core.clock import Clock
+from core.domain.ids import ClientOrderId, PositionId
+from core.domain.money import Price, Quantity, plain
+from core.domain.order import Order
+from core.domain.position import Position
+from core.engine.bookkeeping import Bookkeeper
+
+log = structlog.get_logger(__name__)
+
+REMEMBERED = 2_000
+"""Records of positions, closed ones too, oldest first; far more than can be open at a time."""
+MOST_LOST = 5
+LOST_SECONDS = 60.0
+"""So many stops of one position that are gone again within this time, and the next one would go too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protection:
+    """How one position stands. `unprotected_ms` is the longest time without cover, by the venue's own stamps; None
+    while the first stop is not confirmed."""
+
+    position_id: PositionId
+    stop: ClientOrderId | None
+    trigger_price: Price | None
+    quantity: Quantity
+    unprotected_ms: int | None
+
+
+@dataclass(slots=True)
+class _Losses:
+    """Of one position: the stop lost last, and when each was."""
+
+    newest: ClientOrderId
+    at: deque[float] = field(default_factory=lambda: deque(maxlen=MOST_LOST))
+
+
+class Protections:
+    def __init__(self, *, books: Bookkeeper, clock: Clock) -> None:
+        self._books = books
+        self._clock = clock
+        self._known: dict[PositionId, Protection] = {}
+        self._losses: dict[PositionId, _Losses] = {}
+
+    def get(self, position_id: PositionId) -> Protection | None:
+        """Also of positions closed since the start."""
+        return self._known.get(position_id)
+
+    def record(self, position: Position, stop: Order, naked_since_ms: int | None) -> bool:
+        """This stop covers the position, which had none since that stamp of the venue's; True where that is news."""
+        known = self._known.get(position.id)
+        same = known is not None and (known.stop, known.trigger_price) == (stop.client_order_id, stop.trigger_price)
+        if same and naked_since_ms is None:
+            return False
+        longest = known.unprotected_ms or 0 if known else 0
+        if naked_since_ms is not None:
+            longest = max(longest, stop.venue_time_ms - naked_since_ms)
+        while len(self._known) >= REMEMBERED:
+            oldest = next(iter(self._known))
+            del self._known[oldest]
+            self._losses.pop(oldest, None)
+        self._known[position.id] = Protection(
+            position_id=position.id,
+            stop=stop.client_order_id,
+            trigger_price=stop.trigger_price,
+            quantity=position.quantity,
+            unprotected_ms=longest,
+        )
+        facts = {
+            "instrument": str(position.instrument),
+            "position_id": position.id,
+            "stop": stop.client_order_id,
+            "trigger_price": plain(stop.trigger_price or Decimal(0)),
+            "quantity": plain(position.quantity),
+            "unprotected_ms": longest,
+        }
+        log.info("protection.confirmed", **facts)
+        self._books.note("protected", facts)
+        return True
+
+    def keeps_none(self, position: Position, last: Order | None) -> bool:
+        """Asked before another stop is placed; `last` is the stop that was recorded last. Whether stops of this
+        position, as it is now, are gone again and again: somebody takes them away, or the venue does."""
+        known = self._known.get(position.id)
+        lost = last is not None and last.ended and not last.filled
+        if known is None or last is None or not lost or known.quantity != position.quantity:
+            return False
+        losses = self._losses.setdefault(position.id, _Losses(newest=ClientOrderId("")))
+        if losses.newest == last.client_order_id:
+            return False
+        losses.newest = last.client_order_id
+        losses.at.append(self._clock.monotonic())
+        return len(losses.at) == MOST_LOST and losses.at[-1] - losses.at[0] <= LOST_SECONDS
