@@ -20,13 +20,23 @@ class Hosts:
 
 PRODUCTION = Hosts(rest="https://www.okx.com", stream="wss://ws.okx.com:8443")
 DEMO = Hosts(rest="https://www.okx.com", stream="wss://wspap.okx.com:8443", simulated=True)
+_SITES: Mapping[str, tuple[str, str]] = {
+    "https://www.okx.com": ("wss://ws.okx.com:8443", "wss://wspap.okx.com:8443"),
+    "https://openapi.okx.com": ("wss://ws.okx.com:8443", "wss://wspap.okx.com:8443"),
+    "https://eea.okx.com": ("wss://wseea.okx.com:8443", "wss://wseeapap.okx.com:8443"),
+    "https://us.okx.com": ("wss://wsus.okx.com:8443", "wss://wsuspap.okx.com:8443"),
+}
+"""The venue's own sites by their REST root: where their sockets are, and those of their demo environment (§1). A key of
+one is unknown at the others."""
 
 
 def hosts_of(base_url: str | None, *, testnet: bool) -> Hosts:
-    """An overridden root serves REST and sockets alike; ws follows http and wss follows https."""
+    """A root that is none of the venue's sites serves REST and sockets alike; ws follows http and wss follows https."""
     if base_url is None:
         return DEMO if testnet else PRODUCTION
     root = base_url.rstrip("/")
+    if (site := _SITES.get(root)) is not None:
+        return Hosts(rest=root, stream=site[testnet], simulated=testnet)
     scheme, _, rest = root.partition("://")
     if scheme not in {"http", "https"} or not rest:
         raise ValueError("a venue's base URL starts with http:// or https:// and names a host")

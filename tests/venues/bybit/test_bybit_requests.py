@@ -168,3 +168,16 @@ def test_hosts_are_the_venues_own_unless_another_root_is_given() -> None:
     assert hosts_of("http://127.0.0.1:7/", testnet=True).stream == "ws://127.0.0.1:7"
     with pytest.raises(ValueError, match="http"):
         hosts_of("ftp://x", testnet=False)
+
+
+@pytest.mark.parametrize(
+    ("root", "stream"),
+    [
+        ("https://api.bybit.nl", "wss://stream.bybit.nl"),
+        ("https://api.bybitgeorgia.ge", "wss://stream.bybitgeorgia.ge"),
+        ("https://api-testnet.bybit.com", "wss://stream-testnet.bybit.com"),
+        ("https://api.example.org", "wss://api.example.org"),
+    ],
+)
+def test_each_site_of_the_venue_has_sockets_of_its_own(root: str, stream: str) -> None:
+    assert hosts_of(root, testnet=False).stream == stream

@@ -229,3 +229,11 @@ def test_a_venues_address_serves_requests_and_sockets_alike() -> None:
     )
     with pytest.raises(ValueError, match="http"):
         facts.hosts_of("okx.com", testnet=False)
+
+
+def test_each_site_of_the_venue_has_sockets_of_its_own() -> None:
+    live, demo = (facts.hosts_of("https://eea.okx.com/", testnet=testnet) for testnet in (False, True))
+    assert (live.rest, live.stream, live.simulated) == ("https://eea.okx.com", "wss://wseea.okx.com:8443", False)
+    assert (demo.rest, demo.stream, demo.simulated) == ("https://eea.okx.com", "wss://wseeapap.okx.com:8443", True)
+    assert facts.hosts_of("https://www.okx.com", testnet=False) == facts.PRODUCTION
+    assert facts.hosts_of("https://www.okx.com", testnet=True) == facts.DEMO
