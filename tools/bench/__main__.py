@@ -51,6 +51,7 @@ def main() -> int:
     effort = QUICK if asked.quick else FULL
     if asked.latency_ms is not None:
         effort = replace(effort, latency_ms=asked.latency_ms)
+    effort = replace(effort, compared=not asked.alone)
     venues = [VENUES[name] for name in VENUES if name in (asked.venue or VENUES)]
     machine = surroundings()
     try:
@@ -91,6 +92,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("figures", nargs="*", choices=[*NAMES, []], metavar="ID", help=f"of {', '.join(NAMES)} (all)")
     parser.add_argument("--venue", action="append", choices=sorted(VENUES), help="only there; may be repeated (all)")
     parser.add_argument("--json", action="store_true", help="every sample, for programs")
+    parser.add_argument("--alone", action="store_true", help="without ccxt beside us (but in O1, which is a ratio)")
     parser.add_argument("--quick", action="store_true", help="few repetitions: shows that it runs, not how fast it is")
     parser.add_argument("--latency-ms", type=float, metavar="D", help="the simulator's latency (250; 20 with --quick)")
     return parser.parse_args()

@@ -46,7 +46,7 @@ async def _f3(effort: Effort, venues: Sequence[VenueFacts]) -> Figure:
             f"{effort.idle_seconds:g}",
         )
         ours = await _resident("ours", up, *asked)
-        theirs = await _resident("ccxt", up, *asked)
+        theirs = await _resident("ccxt", up, *asked) if effort.compared else None
     return Figure(
         id="F3",
         venue=_where(venues),
@@ -55,8 +55,8 @@ async def _f3(effort: Effort, venues: Sequence[VenueFacts]) -> Figure:
         samples=(_percent(ours),),
         aim="≤ 1",
         others="ccxt.pro 1.2–1.5",
-        beside=_percent(theirs),
-        beside_name=f"ccxt.pro at {_rate(theirs):.0f} frames/s",
+        beside=None if theirs is None else _percent(theirs),
+        beside_name="" if theirs is None else f"ccxt.pro at {_rate(theirs):.0f} frames/s",
         beside_measured=True,
         note=f"of one core over {ours['wall_seconds']:.0f} s, the whole daemon: journal, reconciliation and the "
         f"filters' background reading of {MARKETS} markets a venue included",
@@ -73,7 +73,7 @@ async def _f4(effort: Effort, venues: Sequence[VenueFacts]) -> list[Figure]:
             _resident("ours", up, *asked, "--seconds", f"{effort.lag_seconds:g}"),
             _resident("nothing", up, *asked, "--seconds", f"{effort.lag_seconds:g}"),
         )
-        theirs = await _resident("ccxt", up, *asked, "--seconds", f"{compared:g}")
+        theirs = await _resident("ccxt", up, *asked, "--seconds", f"{compared:g}") if effort.compared else None
     note = (
         f"{effort.lag_seconds:g} s, {len(venues) * markets:,} markets, {_rate(ours):.0f} frames/s, {RELOADS} reloads "
         f"of the markets of {max(ours['reload_seconds']):.2f} s at most; an empty loop beside it: p99.9 "
@@ -91,7 +91,7 @@ async def _f4(effort: Effort, venues: Sequence[VenueFacts]) -> list[Figure]:
             samples=(float(ours[key]),),
             aim=aim,
             others=others,
-            beside=float(theirs[key]),
+            beside=None if theirs is None else float(theirs[key]),
             beside_name="ccxt.pro",
             beside_measured=True,
             note=note,
@@ -138,6 +138,6 @@ def _rate(told: Told) -> float:
     return float(told["frames"]) / float(told["wall_seconds"])
 
 
-def _silent(programs: Mapping[str, Told]) -> str:
-    quiet = [name for name, told in programs.items() if not told["frames"]]
+def _silent(programs: Mapping[str, Told | None]) -> str:
+    quiet = [name for name, told in programs.items() if told is not None and not told["frames"]]
     return f"no frame came to {', '.join(quiet)}" if quiet else ""

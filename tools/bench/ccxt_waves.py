@@ -51,7 +51,9 @@ class Theirs:
 
 async def ccxt_waves(effort: Effort, venues: Sequence[VenueFacts], size: int) -> list[float]:
     """Milliseconds from the first call to the last acknowledged stop, one per wave; markets loaded before. Signals are
-    dealt to the venues in turn."""
+    dealt to the venues in turn. None at all when nobody is compared."""
+    if not effort.compared:
+        return []
     async with AsyncExitStack() as stack:
         enough = max(40, size * effort.ccxt_waves * 2)
         up = await stack.enter_async_context(simulators(venues, latency_ms=effort.latency_ms, symbols=enough))

@@ -7,8 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """Counts of repetitions. `latency_ms` is D, what the simulator answers after. For `rest_seconds` something is left
-    alone before it is measured. `whole_windows`: bursts begin with a window of the venue's order count."""
+    """Counts of repetitions. `latency_ms` is D, what the simulator answers after.
+
+    Between two waves at least `settle_ms` pass. For `rest_seconds` something is left alone before it is measured.
+    `whole_windows`: bursts begin with a window of the venue's order count. `fresh_venues`: a large wave has venues and
+    a daemon of its own. `cold_symbols`: so many a venue lists where the last ones must still be unread after the start.
+    `compared`: ccxt does the same beside us.
+    """
 
     latency_ms: float = 250.0
     waves: int = 5
@@ -22,13 +27,17 @@ class Effort:
     delays: int = 5
     pause_seconds: float = 5.0
     rest_seconds: float = 3.0
+    settle_ms: int = 1_500
     whole_windows: bool = True
+    fresh_venues: bool = True
     burst_orders: int = 1_000
     cpu_orders: int = 24
     cpu_rounds: int = 7
     idle_seconds: float = 30.0
     lag_seconds: float = 600.0
     validations: int = 3
+    cold_symbols: int = 120
+    compared: bool = True
 
 
 FULL = Effort()
@@ -45,11 +54,14 @@ QUICK = Effort(
     delays=1,
     pause_seconds=0.2,
     rest_seconds=0.5,
+    settle_ms=400,
     whole_windows=False,
+    fresh_venues=False,
     burst_orders=20,
     cpu_orders=12,
     cpu_rounds=1,
     idle_seconds=1.0,
     lag_seconds=2.0,
     validations=1,
+    cold_symbols=50,
 )

@@ -62,13 +62,13 @@ async def protected(engine: Engine, candidates: Sequence[Candidate]) -> None:
         raise BenchError(f"{len(wrong)} of {len(legs)} entries ended otherwise, e.g. {wrong[0]}")
 
 
-def listed(engine: Engine, venue: VenueName, count: int) -> list[InstrumentId]:
-    """The first `count` USDT instruments of `venue` that trade, and in which one order can be as large as an entry is.
-    Raises BenchError when there are fewer."""
+def listed(engine: Engine, venue: VenueName, count: int, *, last: bool = False) -> list[InstrumentId]:
+    """The first, or `last`, `count` USDT instruments of `venue` that trade, and in which an order can be as large as an
+    entry is. Raises BenchError when there are fewer."""
     found = [i for i, rules in engine.instruments.items() if i.venue is venue and _usable(engine, rules)]
     if len(found) < count:
         raise BenchError(f"{venue} lists {len(found)} usable instruments, {count} are needed")
-    return found[:count]
+    return found[-count:] if last else found[:count]
 
 
 def _usable(engine: Engine, rules: Instrument) -> bool:

@@ -47,16 +47,21 @@ async def _at(effort: Effort, wanted: frozenset[str], facts: VenueFacts) -> list
         await bare(material.reader, (), measured)  # the first run pays for warming up
         figures = []
         if "E1" in wanted:
-            client = made(ccxt_pro(), venue)
-            try:
-                await client.load_markets()
-                theirs = [_ccxt_cost(client, facts, measured) for _ in range(effort.frame_rounds)]
-            finally:
-                await client.close()
-            figures += await _e1(effort, material, measured, statistics.median(theirs))
+            figures += await _e1(effort, material, measured, await _theirs(effort, venue, measured))
         if "E3" in wanted:
             figures.append(await _e3(effort, material, measured))
     return figures
+
+
+async def _theirs(effort: Effort, venue: Simulator, measured: Sequence[Life]) -> float | None:
+    if not effort.compared:
+        return None
+    client = made(ccxt_pro(), venue)
+    try:
+        await client.load_markets()
+        return statistics.median(_ccxt_cost(client, venue.facts, measured) for _ in range(effort.frame_rounds))
+    finally:
+        await client.close()
 
 
 async def _material(venue: Simulator) -> _Material:
@@ -78,7 +83,7 @@ async def _material(venue: Simulator) -> _Material:
     return _Material(venue=name, lives=lambda count, first: tape.lives(coins, count, first), reader=readers[name])
 
 
-async def _e1(effort: Effort, material: _Material, measured: Sequence[Life], ccxt: float) -> list[Figure]:
+async def _e1(effort: Effort, material: _Material, measured: Sequence[Life], ccxt: float | None) -> list[Figure]:
     without = [await bare(material.reader, (), measured) for _ in range(effort.frame_rounds)]
     with_books = [await journaled(material.reader, (), measured) for _ in range(effort.frame_rounds)]
     frames = sum(len(life.frames) for life in measured)

@@ -65,7 +65,7 @@ async def _burst(effort: Effort, facts: VenueFacts) -> Figure:
     objections = [row for row in rows if refused(row)]
     sent = _sent(facts, rows)
     naked = max((float(life["max_unprotected_ms"]) for life in lives), default=0.0)
-    ccxt = await _ccxt_share(effort, facts)
+    ccxt = f"{await _ccxt_share(effort, facts):.0f} %" if effort.compared else "–"
     kinds = "entries and closes" if facts.attaches else "entries, stops, closes"
     return Figure(
         id="W6",
@@ -78,7 +78,7 @@ async def _burst(effort: Effort, facts: VenueFacts) -> Figure:
         note=f"{facts.rate.orders} orders in {facts.rate.window_ms / 1000:g} s are allowed"
         + ("" if facts.rate.calendar else " (any such stretch, per endpoint; the busiest one is told)")
         + f"; the venue refused {len(objections)} requests; all acknowledged after {lasted:.1f} s, longest without a "
-        f"stop {naked:.0f} ms; ccxt as it comes uses {ccxt:.0f} % (* measured now)",
+        f"stop {naked:.0f} ms; ccxt as it comes uses {ccxt} (* measured now)",
         failed=_failure(facts, entries, sent, objections, known),
     )
 

@@ -12,8 +12,9 @@ import statistics
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -148,27 +149,31 @@ class _Other:
 @asynccontextmanager
 async def _both(
     effort: Effort, facts: VenueFacts
-) -> AsyncIterator[tuple[tuple[_Ours, Simulator], tuple[_Other, Simulator]]]:
-    """Each at a venue of its own, so that neither sees the other's orders."""
-    async with (
-        simulator(facts, latency_ms=effort.latency_ms, symbols=2 * SYMBOLS) as venue,
-        simulator(facts, latency_ms=effort.latency_ms, symbols=2 * SYMBOLS) as other,
-    ):
-        with tempfile.TemporaryDirectory(prefix="breakwater-bench-") as folder:
-            async with inner_daemon(Path(folder), [venue]) as engine, ccxt_as_it_comes(other) as theirs:
-                await warm(engine)
-                yield (_Ours(engine, venue), venue), (_Other(theirs, other), other)
+) -> AsyncIterator[tuple[tuple[_Ours, Simulator], tuple[_Other, Simulator] | None]]:
+    """Each at a venue of its own, so that neither sees the other's orders; ours alone when nobody is compared."""
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="breakwater-bench-")))
+        at = partial(simulator, facts, latency_ms=effort.latency_ms, symbols=2 * SYMBOLS)
+        venue = await stack.enter_async_context(at())
+        engine = await stack.enter_async_context(inner_daemon(folder, [venue]))
+        other = None
+        if effort.compared:
+            theirs = await stack.enter_async_context(at())
+            other = _Other(await stack.enter_async_context(ccxt_as_it_comes(theirs)), theirs), theirs
+        await warm(engine)
+        yield (_Ours(engine, venue), venue), other
 
 
-async def _w4(effort: Effort, ours: tuple[_Ours, Simulator], theirs: tuple[_Other, Simulator]) -> Figure:
-    mine, his = ours[0], theirs[0]
-    way, other_way = await _way_ms(ours[1]), await _way_ms(theirs[1])
+async def _w4(effort: Effort, ours: tuple[_Ours, Simulator], theirs: tuple[_Other, Simulator] | None) -> Figure:
+    mine, way = ours[0], await _way_ms(ours[1])
+    other_way = 0.0 if theirs is None else await _way_ms(theirs[1])
     delays, compared = [], []
     for number in range(effort.delays + 1):
-        mine_sent, his_sent = await mine.entry(), await his.entry()
+        mine_sent, his_sent = await mine.entry(), None if theirs is None else await theirs[0].entry()
         if number:  # the first has nothing before it
             delays.append(await mine.delay_ms(mine_sent, way))
-            compared.append(await his.delay_ms(his_sent, other_way))
+        if number and theirs is not None and his_sent is not None:
+            compared.append(await theirs[0].delay_ms(his_sent, other_way))
         await asyncio.sleep(effort.pause_seconds)
     return Figure(
         id="W4",
@@ -178,20 +183,21 @@ async def _w4(effort: Effort, ours: tuple[_Ours, Simulator], theirs: tuple[_Othe
         samples=tuple(delays),
         aim="≤ 2",
         others="ccxt default 201",
-        beside=statistics.median(compared),
+        beside=statistics.median(compared) if compared else None,
         beside_name="ccxt as it comes",
         beside_measured=True,
         note="permission given → in the venue's log, the synced journal commit included, less a bare request's way",
     )
 
 
-async def _w5(effort: Effort, ours: tuple[_Ours, Simulator], theirs: tuple[_Other, Simulator]) -> Figure:
-    mine, his = ours[0], theirs[0]
-    way, other_way = await _way_ms(ours[1]), await _way_ms(theirs[1])
+async def _w5(effort: Effort, ours: tuple[_Ours, Simulator], theirs: tuple[_Other, Simulator] | None) -> Figure:
+    mine, way = ours[0], await _way_ms(ours[1])
+    other_way = 0.0 if theirs is None else await _way_ms(theirs[1])
     delays, compared = [], []
     for _ in range(effort.delays):
         delays.append(await mine.delay_ms(await mine.stop_behind_reads(), way))
-        compared.append(await his.delay_ms(await his.stop_behind_reads(), other_way))
+        if theirs is not None:
+            compared.append(await theirs[0].delay_ms(await theirs[0].stop_behind_reads(), other_way))
         await asyncio.sleep(SETTLE_SECONDS)
     return Figure(
         id="W5",
@@ -201,7 +207,7 @@ async def _w5(effort: Effort, ours: tuple[_Ours, Simulator], theirs: tuple[_Othe
         samples=tuple(delays),
         aim="≤ 5",
         others="ccxt default 640",
-        beside=statistics.median(compared),
+        beside=statistics.median(compared) if compared else None,
         beside_name="ccxt as it comes",
         beside_measured=True,
         note="reads of open interest, asked for in the same turn of the loop; the stop replaces one that rests",

@@ -32,8 +32,6 @@ from tools.bench.venues import VenueFacts
 
 SIGNALS = 6
 HISTORICAL_MS = 300.0
-COLD_SYMBOLS = 120
-"""Of each venue; so many that the last ones are unread for seconds after the start."""
 _THEIRS_THEN = "6502 ms one by one, 1562 ms prefetched and gathered (4.16×)"
 
 
@@ -64,8 +62,8 @@ async def validation_figures(effort: Effort, wanted: frozenset[str], venues: Seq
 async def _at(effort: Effort, venues: Sequence[VenueFacts]) -> list[Figure]:
     latency = HISTORICAL_MS if effort.latency_ms > 100 else effort.latency_ms
     where = "mixed" if len(venues) > 1 else venues[0].name.value
-    async with simulators(venues, latency_ms=latency, symbols=COLD_SYMBOLS) as up:
-        theirs = await _ccxt(up)
+    async with simulators(venues, latency_ms=latency, symbols=effort.cold_symbols) as up:
+        theirs = await _ccxt(up) if effort.compared else None
         cold = [await _cold(up) for _ in range(effort.validations)]
         warmed = await _warm(up, effort.validations)
     one_by_one, gathered, together = (statistics.median(times) for times in zip(*warmed, strict=True))
@@ -77,7 +75,7 @@ async def _at(effort: Effort, venues: Sequence[VenueFacts]) -> list[Figure]:
             [row[2] for row in warmed],
             theirs,
             f"ours as a wave finds it: {one_by_one:.2f} ms one by one, {gathered:.2f} gathered, {together:.2f} "
-            f"prefetched and gathered; {theirs.sentence()}",
+            f"prefetched and gathered" + ("" if theirs is None else f"; {theirs.sentence()}"),
         ),
         _figure(
             "V1c",
@@ -90,7 +88,7 @@ async def _at(effort: Effort, venues: Sequence[VenueFacts]) -> list[Figure]:
     ]
 
 
-def _figure(name: str, where: str, what: str, samples: Sequence[float], theirs: _Times, note: str) -> Figure:
+def _figure(name: str, where: str, what: str, samples: Sequence[float], theirs: _Times | None, note: str) -> Figure:
     return Figure(
         id=name,
         venue=where,
@@ -99,7 +97,7 @@ def _figure(name: str, where: str, what: str, samples: Sequence[float], theirs: 
         samples=tuple(samples),
         aim="> 12× theirs",
         others=_THEIRS_THEN,
-        beside=theirs.sequential,
+        beside=None if theirs is None else theirs.sequential,
         beside_name="ccxt as it comes, one by one",
         beside_measured=True,
         note=note,
@@ -166,10 +164,11 @@ async def _cold(up: Sequence[Simulator]) -> float:
 
 def _unread(engine: Engine, venue: Simulator, share: int) -> list[InstrumentId]:
     """Raises BenchError when there are not so many whose filters' inputs are still unknown."""
-    unread = [i for i in listed(engine, venue.facts.name, COLD_SYMBOLS // 2) if not engine.screener.fresh(i)]
+    name = venue.facts.name
+    unread = [i for i in listed(engine, name, share, last=True) if not engine.screener.fresh(i)]
     if len(unread) < share:
-        raise BenchError(f"the symbols of {venue.facts.name} that should be unknown have been read already")
-    return unread[-share:]
+        raise BenchError(f"the symbols of {name} that should be unknown have been read already")
+    return unread
 
 
 async def _validate(engine: Engine, chosen: Sequence[InstrumentId]) -> None:

@@ -32,7 +32,6 @@ from tools.signal_server import serving
 WAVE, MIXED_WAVE = 6, 30
 FIRST_WAVE_MS = 1_000
 """After the daemon has logged in at the signal server."""
-SETTLE_MS = 1_500
 COLLECT_MS = 50
 """The daemon's default WAVE_COLLECT_MS, set so that the floor of W1 can be told."""
 CLOCK_MOVE_MS = 2.0
@@ -128,23 +127,38 @@ async def wave_figures(effort: Effort, wanted: frozenset[str], venues: Sequence[
     """W1, W2 and W3 per venue and over all of them, as far as they are wanted."""
     figures = []
     groups = [[facts] for facts in venues] + ([list(venues)] if len(venues) > 1 else [])
-    for group in groups:
-        if wanted & {"W1", "W2"}:
-            told = await _run(effort, group, [WAVE] * effort.waves)
-            if "W1" in wanted:
-                figures.append(_w1(effort, group, told, await ccxt_waves(effort, group, WAVE)))
-            if "W2" in wanted:
-                figures.append(_w2(effort, group, told))
-        if "W3" in wanted:
-            figures.append(await _w3(effort, group))
+    if wanted & {"W1", "W2", "W3"}:
+        for group in groups:
+            figures += await _at(effort, group, wanted)
     if "W1m" in wanted and len(venues) > 1:
         figures.append(await _w1m(effort, venues))
     return figures
 
 
+async def _at(effort: Effort, group: Sequence[VenueFacts], wanted: frozenset[str]) -> list[Figure]:
+    small: list[Told] = []
+    pairs: list[Sequence[Told]] = []
+    single_and_large = [1, effort.large_wave]
+    if wanted & {"W1", "W2"} or not effort.fresh_venues:
+        told = await _run(effort, group, [WAVE] * effort.waves + ([] if effort.fresh_venues else single_and_large))
+        small, rest = told[: effort.waves], told[effort.waves :]
+        pairs += [rest] if rest else []
+    if "W3" in wanted and effort.fresh_venues:
+        # Earlier large waves would leave too little of the allowed order rate.
+        pairs = [await _run(effort, group, single_and_large) for _ in range(effort.large_waves)]
+    figures = []
+    if "W1" in wanted:
+        figures.append(_w1(effort, group, small, await ccxt_waves(effort, group, WAVE)))
+    if "W2" in wanted:
+        figures.append(_w2(effort, group, small))
+    if "W3" in wanted:
+        figures.append(_w3(effort, group, pairs))
+    return figures
+
+
 async def _run(effort: Effort, venues: Sequence[VenueFacts], sizes: Sequence[int]) -> list[Told]:
     """Waves of those sizes, their signals dealt to the venues in turn."""
-    gap_ms = max(round(SETTLE_MS + 6 * effort.latency_ms), *(_needs_ms(venues, size) for size in sizes))
+    gap_ms = round(effort.settle_ms + 6 * effort.latency_ms) + max(_needs_ms(venues, size) for size in sizes)
     most = max(40, math.ceil(sum(sizes) * 5 / 4 / len(venues)) + len(sizes))
     async with simulators(venues, latency_ms=effort.latency_ms, symbols=most) as up:
         waves = _dealt([(venue.facts, iter(await venue.symbols())) for venue in up], sizes)
@@ -179,9 +193,9 @@ def _over(
 
 
 def _needs_ms(venues: Sequence[VenueFacts], size: int) -> int:
-    """At least so long a wave of that size takes, by what the venues allow."""
+    """So much longer a wave of that size takes than a small one, by what the venues allow."""
     share = math.ceil(size / len(venues))
-    return max(SETTLE_MS + math.ceil(share / facts.rate.orders) * facts.rate.window_ms for facts in venues)
+    return max((math.ceil(share / facts.rate.orders) - 1) * facts.rate.window_ms for facts in venues)
 
 
 def _dealt(
@@ -219,7 +233,7 @@ def _incomplete(told: Sequence[Told]) -> str:
 
 
 def _w1(effort: Effort, venues: Sequence[VenueFacts], told: Sequence[Told], ccxt_ms: Sequence[float]) -> Figure:
-    ccxt = statistics.median(ccxt_ms) / effort.latency_ms
+    ccxt = statistics.median(ccxt_ms) / effort.latency_ms if ccxt_ms else None
     attach = _attach(venues)
     collect = COLLECT_MS / effort.latency_ms
     least = (
@@ -284,9 +298,7 @@ def _w2(effort: Effort, venues: Sequence[VenueFacts], told: Sequence[Told]) -> F
     )
 
 
-async def _w3(effort: Effort, venues: Sequence[VenueFacts]) -> Figure:
-    # Venues and a daemon for each pair: earlier large waves would leave too little of the allowed order rate.
-    pairs = [await _run(effort, venues, [1, effort.large_wave]) for _ in range(effort.large_waves)]
+def _w3(effort: Effort, venues: Sequence[VenueFacts], pairs: Sequence[Sequence[Told]]) -> Figure:
     ratios = [large.lasted_ms / single.lasted_ms for single, large in pairs]
     large = statistics.median(large.lasted_ms for _, large in pairs) / effort.latency_ms
     single = statistics.median(single.lasted_ms for single, _ in pairs) / effort.latency_ms
