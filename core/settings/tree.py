@@ -28,8 +28,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
 
     binance: Annotated[VenueSettings, Group(title="Binance USD-M", prefix="BINANCE_")] = VenueSettings()
-    bybit: Annotated[VenueSettings, Group(title="Bybit", prefix="BYBIT_", effective=False)] = VenueSettings()
-    okx: Annotated[OkxSettings, Group(title="OKX", prefix="OKX_", effective=False)] = OkxSettings()
+    bybit: Annotated[VenueSettings, Group(title="Bybit", prefix="BYBIT_")] = VenueSettings()
+    okx: Annotated[OkxSettings, Group(title="OKX", prefix="OKX_")] = OkxSettings()
     trading: Annotated[TradingSettings, Group(title="What is traded")] = TradingSettings()
     sizing: Annotated[SizingSettings, Group(title="Size of an entry")] = SizingSettings()
     risk: Annotated[RiskSettings, Group(title="Limits")] = RiskSettings()
