@@ -65,7 +65,7 @@ fuzz: setup-dev ## ten thousand generated histories, each must end in the venue'
 chaos: setup-dev ## kill -9 at random moments of waves, fifty times (ten minutes)
 	@$(BIN)/python -m tests.campaigns.kill --runs 50 $(ARGS)
 
-waves: setup-dev ## waves through the daemon and what the venue says of them (four minutes; ARGS="--faults NAME" for worse)
+waves: setup-dev ## waves over three venues and what these say of them (seven minutes; ARGS="--dead NAME:HOW", "--faults NAME" for worse)
 	@$(BIN)/python -m tests.campaigns.waves $(ARGS)
 
 bench: setup-dev ## the figures of docs/ARCHITECTURE.md, measured against the simulator

@@ -19,6 +19,8 @@ PATHS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 }
 """Where each venue takes its orders: what a fault's `about` stands for."""
 ARMED_BEFORE_MS = 1_000
+FULL_GAP_SECONDS = 15.0
+"""Bybit takes ten orders a second: its share of 68 is entered, and closed again, in some three each."""
 HALF: Mapping[str, Any] = {"count": -1, "fraction": 0.5}
 
 
@@ -102,7 +104,7 @@ class Plan:
 
 
 def plans(names: list[str], waves: int, latency_ms: float, gap_seconds: float) -> list[Plan]:
-    """Those of `names` (small, medium, large), each of `waves` waves."""
+    """Those of `names` (small, medium, large, full), each of `waves` waves, full ones of a quarter as many."""
     known = {
         "small": Plan(name="small", sizes=(6,) * waves, limit=6, latency_ms=latency_ms, gap_seconds=gap_seconds),
         "medium": Plan(name="medium", sizes=(30,) * waves, limit=30, latency_ms=latency_ms, gap_seconds=gap_seconds),
@@ -113,6 +115,13 @@ def plans(names: list[str], waves: int, latency_ms: float, gap_seconds: float) -
             latency_ms=latency_ms,
             gap_seconds=gap_seconds,
             steady_after=5,
+        ),
+        "full": Plan(
+            name="full",
+            sizes=(68,) * max(1, waves // 4),
+            limit=68,
+            latency_ms=latency_ms,
+            gap_seconds=max(gap_seconds, FULL_GAP_SECONDS),
         ),
     }
     return [known[name] for name in names]

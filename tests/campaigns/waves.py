@@ -6,10 +6,10 @@ memory that grows.
 One run: a simulator with latency for each venue, a signal server that pushes a wave every few seconds, its signals
 dealt to the venues in turn, the live form of the daemon. Before each next wave the venues are asked what is open and
 what protects it; then everything is closed over the control socket and the venues must be empty. Plans: `small` (waves
-of 6), `medium` (of 30), `large` (a wave of 68, then waves of 500, ten entries allowed). `--faults NAME` lets the venues
-misbehave meanwhile. `--dead NAME[:HOW[@WAVE]]` plays small and medium once with all venues and once with that one dead:
-the others must come to the same verdicts in at most a tenth more time. Exit status 1 when something that must hold does
-not.
+of 6), `medium` (of 30), `large` (a wave of 68, then waves of 500, ten entries allowed), `full` (of 68, all of them
+allowed). `--faults NAME` lets the venues misbehave meanwhile. `--dead NAME[:HOW[@WAVE]]` plays small and medium once
+with all venues and once with that one dead: the others must come to the same verdicts in at most a tenth more time.
+Exit status 1 when something that must hold does not.
 """
 
 from __future__ import annotations
@@ -326,7 +326,7 @@ def main() -> int:
 
 def _campaign(asked: argparse.Namespace, root: Path, say: Callable[[str], None]) -> list[Result]:
     results = []
-    usual = ["small", "medium"] if asked.dead else ["small", "medium", "large"]
+    usual = ["small", "medium"] if asked.dead else ["small", "medium", "large", "full"]
     for faults in asked.faults or ["none"]:
         for plan in plans(asked.plan or usual, asked.waves, asked.latency_ms, asked.gap):
             alone = None
@@ -369,7 +369,7 @@ def _arguments() -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--venues", type=_names, default=list(VENUES), metavar="NAMES", help="comma list (binance,bybit,okx)")
-    add("--plan", action="append", choices=("small", "medium", "large"), help="may be repeated (all three)")
+    add("--plan", action="append", choices=("small", "medium", "large", "full"), help="may be repeated (all)")
     add("--faults", action="append", choices=sorted(FAULTS), help="may be repeated (none)")
     add(
         "--dead", action="append", type=_death, default=[], metavar="NAME[:HOW[@WAVE]]",
