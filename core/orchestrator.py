@@ -255,7 +255,7 @@ class Orchestrator:
         engine.orders.restore(held.orders, held.positions)
         engine.risk.recall(held.values)
         for order in held.orders:
-            if not order.intent.reduce_only and not order.ended:
+            if not order.intent.reduce_only and (not order.ended or order.fills_missing):
                 engine.risk.hold(order)
         for venue in engine.clients:
             mine = [p.instrument.symbol for p in held.positions if p.instrument.venue is venue]

@@ -90,7 +90,8 @@ def orphans(
 def adopted(mismatch: Mismatch, stop_loss_percent: Decimal, known: Position | None) -> Position | None:
     """The position to book so that ours equals the venue's; None when the venue has none.
 
-    Its id is a pure function of the facts, so adopting twice is adopting once (REC-03).
+    Its id is a pure function of the facts, so adopting twice is adopting once (REC-03). Its time is one of them:
+    another position at the same price, after a start that has forgotten this one, must not use its orders' ids again.
     """
     report, quantity = mismatch.report, mismatch.venue
     if quantity == ZERO or report is None:
@@ -100,7 +101,7 @@ def adopted(mismatch: Mismatch, stop_loss_percent: Decimal, known: Position | No
         return replace(known, quantity=quantity, entry_quantity=quantity, entry_cost=cost)
     if report.entry_price is None:
         return None
-    facts = f"{mismatch.instrument}|{mismatch.key.side}|{report.entry_price}"
+    facts = f"{mismatch.instrument}|{mismatch.key.side}|{report.entry_price}|{report.venue_time_ms}"
     return Position(
         id=PositionId(client_order_id("external", facts, LegName.ENTRY, 0)),
         instrument=mismatch.instrument,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
@@ -30,6 +31,7 @@ class Bookkeeper:
         self._audit = audit
         self._clock = clock
         self.default_stop_percent = default_stop_percent
+        self._step: list[Record] | None = None
 
     async def durable(self, records: Sequence[Record], wait_seconds: float | None) -> None:
         """Synced to disk when this returns, or `wait_seconds` passed; the write then goes on, failure or not.
@@ -51,7 +53,23 @@ class Bookkeeper:
 
     def soon(self, records: Sequence[Record]) -> None:
         """Written without waiting and without sync; the venue can tell these again."""
-        self._journal.append_nowait(records)
+        if self._step is None:
+            self._journal.append_nowait(records)
+        else:
+            self._step += records
+
+    @contextmanager
+    def one_step(self) -> Iterator[None]:
+        """What is written soon within it is stored as a whole or not at all: an order whose trade is counted without
+        the position that the trade made could not be put right after a crash."""
+        step: list[Record] = []
+        self._step = step
+        try:
+            yield
+        finally:
+            self._step = None
+            if step:
+                self._journal.append_nowait(step)
 
     def sent(self, intent: OrderIntent) -> None:
         self.note("order_sent", _intent_facts(intent))

@@ -177,8 +177,9 @@ class OrderManager:
         """Apply reports that belong together in one step: state, journal, must-listeners, waiters."""
         events: list[Event] = []
         try:
-            for report in reports:
-                self._apply_one(report, events)
+            with self._books.one_step():
+                for report in reports:
+                    self._apply_one(report, events)
         finally:  # a report that breaks must not hide the fill before it: its stop hangs on the event
             if events:
                 self._publish(events)

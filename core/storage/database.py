@@ -101,9 +101,8 @@ class Database:
     def load(self) -> JournalState:
         """Raises sqlite3.Error or ValueError when the journal does not hold what it must."""
         read = self._connection.execute
-        orders = [*read(rows.WORKING_ORDERS), *read(rows.ORDERS_OF_OPEN_POSITIONS)]
         return JournalState(
-            orders=tuple(rows.order_of(row) for row in orders),
+            orders=tuple(rows.order_of(row) for row in read(rows.KNOWN_ORDERS)),
             positions=tuple(rows.position_of(row) for row in read(rows.OPEN_POSITIONS)),
             seen_signals=frozenset(read(rows.SEEN_SIGNALS, (self._now_ms() - SEEN_SIGNALS_MS,))),
             unfinished_waves=tuple(wave_id for (wave_id,) in read(rows.UNFINISHED_WAVES)),

@@ -125,11 +125,16 @@ SET_ASIDE: Final = _insert("set_aside", ("kind", "content", "error", "time_ms"),
 PROBE: Final = _insert("meta", ("key", "value"), "ON CONFLICT (key) DO UPDATE SET value = excluded.value")
 
 ORDER_SELECT: Final = ", ".join((*_INTENT_COLUMNS, *_STATUS_COLUMNS))
-WORKING_ORDERS: Final = f"SELECT {ORDER_SELECT} FROM orders WHERE ended = 0"
-ORDERS_OF_OPEN_POSITIONS: Final = (
-    f"SELECT {ORDER_SELECT} FROM orders WHERE ended = 1 "
-    "AND position_id IN (SELECT position_id FROM positions WHERE closed_ms IS NULL)"
+KNOWN_ORDERS: Final = (
+    f"SELECT {ORDER_SELECT} FROM orders WHERE client_order_id IN ("
+    "SELECT client_order_id FROM orders WHERE ended = 0 UNION ALL "
+    "SELECT client_order_id FROM orders WHERE ended = 1 AND position_id IN ("
+    "SELECT position_id FROM positions WHERE closed_ms IS NULL UNION SELECT position_id FROM orders WHERE ended = 0"
+    ")) ORDER BY intent_ms, attempt, client_order_id"
 )
+"""What a start needs, oldest first, because the newest stop of a position is the one that counts: what the venue has
+more to tell of, every order of an open position, and those of one that an order under way may open again, so that no
+number of theirs is used twice."""
 POSITION_SELECT: Final = ", ".join(_POSITION_COLUMNS)
 OPEN_POSITIONS: Final = f"SELECT {POSITION_SELECT} FROM positions WHERE closed_ms IS NULL"
 SEEN_SIGNALS: Final = "SELECT source, signal_id FROM signals WHERE time_ms >= ?"
@@ -140,7 +145,7 @@ WRITES: Final = (
     _WAVE, _SIGNAL, _ORDER, _ORDER_STATUS, _FILL, _POSITION, _STATE, _EXECUTION, SET_ASIDE, PROBE,
 )  # fmt: skip
 READS: Final = (
-    WORKING_ORDERS, ORDERS_OF_OPEN_POSITIONS, OPEN_POSITIONS, SEEN_SIGNALS, UNFINISHED_WAVES, STATE_VALUES,
+    KNOWN_ORDERS, OPEN_POSITIONS, SEEN_SIGNALS, UNFINISHED_WAVES, STATE_VALUES,
 )  # fmt: skip
 
 
@@ -166,7 +171,7 @@ def statement_of(record: Record) -> Statement:
 
 
 def order_of(row: Row) -> Order:
-    """An order from a row of `WORKING_ORDERS` or `ORDERS_OF_OPEN_POSITIONS`."""
+    """An order from a row of `KNOWN_ORDERS`."""
     cells: dict[str, Any] = dict(zip((*_INTENT_COLUMNS, *_STATUS_COLUMNS), row, strict=True))
     intent = OrderIntent(
         client_order_id=ClientOrderId(cells["client_order_id"]),
@@ -295,8 +300,9 @@ def _intent_values(intent: OrderIntent) -> tuple[Value, ...]:
 
 
 def _status_values(order: Order) -> tuple[Value, ...]:
+    over = order.ended and not order.fills_missing  # else a start would not know whose the trades are
     return (
-        order.status.value, int(order.ended), order.venue_order_id, str(order.filled), str(order.cost),
+        order.status.value, int(over), order.venue_order_id, str(order.filled), str(order.cost),
         str(order.reported_filled), json.dumps(sorted(order.trade_ids)), order.venue_time_ms, order.detail,
         _text(order.level), _text(order.size),
     )  # fmt: skip

@@ -73,16 +73,28 @@ CALM_SECONDS = 15.0
 class History(Judge):
     """One life of one account. `chance` decides everything."""
 
-    def __init__(self, chance: Random, *, hedge: bool, kind: str = "apart") -> None:
+    def __init__(self, chance: Random, *, hedge: bool, kind: str = "apart", dies: bool = False) -> None:
         self._chance = chance
+        self._dies = dies
         self._clock = VirtualClock()
-        listed = {i: an_instrument(i) for i in INSTRUMENTS}
-        self.journal, self.notifier, self.state = FakeJournal(Diary()), FakeNotifier(), State()
-        self._inbox: asyncio.Queue[Sequence[Report]] = asyncio.Queue()
+        self._listed = {i: an_instrument(i) for i in INSTRUMENTS}
+        self.journal, self.notifier = FakeJournal(Diary()), FakeNotifier()
         traits = KINDS[kind]
         make = TrueVenue if traits.attach is Attach.NEVER else partial(AttachingVenue, traits=traits)
-        self.venue = make(list(listed.values()), self._clock, chance, self._inbox.put_nowait, hedge=hedge)
+        self.venue = make(list(self._listed.values()), self._clock, chance, lambda _told: None, hedge=hedge)
         self.venue.plan = self._plan
+        self.broken: list[str] = []
+        self.seen: Counter[str] = Counter()
+        self._entries = 0
+        self._works: set[asyncio.Task[None]] = set()
+        self._assemble()
+
+    def _assemble(self) -> None:
+        """The engine, as it is at a start; what the venue tells from now on is for this one."""
+        self.state = State()
+        self._inbox: asyncio.Queue[Sequence[Report]] = asyncio.Queue()
+        self.venue.post = self._inbox.put_nowait
+        listed = self._listed
         clients: dict[VenueName, VenueClient] = {BINANCE: self.venue}
         streams: dict[VenueName, UserStream] = {BINANCE: FakeStream()}
         audit = FakeAudit()
@@ -145,10 +157,6 @@ class History(Judge):
             self.orders.listen(listener.on_events)
         self.orders.on_unresolved(self.inflight.watch)
         self.orders.on_broken(self._broke)
-        self.broken: list[str] = []
-        self.seen: Counter[str] = Counter()
-        self._entries = 0
-        self._works: set[asyncio.Task[None]] = set()
 
     def _broke(self, reason: str) -> None:
         self.broken.append(reason)
@@ -158,6 +166,24 @@ class History(Judge):
 
     async def live(self) -> list[str]:
         """What is wrong in the end; empty = our picture is the venue's."""
+        for _ in range(self._chance.randint(0, 2) if self._dies else 0):
+            await self._one_life(last=False)
+            await self._rise()
+        return await self._one_life(last=True)
+
+    async def _rise(self) -> None:
+        """A start after a death that took the newest words of the journal along."""
+        self.seen["death"] += 1
+        self.journal.lose(self._chance.choice((0, 0, 1, 3, 8)))
+        await asyncio.sleep(self._chance.choice((0.0, 0.5, 30.0)) * self._chance.random())
+        self._assemble()
+        held = await self.journal.load()
+        self.orders.restore(held.orders, held.positions)
+        for order in held.orders:
+            if order.intent.leg is Leg.ENTRY and (not order.ended or order.fills_missing):
+                self.risk.hold(order)
+
+    async def _one_life(self, *, last: bool) -> list[str]:
         self.risk.set_state(TradingState.ACTIVE, reason="history", author="test")
         async with asyncio.TaskGroup() as group:
             parts = (self.orders, self.protection, self.inflight, self.reconciler)
@@ -165,13 +191,21 @@ class History(Judge):
             tasks.append(group.create_task(self._deliver()))
             await asyncio.sleep(0)
             try:
-                await self.reconciler.reconcile(BINANCE)
+                await self._reconciled()
                 for _ in range(self._chance.randint(5, 40)):
                     await self._step()
-                return await self._calm()
+                return await self._calm() if last else []
             finally:
                 for task in (*tasks, *self._works):
                     task.cancel()
+
+    async def _reconciled(self) -> None:
+        """A start waits for it."""
+        while True:
+            try:
+                return await self.reconciler.reconcile(BINANCE)
+            except VenueError:
+                await asyncio.sleep(1)
 
     async def _deliver(self) -> None:
         while True:
@@ -395,11 +429,11 @@ class History(Judge):
         self._work(lambda: self.reconciler.reconcile(BINANCE))
 
 
-def run(chance: Random, kind: str = "apart") -> tuple[list[str], Counter[str]]:
+def run(chance: Random, kind: str = "apart", *, dies: bool = False) -> tuple[list[str], Counter[str]]:
     """What is wrong in the end of one history, and what happened in it."""
 
     async def live() -> tuple[list[str], Counter[str]]:
-        history = History(chance, hedge=chance.random() < 0.25, kind=kind)
+        history = History(chance, hedge=chance.random() < 0.25, kind=kind, dies=dies)
         wrong = await history.live()
         history.seen["entries"] += len(history.venue.sent)
         history.seen["trades"] += len(history.venue.fills_told)
@@ -414,6 +448,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=10_000, help="how many histories (10000)")
     parser.add_argument("--seed", type=int, default=1, help="the first seed (1)")
     parser.add_argument("--venue", choices=KINDS, help="of one kind only; else of each in turn")
+    parser.add_argument("--dies", action="store_true", help="with deaths and new starts in between")
     parser.add_argument("--show", action="store_true", help="log what the engine does")
     asked = parser.parse_args()
     if not asked.show:
@@ -422,7 +457,7 @@ def main() -> int:
     failed, started = 0, time.monotonic()
     for seed in range(asked.seed, asked.seed + asked.runs):
         kind = asked.venue or list(KINDS)[seed % len(KINDS)]
-        wrong, happened = run(Random(seed), kind)
+        wrong, happened = run(Random(seed), kind, dies=asked.dies)
         seen += happened
         if wrong:
             failed += 1

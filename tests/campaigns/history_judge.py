@@ -6,17 +6,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from core.domain.ids import VenueName
-from core.domain.order import ENDED, UNACKNOWLEDGED, OrderIntent, OrderStatus
+from core.domain.ids import ClientOrderId, VenueName
+from core.domain.order import ENDED, UNACKNOWLEDGED, Order, OrderIntent, OrderStatus
 from core.domain.position import PositionKey
 from core.engine.inflight import InflightResolver
 from core.engine.protection_manager import ProtectionManager
-from core.engine.records import FillRecord
+from core.engine.records import FillRecord, OrderRecord
 from core.engine.risk_guard import RiskGuard
 from core.engine.state import State
 from tests.builders import USDT
 from tests.fakes.fake_journal import FakeJournal
-from tests.fakes.true_venue import TrueVenue
+from tests.fakes.true_venue import TrueOrder, TrueVenue
 
 BINANCE = VenueName.BINANCE
 S = OrderStatus
@@ -45,25 +45,30 @@ class Judge:
 
     def _wrong_orders(self) -> list[str]:
         wrong = [f"{key} was sent {n} times" for key, n in Counter(self.venue.sent).items() if n > 1]
-        for client_id in self.venue.sent:
-            order, true = self.state.order(client_id), self.venue.orders.get(client_id)
-            if order is None:
-                wrong.append(f"{client_id} is forgotten")
-            elif order.overfilled_by(order.filled):
-                wrong.append(f"{client_id} is filled {order.filled} of {order.quantity}")
-            elif true is None:
-                if order.status not in (S.ABSENT, S.REJECTED) and not self._may_hide(order.intent):
-                    wrong.append(f"{client_id} never arrived and is {order.status}")
-            elif order.status is S.ABSENT and true.status in ENDED and not true.filled:
-                continue  # denied while it was young, and over without a trade before anybody asked again
-            elif (order.status, order.filled, order.fills_missing) != (true.status, true.filled, 0):
-                said = f"{order.status} {order.filled} (+{order.fills_missing})"
-                wrong.append(f"{order.intent.leg} {client_id} is {said}, at the venue {true.status} {true.filled}")
-            elif true.waiting and order.trigger_price != true.trigger:
-                wrong.append(f"{client_id} stands at {order.trigger_price}, at the venue at {true.trigger}")
-            elif order.trade_ids != true.trades:
-                wrong.append(f"{client_id} has the trades {order.trade_ids}, at the venue {true.trades}")
-        return wrong
+        judged = ((client_id, self._wrong_order(client_id)) for client_id in self.venue.sent)
+        return [*wrong, *(f"{client_id} {what}" for client_id, what in judged if what)]
+
+    def _wrong_order(self, client_id: ClientOrderId) -> str:
+        order, true = self.state.order(client_id), self.venue.orders.get(client_id)
+        if order is None:
+            lost = client_id in self.open_records() or (true is not None and true.resting)
+            return "is forgotten" if lost else ""
+        if order.overfilled_by(order.filled):
+            return f"is filled {order.filled} of {order.quantity}"
+        if true is None:
+            hides = order.status in (S.ABSENT, S.REJECTED) or self._may_hide(order.intent)
+            return "" if hides else f"never arrived and is {order.status}"
+        if order.status is S.ABSENT and true.status in ENDED and not true.filled:
+            return ""  # denied while it was young, and over without a trade before anybody asked again
+        if (order.status, order.filled, order.fills_missing) != (true.status, true.filled, 0):
+            said = f"{order.status} {order.filled} (+{order.fills_missing})"
+            return f"({order.intent.leg}) is {said}, at the venue {true.status} {true.filled}"
+        return _wrong_details(order, true)
+
+    def open_records(self) -> set[ClientOrderId]:
+        """Orders that have not ended by the last word of the journal; a start forgets the others."""
+        ended = {r.order.client_order_id: r.order.ended for r in self.journal.posted if isinstance(r, OrderRecord)}
+        return {client_id for client_id in self.venue.sent if not ended.get(client_id, False)}
 
     def _may_hide(self, intent: OrderIntent) -> bool:
         """A trade of nobody we know on this side may be the lost order's: it stays in doubt, and says so."""
@@ -104,6 +109,14 @@ class Judge:
         if balance is None or balance.wallet != self.venue.wallet:
             return [f"our wallet is {balance}, the venue's {self.venue.wallet}"]
         return []
+
+
+def _wrong_details(order: Order, true: TrueOrder) -> str:
+    if true.waiting and order.trigger_price != true.trigger:
+        return f"stands at {order.trigger_price}, at the venue at {true.trigger}"
+    if order.trade_ids != true.trades:
+        return f"has the trades {order.trade_ids}, at the venue {true.trades}"
+    return ""
 
 
 def _said(held: Mapping[PositionKey, Sequence[Decimal]]) -> str:

@@ -32,6 +32,20 @@ def test_any_history_told_in_any_way_ends_in_the_venues_state(seed: int, kind: s
     assert not wrong
 
 
+@settings(max_examples=200, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(st.integers(0, 2**32), st.sampled_from(list(KINDS)))
+def test_any_history_with_deaths_in_between_ends_in_the_venues_state(seed: int, kind: str) -> None:
+    wrong, _ = run(Random(seed), kind, dies=True)
+    assert not wrong
+
+
+@pytest.mark.parametrize(("kind", "seed"), [("apart", 107), ("apart", 142), ("position", 131), ("attached", 233)])
+def test_no_id_is_used_twice_over_a_death(kind: str, seed: int) -> None:
+    """A position that opens anew after it, at the same price or from an entry's late trades, has stops of new ids."""
+    wrong, _ = run(Random(seed), kind, dies=True)
+    assert not wrong
+
+
 @pytest.mark.parametrize("seed", [27, 41])
 def test_a_stop_of_a_whole_position_that_grew_elsewhere_is_booked_as_it_filled(seed: int) -> None:
     wrong, _ = run(Random(seed), "position")

@@ -14,9 +14,10 @@ from core.domain.risk import TradingState
 from core.domain.signal import Side
 from core.engine.order_manager import OrderManager
 from core.engine.ports import Accepted, Outcome
+from core.engine.records import FillRecord, OrderRecord, PositionRecord
 from core.engine.risk_guard import Approved
 from core.errors import JournalUnwritable, Unreachable
-from tests.builders import BTC, ETH, a_fill, a_position, a_position_report, a_status, an_intent, notional
+from tests.builders import BTC, ETH, a_fill, a_position, a_position_report, a_status, an_intent, an_order, notional
 from tests.engine.bench import Bench, a_bench
 
 S = OrderStatus
@@ -338,3 +339,14 @@ async def test_a_trade_listener_that_raises_costs_neither_the_position_nor_its_s
         await bench.settle()
         assert bench.protection.covered(bench.position().key)
         assert bench.risk.standing.state is TradingState.HALTED
+
+
+async def test_what_one_report_changes_is_stored_together_or_not_at_all() -> None:
+    """An order whose trade is counted, without the position of that trade, could not be put right after a crash."""
+    async with a_bench() as bench:
+        intent = an_intent()
+        bench.orders.register(an_order(intent))
+        before = len(bench.journal.groups)
+        bench.orders.apply([a_fill(intent, trade_id="t1", amount=1)])
+        stored = bench.journal.groups[before]
+        assert {type(record) for record in stored} >= {OrderRecord, FillRecord, PositionRecord}

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Sequence
 
 from core.domain.ids import ClientOrderId
-from core.engine.records import IntentRecord, JournalState, Record
+from core.domain.order import Order
+from core.engine.records import IntentRecord, JournalState, OrderRecord, PositionRecord, Record
 from core.errors import JournalUnwritable
 from tests.fakes.diary import Diary
 
@@ -16,6 +17,7 @@ class FakeJournal:
         self.diary = diary
         self.durable: list[Record] = []
         self.posted: list[Record] = []
+        self.groups: list[tuple[Record, ...]] = []
         self.commits = 0
         self.broken = False
         self.seconds = 0.0
@@ -34,6 +36,12 @@ class FakeJournal:
 
     def append_nowait(self, records: Sequence[Record]) -> None:
         self.posted += records
+        self.groups.append(tuple(records))
+
+    def lose(self, groups: int) -> None:
+        """The newest words that nobody waited for, as a crash does; what was handed over together goes together."""
+        for _ in range(min(groups, len(self.groups))):
+            del self.posted[len(self.posted) - len(self.groups.pop()) :]
 
     @property
     def writable(self) -> bool:
@@ -43,6 +51,24 @@ class FakeJournal:
         return [record.intent.client_order_id for record in self.posted if isinstance(record, IntentRecord)]
 
     async def load(self) -> JournalState:
-        return JournalState(orders=(), positions=(), seen_signals=frozenset(), unfinished_waves=(), values={})
+        """Orders not ended and those of open positions, as the records say; oldest first."""
+        orders = {
+            r.intent.client_order_id: Order(intent=r.intent) for r in self._records() if isinstance(r, IntentRecord)
+        }
+        orders |= {r.order.client_order_id: r.order for r in self.posted if isinstance(r, OrderRecord)}
+        positions = {r.position.id: r.position for r in self.posted if isinstance(r, PositionRecord)}
+        held = {key: position for key, position in positions.items() if position.open}
+        alive = {o.intent.position_id for o in orders.values() if not o.ended or o.fills_missing} | set(held)
+        wanted = [o for o in orders.values() if o.intent.position_id in alive]
+        return JournalState(
+            orders=tuple(wanted),
+            positions=tuple(held.values()),
+            seen_signals=frozenset(),
+            unfinished_waves=(),
+            values={},
+        )
+
+    def _records(self) -> list[Record]:
+        return [*self.durable, *self.posted]
 
     async def close(self) -> None: ...

@@ -122,7 +122,7 @@ class TrueVenue:
         hedge: bool,
     ) -> None:
         self._instruments = {instrument.id.symbol: instrument for instrument in instruments}
-        self._clock, self._chance, self._post = clock, chance, post
+        self._clock, self._chance, self.post = clock, chance, post
         self._numbers = 0
         self.hedge = hedge
         self.weather = Weather()
@@ -205,7 +205,7 @@ class TrueVenue:
         copies = (chance.random() >= weather.lost) + (chance.random() < weather.doubled)
         for _ in range(copies):
             delay = 0.01 + (chance.uniform(0, weather.late) if weather.late else 0.0)
-            asyncio.get_running_loop().call_later(delay, self._post, tuple(reports))
+            asyncio.get_running_loop().call_later(delay, self.post, tuple(reports))
 
     def status(self, order: TrueOrder, source: Source) -> OrderStatusReport:
         """Of the order itself, or of the child once a conditional order has fired."""

@@ -14,7 +14,7 @@ from core.domain.ids import (
     ClientOrderId,
     PositionId,
 )
-from core.domain.money import Quantity
+from core.domain.money import ZERO, Quantity
 from core.domain.order import Order, OrderIntent, OrderStatus
 from core.domain.position import Position
 from core.engine.records import (
@@ -34,6 +34,9 @@ from core.storage.database import SEEN_SIGNALS_MS
 from core.storage.journal import SqliteJournal
 from core.storage.writer import InlineExecutor, WriterThread
 from tests.storage.records import NOW, a_fill, a_journal, a_position, a_signal, an_intent, an_order, table
+
+FILLED = an_order().filled
+"""So that no trade of an order is missing."""
 
 pytestmark = pytest.mark.may_block(reason="the journal runs inline, so that a test sees its file at once")
 
@@ -92,13 +95,46 @@ async def test_an_intent_written_again_does_not_undo_what_became_of_it(ledger: S
 async def test_a_start_gets_working_orders_and_every_order_of_an_open_position(ledger: SqliteJournal) -> None:
     working = an_order(1, intent=an_intent(1, position_id=PositionId("p-9")))
     ended = an_order(2, status=OrderStatus.FILLED)
-    forgotten = an_order(3, intent=an_intent(3, position_id=PositionId("p-8")), status=OrderStatus.CANCELED)
+    forgotten = an_order(
+        3, intent=an_intent(3, position_id=PositionId("p-8")), status=OrderStatus.CANCELED, reported_filled=FILLED
+    )
     closed = a_position(id=PositionId("p-8"), quantity=Quantity(Decimal(0)), closed_ms=NOW)
     await ledger.append([OrderRecord(order=order, time_ms=NOW) for order in (working, ended, forgotten)])
     await ledger.append([PositionRecord(position=position, time_ms=NOW) for position in (a_position(), closed)])
     state = await ledger.load()
     assert set(state.orders) == {working, ended}
     assert state.positions == (a_position(),)
+
+
+async def test_an_ended_order_whose_trades_are_not_seen_yet_is_no_past(ledger: SqliteJournal) -> None:
+    """Forgotten over a crash, what it bought would be somebody else's position."""
+    intent = an_intent(position_id=PositionId("p-9"))
+    filled = an_order(intent=intent, status=OrderStatus.FILLED, filled=Quantity(ZERO), reported_filled=intent.quantity)
+    await ledger.append([OrderRecord(order=filled, time_ms=NOW)])
+    assert (await ledger.load()).orders == (filled,)
+
+
+async def test_ended_orders_of_a_position_that_may_open_again_are_remembered(ledger: SqliteJournal) -> None:
+    """Their numbers are used up: another stop under one of their ids would be an order sent twice."""
+    position = PositionId("p-9")
+    entry = an_order(1, intent=an_intent(1, position_id=position), status=OrderStatus.PARTIALLY_FILLED)
+    stop = an_order(2, intent=an_intent(2, position_id=position), status=OrderStatus.CANCELED, reported_filled=FILLED)
+    await ledger.append([OrderRecord(order=order, time_ms=NOW) for order in (entry, stop)])
+    closed = a_position(id=position, quantity=Quantity(ZERO), closed_ms=NOW)
+    await ledger.append([PositionRecord(position=closed, time_ms=NOW)])
+    assert set((await ledger.load()).orders) == {entry, stop}
+
+
+async def test_a_start_gets_orders_oldest_first(ledger: SqliteJournal) -> None:
+    """The newest stop of a position is the one that counts, and ids are in no order of time."""
+    numbers = [5, 1, 9, 3]
+    for at, number in enumerate(numbers):
+        await ledger.append([IntentRecord(intent=an_intent(number), time_ms=NOW + at)])
+    ended = an_order(1, intent=an_intent(1), status=OrderStatus.FILLED)
+    await ledger.append([OrderRecord(order=ended, time_ms=NOW), PositionRecord(position=a_position(), time_ms=NOW)])
+    assert [order.client_order_id for order in (await ledger.load()).orders] == [
+        an_intent(number).client_order_id for number in numbers
+    ]
 
 
 @pytest.mark.parametrize("status", list(OrderStatus))

@@ -228,6 +228,6 @@ async def test_no_write_scans_a_table(ledger: SqliteJournal, sql: str) -> None:
 
 
 async def test_reading_at_start_scans_only_what_is_open(ledger: SqliteJournal) -> None:
-    for sql in (rows.WORKING_ORDERS, rows.ORDERS_OF_OPEN_POSITIONS, rows.OPEN_POSITIONS, rows.SEEN_SIGNALS):
+    for sql in (rows.KNOWN_ORDERS, rows.OPEN_POSITIONS, rows.SEEN_SIGNALS):
         plan = ledger._database._connection.execute(f"EXPLAIN QUERY PLAN {sql}", (None,) * sql.count("?"))
         assert all("INDEX" in step for *_, step in plan if "SCAN" in step), sql
