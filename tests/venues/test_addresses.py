@@ -8,6 +8,8 @@ from core.errors import Unreachable, VenueError
 from core.transport import HttpResponse, Transport
 from core.venues import VenueAccess, connect_venue
 from core.venues.binance import facts
+from core.venues.bybit import facts as bybit
+from core.venues.okx import facts as okx
 from tests.fakes.virtual_loop import VirtualClock
 
 
@@ -32,26 +34,33 @@ async def _nobody(reports: object) -> None:
 async def _nothing() -> None: ...
 
 
-def _client(http: Recorder, **where: object) -> VenueClient:
-    access = VenueAccess(name=VenueName.BINANCE, key="k", secret="s", **where)  # type: ignore[arg-type]
+def _client(http: Recorder, venue: VenueName = VenueName.BINANCE, **where: object) -> VenueClient:
+    access = VenueAccess(name=venue, key="k", secret="s", passphrase="p", **where)  # type: ignore[arg-type]
     transport = Transport(http=http, socket=lambda: pytest.fail("no socket is opened"))
     return connect_venue(access, clock=VirtualClock(), transport=transport, sink=_nobody, on_connected=_nothing).client
 
 
+LOCAL = "http://127.0.0.1:9"
+
+
 @pytest.mark.failure("CFG-09")
 @pytest.mark.parametrize(
-    ("where", "roots"),
+    ("venue", "where", "roots"),
     [
-        ({}, (facts.PRODUCTION.rest, facts.PRODUCTION.wallet)),
-        ({"testnet": True}, (facts.TESTNET.rest,)),
-        ({"base_url": "http://127.0.0.1:9", "testnet": True}, ("http://127.0.0.1:9",)),
+        (VenueName.BINANCE, {}, (facts.PRODUCTION.rest, facts.PRODUCTION.wallet)),
+        (VenueName.BINANCE, {"testnet": True}, (facts.TESTNET.rest,)),
+        (VenueName.BYBIT, {}, (bybit.PRODUCTION.rest,)),
+        (VenueName.BYBIT, {"testnet": True}, (bybit.TESTNET.rest,)),
+        (VenueName.OKX, {}, (okx.hosts_of(None, testnet=False).rest,)),
+        (VenueName.OKX, {"testnet": True}, (okx.hosts_of(None, testnet=True).rest,)),
+        *((venue, {"base_url": LOCAL, "testnet": True}, (LOCAL,)) for venue in VenueName),
     ],
 )
 async def test_every_request_goes_to_the_hosts_of_its_environment(
-    where: dict[str, object], roots: tuple[str, ...]
+    venue: VenueName, where: dict[str, object], roots: tuple[str, ...]
 ) -> None:
     http = Recorder()
-    client = _client(http, **where)
+    client = _client(http, venue, **where)
     calls = (client.measure_clock, client.load_instruments, client.balances, client.account_settings, client.key_rights)
     for call in calls:
         try:
