@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 
 import structlog
 
@@ -60,14 +59,15 @@ class AccountWatch:
         loop = asyncio.get_running_loop()
         round_at = loop.time() + LOOK_SECONDS
         while True:
-            with suppress(TimeoutError):
+            venues: list[VenueName] = []
+            try:
                 async with asyncio.timeout_at(round_at):
                     await self._wake.wait()
-            venues = [venue for venue in self._clients if venue in self._asked]
+                venues = [venue for venue in self._clients if venue in self._asked]
+            except TimeoutError:
+                venues, round_at = list(self._clients), loop.time() + LOOK_SECONDS
             self._asked.clear()
             self._wake.clear()
-            if loop.time() >= round_at:
-                venues, round_at = list(self._clients), loop.time() + LOOK_SECONDS
             for venue in venues:
                 try:
                     await self.look(venue)

@@ -106,7 +106,7 @@ def test_only_the_protection_manager_makes_stops_and_each_is_reduce_only() -> No
                 fields = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
                 if fields.get("type") == "OrderType.STOP_MARKET":
                     makers[path.name] = (fields["leg"], fields["reduce_only"])
-    assert makers == {"protection_manager.py": ("Leg.STOP", "True")}
+    assert makers == {"stop_orders.py": ("Leg.STOP", "True")}, "which only the protection manager asks"
 
 
 @pytest.mark.failure("STP-08")
