@@ -61,6 +61,7 @@ def markets(names: Sequence[str], plan: Plan, folder: Path, seed: int) -> Iterat
         for name in names:
             command = ["-m", "tools.venuesim", "--venue", name, "--latency-ms", f"{plan.latency_ms:g}"]
             command += ["--seed", str(seed), "--symbols", str(plan.symbols(len(names))), "--balance", "1000000"]
+            command += ["--log", str(folder / f"{name}.requests.jsonl")]
             process = stack.enter_context(running(command, folder / f"{name}.err"))
             stack.callback(_wake, process)
             up.append(Market(facts=VENUES[name], url=process.ready_line()["url"], process=process))

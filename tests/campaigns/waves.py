@@ -46,6 +46,7 @@ from tools.bench.venues import VENUES, accepted
 
 BEFORE_NEXT_SECONDS = 2.2
 """A wave is judged, and closed, at the latest this long before the next one."""
+CALM_LOOKS_BESIDE_A_DEATH = 6
 SLOWER = 1.10
 """So much longer waves may take while another venue is dead."""
 
@@ -117,7 +118,7 @@ def run(
             kill(death, up)
         with served(feed) as signals:
             log = folder / "daemon.err"
-            with running(["main.py"], log, _environment(folder, up, signals, plan)) as daemon:
+            with running(["main.py"], log, _environment(folder, up, signals, plan, death)) as daemon:
                 wait_for_line(log, " ready ", timeout=60.0)
                 world = World(markets=up, daemon=daemon, folder=folder, weather=weather, death=death)
                 _play(plan, waves, feed.came() + plan.first_ms / 1000, gap, world, result, say)
@@ -156,13 +157,13 @@ def _play(
 
 def _settled(world: World, wave: Deal, limit: int, number: int, deadline: float) -> tuple[int, list[str]]:
     """Until everything is as it must be and the daemon has told its wave, twice in a row, or until the deadline. While
-    a venue is dead its own signals may keep the daemon from telling."""
-    calm = 0
+    a venue is dead its own signals may keep the daemon from telling, and it is left in peace for half a second."""
+    calm, crippled = 0, len(world.living) < len(world.markets)
     while True:
         opened, wrong = world.judge(wave, limit)
-        told = world.told() >= number or len(world.living) < len(world.markets)
+        told = crippled or world.told() >= number
         calm = calm + 1 if told and not wrong else 0
-        if calm == 2 or time.monotonic() >= deadline:
+        if calm == (CALM_LOOKS_BESIDE_A_DEATH if crippled else 2) or time.monotonic() >= deadline:
             return opened, [*wrong, *([] if told else ["the daemon has not told what became of it"])]
         time.sleep(0.1)
 
@@ -286,7 +287,8 @@ def _signals(plan: Plan, number: int, wave: Deal) -> list[dict[str, Any]]:
     ]
 
 
-def _environment(folder: Path, up: Sequence[Market], signals: str, plan: Plan) -> dict[str, str]:
+def _environment(folder: Path, up: Sequence[Market], signals: str, plan: Plan, death: Death | None) -> dict[str, str]:
+    """While a venue is dead, what was sent there and has no answer keeps its slots: there are some more then."""
     own = {
         "HOME": str(folder),
         "XDG_STATE_HOME": str(folder / "state"),
@@ -297,7 +299,7 @@ def _environment(folder: Path, up: Sequence[Market], signals: str, plan: Plan) -
         "LOG_DIR": str(folder / "logs"),
         "MAX_TRADES_PER_WAVE": str(plan.limit),
         "MAX_TRADES_PER_WAVE_TOTAL": str(plan.limit),
-        "MAX_POSITIONS": str(plan.limit),
+        "MAX_POSITIONS": str(plan.limit * (1 if death is None else 2)),
         "MAX_EXPOSURE_USD": "100000",
         "LEVERAGE": "20",
     }
@@ -318,7 +320,7 @@ def main() -> int:
         for what in result.wrong:
             say(f"{result.name}: {what}")
     if failed or asked.keep:
-        say(f"the daemon's logs and journals are in {root}")
+        say(f"the request logs, daemon logs and journals are in {root}")
     else:
         shutil.rmtree(root)
     return 1 if failed else 0
