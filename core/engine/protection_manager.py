@@ -19,6 +19,7 @@ from core.clock import Clock
 from core.domain.events import Event, OrderChanged, PositionChanged
 from core.domain.ids import ClientOrderId, InstrumentId, Leg, PositionId, VenueName
 from core.domain.instrument import Instrument
+from core.domain.money import Price, Quantity
 from core.domain.order import UNACKNOWLEDGED, Order, OrderIntent, OrderStatus, TriggerReference
 from core.domain.position import Position, PositionKey
 from core.domain.protection import (
@@ -97,6 +98,8 @@ class ProtectionManager:
         self._cancelling: set[ClientOrderId] = set()
         self._moving: set[ClientOrderId] = set()
         self._moves: Counter[ClientOrderId] = Counter()
+        self._moved_to: dict[PositionKey, tuple[ClientOrderId, Price, Quantity]] = {}
+        """The last move of a stop of each: made a second time, it did not hold."""
         self._untold: set[ClientOrderId] = set()
         """Attached stops that did not come to be in time; a stop of their position's own took over."""
         self._unconfirmed: set[PositionKey] = set()
@@ -286,8 +289,12 @@ class ProtectionManager:
             refused = await self._orders.amend_stop(stop, trigger_price=level, quantity=wanted.quantity)
         finally:
             self._moving.discard(key)
-        moved = self._orders.state.order(key)
-        if refused is None and moved is not None and moved.trigger_price == level and covers(moved, position):
+        moved, made = self._orders.state.order(key), (key, level, wanted.quantity)
+        again = self._moved_to.get(position.key) == made
+        self._moved_to[position.key] = made
+        if again and refused is None:
+            self._moves[key] += 1
+        elif refused is None and moved is not None and moved.trigger_price == level and covers(moved, position):
             del self._moves[key]
         else:
             definite = refused is not None and refused.about is not About.UNREACHED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -13,7 +14,7 @@ from core.domain.money import Price, Quantity
 from core.domain.order import IllegalReport, Order, OrderIntent, OrderStatus, apply_fill, apply_status
 from core.domain.signal import Side
 from core.domain.wave import LegState
-from core.engine.ports import Accepted, Departure, Outcome, Rejected, Unknown, VenueTraits
+from core.engine.ports import About, Accepted, Departure, Outcome, Rejected, Unknown, VenueTraits
 from tests.builders import BTC, ETH, a_fill, a_signal, a_status, an_intent, an_order
 from tests.engine.test_attached_stops import BOTH, BYBIT_LIKE, OKX_LIKE, a_venue
 
@@ -255,3 +256,88 @@ async def test_stops_that_follow_a_position_as_it_shrinks_are_not_lost() -> None
             await bench.settle(0.5)
         assert bench.protection.covered(bench.position().key)
         assert not bench.venue.only(Leg.FLATTEN)
+
+
+async def test_a_move_that_is_taken_and_does_not_hold_is_not_made_for_ever() -> None:
+    """OKX takes an amendment before it is done, and tells on the stream that it was not."""
+    async with a_venue(OKX_LIKE, latency=0.02) as bench:
+        await bench.wave(a_signal("s"))
+        made = bench.venue.amend_stop
+
+        async def undone(order: Order, *, trigger_price: Price, quantity: Quantity) -> Outcome:
+            outcome = await made(order, trigger_price=trigger_price, quantity=quantity)
+            resting = bench.venue.orders[order.client_order_id]
+            if order.intent.attached_to is not None:
+                resting.level = resting.size = None
+                asyncio.get_running_loop().call_later(0.01, bench.orders.apply, [bench.venue._status(resting)])
+            return outcome
+
+        bench.venue.amend_stop = undone  # type: ignore[method-assign]
+        bench.venue.positions_held[BTC] = Decimal("0.4")
+        bench.orders.put_position(replace(bench.position(), quantity=Quantity(Decimal("0.4"))))
+        await bench.settle(20)
+        assert len(bench.venue.amended) <= 5
+        (stop,) = bench.sent_stops()
+        assert stop.quantity == Decimal("0.4")
+        assert bench.protection.covered(bench.position().key)
+
+
+async def test_a_long_deadline_is_no_reason_to_wait_long_for_an_attached_stop() -> None:
+    async with a_venue(OKX_LIKE) as bench:
+        bench.protection._deadline = 60.0
+        bench.venue.attaches = False
+        await bench.wave(a_signal("s"))
+        assert bench.venue.sent_at[-1] - bench.venue.sent_at[0] < 2
+
+
+async def test_the_stop_of_an_entry_that_goes_on_is_not_asked_for_when_its_part_is_closed() -> None:
+    """The rest of the entry may still bring it."""
+    async with a_venue(OKX_LIKE, latency=0.02) as bench:
+        bench.venue.partial = [Decimal("0.4"), Decimal("0.6")]
+        bench.venue.pause = 5
+        await bench.enter_with_stop(a_signal("s"))
+        await bench.settle(0.5)
+        await bench.closer.flatten(bench.position().key, "test", leg=Leg.CLOSE)
+        await bench.settle(3)
+        attached = [o for o in bench.state.all_live_orders() if o.intent.attached_to is not None]
+        assert [order.status for order in attached] == [S.IN_FLIGHT]
+        assert attached[0].client_order_id not in bench.inflight.unresolved
+
+
+async def test_an_attached_stop_that_was_not_told_is_found_and_one_of_the_two_goes() -> None:
+    async with a_venue(OKX_LIKE) as bench:
+        bench.venue.attaches = False
+        await bench.enter_with_stop(a_signal("s"))
+        (entry,) = bench.venue.only(Leg.ENTRY)
+        bench.venue._register(bench.venue.attached.pop(entry.client_order_id), S.ACCEPTED)
+        await bench.settle(5)
+        assert len(bench.sent_stops()) == 1, "it was not waited for"
+        assert len(bench.venue.working_stops()) == 1
+        assert bench.protection.covered(bench.position().key)
+
+
+async def test_a_stop_is_not_moved_to_the_price_of_a_part_of_the_trades() -> None:
+    """The venue calls the entry filled, and one trade of it is on its way yet."""
+    async with a_venue(BYBIT_LIKE, latency=0.0) as bench:
+        bench.venue.script(Leg.ENTRY, bench.venue.accept_silently)
+        bench.waves.handle(bench.batch(a_signal("s")))
+        await bench.settle(0.05)
+        (entry,) = bench.venue.only(Leg.ENTRY)
+        stop = bench.venue._register(bench.venue.attached.pop(entry.client_order_id), S.ACCEPTED)
+        filled = a_status(entry, S.FILLED, filled=entry.quantity, conditional=False)
+        first = a_fill(entry, trade_id="t1", amount=Decimal("0.4"), at=100)
+        bench.orders.apply([first, filled, bench.venue._status(stop)])
+        await bench.settle(0.05)
+        bench.orders.apply([a_fill(entry, trade_id="t2", amount=Decimal("0.6"), at=101)])
+        await bench.settle(0.05)
+        assert [level for _, level, _ in bench.venue.amended] == [Decimal("98.6")], "2 % below 100.6, towards it"
+
+
+async def test_a_move_that_never_left_is_made_again() -> None:
+    async with a_venue(OKX_LIKE) as bench:
+        bench.venue.price = Decimal("100.5")
+        bench.venue.amend_answers.append(Rejected(code="50011", detail="too many requests", about=About.UNREACHED))
+        await bench.wave(a_signal("s"))
+        await bench.settle(5)
+        (stop,) = bench.venue.working_stops()
+        assert stop.level == Decimal("98.5")
