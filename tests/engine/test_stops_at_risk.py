@@ -341,3 +341,26 @@ async def test_a_move_that_never_left_is_made_again() -> None:
         await bench.settle(5)
         (stop,) = bench.venue.working_stops()
         assert stop.level == Decimal("98.5")
+
+
+async def test_a_move_that_is_answered_late_and_badly_is_made_again() -> None:
+    async with a_venue(BYBIT_LIKE) as bench:
+        bench.venue.price = Decimal("100.5")
+        bench.venue.amend_seconds = 30
+        bench.venue.amend_answers.append(Unknown(cause="time-out"))
+        await bench.wave(a_signal("s"))
+        await bench.settle(100)
+        (stop,) = bench.venue.working_stops()
+        assert stop.level == Decimal("98.5")
+
+
+async def test_another_stop_follows_a_refused_move_at_once() -> None:
+    async with a_venue(OKX_LIKE, latency=0.1) as bench:
+        await bench.wave(a_signal("s"))
+        await bench.settle(1)
+        bench.venue.amend_answers.append(Rejected(code="1", detail="no"))
+        bench.venue.positions_held[BTC] = Decimal("0.4")
+        shrunk_at = bench.clock.monotonic()
+        bench.orders.put_position(replace(bench.position(), quantity=Quantity(Decimal("0.4"))))
+        await bench.settle(3)
+        assert bench.venue.sent_at[-1] - shrunk_at <= 0.25, "an answer and a look-up"
