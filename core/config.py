@@ -6,17 +6,11 @@ Its parts are in `core/settings/`; everybody else imports from here.
 from __future__ import annotations
 
 from core.settings.display import Format, key_fingerprint, show_config, venue_lines
+from core.settings.exits import AgedSettings, ExitSettings, PriceSettings, TrailingSettings
 from core.settings.loading import default_env_file, derive_settings, load_settings
 from core.settings.problems import Problem
 from core.settings.process import ProcessSettings, TelegramSettings
-from core.settings.risk import (
-    AgedSettings,
-    EntrySettings,
-    ProtectionSettings,
-    RiskSettings,
-    SizingSettings,
-    TrailingSettings,
-)
+from core.settings.risk import EntrySettings, ProtectionSettings, RiskSettings, SizingSettings
 from core.settings.signals import SignalSettings, StrategySettings, WaveSettings
 from core.settings.tree import Settings
 from core.settings.values import PROJECT_ROOT
@@ -27,8 +21,10 @@ __all__ = [
     "AgedSettings",
     "EntrySettings",
     "Environment",
+    "ExitSettings",
     "Format",
     "OkxSettings",
+    "PriceSettings",
     "Problem",
     "ProcessSettings",
     "ProtectionSettings",

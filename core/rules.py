@@ -5,18 +5,23 @@ from __future__ import annotations
 from decimal import Decimal
 
 from core.config import Settings
+from core.domain.aging import HOUR_MS, AgedRules
 from core.domain.cooldown import CooldownRules
+from core.domain.exits import ExitRules
 from core.domain.ids import Asset
 from core.domain.instrument import Instrument
 from core.domain.liquidity import Filter, LiquidityRules, OnMissing
-from core.domain.money import Notional
+from core.domain.money import HUNDRED, Notional
 from core.domain.order import OrderType
+from core.domain.prices import AgeLimits
+from core.domain.profit_steps import ProfitStep
 from core.domain.risk import RiskLimits
 from core.domain.risk_book import ResultRules
 from core.domain.screening import ScreeningRules, enterable
 from core.domain.sizing import SizingRule
 from core.domain.stop_distance import StopRules
 from core.domain.symbol_lists import SymbolLists
+from core.domain.trailing import TrailingMode, TrailingRules
 from core.domain.universe import UniverseRules
 from core.engine.entry import EntryRules
 from core.engine.ports import MarginMode
@@ -68,6 +73,63 @@ def wave_rules(settings: Settings) -> WaveRules:
         max_trades_total=wave.max_trades_per_wave_total,
         max_positions=settings.risk.max_positions,
         timeout=wave.timeout_seconds,
+    )
+
+
+def exit_rules(settings: Settings) -> ExitRules:
+    """What applies to a position whose signal asked for nothing."""
+    exits = settings.exits
+    steps = exits.take_profit_steps
+    if exits.take_profit_percent:
+        steps = (ProfitStep(percent=exits.take_profit_percent, share=HUNDRED),)
+    return ExitRules(
+        critical_percent=exits.critical_loss_percent,
+        critical_confirm_ms=exits.critical_confirm_ms,
+        time_limit_ms=int(exits.time_limit_hours * HOUR_MS),
+        trailing=trailing_rules(settings) if settings.trailing.mode == TrailingMode.MANAGED else None,
+        steps=steps,
+        breakeven_percent=exits.breakeven_activation_percent,
+        fee_percent=settings.protection.taker_fee_percent,
+        giveback_from_percent=exits.giveback_from_percent,
+        giveback_percent=exits.giveback_percent,
+        aged=_aged_rules(settings),
+        funding_window_ms=exits.funding_window_minutes * 60_000,
+        funding_percent=exits.funding_percent,
+        confirm_ms=exits.confirm_ms,
+        least_holding_ms=exits.least_holding_seconds * 1000,
+    )
+
+
+def trailing_rules(settings: Settings) -> TrailingRules:
+    trailing = settings.trailing
+    return TrailingRules(
+        activation_percent=trailing.activation_percent,
+        callback_percent=trailing.callback_percent,
+        interval_ms=trailing.min_update_interval_seconds * 1000,
+        least_step_percent=trailing.least_step_percent,
+        forced_step_percent=trailing.forced_step_percent,
+    )
+
+
+def _aged_rules(settings: Settings) -> AgedRules:
+    aged = settings.aged
+    return AgedRules(
+        from_hours=aged.max_position_age_hours,
+        grace_hours=aged.grace_period_hours,
+        step_percent=aged.loss_step_percent,
+        acceleration=aged.acceleration_factor,
+        most_percent=aged.max_loss_percent,
+    )
+
+
+def age_limits(settings: Settings) -> AgeLimits:
+    """Before a symbol's own pace widens them."""
+    prices = settings.prices
+    return AgeLimits(
+        entry=int(ENTRY_PRICE_MAX_AGE_SECONDS * 1000),
+        exit=prices.exit_max_age_ms,
+        critical=prices.critical_max_age_ms,
+        monitoring=prices.monitoring_max_age_ms,
     )
 
 

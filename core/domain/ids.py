@@ -44,6 +44,10 @@ class Leg(StrEnum):
     STOP = "stop"
     FLATTEN = "flatten"
     CLOSE = "close"
+    TAKE_PROFIT = "take_profit"
+    """A part of the position, closed by a step of its take profit."""
+    TRAIL = "trail"
+    """The venue's own trailing order, beside the stop."""
     PROBE = "probe"
     """Sent by pre-flight to see whether orders are taken; cancelled at once."""
 

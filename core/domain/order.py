@@ -19,6 +19,8 @@ class OrderType(StrEnum):
     MARKET = "market"
     LIMIT_IOC = "limit_ioc"
     STOP_MARKET = "stop_market"
+    TRAILING_STOP = "trailing_stop"
+    """The venue's own: from `trigger_price` on it follows the best price `trailing_callback_percent` behind."""
     POST_ONLY = "post_only"
     """A limit that never takes; only pre-flight sends one, far from the market."""
 
@@ -103,9 +105,9 @@ UNACKNOWLEDGED = frozenset({_S.INITIALIZED, _S.IN_FLIGHT})
 class OrderIntent:
     """What we decided to send. Durable before the wire (INV-2) and never changed afterwards.
 
-    `quantity` base units, already on the step; `price` only for LIMIT_IOC, `trigger_price` only for STOP_MARKET, both
-    on the tick. What the signal asked for its position (percent of the fill price) travels with its entry, so that a
-    restart or a changed configuration treats that position as it was opened (SIG-11).
+    `quantity` base units, already on the step; `price` only for LIMIT_IOC, `trigger_price` only for STOP_MARKET and
+    TRAILING_STOP, both on the tick. What the signal asked for its position (percent of the fill price) travels with its
+    entry, so that a restart or a changed configuration treats that position as it was opened (SIG-11).
     `reason` says for people what a close was sent for. `attached_to`: a stop that was sent along with that entry; its
     level comes from the decision and is provisional. `whole_position`: it covers whatever the position holds, and
     `quantity` is what it was sent for, no bound: the position may have grown since.
@@ -128,6 +130,8 @@ class OrderIntent:
     stop_loss_percent: Decimal | None = None
     trailing_activation_percent: Decimal | None = None
     trailing_callback_percent: Decimal | None = None
+    take_profit_percent: Decimal | None = None
+    time_limit_minutes: Decimal | None = None
     wave_id: str = ""
     reason: str = ""
     attached_to: ClientOrderId | None = None

@@ -28,8 +28,8 @@ class PositionKey(NamedTuple):
 class Position:
     """`side` BUY = long. `quantity` base units, unsigned, 0 once closed. `realized` is gross of `fees`, both in quote
     coin; a fee charged in another coin (BNB) is in its fill and in that coin's wallet, never added to these. Times are
-    venue UTC ms. `stop_loss_percent` is of the fill price. `trailing_*` are what its signal
-    asked for, None = nothing."""
+    venue UTC ms. `stop_loss_percent` is of the fill price. `trailing_*`,
+    `take_profit_percent` and `time_limit_minutes` are what its signal asked for, None = nothing."""
 
     id: PositionId
     instrument: InstrumentId
@@ -41,6 +41,8 @@ class Position:
     opened_ms: int
     trailing_activation_percent: Decimal | None = None
     trailing_callback_percent: Decimal | None = None
+    take_profit_percent: Decimal | None = None
+    time_limit_minutes: Decimal | None = None
     signal_id: SignalId = SignalId("")
     realized: Decimal = ZERO
     fees: Decimal = ZERO
@@ -91,6 +93,8 @@ def open_or_add(position: Position | None, fill: FillReport, intent: OrderIntent
             opened_ms=fill.venue_time_ms,
             trailing_activation_percent=intent.trailing_activation_percent,
             trailing_callback_percent=intent.trailing_callback_percent,
+            take_profit_percent=intent.take_profit_percent,
+            time_limit_minutes=intent.time_limit_minutes,
             signal_id=intent.signal_id,
             fees=_fee(fill),
         )

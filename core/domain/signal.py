@@ -36,6 +36,8 @@ class SignalParameters:
     stop_loss_percent: Decimal | None = None
     trailing_activation_percent: Decimal | None = None
     trailing_distance_percent: Decimal | None = None
+    take_profit_percent: Decimal | None = None
+    time_limit_minutes: Decimal | None = None
     max_trades: int | None = None
 
 

@@ -305,6 +305,8 @@ class EntryDesk:
             stop_loss_percent=self._rules.stop_loss_percent if stop is None else stop,
             trailing_activation_percent=signal.parameters.trailing_activation_percent,
             trailing_callback_percent=signal.parameters.trailing_distance_percent,
+            take_profit_percent=signal.parameters.take_profit_percent,
+            time_limit_minutes=signal.parameters.time_limit_minutes,
             wave_id=wave_id,
         )
 

@@ -135,6 +135,8 @@ def entry_context(signal: Signal, gates: Iterable[Gate], intent: OrderIntent) ->
         "stop_loss_percent": intent.stop_loss_percent,
         "trailing_activation_percent": signal.parameters.trailing_activation_percent,
         "trailing_distance_percent": signal.parameters.trailing_distance_percent,
+        "take_profit_percent": signal.parameters.take_profit_percent,
+        "time_limit_minutes": signal.parameters.time_limit_minutes,
     }
     context |= {f"parameter.{name}": plain(value) for name, value in parameters.items() if value is not None}
     context |= {f"feature.{name}": value for name, value in signal.features.items()}

@@ -182,6 +182,8 @@ class VenueTraits:
     entries_per_request: int = 1
     most_stops: int | None = None
     """Resting stops the venue takes from one account; None = more than we could ever want."""
+    native_trailing: bool = False
+    """The venue has a trailing order of its own that we know how to place."""
     margin_of_account: bool = False
     """The margin mode is a setting of the whole account, which is never changed from here (Bybit)."""
 
@@ -318,6 +320,8 @@ class Quote:
     venue_time_ms: int
     received: float
     touch_received: float | None = None
+    last: Price | None = None
+    """The last trade, where the venue tells it for wanted symbols."""
 
 
 class MarketData(Protocol):
@@ -337,7 +341,23 @@ class MarketData(Protocol):
         """Take out of the desired set: nothing of them is asked for any more (VAL-17)."""
         ...
 
+    def on_tick(self, listener: Callable[[Symbol], None]) -> None:
+        """Called in the step in which a tick of a wanted symbol is stored; must be quick and must not raise."""
+        ...
+
+    def refresh(self, symbols: Sequence[Symbol]) -> None:
+        """Subscribe the channels of these wanted symbols anew, and no others (MKT-05)."""
+        ...
+
     async def run(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FundingRate:
+    """What a long pays a short at `due_ms` (venue UTC), percent of the notional; negative = it receives."""
+
+    rate_percent: Decimal
+    due_ms: int
 
 
 class MarketReads(Protocol):
@@ -361,6 +381,10 @@ class MarketReads(Protocol):
 
     async def prices(self) -> Mapping[Symbol, PriceTriple]:
         """Every listed swap at once."""
+        ...
+
+    async def funding(self, symbol: Symbol) -> FundingRate | None:
+        """Of the next payment; None where the swap has none."""
         ...
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from core.domain.exits import ExitState
 from core.domain.gate import Gate
 from core.domain.ids import ClientOrderId
 from core.domain.order import Order, OrderIntent
@@ -96,8 +97,24 @@ class ExecutionRecord:
     time_ms: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExitRecord:
+    """What the exits of one position remember; replaces the previous row of the same position id."""
+
+    state: ExitState
+    time_ms: int
+
+
 Record = (
-    WaveMark | SignalMark | IntentRecord | OrderRecord | FillRecord | PositionRecord | StateRecord | ExecutionRecord
+    WaveMark
+    | SignalMark
+    | IntentRecord
+    | OrderRecord
+    | FillRecord
+    | PositionRecord
+    | StateRecord
+    | ExecutionRecord
+    | ExitRecord
 )
 
 
@@ -112,6 +129,8 @@ class JournalState:
     seen_signals: frozenset[tuple[str, str]]
     unfinished_waves: tuple[str, ...]
     values: Mapping[str, str]
+    exits: tuple[ExitState, ...] = ()
+    """Of open positions."""
 
 
 class Journal(Protocol):

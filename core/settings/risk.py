@@ -184,7 +184,7 @@ class EntrySettings(Frozen):
 
 
 class ProtectionSettings(Frozen):
-    """The stop every position has, and the take profit it may have. Percent of the fill price."""
+    """The stop every position has. Percent of the fill price."""
 
     stop_loss_percent: Annotated[
         Percent,
@@ -219,29 +219,10 @@ class ProtectionSettings(Frozen):
         Field(ge=0, le=5),
         Setting("TAKER_FEE_PERCENT", "fee of one trade that a stop must lie beyond, percent", "0 to 5"),
     ] = Decimal("0.05")
-    take_profit_percent: Annotated[
-        Percent,
-        Field(ge=0, le=1000),
-        Setting(
-            "TAKE_PROFIT_PERCENT",
-            "distance of the take profit from the fill price, percent; 0 = none",
-            "0 to 1000",
-            effective=False,
-        ),
-    ] = Decimal(0)
     working_type: Annotated[
         Annotated[Literal["MARK_PRICE", "CONTRACT_PRICE"], upper],
         Setting("WORKING_TYPE", "price that triggers stops", "`MARK_PRICE` or `CONTRACT_PRICE`"),
     ] = "MARK_PRICE"
-    tp_order_style: Annotated[
-        Annotated[Literal["TAKE_PROFIT_MARKET", "TAKE_PROFIT"], upper],
-        Setting(
-            "TP_ORDER_STYLE",
-            "take profit as market or as limit order once triggered",
-            "`TAKE_PROFIT_MARKET` or `TAKE_PROFIT`",
-            effective=False,
-        ),
-    ] = "TAKE_PROFIT_MARKET"
     protection_deadline_ms: Annotated[
         Count,
         Field(ge=100, le=60_000),
@@ -259,75 +240,3 @@ class ProtectionSettings(Frozen):
             "`ignore`, `protect` or `manage`",
         ),
     ] = "protect"
-
-
-class TrailingSettings(Frozen):
-    """The trailing stop. Percent of price."""
-
-    activation_percent: Annotated[
-        Percent,
-        Field(gt=0, le=100),
-        Setting(
-            "TRAILING_ACTIVATION_PERCENT",
-            "profit at which trailing begins, percent",
-            "above 0, up to 100",
-            effective=False,
-        ),
-    ] = Decimal("1.5")
-    callback_percent: Annotated[
-        Percent,
-        Field(gt=0, le=100),
-        Setting(
-            "TRAILING_CALLBACK_PERCENT",
-            "distance of the trailing stop from the best price, percent",
-            "above 0, up to 100",
-            effective=False,
-        ),
-    ] = Decimal("0.5")
-    min_update_interval_seconds: Annotated[
-        Count,
-        Field(ge=0, le=3600),
-        Setting(
-            "TRAILING_MIN_UPDATE_INTERVAL_SECONDS",
-            "least time between two moves of a stop, seconds, unless the second improves it by 1 %",
-            "0 to 3600",
-            effective=False,
-        ),
-    ] = 30
-
-
-class AgedSettings(Frozen):
-    """How a position that has grown old is let go."""
-
-    max_position_age_hours: Annotated[
-        Money,
-        Field(gt=0, le=10_000),
-        Setting(
-            "MAX_POSITION_AGE_HOURS", "age from which a position is to be closed, hours", "above 0", effective=False
-        ),
-    ] = Decimal(3)
-    grace_period_hours: Annotated[
-        Money,
-        Field(ge=0, le=10_000),
-        Setting("AGED_GRACE_PERIOD_HOURS", "how long only breakeven is accepted, hours", "0 or more", effective=False),
-    ] = Decimal(8)
-    loss_step_percent: Annotated[
-        Percent,
-        Field(ge=0, le=100),
-        Setting(
-            "AGED_LOSS_STEP_PERCENT",
-            "accepted loss grows by this each hour after, percent",
-            "0 to 100",
-            effective=False,
-        ),
-    ] = Decimal("0.5")
-    max_loss_percent: Annotated[
-        Percent,
-        Field(gt=0, le=100),
-        Setting("AGED_MAX_LOSS_PERCENT", "accepted loss at most, percent", "above 0, up to 100", effective=False),
-    ] = Decimal(10)
-    acceleration_factor: Annotated[
-        Money,
-        Field(ge=1, le=100),
-        Setting("AGED_ACCELERATION_FACTOR", "factor on the hourly step after ten hours", "1 to 100", effective=False),
-    ] = Decimal("1.2")

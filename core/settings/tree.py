@@ -8,16 +8,10 @@ from typing import Annotated
 from pydantic import PrivateAttr, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from core.settings.exits import AgedSettings, ExitSettings, PriceSettings, TrailingSettings
 from core.settings.fields import Group
 from core.settings.process import ProcessSettings, TelegramSettings
-from core.settings.risk import (
-    AgedSettings,
-    EntrySettings,
-    ProtectionSettings,
-    RiskSettings,
-    SizingSettings,
-    TrailingSettings,
-)
+from core.settings.risk import EntrySettings, ProtectionSettings, RiskSettings, SizingSettings
 from core.settings.signals import SignalSettings, StrategySettings, WaveSettings
 from core.settings.venues import OkxSettings, TradingSettings, VenueName, VenueSettings
 
@@ -34,8 +28,10 @@ class Settings(BaseSettings):
     sizing: Annotated[SizingSettings, Group(title="Size of an entry")] = SizingSettings()
     risk: Annotated[RiskSettings, Group(title="Limits")] = RiskSettings()
     entry: Annotated[EntrySettings, Group(title="Entry orders")] = EntrySettings()
-    protection: Annotated[ProtectionSettings, Group(title="Stops and take profits")] = ProtectionSettings()
+    protection: Annotated[ProtectionSettings, Group(title="Stops")] = ProtectionSettings()
     trailing: Annotated[TrailingSettings, Group(title="Trailing")] = TrailingSettings()
+    exits: Annotated[ExitSettings, Group(title="Exits")] = ExitSettings()
+    prices: Annotated[PriceSettings, Group(title="Age of prices")] = PriceSettings()
     aged: Annotated[AgedSettings, Group(title="Aged positions")] = AgedSettings()
     signals: Annotated[SignalSettings, Group(title="Signals and their filters", note="0 switches a filter off.")] = (
         SignalSettings()

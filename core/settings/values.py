@@ -6,11 +6,15 @@ import re
 from decimal import Decimal
 from enum import Enum
 from ipaddress import ip_address
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import BeforeValidator, SecretStr
+
+from core.domain.money import HUNDRED
+from core.domain.profit_steps import ProfitStep
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent.parent
 PLAIN_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)")
@@ -77,6 +81,25 @@ def parse_symbols(value: object) -> tuple[str, ...]:
         if not SYMBOL.fullmatch(item):
             raise ValueError(f"{item!r} is not a symbol such as BTCUSDT or BTC/USDT:USDT")
     return items
+
+
+def parse_steps(value: object) -> tuple[ProfitStep, ...]:
+    """`1.5:50,3:50`: profit and share to close there, both percent."""
+    if isinstance(value, tuple) and all(isinstance(step, ProfitStep) for step in value):
+        return value
+    steps = []
+    for item in parse_list(value):
+        percent, colon, share = item.partition(":")
+        if not colon:
+            raise ValueError(f"{item!r} is not profit:share, e.g. 1.5:50")
+        steps.append(ProfitStep(percent=parse_decimal(percent), share=parse_decimal(share)))
+    if any(step.percent <= 0 or step.share <= 0 for step in steps):
+        raise ValueError("has a profit or a share that is not above 0")
+    if any(later.percent <= earlier.percent for earlier, later in pairwise(steps)):
+        raise ValueError("is not in rising order of profit")
+    if sum(step.share for step in steps) > HUNDRED:
+        raise ValueError("closes more than 100 percent altogether")
+    return tuple(steps)
 
 
 def parse_minutes(value: object) -> tuple[int, ...]:
@@ -182,6 +205,8 @@ def to_text(value: object) -> str:
             return format(value, "f")
         case Enum():
             return str(value.value)
+        case ProfitStep():
+            return f"{to_text(value.percent)}:{to_text(value.share)}"
         case tuple():
             return "*" if value == tuple(range(60)) else ",".join(to_text(item) for item in value)
         case _:

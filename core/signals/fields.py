@@ -112,6 +112,7 @@ def parameters_of(raw: Mapping[str, Any]) -> SignalParameters:
         stop_loss_percent=_percent(raw, "stop_loss_filter"),
         trailing_activation_percent=_percent(raw, "trailing_activation_filter"),
         trailing_distance_percent=_percent(raw, "trailing_distance_filter"),
+        take_profit_percent=_percent(raw, "take_profit_filter"),
         max_trades=trades,
     )
 

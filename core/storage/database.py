@@ -107,6 +107,7 @@ class Database:
             seen_signals=frozenset(read(rows.SEEN_SIGNALS, (self._now_ms() - SEEN_SIGNALS_MS,))),
             unfinished_waves=tuple(wave_id for (wave_id,) in read(rows.UNFINISHED_WAVES)),
             values=dict(read(rows.STATE_VALUES)),
+            exits=tuple(rows.exit_state_of(row) for row in read(rows.EXIT_STATES)),
         )
 
     def close(self) -> None:

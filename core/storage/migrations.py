@@ -162,7 +162,26 @@ ALTER TABLE orders ADD COLUMN size TEXT;
 """
 """Stops that travel with their entry, and what an amendment made of a stop."""
 
-STEPS: Final = (_V1, _V2, _V3, _V4)
+_V5: Final = """
+ALTER TABLE orders ADD COLUMN take_profit_percent TEXT;
+ALTER TABLE orders ADD COLUMN time_limit_minutes TEXT;
+ALTER TABLE positions ADD COLUMN take_profit_percent TEXT;
+ALTER TABLE positions ADD COLUMN time_limit_minutes TEXT;
+
+CREATE TABLE exits (
+    position_id TEXT PRIMARY KEY,
+    side TEXT NOT NULL,
+    entry_price TEXT NOT NULL,
+    entry_quantity TEXT NOT NULL,
+    peak TEXT,
+    trailing INTEGER NOT NULL,
+    level TEXT,
+    time_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+"""What the exits of a position remember (TRL-02), and two more things a signal may ask for."""
+
+STEPS: Final = (_V1, _V2, _V3, _V4, _V5)
 """Step n takes a journal of version n to n + 1."""
 
 VERSION: Final = len(STEPS)

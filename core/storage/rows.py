@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
+from core.domain.exits import ExitState
 from core.domain.gate import Gate
 from core.domain.ids import (
     ClientOrderId,
@@ -28,6 +29,7 @@ from core.domain.signal import Side
 from core.domain.verdict import Denied, Reason
 from core.engine.records import (
     ExecutionRecord,
+    ExitRecord,
     FillRecord,
     IntentRecord,
     OrderRecord,
@@ -55,6 +57,7 @@ _INTENT_COLUMNS: Final[tuple[str, ...]] = (
     "client_order_id", "venue", "symbol", "leg", "attempt", "signal_id", "position_id", "wave_id", "side", "type",
     "quantity", "reduce_only", "price", "trigger_price", "trigger_reference", "decision_price", "stop_loss_percent",
     "reason", "trailing_activation_percent", "trailing_callback_percent", "attached_to", "whole_position",
+    "take_profit_percent", "time_limit_minutes",
 )  # fmt: skip
 _STATUS_COLUMNS: Final[tuple[str, ...]] = (
     "status", "ended", "venue_order_id", "filled", "cost", "reported_filled", "trade_ids", "venue_time_ms", "detail",
@@ -63,7 +66,10 @@ _STATUS_COLUMNS: Final[tuple[str, ...]] = (
 _POSITION_COLUMNS: Final[tuple[str, ...]] = (
     "position_id", "venue", "symbol", "side", "quantity", "entry_quantity", "entry_cost", "stop_loss_percent",
     "opened_ms", "signal_id", "realized", "fees", "exit_quantity", "exit_cost", "closed_ms",
-    "trailing_activation_percent", "trailing_callback_percent",
+    "trailing_activation_percent", "trailing_callback_percent", "take_profit_percent", "time_limit_minutes",
+)  # fmt: skip
+_EXIT_COLUMNS: Final = (
+    "position_id", "side", "entry_price", "entry_quantity", "peak", "trailing", "level", "time_ms",
 )  # fmt: skip
 _FILL_COLUMNS: Final = (
     "venue", "symbol", "trade_id", "client_order_id", "venue_order_id", "side", "quantity", "price", "fee", "fee_asset",
@@ -121,6 +127,9 @@ _EXECUTION: Final = _insert(
     ("client_order_id", "execution_values", "time_ms"),
     f"ON CONFLICT (client_order_id) DO UPDATE SET {_overwrite(('execution_values', 'time_ms'))}",
 )
+_EXIT: Final = _insert(
+    "exits", _EXIT_COLUMNS, f"ON CONFLICT (position_id) DO UPDATE SET {_overwrite(_EXIT_COLUMNS[1:])}"
+)
 SET_ASIDE: Final = _insert("set_aside", ("kind", "content", "error", "time_ms"), "")
 PROBE: Final = _insert("meta", ("key", "value"), "ON CONFLICT (key) DO UPDATE SET value = excluded.value")
 
@@ -140,12 +149,16 @@ OPEN_POSITIONS: Final = f"SELECT {POSITION_SELECT} FROM positions WHERE closed_m
 SEEN_SIGNALS: Final = "SELECT source, signal_id FROM signals WHERE time_ms >= ?"
 UNFINISHED_WAVES: Final = "SELECT wave_id FROM waves WHERE finished_ms IS NULL ORDER BY received_ms, wave_id"
 STATE_VALUES: Final = "SELECT key, value FROM state"
+EXIT_STATES: Final = (
+    f"SELECT {', '.join(_EXIT_COLUMNS[:-1])} FROM exits "
+    "WHERE position_id IN (SELECT position_id FROM positions WHERE closed_ms IS NULL)"
+)
 
 WRITES: Final = (
-    _WAVE, _SIGNAL, _ORDER, _ORDER_STATUS, _FILL, _POSITION, _STATE, _EXECUTION, SET_ASIDE, PROBE,
+    _WAVE, _SIGNAL, _ORDER, _ORDER_STATUS, _FILL, _POSITION, _STATE, _EXECUTION, _EXIT, SET_ASIDE, PROBE,
 )  # fmt: skip
 READS: Final = (
-    KNOWN_ORDERS, OPEN_POSITIONS, SEEN_SIGNALS, UNFINISHED_WAVES, STATE_VALUES,
+    KNOWN_ORDERS, OPEN_POSITIONS, SEEN_SIGNALS, UNFINISHED_WAVES, STATE_VALUES, EXIT_STATES,
 )  # fmt: skip
 
 
@@ -168,6 +181,8 @@ def statement_of(record: Record) -> Statement:
             return Statement(_STATE, (record.key, record.value, record.time_ms))
         case ExecutionRecord():
             return Statement(_EXECUTION, (record.client_order_id, _flat(record.values), record.time_ms))
+        case ExitRecord(state=state, time_ms=time_ms):
+            return Statement(_EXIT, (*_exit_values(state), time_ms))
 
 
 def order_of(row: Row) -> Order:
@@ -191,6 +206,8 @@ def order_of(row: Row) -> Order:
         stop_loss_percent=_decimal(cells["stop_loss_percent"]),
         trailing_activation_percent=_decimal(cells["trailing_activation_percent"]),
         trailing_callback_percent=_decimal(cells["trailing_callback_percent"]),
+        take_profit_percent=_decimal(cells["take_profit_percent"]),
+        time_limit_minutes=_decimal(cells["time_limit_minutes"]),
         wave_id=cells["wave_id"],
         reason=cells["reason"],
         attached_to=None if cells["attached_to"] is None else ClientOrderId(cells["attached_to"]),
@@ -225,12 +242,28 @@ def position_of(row: Row) -> Position:
         opened_ms=cells["opened_ms"],
         trailing_activation_percent=_decimal(cells["trailing_activation_percent"]),
         trailing_callback_percent=_decimal(cells["trailing_callback_percent"]),
+        take_profit_percent=_decimal(cells["take_profit_percent"]),
+        time_limit_minutes=_decimal(cells["time_limit_minutes"]),
         signal_id=SignalId(cells["signal_id"]),
         realized=Decimal(cells["realized"]),
         fees=Decimal(cells["fees"]),
         exit_quantity=Quantity(Decimal(cells["exit_quantity"])),
         exit_cost=Decimal(cells["exit_cost"]),
         closed_ms=cells["closed_ms"],
+    )
+
+
+def exit_state_of(row: Row) -> ExitState:
+    """What a position's exits remembered, from a row of `EXIT_STATES`."""
+    cells: dict[str, Any] = dict(zip(_EXIT_COLUMNS, row, strict=False))
+    return ExitState(
+        position_id=PositionId(cells["position_id"]),
+        side=Side(cells["side"]),
+        entry_price=Price(Decimal(cells["entry_price"])),
+        entry_quantity=Quantity(Decimal(cells["entry_quantity"])),
+        peak=_price(cells["peak"]),
+        trailing=bool(cells["trailing"]),
+        level=_price(cells["level"]),
     )
 
 
@@ -295,7 +328,7 @@ def _intent_values(intent: OrderIntent) -> tuple[Value, ...]:
         int(intent.reduce_only), _text(intent.price), _text(intent.trigger_price), intent.trigger_reference.value,
         _text(intent.decision_price), _text(intent.stop_loss_percent), intent.reason,
         _text(intent.trailing_activation_percent), _text(intent.trailing_callback_percent), intent.attached_to,
-        int(intent.whole_position),
+        int(intent.whole_position), _text(intent.take_profit_percent), _text(intent.time_limit_minutes),
     )  # fmt: skip
 
 
@@ -340,6 +373,14 @@ def _position_values(position: Position) -> tuple[Value, ...]:
         str(position.entry_cost), str(position.stop_loss_percent), position.opened_ms, position.signal_id,
         str(position.realized), str(position.fees), str(position.exit_quantity), str(position.exit_cost),
         position.closed_ms, _text(position.trailing_activation_percent), _text(position.trailing_callback_percent),
+        _text(position.take_profit_percent), _text(position.time_limit_minutes),
+    )  # fmt: skip
+
+
+def _exit_values(state: ExitState) -> tuple[Value, ...]:
+    return (
+        state.position_id, state.side.value, str(state.entry_price), str(state.entry_quantity), _text(state.peak),
+        int(state.trailing), _text(state.level),
     )  # fmt: skip
 
 
