@@ -86,7 +86,7 @@ def exit_rules(settings: Settings) -> ExitRules:
         critical_percent=exits.critical_loss_percent,
         critical_confirm_ms=exits.critical_confirm_ms,
         time_limit_ms=int(exits.time_limit_hours * HOUR_MS),
-        trailing=trailing_rules(settings) if settings.trailing.mode == TrailingMode.MANAGED else None,
+        trailing=trailing_rules(settings) if TrailingMode(settings.trailing.mode) is TrailingMode.MANAGED else None,
         steps=steps,
         breakeven_percent=exits.breakeven_activation_percent,
         fee_percent=settings.protection.taker_fee_percent,

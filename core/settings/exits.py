@@ -101,7 +101,7 @@ class ExitSettings(Frozen):
         Field(ge=0, le=86_400),
         Setting(
             "MIN_HOLDING_SECONDS",
-            "how long a position is held before take profit, giveback, age, funding or a strategy may close it, seconds;"
+            "how long a position is held before take profit, giveback, age, funding or a strategy close it, seconds;"
             " protective exits never wait",
             "0 to 86400",
         ),
@@ -208,7 +208,7 @@ class PriceSettings(Frozen):
         Field(gt=0, le=100),
         Setting(
             "PRICE_JUMP_PERCENT",
-            "move from one tick to the next beyond which a second source must agree before anything acts on it, percent",
+            "move from one tick to the next that is acted on only when a second source agrees, percent",
             "above 0, up to 100",
         ),
     ] = Decimal(5)
