@@ -80,10 +80,12 @@ class OrderDispatch:
         tasks: asyncio.TaskGroup,
         approved: Sequence[Approved[OrderIntent]],
         stops: Mapping[ClientOrderId, Approved[OrderIntent]],
+        *,
+        tightening: bool = False,
     ) -> None:
         """See `OrderManager.submit`; `tasks` own the sending."""
         new = {a.value.client_order_id: a.value for a in approved if self._state.order(a.value.client_order_id) is None}
-        reducing = [Departure(intent=intent) for intent in new.values() if intent.reduce_only]
+        reducing = [Departure(intent=intent, tightening=tightening) for intent in new.values() if intent.reduce_only]
         entries = [
             self._departure(intent, stops.get(intent.client_order_id))
             for intent in new.values()
@@ -186,11 +188,13 @@ class OrderDispatch:
             await self._look_up(client, order)
         await self._reports.drained()
 
-    async def amend_stop(self, order: Order, *, trigger_price: Price, quantity: Quantity) -> Rejected | None:
+    async def amend_stop(
+        self, order: Order, *, trigger_price: Price, quantity: Quantity, tightening: bool
+    ) -> Rejected | None:
         """See `OrderManager.amend_stop`."""
         client = self._clients[order.instrument.venue]
         self._books.moving(order, trigger_price, quantity)
-        outcome = await client.amend_stop(order, trigger_price=trigger_price, quantity=quantity)
+        outcome = await client.amend_stop(order, trigger_price=trigger_price, quantity=quantity, tightening=tightening)
         if isinstance(outcome, Accepted):
             await self._reports.take(outcome.reports)
         else:

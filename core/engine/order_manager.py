@@ -349,16 +349,19 @@ class OrderManager:
         self,
         approved: Sequence[Approved[OrderIntent]],
         stops: Mapping[ClientOrderId, Approved[OrderIntent]] = MappingProxyType({}),
+        *,
+        tightening: bool = False,
     ) -> None:
         """Register, journal in one commit, then send all concurrently; returns when they are on their way.
 
         `stops` travel with their entries, by the entry's client id. Entries wait for a durable journal and raise
         JournalUnwritable (nothing was sent). Reduce-only orders wait at most the configured time and go out whatever
-        the journal does (INV-2, JRN-09). Submitting an id that is already known sends nothing.
+        the journal does (INV-2, JRN-09). Submitting an id that is already known sends nothing. `tightening`, of what
+        reduces: see `Departure`.
         """
         if self._tasks is None:
             raise RuntimeError("the order manager is not running")
-        await self._dispatch.submit(self._tasks, approved, stops)
+        await self._dispatch.submit(self._tasks, approved, stops, tightening=tightening)
 
     async def cancel(self, order: Order) -> None:
         """Cancel one of our orders; the state follows the venue's word, not this call (STP-07).
@@ -367,10 +370,14 @@ class OrderManager:
         """
         await self._dispatch.cancel(order)
 
-    async def amend_stop(self, order: Order, *, trigger_price: Price, quantity: Quantity) -> Rejected | None:
+    async def amend_stop(
+        self, order: Order, *, trigger_price: Price, quantity: Quantity, tightening: bool = False
+    ) -> Rejected | None:
         """Move a resting stop in place; the venue's refusal, if it refused. Where the answer is lost the venue is asked
-        how the stop stands now."""
-        return await self._dispatch.amend_stop(order, trigger_price=trigger_price, quantity=quantity)
+        how the stop stands now. `tightening`: see `Departure`."""
+        return await self._dispatch.amend_stop(
+            order, trigger_price=trigger_price, quantity=quantity, tightening=tightening
+        )
 
     def conclusion(self, intent: OrderIntent, status: OrderStatus, detail: str) -> OrderStatusReport:
         """A status the venue expressed by refusing or by not knowing an order, as a report like any other."""

@@ -190,11 +190,14 @@ class VenueTraits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Departure:
-    """An order about to leave, with the stop that travels with it and the objection asked in the step it leaves in."""
+    """An order about to leave, with the stop that travels with it and the objection asked in the step it leaves in.
+    `tightening`: its position has a stop without it, which it only improves; such an order waits for those that protect,
+    close or cancel (NET-03)."""
 
     intent: OrderIntent
     stop: OrderIntent | None = None
     objection: Callable[[], str | None] = lambda: None
+    tightening: bool = False
 
 
 class VenueClient(Protocol):
@@ -224,8 +227,11 @@ class VenueClient(Protocol):
         its own row; without an answer all are Unknown. Withheld ones are left out of the request."""
         ...
 
-    async def amend_stop(self, order: Order, *, trigger_price: Price, quantity: Quantity) -> Outcome:
-        """Move a resting stop (`traits.amends_stops`); Accepted reports tell its new level. Never a moment without."""
+    async def amend_stop(
+        self, order: Order, *, trigger_price: Price, quantity: Quantity, tightening: bool = False
+    ) -> Outcome:
+        """Move a resting stop (`traits.amends_stops`); Accepted reports tell its new level. Never a moment without.
+        `tightening`: the move only improves it, see `Departure`."""
         ...
 
     def recall(self, orders: Sequence[Order]) -> None:

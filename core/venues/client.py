@@ -20,7 +20,7 @@ import msgspec
 from core.engine.ports import About, Accepted, Outcome, Rejected, Unknown
 from core.errors import Ambiguous, MalformedPayload, RateLimited, Refused, Unreachable, VenueError
 from core.venues.errors import ENDPOINT
-from core.venues.request_budget import Lane
+from core.venues.request_budget import Lane, only_tightening, ranked
 
 if TYPE_CHECKING:
     from core.clock import Clock
@@ -157,7 +157,7 @@ class PortedExchange:
         Withheld when there is an objection to every order in it."""
         params = {} if params is None else params
         ccxt_cost = self.calculate_rate_limiter_cost(api, method, path, params, config or {})
-        charge = self.seam.charge_of(method, path, params, ccxt_cost)
+        charge = ranked(self.seam.charge_of(method, path, params, ccxt_cost))
         health, signed = self.seam.health, "private" in str(api).lower()
         health.admit(signed=signed, protective=charge.commands and charge.lane <= Lane.CANCEL)
         ticket = await self.seam.budget.acquire(charge)
@@ -206,13 +206,18 @@ class CommandPolicy:
         self._errors, self._clock, self._resync = errors, clock, resync
         self._about = about
 
-    async def run(self, send: Callable[[], Awaitable[tuple[Report, ...]]], *, protective: bool) -> Outcome:
-        """`send` always sends the same id; it is called again only after the venue certainly did not execute it."""
-        pauses = iter(PROTECTIVE_RESENDS if protective else ())
+    async def run(
+        self, send: Callable[[], Awaitable[tuple[Report, ...]]], *, protective: bool, tightening: bool = False
+    ) -> Outcome:
+        """`send` always sends the same id; it is called again only after the venue certainly did not execute it.
+        `tightening`: it only improves a stop that rests. Such a command ranks below what protects, and is not sent
+        again: the next price decides anew."""
+        pauses = iter(PROTECTIVE_RESENDS if protective and not tightening else ())
         may_resync = True
         while True:
             try:
-                return Accepted(reports=await send())
+                with only_tightening(tightening):
+                    return Accepted(reports=await send())
             except (Ambiguous, MalformedPayload) as error:
                 return Unknown(cause=str(error))
             except Withheld as error:

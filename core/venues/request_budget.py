@@ -1,4 +1,4 @@
-"""What a venue lets us send, shared fairly: protection first, then closes, cancels, entries, data.
+"""What a venue lets us send, shared fairly: protection first, then closes, cancels, tightenings, entries, data.
 
 Venues count in buckets: Binance what requests weigh and how many orders they carry, over everything; Bybit requests per
 endpoint and second; OKX orders per endpoint and instrument, and per account. A `Charge` names the buckets it is counted
@@ -7,6 +7,9 @@ in; `rate_counters` reckons each. `acquire` returns at once while there is room 
 - An entry also sets aside the order its stop will need, where that is an order of its own; only a stop may use it up,
   or closes of protected positions would leave fresh ones naked.
 - Entries and data never touch the last part of a window (`LANE_SHARE_PERCENT`).
+- What only tightens a stop, or trails beside one, leaves a position that is protected as it is: it waits for everything
+  that protects, closes or cancels, goes before entries, which would starve it otherwise, and has a limit of its own
+  where a venue counts it together with stops (NET-03).
 - Who waits for one bucket holds up nobody who needs others.
 
 Capacities are the venue's own published ones (`learn`, headers); until it has told them, those of its documents.
@@ -18,7 +21,9 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -35,14 +40,17 @@ class Lane(IntEnum):
     PROTECTION = 0
     CLOSE = 1
     CANCEL = 2
-    ENTRY = 3
-    DATA = 4
+    TIGHTEN = 3
+    """A move of a stop that only improves it, or an order beside it."""
+    ENTRY = 4
+    DATA = 5
 
 
 LANE_SHARE_PERCENT = {
     Lane.PROTECTION: 100,
     Lane.CLOSE: 100,
     Lane.CANCEL: 99,
+    Lane.TIGHTEN: 96,
     Lane.ENTRY: 96,
     Lane.DATA: 85,
 }
@@ -54,12 +62,14 @@ LONGEST_WAIT_SECONDS = 90.0
 MOST_WAITING = 5_000
 RAMP_MS = 20_000
 RAMP_FIRST_PERCENT = 25
-"""After a silence the venue demanded of everything, entries and data come back over this time, beginning with this part
-of their share (NET-02). Stops and cancels have it all at once."""
+"""After a silence the venue demanded of everything, tightenings, entries and data come back over this time, beginning
+with this part of their share (NET-02). Stops and cancels have it all at once."""
 _RAMP_LOOK_MS = 500
 _GUARD_MS = 20
 """A calendar window is taken to begin this much later than our reckoning of the venue's clock."""
 _MOST_IDLE_COUNTERS = 256
+TIGHTENINGS = "tightenings"
+"""The bucket of our own that they count in besides; a venue's facts name its limit, if it needs one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +88,27 @@ class Charge:
     @property
     def endpoint(self) -> str:
         return next(iter(self.costs), "")
+
+
+_only_tightens: ContextVar[bool] = ContextVar("only_tightens", default=False)
+
+
+@contextmanager
+def only_tightening(applies: bool) -> Iterator[None]:
+    """While it `applies`, commands of this task that would rank with protection go by the lane of tightenings. A
+    request does not say by itself which of the two it is."""
+    before = _only_tightens.set(applies)
+    try:
+        yield
+    finally:
+        _only_tightens.reset(before)
+
+
+def ranked(charge: Charge) -> Charge:
+    """A venue's charge for a request, in the lane of what it is sent for."""
+    if not (_only_tightens.get() and charge.commands and charge.lane is Lane.PROTECTION):
+        return charge
+    return replace(charge, lane=Lane.TIGHTEN, costs={**charge.costs, TIGHTENINGS: 1})
 
 
 @dataclass(slots=True, eq=False)
@@ -297,7 +328,7 @@ class RequestBudget:
     def _share_percent(self, lane: Lane, our_ms: int) -> int:
         share = LANE_SHARE_PERCENT[lane]
         since_ms = our_ms - self._blocked_until_ms
-        if lane < Lane.ENTRY or since_ms >= RAMP_MS:
+        if lane < Lane.TIGHTEN or since_ms >= RAMP_MS:
             return share
         return share * (RAMP_FIRST_PERCENT * RAMP_MS + (100 - RAMP_FIRST_PERCENT) * since_ms) // (100 * RAMP_MS)
 

@@ -264,8 +264,10 @@ async def test_a_move_that_is_taken_and_does_not_hold_is_not_made_for_ever() -> 
         await bench.wave(a_signal("s"))
         made = bench.venue.amend_stop
 
-        async def undone(order: Order, *, trigger_price: Price, quantity: Quantity) -> Outcome:
-            outcome = await made(order, trigger_price=trigger_price, quantity=quantity)
+        async def undone(
+            order: Order, *, trigger_price: Price, quantity: Quantity, tightening: bool = False
+        ) -> Outcome:
+            outcome = await made(order, trigger_price=trigger_price, quantity=quantity, tightening=tightening)
             resting = bench.venue.orders[order.client_order_id]
             if order.intent.attached_to is not None:
                 resting.level = resting.size = None

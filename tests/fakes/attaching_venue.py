@@ -88,7 +88,9 @@ class AttachingVenue(TrueVenue):
             stop.quantity = quantity
         self._tell([self.status(stop, Source.STREAM)])
 
-    async def amend_stop(self, order: Order, *, trigger_price: Price, quantity: Quantity) -> Outcome:
+    async def amend_stop(
+        self, order: Order, *, trigger_price: Price, quantity: Quantity, tightening: bool = False
+    ) -> Outcome:
         unclear = self._hits(self.weather.unclear)
         arrives = not unclear or self._hits(0.5)
         await self._half_way()

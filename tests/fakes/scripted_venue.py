@@ -277,7 +277,9 @@ class ScriptedVenue:
         self.together.append(len(departures))
         return await asyncio.gather(*(self.submit(departure) for departure in departures))
 
-    async def amend_stop(self, order: Order, *, trigger_price: Price, quantity: Quantity) -> Outcome:
+    async def amend_stop(
+        self, order: Order, *, trigger_price: Price, quantity: Quantity, tightening: bool = False
+    ) -> Outcome:
         self.amended.append((order.client_order_id, trigger_price, quantity))
         await asyncio.sleep(self.latency + self.amend_seconds)
         if self.amend_answers:

@@ -365,7 +365,9 @@ class TrueVenue:
     async def submit_together(self, departures: Sequence[Departure]) -> Sequence[Outcome]:
         return await asyncio.gather(*(self.submit(departure) for departure in departures))
 
-    async def amend_stop(self, order: Order, *, trigger_price: Price, quantity: Quantity) -> Outcome:
+    async def amend_stop(
+        self, order: Order, *, trigger_price: Price, quantity: Quantity, tightening: bool = False
+    ) -> Outcome:
         raise NotImplementedError
 
     def recall(self, orders: Sequence[Order]) -> None:

@@ -143,21 +143,23 @@ class BinanceClient:
     async def submit(self, departure: Departure) -> Outcome:
         intent = departure.intent
         with self._ccxt.seam.withholding.leaving((departure,)):
-            outcome = await self._place(intent, hedge_mode=self._hedge_mode)
+            outcome = await self._place(departure, hedge_mode=self._hedge_mode)
         if intent.reduce_only and isinstance(outcome, Rejected) and outcome.code == facts.WRONG_POSITION_SIDE:
-            return await self._place_otherwise(intent, outcome)
+            return await self._place_otherwise(departure, outcome)
         return outcome
 
     async def submit_together(self, departures: Sequence[Departure]) -> Sequence[Outcome]:
         return await asyncio.gather(*(self.submit(departure) for departure in departures))
 
-    async def amend_stop(self, order: Order, *, trigger_price: Price, quantity: Quantity) -> Outcome:
+    async def amend_stop(
+        self, order: Order, *, trigger_price: Price, quantity: Quantity, tightening: bool = False
+    ) -> Outcome:
         raise NotImplementedError(f"{order.client_order_id}: conditional orders cannot be amended at Binance")
 
     def recall(self, orders: Sequence[Order]) -> None:
         """Binance tells every order under its client id."""
 
-    async def _place_otherwise(self, intent: OrderIntent, refused: Rejected) -> Outcome:
+    async def _place_otherwise(self, departure: Departure, refused: Rejected) -> Outcome:
         """The position mode was changed behind our back: protection goes out as the account is now. Entries stay
         refused until somebody has read the settings and judged them (CFG-07)."""
         try:
@@ -165,9 +167,10 @@ class BinanceClient:
         except VenueError as error:
             log.warning("venue.mode_unread", venue=self.name, error=str(error))
             return refused
-        return refused if hedge_mode == self._hedge_mode else await self._place(intent, hedge_mode=hedge_mode)
+        return refused if hedge_mode == self._hedge_mode else await self._place(departure, hedge_mode=hedge_mode)
 
-    async def _place(self, intent: OrderIntent, *, hedge_mode: bool) -> Outcome:
+    async def _place(self, departure: Departure, *, hedge_mode: bool) -> Outcome:
+        intent = departure.intent
         command = placement(intent, self._symbols.venue_symbol(intent.instrument.symbol), hedge_mode=hedge_mode)
 
         async def send() -> tuple[Report, ...]:
@@ -178,7 +181,7 @@ class BinanceClient:
                 return (algo_report(row, intent.instrument, Source.REST),)
             return await self._plain(self._ccxt.fapiPrivatePostOrder, command, intent)
 
-        return await self._commands.run(send, protective=intent.reduce_only)
+        return await self._commands.run(send, protective=intent.reduce_only, tightening=departure.tightening)
 
     async def cancel(self, order: Order) -> Outcome:
         intent = order.intent

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from core.engine.ports import About, VenueTraits
 from core.venues.errors import ErrorTable, Meaning, Silence
 from core.venues.rate_counters import Limit
-from core.venues.request_budget import Charge, Lane
+from core.venues.request_budget import TIGHTENINGS, Charge, Lane
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,9 @@ LIMITS = (
     Limit(bucket=WEIGHT, used_header="x-mbx-used-weight-1m", window_ms=60_000, capacity=2_400),
     Limit(bucket=ORDERS, used_header="x-mbx-order-count-10s", window_ms=10_000, capacity=300),
     Limit(bucket=ORDERS, used_header="x-mbx-order-count-1m", window_ms=60_000, capacity=1_200),
+    Limit(bucket=TIGHTENINGS, window_ms=10_000, capacity=150, rolling=True),
 )
+"""The last is our own: half of the orders."""
 
 _LETTERS = {"SECOND": "s", "MINUTE": "m", "HOUR": "h", "DAY": "d"}
 _UNIT_MS = {"SECOND": 1_000, "MINUTE": 60_000, "HOUR": 3_600_000, "DAY": 86_400_000}

@@ -156,10 +156,12 @@ class BybitClient:
     async def _each(self, departures: Sequence[Departure]) -> Sequence[Outcome]:
         return await asyncio.gather(*(self.submit(departure) for departure in departures))
 
-    async def amend_stop(self, order: Order, *, trigger_price: Price, quantity: Quantity) -> Outcome:
+    async def amend_stop(
+        self, order: Order, *, trigger_price: Price, quantity: Quantity, tightening: bool = False
+    ) -> Outcome:
         """The quantity follows the position by itself."""
         del quantity
-        return await self._stops.move(order, trigger_price)
+        return await self._stops.move(order, trigger_price, tightening=tightening)
 
     def recall(self, orders: Sequence[Order]) -> None:
         self._account.stops.recall(orders)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.venues.rate_counters import Limit
-from core.venues.request_budget import Charge, Lane
+from core.venues.request_budget import TIGHTENINGS, Charge, Lane
 
 ADDRESS = "address"
 _LEFT, _CAPACITY = "x-bapi-limit-status", "x-bapi-limit"
@@ -42,8 +42,10 @@ _PRIVATE: Mapping[tuple[str, str], tuple[Lane, int, bool]] = {
 LIMITS = (
     Limit(bucket=ADDRESS, window_ms=5_000, capacity=600, rolling=True),
     *(_per_second(path, capacity) for (_, path), (_, capacity, _) in _PRIVATE.items()),
+    Limit(bucket=TIGHTENINGS, window_ms=1_000, capacity=5, rolling=True),
 )
-"""Capacities of the lowest tier; the headers of every private answer tell the account's own."""
+"""Capacities of the lowest tier; the headers of every private answer tell the account's own. The last is our own: half
+of `position/trading-stop`, which sets stops too."""
 
 
 def charge_of(method: str, path: str, params: Any, ccxt_cost: float) -> Charge:

@@ -42,16 +42,16 @@ class StopCommands:
     async def place(self, departure: Departure) -> Outcome:
         """Replaces whatever stop the position has."""
         with self._ccxt.seam.withholding.leaving((departure,)):
-            outcome = await self._place(departure.intent)
+            outcome = await self._place(departure)
         if (
             isinstance(outcome, Rejected)
             and is_wrong_mode(outcome)
             and await self._plain.mode_changed(departure.intent)
         ):
-            outcome = await self._place(departure.intent)
+            outcome = await self._place(departure)
         return outcome
 
-    async def move(self, order: Order, level: Price) -> Outcome:
+    async def move(self, order: Order, level: Price, *, tightening: bool) -> Outcome:
         own = self._own(order)
         stops = self._account.stops
         if own is None or not stops.owns_slot(own):
@@ -59,7 +59,7 @@ class StopCommands:
         stood = own.level
         stops.move(own, level)
         params = orders.position_stop(order.intent, self._symbol(order.intent), _index(own), level)
-        outcome, taken_ms = await self._set(params)
+        outcome, taken_ms = await self._set(params, tightening=tightening)
         accepted = isinstance(outcome, Accepted)
         taken_ms = taken_ms or self._clock.now_ms()
         stops.moved(own, taken_ms if accepted else None)
@@ -88,18 +88,20 @@ class StopCommands:
         stops.ended(own)
         return self._over(own, "its position is gone" if without_position else "")
 
-    async def _place(self, intent: OrderIntent) -> Outcome:
+    async def _place(self, departure: Departure) -> Outcome:
+        intent = departure.intent
         stops = self._account.stops
         stops.expect(intent, self._clock.now_ms())
         index = self._account.modes.index(intent.instrument, intent.side.opposite)
-        outcome, taken_ms = await self._set(orders.position_stop(intent, self._symbol(intent), index))
+        params = orders.position_stop(intent, self._symbol(intent), index)
+        outcome, taken_ms = await self._set(params, tightening=departure.tightening)
         if isinstance(outcome, Accepted):
             stops.taken(intent.client_order_id, taken_ms or self._clock.now_ms(), stood=taken_ms is None)
         elif isinstance(outcome, Rejected):
             stops.refused(intent.client_order_id)
         return outcome
 
-    async def _set(self, params: orders.Params) -> tuple[Outcome, int | None]:
+    async def _set(self, params: orders.Params, *, tightening: bool = False) -> tuple[Outcome, int | None]:
         """With the venue's time of its answer. Accepted without one: the venue changed nothing, since what was asked
         for stood already (34040)."""
         told: list[int] = []
@@ -109,7 +111,7 @@ class StopCommands:
             told.append(shaped(answer, Answer[dict[str, Any]], "bybit trading-stop").time)
             return ()
 
-        outcome = worded_outcome(await self._policy.run(send, protective=True))
+        outcome = worded_outcome(await self._policy.run(send, protective=True, tightening=tightening))
         return outcome, (told[-1] or self._clock.now_ms()) if told else None
 
     async def _found(self, intent: OrderIntent) -> Outcome:

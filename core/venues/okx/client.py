@@ -163,7 +163,7 @@ class OkxClient:
             (ack,) = _acks(await call(dict(params)))
             return (self._acknowledged(intent, ack),)
 
-        return await self._commands.run(send, protective=intent.reduce_only)
+        return await self._commands.run(send, protective=intent.reduce_only, tightening=departure.tightening)
 
     async def _place_otherwise(self, departure: Departure, refused: Outcome) -> Outcome:
         """The position mode was changed behind our back: protection goes out as the account is now. Entries stay
@@ -191,7 +191,9 @@ class OkxClient:
 
         return await batch.send(send, self._commands, self._acknowledged)
 
-    async def amend_stop(self, order: Order, *, trigger_price: Price, quantity: Quantity) -> Outcome:
+    async def amend_stop(
+        self, order: Order, *, trigger_price: Price, quantity: Quantity, tightening: bool = False
+    ) -> Outcome:
         contract = self._table.contract_of(order.instrument)
         try:
             params = amendment(order, contract, trigger_price=trigger_price, quantity=quantity)
@@ -204,7 +206,7 @@ class OkxClient:
             # word is no newer than what it changes.
             return (self._told(order, OrderStatus.ACCEPTED, order.venue_time_ms, trigger_price, quantity),)
 
-        return await self._commands.run(send, protective=True)
+        return await self._commands.run(send, protective=True, tightening=tightening)
 
     def recall(self, orders: Sequence[Order]) -> None:
         """OKX tells every order under its client id, and what a stop became under its stop's."""
