@@ -191,8 +191,8 @@ class VenueTraits:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Departure:
     """An order about to leave, with the stop that travels with it and the objection asked in the step it leaves in.
-    `tightening`: its position has a stop without it, which it only improves; such an order waits for those that protect,
-    close or cancel (NET-03)."""
+    `tightening`: its position has a stop without it, and it only improves that; such an order waits for those that
+    protect, close or cancel (NET-03)."""
 
     intent: OrderIntent
     stop: OrderIntent | None = None

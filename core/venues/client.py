@@ -216,7 +216,7 @@ class CommandPolicy:
         may_resync = True
         while True:
             try:
-                with only_tightening(tightening):
+                with only_tightening(applies=tightening):
                     return Accepted(reports=await send())
             except (Ambiguous, MalformedPayload) as error:
                 return Unknown(cause=str(error))

@@ -94,7 +94,7 @@ _only_tightens: ContextVar[bool] = ContextVar("only_tightens", default=False)
 
 
 @contextmanager
-def only_tightening(applies: bool) -> Iterator[None]:
+def only_tightening(*, applies: bool) -> Iterator[None]:
     """While it `applies`, commands of this task that would rank with protection go by the lane of tightenings. A
     request does not say by itself which of the two it is."""
     before = _only_tightens.set(applies)

@@ -29,7 +29,7 @@ class Venue:
     close: Callable[[int], Charge]
 
     def move(self, number: int) -> Charge:
-        with only_tightening(True):
+        with only_tightening(applies=True):
             return ranked(self.stop(number))
 
 
@@ -129,7 +129,7 @@ def test_a_trailing_move_ranks_below_stops_closes_and_cancels_and_above_entries(
     venue = VENUES[name]
     assert venue.stop(0).lane < Lane.CANCEL < venue.move(0).lane < venue.entry(0).lane
     assert venue.close(0).lane < Lane.CANCEL
-    with only_tightening(True):
+    with only_tightening(applies=True):
         assert ranked(venue.close(0)).lane is Lane.CLOSE
         assert ranked(venue.entry(0)).lane is Lane.ENTRY
     assert ranked(venue.stop(0)).lane is Lane.PROTECTION
