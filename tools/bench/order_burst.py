@@ -1,7 +1,8 @@
 """A thousand orders at once (W6): what the venue refuses, and how much of its rate is used.
 
 They are entries, their closes, and the stops where these are orders of their own: a position is closed as soon as it
-has its stop, because Binance holds 200 conditional orders of an account and not one more.
+has its stop, because Binance holds 200 conditional orders of an account and not one more; an entry beyond as many waits
+for one that is closed.
 
 Binance counts orders in calendar windows of ten seconds, Bybit in any second per endpoint, OKX in any two seconds.
 Every window from the first order to the last but one could have been filled to its limit, so their share is the share
@@ -15,12 +16,12 @@ import math
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from core.assembly import Engine
-from core.domain.ids import Leg
+from core.domain.ids import InstrumentId, Leg
 from core.domain.position import PositionKey
 from core.domain.wave import Candidate
 from tools.bench.ccxt_waves import ccxt_as_it_comes
@@ -53,11 +54,14 @@ async def _burst(effort: Effort, facts: VenueFacts) -> Figure:
         with tempfile.TemporaryDirectory(prefix="breakwater-bench-") as folder:
             async with inner_daemon(Path(folder), [venue]) as engine:
                 await warm(engine)
-                candidates = await decided(engine, listed(engine, facts.name, entries))
+                wanted = listed(engine, facts.name, entries)
+                room = min(engine.clients[facts.name].traits.most_stops or entries, entries)
+                first = await decided(engine, wanted[:room])
                 await next_window(effort, facts)
                 started = time.monotonic()
-                await engine.desk.send(candidates)
-                await asyncio.gather(*(_lived(engine, candidate) for candidate in candidates))
+                await engine.desk.send(first)
+                later = iter(wanted[room:])
+                await asyncio.gather(*(_lives(engine, candidate, later) for candidate in first))
                 lasted = time.monotonic() - started
         rows = await venue.ask("requests?since=0")
         lives = await venue.ask("protection")
@@ -87,6 +91,15 @@ def _sent(facts: VenueFacts, rows: Rows) -> list[Mapping[str, Any]]:
     """What counts on the rate: orders, and stops where they are orders."""
     lanes = ("order",) if facts.attaches else _ORDERS
     return [row for row in rows if row["lane"] in lanes and accepted(row)]
+
+
+async def _lives(engine: Engine, candidate: Candidate, later: Iterator[InstrumentId]) -> None:
+    """One life, and then those that found no room before, one after the other."""
+    await _lived(engine, candidate)
+    for instrument in later:
+        following = await decided(engine, [instrument])
+        await engine.desk.send(following)
+        await _lived(engine, following[0])
 
 
 async def _lived(engine: Engine, candidate: Candidate) -> None:
