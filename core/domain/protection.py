@@ -10,6 +10,7 @@ from core.domain.money import HUNDRED, Price, Quantity, plain
 from core.domain.order import Order, OrderIntent, TriggerReference
 from core.domain.position import Position
 from core.domain.signal import Side
+from core.domain.trailing import better, tighter
 
 MAX_STOP_ATTEMPTS = 3
 """Placements of one stop before the position is flattened (STP-01, STP-02)."""
@@ -84,12 +85,17 @@ def trigger_of(attempt: int, configured: TriggerReference) -> TriggerReference:
 
 
 def plan(
-    position: Position, instrument: Instrument, reference: Decimal | None, attempt: int
+    position: Position,
+    instrument: Instrument,
+    reference: Decimal | None,
+    attempt: int,
+    wanted: Price | None = None,
 ) -> StopPlan | Flatten | Dust:
     """The stop for attempt `attempt` (0 first), the order to flatten, or that nothing can be placed at all.
 
     `reference` is the price that fires this stop (`trigger_of`), None when it is not known: then the level is sent as
-    it is and the venue is the judge. A level already crossed is never moved away from the market: the initial stop
+    it is and the venue is the judge. `wanted` is where its exits want it, None = where the fill price puts it; the
+    tighter of the two counts: a stop that is placed anew is never looser than the one that was (TRL-02). A level already crossed is never moved away from the market: the initial stop
     comes from the fill or not at all (STP-05, INV-6). After a refusal a level that is not crossed keeps 2 + attempt
     ticks of distance to the reference (STP-06).
     """
@@ -99,6 +105,8 @@ def plan(
     if attempt >= MAX_STOP_ATTEMPTS:
         return Flatten(why=f"the venue refused {attempt} stops")
     level = stop_price(position, instrument)
+    if wanted is not None:
+        level = tighter(position.side, level, wanted)
     if level <= 0:
         return Flatten(why=f"the stop level {plain(level)} is not a price")
     if reference is not None and crossed(position.side, level, reference):
@@ -116,7 +124,8 @@ def _kept_away(side: Side, level: Price, reference: Decimal, instrument: Instrum
 
 
 def protects(stop: Order, position: Position, instrument: Instrument) -> bool:
-    """Whether this stop, once it rests, is one the position can live with, the ladder's few ticks aside (STP-10)."""
+    """Whether this stop, once it rests, is one the position can live with: not further away than where it was to be
+    placed first, the ladder's few ticks aside (STP-10). A tighter one has been moved, and is never loosened."""
     intent = stop.intent
     if intent.position_id != position.id or intent.side is position.side or not intent.reduce_only:
         return False
@@ -125,7 +134,8 @@ def protects(stop: Order, position: Position, instrument: Instrument) -> bool:
     if stop.trigger_price % instrument.tick:
         return False  # the venue's tick has changed since it was sent (VAL-20)
     wanted = stop_price(position, instrument)
-    return abs(stop.trigger_price - wanted) <= max(wanted * LEVEL_TOLERANCE, instrument.tick * LEVEL_TICKS)
+    room = max(wanted * LEVEL_TOLERANCE, instrument.tick * LEVEL_TICKS)
+    return not better(position.side, wanted - position.side.sign * room, stop.trigger_price)
 
 
 def covers(stop: Order, position: Position) -> bool:

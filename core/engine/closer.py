@@ -1,18 +1,24 @@
-"""The one close pipeline (INV-1): reduce-only, marked before any await, repeated until the position is gone."""
+"""The one close pipeline (INV-1): reduce-only, marked before any await, repeated until the position is gone.
+
+The stop rests until the position is gone: only then its guardian cancels it, so that nothing is ever uncovered while a
+close is under way. A part of a position is closed by one order; the guardian makes the stop smaller after its fill.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
+from types import MappingProxyType
 
 import structlog
 
 from core.clock import Clock
-from core.domain.ids import InstrumentId, Leg, VenueName, client_order_id
+from core.domain.ids import ClientOrderId, InstrumentId, Leg, VenueName, client_order_id
 from core.domain.instrument import Instrument
-from core.domain.money import Price, Quantity, plain
+from core.domain.money import ZERO, Price, Quantity, plain
 from core.domain.order import Order, OrderIntent, OrderType
 from core.domain.position import Position, PositionKey
 from core.domain.protection import is_dust
@@ -26,6 +32,20 @@ QUICK_ATTEMPTS = 2
 """Attempts before people are called; after them it is tried again at `SLOW_RETRY_SECONDS`, for as long as it takes."""
 ANSWER_SECONDS = 3.0
 SLOW_RETRY_SECONDS = 5.0
+VENUE_AGREES_SECONDS = 2.0
+"""How long the venue's own figure may lag behind the fills that closed a position, before it is read (POS-02)."""
+TRIES_A_STEP = 100
+"""Numbers of one step of a take profit: its orders are `step * 100` and those after it."""
+NO_FIGURES: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What one step of a take profit closes (0 first), base units; at `limit` or not at all, None = at market."""
+
+    step: int
+    quantity: Quantity
+    limit: Price | None = None
 
 
 class Closer:
@@ -41,8 +61,9 @@ class Closer:
         notifier: Notifier,
         mark: Callable[[InstrumentId], Decimal | None],
         instruments: Mapping[InstrumentId, Instrument],
+        explain: Callable[[ClientOrderId, Mapping[str, str]], None] = lambda _id, _figures: None,
     ) -> None:
-        """`mark` is the price a close is decided at; it only goes into the books."""
+        """`mark` is the price a close is decided at; it only goes into the books, like what `explain` is given."""
         self._accounts = accounts
         self._orders = orders
         self._risk = risk
@@ -50,6 +71,7 @@ class Closer:
         self._notifier = notifier
         self._mark = mark
         self._instruments = instruments
+        self._explain = explain
         self._dust: dict[PositionKey, Quantity] = {}
         self._closing: dict[PositionKey, asyncio.Event] = {}
 
@@ -60,19 +82,62 @@ class Closer:
         """Whether this is dust the venue has refused to close: it is listed, not tried again, not alarmed (VAL-19)."""
         return self._dust.get(position.key) == position.quantity
 
-    async def flatten(self, key: PositionKey, why: str, *, leg: Leg = Leg.FLATTEN) -> None:
+    async def flatten(
+        self, key: PositionKey, why: str, *, leg: Leg = Leg.FLATTEN, figures: Mapping[str, str] = NO_FIGURES
+    ) -> None:
         """Return when nothing is left of the position, by our fills or by reconciliation, or only dust the venue will
-        not take."""
+        not take. `figures` are kept with the order that closes it."""
         if (running := self._closing.get(key)) is not None:
             await running.wait()
             return
         self._closing[key] = asyncio.Event()
         try:
-            await self._until_flat(key, why, leg)
+            await self._until_flat(key, why, leg, figures)
         finally:
             self._closing.pop(key).set()
+        await self._venue_agrees(key)
 
-    async def _until_flat(self, key: PositionKey, why: str, leg: Leg) -> None:
+    async def take_part(self, position: Position, part: Part, why: str, figures: Mapping[str, str]) -> bool:
+        """Close it by one order; True when something was filled, or may be. The order's number is its memory: a step
+        that has one is not ordered again, also after a restart (TRL-12)."""
+        attempt = self._next_try(position, part.step)
+        intent = self._intent(position, Leg.TAKE_PROFIT, attempt, part.quantity, why, limit=part.limit)
+        self._explain(intent.client_order_id, figures)
+        await self._orders.submit([self._risk.approve_reducing(intent)])
+        await self._orders.wait(position.instrument, partial(self._decided, intent, position.key), ANSWER_SECONDS)
+        order = self._orders.state.order(intent.client_order_id)
+        return order is None or _counts(order)
+
+    def steps_taken(self, position: Position) -> int:
+        """How many steps of its take profit were ordered: the highest with an order that traded, or still may."""
+        taken = [order.intent.attempt // TRIES_A_STEP + 1 for order in self._parts(position) if _counts(order)]
+        return max(taken, default=0)
+
+    def tries(self, position: Position, step: int) -> int:
+        """Orders of this step so far."""
+        return self._next_try(position, step) - step * TRIES_A_STEP
+
+    def _next_try(self, position: Position, step: int) -> int:
+        mine = [o.intent.attempt for o in self._parts(position) if o.intent.attempt // TRIES_A_STEP == step]
+        return max(mine, default=step * TRIES_A_STEP - 1) + 1
+
+    def _parts(self, position: Position) -> list[Order]:
+        return [o for o in self._orders.state.orders_of(position.id) if o.intent.leg is Leg.TAKE_PROFIT]
+
+    async def _venue_agrees(self, key: PositionKey) -> None:
+        """The venue's own word that it is flat, or it is read (INV-5)."""
+        if self._orders.state.position(key) is not None:
+            return
+        if not await self._orders.wait(key.instrument, partial(self._venue_is_flat, key), VENUE_AGREES_SECONDS):
+            self._orders.doubt(key.instrument, f"{key} is closed by its fills, and the venue still shows a position")
+
+    def _venue_is_flat(self, key: PositionKey) -> bool:
+        if self._orders.state.position(key) is not None:
+            return True  # the next one is there already; the venue's figure is about that
+        told = (report for report in self._orders.state.venue_positions() if report.instrument == key.instrument)
+        return not any(report.quantity * key.side.sign > ZERO for report in told)
+
+    async def _until_flat(self, key: PositionKey, why: str, leg: Leg, figures: Mapping[str, str]) -> None:
         tries = 0
         while (position := self._orders.state.position(key)) is not None:
             tries += 1
@@ -83,7 +148,7 @@ class Closer:
             slow = tries > QUICK_ATTEMPTS
             if slow and await self._orders.wait(key.instrument, partial(self._flat, key), SLOW_RETRY_SECONDS):
                 break
-            order = self._working_close(position) or await self._send(position, leg, why)
+            order = self._working_close(position) or await self._send(position, leg, why, figures)
             await self._orders.wait(key.instrument, partial(self._decided, order, key), ANSWER_SECONDS)
             if self._refused_dust(order, position):
                 return
@@ -91,10 +156,18 @@ class Closer:
                 await self._orders.wait(key.instrument, partial(self._flat, key), ANSWER_SECONDS)
         log.info("close.done", position=str(key), tries=tries)
 
-    async def _send(self, position: Position, leg: Leg, why: str) -> OrderIntent:
+    async def _send(self, position: Position, leg: Leg, why: str, figures: Mapping[str, str]) -> OrderIntent:
         attempt = next_attempt(self._orders.state.orders_of(position.id), leg)
+        intent = self._intent(position, leg, attempt, position.quantity, why)
+        self._explain(intent.client_order_id, figures)
+        await self._orders.submit([self._risk.approve_reducing(intent)])
+        return intent
+
+    def _intent(
+        self, position: Position, leg: Leg, attempt: int, quantity: Quantity, why: str, *, limit: Price | None = None
+    ) -> OrderIntent:
         mark = self._mark(position.instrument)
-        intent = OrderIntent(
+        return OrderIntent(
             client_order_id=client_order_id(self._accounts[position.instrument.venue], position.id, leg, attempt),
             instrument=position.instrument,
             leg=leg,
@@ -102,14 +175,13 @@ class Closer:
             signal_id=position.signal_id,
             position_id=position.id,
             side=position.side.opposite,
-            type=OrderType.MARKET,
-            quantity=position.quantity,
+            type=OrderType.MARKET if limit is None else OrderType.LIMIT_IOC,
+            quantity=quantity,
             reduce_only=True,
+            price=limit,
             decision_price=None if mark is None else Price(mark),
             reason=why,
         )
-        await self._orders.submit([self._risk.approve_reducing(intent)])
-        return intent
 
     def _refused_dust(self, order: OrderIntent, position: Position) -> bool:
         """Notes and tells once what cannot be closed because it is less than the venue's smallest order."""
@@ -142,6 +214,11 @@ class Closer:
 
     def _flat(self, key: PositionKey) -> bool:
         return self._orders.state.position(key) is None
+
+
+def _counts(order: Order) -> bool:
+    """Whether it traded, or nobody can say yet that it will not."""
+    return bool(order.filled or order.fills_missing) or not order.ended
 
 
 def next_attempt(orders: list[Order], leg: Leg) -> int:

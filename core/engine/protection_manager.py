@@ -24,7 +24,6 @@ from core.domain.order import UNACKNOWLEDGED, Order, OrderIntent, OrderStatus, T
 from core.domain.position import Position, PositionKey
 from core.domain.protection import (
     Dust,
-    Flatten,
     StopPlan,
     covers,
     plan,
@@ -40,6 +39,7 @@ from core.engine.ports import About, Attach, Level, Notifier, VenueTraits
 from core.engine.protections import LOST_SECONDS, MOST_LOST, Protection, Protections
 from core.engine.risk_guard import RiskGuard
 from core.engine.stop_orders import StopOrders
+from core.engine.tightening import Tightened, Tightening
 
 log = structlog.get_logger(__name__)
 
@@ -81,6 +81,15 @@ class ProtectionManager:
         self._stop_orders = StopOrders(
             accounts=accounts, instruments=instruments, traits=traits, reference=reference, working_type=working_type
         )
+        self._tightening = Tightening(
+            orders=orders,
+            risk=risk,
+            stop_orders=self._stop_orders,
+            instruments=instruments,
+            reference=reference,
+            traits=traits,
+        )
+        self._wanted: Callable[[PositionId], Price | None] = _as_placed_first
         self._orders = orders
         self._risk = risk
         self._closer = closer
@@ -121,6 +130,22 @@ class ProtectionManager:
     def on_stale_rules(self, renew: Callable[[VenueName], Awaitable[None]]) -> None:
         """Who loads a venue's trading rules anew when it refused a stop by others. Must not raise VenueError."""
         self._renew_rules = renew
+
+    def on_levels(self, wanted: Callable[[PositionId], Price | None]) -> None:
+        """Who knows where the exits of a position want its stop."""
+        self._wanted = wanted
+
+    async def tighten(self, position: Position, level: Price) -> Tightened:
+        """Have its resting stop moved to `level`, closer to the price; there is one all the while."""
+        told = self._tightening.wish(position.id, level)
+        self.guard(position.key)
+        return await told
+
+    def resting(self, position: Position) -> Order | None:
+        """Its confirmed stop, as far as that rests unfired for all of it."""
+        known = self._protections.get(position.id)
+        stop = None if known is None or known.stop is None else self._orders.state.order(known.stop)
+        return stop if stop is not None and stop.status is OrderStatus.ACCEPTED and covers(stop, position) else None
 
     def protection(self, position_id: PositionId) -> Protection | None:
         """Also of positions closed since the start."""
@@ -186,6 +211,7 @@ class ProtectionManager:
     def _note_size(self, position: Position) -> None:
         if not position.open:
             self._naked.pop(position.key, None)
+            self._tightening.forget(position.id)
         elif not self.covered(position.key) and position.key not in self._naked:
             since = position.opened_ms
             if self._protections.get(position.id) is not None:  # grew or shrank after it had been protected once
@@ -201,6 +227,7 @@ class ProtectionManager:
                 return
             if self._closer.given_up(position):
                 self._naked.pop(key, None)
+                self._tightening.forget(position.id)
                 return
             stops = self._stops(position)
             if (fired := _with_status(stops, OrderStatus.TRIGGERED, OrderStatus.PARTIALLY_FILLED)) is not None:
@@ -208,9 +235,12 @@ class ProtectionManager:
             elif (exact := self._exact(stops, position)) is not None:
                 self._record(position, exact)
                 self._cancel(self._surplus(key, exact))
-                if not self._misplaced(exact, position):
+                if self._misplaced(exact, position):
+                    await self._move(position, exact)
+                elif self._tasks is not None and self._tightening.wished(position, exact):
+                    await self._tightening.carry_out(position, exact, self._tasks)
+                else:
                     return
-                await self._move(position, exact)
             elif (sent := self._on_its_way(stops, position)) is not None:
                 await self._await_answer(position, sent)
             elif (movable := self._movable(stops, position)) is not None:
@@ -258,15 +288,8 @@ class ProtectionManager:
 
     async def _move(self, position: Position, stop: Order) -> None:
         """In place: there is no moment without a stop. Refused or not, what rests then is what the venue says."""
-        instrument = self._instruments[position.instrument]
-        reference = self._reference(position.instrument, stop.intent.trigger_reference)
-        decision = plan(position, instrument, reference, 0)
-        if isinstance(decision, Dust):
-            await self._closer.flatten(position.key, decision.why)
-        elif isinstance(decision, Flatten):
-            await self._flatten(position, decision.why)
-        else:
-            await self._moved(position, stop, decision)
+        if (wanted := await self._plan(position, stop.intent.trigger_reference, 0)) is not None:
+            await self._moved(position, stop, wanted)
 
     async def _moved(self, position: Position, stop: Order, wanted: StopPlan) -> None:
         """In a task of its own: without an answer something else has to be done in time for what is not covered."""
@@ -310,19 +333,25 @@ class ProtectionManager:
         refused = self._refusals(position)
         if refused and self._rules_stale(position):
             await self._renew(position.instrument.venue)
-        instrument = self._instruments[position.instrument]
         if refused == 1:
             await self._make_room(position.instrument.venue)
         trigger = trigger_of(refused, self._working_type)
-        decision = plan(position, instrument, self._reference(position.instrument, trigger), refused)
+        if (wanted := await self._plan(position, trigger, refused)) is not None:
+            intent = self._stop_orders.own(position, wanted, trigger, self._orders.state.orders_of(position.id))
+            await self._orders.submit([self._risk.approve_reducing(intent)])
+
+    async def _plan(self, position: Position, trigger: TriggerReference, refused: int) -> StopPlan | None:
+        """The stop it is to have; None where none can stand: then it was closed."""
+        reference = self._reference(position.instrument, trigger)
+        wanted = self._wanted(position.id)
+        decision = plan(position, self._instruments[position.instrument], reference, refused, wanted)
+        if isinstance(decision, StopPlan):
+            return decision
         if isinstance(decision, Dust):
             await self._closer.flatten(position.key, decision.why)
-            return
-        if isinstance(decision, Flatten):
+        else:
             await self._flatten(position, decision.why)
-            return
-        intent = self._stop_orders.own(position, decision, trigger, self._orders.state.orders_of(position.id))
-        await self._orders.submit([self._risk.approve_reducing(intent)])
+        return None
 
     def _rules_stale(self, position: Position) -> bool:
         stops = [o for o in self._orders.state.orders_of(position.id) if o.intent.leg is Leg.STOP]
@@ -461,6 +490,10 @@ class ProtectionManager:
 
 def _with_status(stops: list[Order], *statuses: OrderStatus) -> Order | None:
     return next((stop for stop in stops if stop.status in statuses), None)
+
+
+def _as_placed_first(_position_id: PositionId) -> None:
+    """Until somebody says otherwise."""
 
 
 async def _nobody_renews(_venue: VenueName) -> None:

@@ -42,8 +42,9 @@ def test_the_quick_benchmark_measures_every_row_at_every_venue(project_root: Pat
 def _measured(project_root: Path, group: tuple[str, ...]) -> list[dict[str, Any]]:
     command = [sys.executable, "-m", "tools.bench", *group, "--quick", "--alone", "--json"]
     run = subprocess.run(command, cwd=project_root, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
+    assert run.stdout, run.stderr
     figures: list[dict[str, Any]] = json.loads(run.stdout)["figures"]
+    assert run.returncode == 0, [(figure["id"], figure["venue"], figure["failed"]) for figure in figures]
     return figures
 
 
