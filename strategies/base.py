@@ -1,4 +1,4 @@
-"""What a strategy is: a function of closed candles that answers signals, and nothing else (see `Strategy`)."""
+"""What a strategy is: a function of closed candles that answers exits and signals, and nothing else (see `Strategy`)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from core.domain.candle import Candle
 from core.domain.ids import Asset, InstrumentId, SignalId, VenueName
 from core.domain.money import ZERO
 from core.domain.order import Order
-from core.domain.position import Position
+from core.domain.position import Position, PositionKey
 from core.domain.reports import PositionReport
 from core.domain.signal import Side, Signal, SignalParameters
 
@@ -29,8 +29,9 @@ class View:
 
     `open_ms` (UTC) is the candle of `timeframe_ms` that just closed. `candles` holds, per instrument, closed candles
     only, oldest first, without a gap, the last one opened at `open_ms`; an instrument that could not be read, or whose
-    history is shorter than the strategy's `warmup`, is not in it. `positions` are ours, `account_positions` what the
-    venues last said is open, whoever opened it. `orders` have not ended, in-flight and unknown ones included.
+    history is shorter than the strategy's `warmup`, is not in it. `positions` are ours, `own` those of them that this
+    strategy's signals opened, `account_positions` what the venues last said is open, whoever opened it. `orders` have
+    not ended, in-flight and unknown ones included.
     `balances` is what is free, by venue and quote coin; a venue that has not said is missing. `valid_ms` is how long a
     signal made from this view may wait to be acted upon.
     """
@@ -41,6 +42,7 @@ class View:
     valid_ms: int
     candles: Mapping[InstrumentId, Sequence[Candle]]
     positions: tuple[Position, ...] = ()
+    own: tuple[Position, ...] = ()
     account_positions: tuple[PositionReport, ...] = ()
     orders: tuple[Order, ...] = ()
     balances: Mapping[tuple[VenueName, Asset], Decimal] = field(default_factory=dict)
@@ -57,8 +59,25 @@ class View:
         return frozenset([*held, *ours, *(order.instrument for order in self.orders)])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExitAdvice:
+    """One of the view's `own` positions is to be closed: `side` BUY = the long one. `reason` is one sentence for people,
+    without the strategy's name."""
+
+    instrument: InstrumentId
+    side: Side
+    reason: str
+
+    @property
+    def key(self) -> PositionKey:
+        return PositionKey(self.instrument, self.side)
+
+
 class Strategy(Protocol):
-    """Pure and synchronous: no I/O, no clock, no chance. The same views in the same order give the same signals.
+    """Pure and synchronous: no I/O, no clock, no chance. The same views in the same order give the same answers.
+
+    At each candle close it is asked twice with the same view: first `exits`, then `on_candle`. Exits come first because
+    they matter more, and so that an exception in the judging of entries costs none of them.
 
     A strategy may keep incremental indicators, but only as a cache of candles: one that is made anew and sees the last
     `warmup` candles decides as one that has run all along (up to rounding). It never sees the running candle, so later
@@ -85,6 +104,16 @@ class Strategy(Protocol):
     def learn(self, instrument: InstrumentId, candles: Sequence[Candle], timeframe_ms: int) -> None:
         """Take in closed candles without deciding: what makes the first `on_candle` after a start quick."""
         ...
+
+    def exits(self, view: View) -> list[ExitAdvice]:
+        """Once per candle close, before `on_candle`: every position of `view.own` that should be closed.
+
+        The list is complete: what is not in it is no longer to be closed, whatever an earlier close said. Advice is no
+        order. The exit rules decide: it waits for a fresh price, for MIN_HOLDING_SECONDS and while trading is halted,
+        and a stop never waits for it. It opens nothing: one about anything but a position of `view.own` is left out
+        and counted. A strategy without an opinion inherits this.
+        """
+        return []
 
     def on_candle(self, view: View) -> list[Signal]:
         """Once per candle close, for all instruments together, so that they can be compared with each other."""

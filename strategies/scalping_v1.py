@@ -13,6 +13,8 @@ At each candle close, per instrument:
   0.30, with volume 0.45 or 0.50; EMA and MACD together 0.50, all four 1.00. The default 0.50 asks for at least two of
   the four and is out of reach for any single one.
 - No signal while an order is open on the instrument or a position is held there.
+- Exit: the same vote at the same threshold speaks for the other side. A dull market does not silence it: quiet is a
+  reason to open nothing, and none to keep what the votes are against.
 
 RSI is contrarian and EMA and MACD follow the trend, so RSI mostly votes against them: its part is far more often to
 silence an exhausted move than to add to a score. EMA and MACD are hardly ever silent: what is seen in practice is 0.50,
@@ -34,7 +36,7 @@ from core.domain.candle import Candle
 from core.domain.ids import InstrumentId
 from core.domain.money import ZERO
 from core.domain.signal import Side, Signal
-from strategies.base import Options, View, candle_signal
+from strategies.base import ExitAdvice, Options, View, candle_signal
 from strategies.memory import KEPT, Memory
 
 NAME = "scalping_v1"
@@ -79,11 +81,26 @@ class ScalpingV1:
         self._memory.retire(view.open_ms - KEPT * view.timeframe_ms)
         return list(self._signals(view))
 
+    def exits(self, view: View) -> list[ExitAdvice]:
+        return list(self._advice(view))
+
+    def _advice(self, view: View) -> Iterator[ExitAdvice]:
+        for position in view.own:
+            reading = self._reading(view, position.instrument)
+            side, score = (None, ZERO) if reading is None else vote(reading)
+            if side is position.side.opposite and score >= self._min_score:
+                reason = f"the vote has turned to {side} with {score}"
+                yield ExitAdvice(instrument=position.instrument, side=position.side, reason=reason)
+
+    def _reading(self, view: View, instrument: InstrumentId) -> Reading | None:
+        candles = view.candles.get(instrument)
+        indicators = None if candles is None else self._memory.feed(instrument, candles, view.timeframe_ms)
+        return None if indicators is None else indicators.reading()
+
     def _signals(self, view: View) -> Iterator[Signal]:
         taken = view.taken()
-        for instrument, candles in view.candles.items():
-            indicators = self._memory.feed(instrument, candles, view.timeframe_ms)
-            reading = None if indicators is None else indicators.reading()
+        for instrument in view.candles:
+            reading = self._reading(view, instrument)
             if reading is None or instrument in taken:
                 continue
             side, score = judge(reading)
@@ -92,14 +109,19 @@ class ScalpingV1:
 
 
 def judge(reading: Reading) -> tuple[Side | None, Decimal]:
-    """The side the votes agree on and its score; no side for a dull market, silence or a conflict."""
+    """The vote where the market is lively enough to open something; no side in a dull one."""
+    return vote(reading) if reading.atr >= LEAST_ATR_PERCENT else (None, ZERO)
+
+
+def vote(reading: Reading) -> tuple[Side | None, Decimal]:
+    """The side the votes agree on and its score; no side for silence or a conflict."""
     cast = [
         (_by_level(reading.rsi), RSI_WEIGHT),
         (_by_sign(reading.ema), EMA_WEIGHT),
         (_by_sign(reading.macd), MACD_WEIGHT),
     ]
     sides = {side for side, _ in cast if side is not None}
-    if len(sides) != 1 or reading.atr < LEAST_ATR_PERCENT:
+    if len(sides) != 1:
         return None, ZERO
     score = sum((weight for side, weight in cast if side is not None), ZERO)
     return sides.pop(), score + (VOLUME_WEIGHT if reading.volume >= VOLUME_RATIO else ZERO)

@@ -6,9 +6,13 @@ At each candle close, per instrument:
   their lowest low and below EMA(50).
 - The stop of the signal is 2.5 ATR(14) from the price, given as percent with the signal. A stop nearer than 0.3 % would
   be inside the spread's noise, one further than 8 % is no trend trade: then there is no signal.
+- The signal asks for a trailing stop as wide as its stop, from the moment the profit is as large: the stop then stands
+  about at the entry and follows 2.5 ATR behind the best price. The configured callback may be far less than what such a
+  market swings within its trend.
 - The score is 0.50 for the breakout itself, up to 0.25 for how far it went beyond the channel (all of it at 1 ATR) and
   up to 0.25 for how far the close is from EMA(50) (all of it at 5 ATR). It must reach STRATEGY_MIN_SCORE.
 - No signal while an order is open on the instrument or a position is held there.
+- Exit: the close is back beyond the middle of the 20 candles before it, below for a long, above for a short.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ from talipp.ohlcv import OHLCV
 from core.domain.candle import Candle
 from core.domain.ids import InstrumentId
 from core.domain.signal import Side, Signal, SignalParameters
-from strategies.base import Options, View, candle_signal
+from strategies.base import ExitAdvice, Options, View, candle_signal
 from strategies.memory import KEPT, Memory
 
 NAME = "trend_atr"
@@ -44,6 +48,10 @@ class Reading(NamedTuple):
     lowest: float
     trend: float
     atr: float
+
+    @property
+    def middle(self) -> float:
+        return (self.highest + self.lowest) / 2
 
 
 def create(options: Options) -> TrendAtr:
@@ -68,18 +76,35 @@ class TrendAtr:
         self._memory.retire(view.open_ms - KEPT * view.timeframe_ms)
         return list(self._signals(view))
 
+    def exits(self, view: View) -> list[ExitAdvice]:
+        return list(self._advice(view))
+
+    def _advice(self, view: View) -> Iterator[ExitAdvice]:
+        for position in view.own:
+            reading = self._reading(view, position.instrument)
+            if reading is not None and (reading.close - reading.middle) * position.side.sign < 0:
+                reason = f"the close {reading.close:.6g} is back beyond the channel's middle {reading.middle:.6g}"
+                yield ExitAdvice(instrument=position.instrument, side=position.side, reason=reason)
+
+    def _reading(self, view: View, instrument: InstrumentId) -> Reading | None:
+        candles = view.candles.get(instrument)
+        indicators = None if candles is None else self._memory.feed(instrument, candles, view.timeframe_ms)
+        return None if indicators is None else indicators.reading()
+
     def _signals(self, view: View) -> Iterator[Signal]:
         taken = view.taken()
-        for instrument, candles in view.candles.items():
-            indicators = self._memory.feed(instrument, candles, view.timeframe_ms)
-            reading = None if indicators is None else indicators.reading()
+        for instrument in view.candles:
+            reading = self._reading(view, instrument)
             if reading is None or instrument in taken:
                 continue
             side, stop = breakout(reading), reading.atr * STOP_ATRS / reading.close * 100
             if side is None or not NEAREST_STOP_PERCENT <= stop <= FURTHEST_STOP_PERCENT:
                 continue
             if (score := strength(reading, side)) >= self._min_score:
-                parameters = SignalParameters(stop_loss_percent=Decimal(f"{stop:.2f}"))
+                percent = Decimal(f"{stop:.2f}")
+                parameters = SignalParameters(
+                    stop_loss_percent=percent, trailing_activation_percent=percent, trailing_distance_percent=percent
+                )
                 figures = {**reading._asdict(), "stop_percent": stop}
                 yield candle_signal(
                     NAME, view, instrument, side, score, parameters=parameters, features=figures.items()
