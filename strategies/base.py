@@ -1,4 +1,4 @@
-"""What a strategy is: a function of closed candles that answers exits and signals, and nothing else (see `Strategy`)."""
+"""What a strategy is: a function of closed candles that answers exits and signals, no more (see `Strategy`)."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ class View:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExitAdvice:
-    """One of the view's `own` positions is to be closed: `side` BUY = the long one. `reason` is one sentence for people,
-    without the strategy's name."""
+    """One of the view's `own` positions is to be closed: `side` BUY = the long one. `reason` is one sentence for
+    people, without the strategy's name."""
 
     instrument: InstrumentId
     side: Side
@@ -113,6 +113,7 @@ class Strategy(Protocol):
         and a stop never waits for it. It opens nothing: one about anything but a position of `view.own` is left out
         and counted. A strategy without an opinion inherits this.
         """
+        del view
         return []
 
     def on_candle(self, view: View) -> list[Signal]:

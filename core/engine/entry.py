@@ -17,7 +17,7 @@ from core.domain.ids import Leg as LegName
 from core.domain.instrument import Instrument, LotRule
 from core.domain.money import HUNDRED, ZERO, Price, plain
 from core.domain.order import UNACKNOWLEDGED, Order, OrderIntent, OrderStatus, OrderType
-from core.domain.position import PositionKey
+from core.domain.position import Position, PositionKey
 from core.domain.screening import Facts, ScreeningRules, enterable, screen
 from core.domain.signal import Side, Signal
 from core.domain.sizing import SizingRule, bracket_gate, size, size_gate
@@ -35,6 +35,8 @@ log = structlog.get_logger(__name__)
 
 _Key = tuple[str, SignalId]
 """Signal ids are unique within their source only."""
+ATTEMPTS = (0, 1)
+"""An entry and its one repetition under new rules (Candidate)."""
 FOREVER = 3_600.0
 """Longer than any wave: the wave's own time-out ends these waits."""
 
@@ -280,14 +282,19 @@ class EntryDesk:
     def _lot(self, instrument: Instrument) -> LotRule:
         return instrument.market_lot if self._rules.type is OrderType.MARKET else instrument.lot
 
+    def opened(self, source: str, position: Position) -> bool:
+        """Whether a signal of this source opened the position, whose id is then that of its entry."""
+        if not position.signal_id or position.instrument.venue not in self._accounts:
+            return False
+        signal = (position.instrument.venue, source, position.signal_id)
+        return any(position.id == PositionId(self._entry_id(*signal, attempt)) for attempt in ATTEMPTS)
+
+    def _entry_id(self, venue: VenueName, source: str, signal_id: SignalId, attempt: int) -> ClientOrderId:
+        return client_order_id(self._accounts[venue], f"{source}/{signal_id}", LegName.ENTRY, attempt)
+
     def _intent(self, candidate: Candidate, wave_id: str) -> OrderIntent:
         signal = candidate.signal
-        client_id = client_order_id(
-            self._accounts[signal.instrument.venue],
-            f"{signal.source}/{signal.id}",
-            LegName.ENTRY,
-            candidate.attempt,
-        )
+        client_id = self._entry_id(signal.instrument.venue, signal.source, signal.id, candidate.attempt)
         stop = signal.parameters.stop_loss_percent
         return OrderIntent(
             client_order_id=client_id,

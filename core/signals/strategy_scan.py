@@ -1,4 +1,5 @@
-"""Runs a strategy: at every candle close it reads what closed, asks the strategy once, and emits one wave.
+"""Runs a strategy: at every candle close it reads what closed, asks the strategy once for exits and once for entries,
+hands the advice over and emits one wave.
 
 Closes are counted on the venues' clock. A symbol whose candles cannot be read in time, or have a gap, is left out of
 this close; a strategy that raises costs this close and is made anew. Nothing here can end the daemon but a bug of ours.
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -18,16 +19,17 @@ import structlog
 
 from core.clock import Clock, iso_utc
 from core.domain.candle import TIMEFRAME_MS
-from core.domain.ids import Asset, InstrumentId, SignalId, VenueName
+from core.domain.ids import Asset, InstrumentId, VenueName
 from core.domain.money import ZERO
+from core.domain.position import Position, PositionKey
 from core.domain.signal import Signal, Unusable
-from core.domain.verdict import Reason
 from core.engine.ports import Level, MarketReads, Notifier, SignalBatch
 from core.engine.state import StateView
 from core.errors import VenueError
 from core.signals.candle_history import CandleHistory
+from core.signals.strategy_answers import advised, judged
 from core.signals.universe import Universe
-from strategies.base import Strategy, View, signal_id
+from strategies.base import ExitAdvice, Strategy, View
 
 log = structlog.get_logger(__name__)
 
@@ -65,14 +67,18 @@ class StrategyScan:
         universe: Universe,
         reads: Mapping[VenueName, MarketReads],
         state: StateView,
+        opened: Callable[[str, Position], bool],
         offset_ms: Callable[[], int],
         on_universe: Callable[[Collection[InstrumentId]], None],
+        advise: Callable[[Mapping[PositionKey, str]], None],
         clock: Clock,
         notifier: Notifier,
         once: bool,
     ) -> None:
-        """`offset_ms` is the venues' clock minus ours, of the venue that is furthest behind: by then all have closed.
-        `on_universe` hears which instruments are looked at, before their first candle is judged."""
+        """`opened` answers whether a signal of that source opened the position. `offset_ms` is the venues' clock minus
+        ours, of the venue that is furthest behind: by then all have closed. `on_universe` hears which instruments are
+        looked at, before their first candle is judged. `advise` gets, at each close, every position that the strategy
+        wants closed and why; one that is not in it is no longer to be closed."""
         self._make = make
         self._strategy = make()
         self._rules = rules
@@ -80,8 +86,10 @@ class StrategyScan:
         self._universe = universe
         self._reads = reads
         self._state = state
+        self._opened = opened
         self._offset_ms = offset_ms
         self._on_universe = on_universe
+        self._advise = advise
         self._clock = clock
         self._notifier = notifier
         self._once = once
@@ -135,16 +143,28 @@ class StrategyScan:
     async def _choose(self) -> None:
         self._looked = self._clock.monotonic()
         await self._universe.refresh()
-        chosen = set(self._universe.instruments)
-        for gone in [instrument for instrument in self._histories if instrument not in chosen]:
-            del self._histories[gone]
-            self._learned.discard(gone)
-        new = [instrument for instrument in self._universe.instruments if instrument not in self._histories]
+        self._release()
+        wanted = dict.fromkeys([*self._universe.instruments, *self._held()])
+        new = [instrument for instrument in wanted if instrument not in self._histories]
         for instrument in new:
             self._histories[instrument] = CandleHistory(self._strategy.warmup, self._timeframe_ms)
         if new:
             self._on_universe(new)
             log.info("scan.universe", strategy=self._strategy.name, symbols=[str(i) for i in self._histories])
+
+    def _own(self) -> tuple[Position, ...]:
+        return tuple(p for p in self._state.positions() if self._opened(self._strategy.name, p))
+
+    def _held(self) -> list[InstrumentId]:
+        """Where the strategy has a position: it must see the candles to say when to close it, chosen or not."""
+        return [position.instrument for position in self._own()]
+
+    def _release(self) -> None:
+        """Let go of what is neither chosen nor held."""
+        kept = {*self._universe.instruments, *self._held()}
+        for gone in [instrument for instrument in self._histories if instrument not in kept]:
+            del self._histories[gone]
+            self._learned.discard(gone)
 
     async def _read(self, open_ms: int, seconds: float) -> None:
         """Every history up to the candle opened at `open_ms`, all at once; who is not ready in time is left out."""
@@ -192,19 +212,40 @@ class StrategyScan:
     async def _scan(self, emit: Callable[[SignalBatch], None], open_ms: int, seconds: float) -> None:
         started = self._clock.monotonic()
         await self._read(open_ms, seconds)
+        self._release()
         await self._learn()
         view, received = self._view(open_ms), self._clock.monotonic()
         self.counts["scans"] += 1
         answer: list[Signal | Unusable] = []
-        if not self._strategy_does(lambda: answer.extend(self._judged(self._strategy.on_candle(view), view))):
+        if not (self._asked_for_exits(view) and self._strategy_does(partial(self._ask_for_entries, view, answer))):
             return
         self._failing = False
         signals = tuple(signal for signal in answer if isinstance(signal, Signal))
         unusable = tuple(signal for signal in answer if isinstance(signal, Unusable))
+        self.counts["signals"] += len(signals)
+        self.counts["unusable"] += len(unusable)
         self._tell(view, len(signals), len(unusable), round((received - started) * 1000, 1))
         if answer:
             name, now_ms = self._strategy.name, view.now_ms
             emit(SignalBatch(source=name, received=received, received_ms=now_ms, signals=signals, unusable=unusable))
+
+    def _asked_for_exits(self, view: View) -> bool:
+        """Whether the strategy answered. Where it raised, nothing it said before is held against a position."""
+        advice: list[ExitAdvice] = []
+        done = self._strategy_does(lambda: advice.extend(self._strategy.exits(view)))
+        wanted = advised(advice, view) if done else {}
+        self.counts["exits"] += len(wanted)
+        if foreign := [str(one.key) for one in advice if one.key not in wanted] if done else []:
+            self.counts["exits_of_nothing"] += len(foreign)
+            log.warning("scan.exit_of_nothing", strategy=self._strategy.name, positions=foreign)
+        for key, why in wanted.items():
+            log.info("scan.exit", strategy=self._strategy.name, position=str(key), why=why)
+        self._advise(wanted)
+        return done
+
+    def _ask_for_entries(self, view: View, answer: list[Signal | Unusable]) -> None:
+        most_stop = self._rules.most_stop_percent
+        answer.extend(judged(self._strategy.on_candle(view), view, self._strategy, most_stop))
 
     def _strategy_does(self, work: Callable[[], None]) -> bool:
         try:
@@ -237,41 +278,10 @@ class StrategyScan:
             valid_ms=min(self._rules.ttl_ms, self._timeframe_ms),
             candles=MappingProxyType({i: h.candles for i, h in histories if h.full and h.reaches(open_ms)}),
             positions=tuple(state.positions()),
+            own=self._own(),
             account_positions=tuple(report for report in state.venue_positions() if report.quantity != ZERO),
             orders=tuple(state.all_live_orders()),
             balances=MappingProxyType(free),
-        )
-
-    def _judged(self, signals: Sequence[Signal], view: View) -> list[Signal | Unusable]:
-        """A strategy's signals are input like any other: what breaks its contract is refused with the reason."""
-        judged: list[Signal | Unusable] = []
-        counted = Counter(signal.instrument for signal in signals)
-        for signal in signals:
-            wrong = self._wrong(signal, view) or ("is one of several" if counted[signal.instrument] > 1 else "")
-            judged.append(self._unusable(signal, wrong) if wrong else signal)
-        return judged
-
-    def _wrong(self, signal: Signal, view: View) -> str:
-        least, most = self._strategy.scores
-        stop = signal.parameters.stop_loss_percent
-        if signal.instrument not in view.candles:
-            return "is for a symbol it was not shown"
-        if (signal.source, signal.id) != (self._strategy.name, signal_id(signal.instrument, signal.side, view)):
-            return "has a source or an id that does not follow from strategy, symbol, side and candle"
-        if not (signal.score.is_finite() and least <= signal.score <= most):
-            return f"has the score {signal.score}, outside of {least} to {most}"
-        if stop is not None and not (stop.is_finite() and ZERO < stop < self._rules.most_stop_percent):
-            return (
-                f"has its stop {stop} % away; with this leverage it must be nearer than {self._rules.most_stop_percent}"
-            )
-        return ""
-
-    def _unusable(self, signal: Signal, wrong: str) -> Unusable:
-        self.counts["unusable"] += 1
-        detail = f"the strategy's signal {wrong}"
-        name, symbol = self._strategy.name, signal.instrument.symbol
-        return Unusable(
-            id=SignalId(str(signal.id)), source=name, code=Reason.MALFORMED.value, detail=detail, symbol=symbol
         )
 
     def _tell(self, view: View, signals: int, unusable: int, ms: float) -> None:

@@ -12,20 +12,33 @@ import pytest
 
 from core.domain.candle import Candle
 from core.domain.ids import InstrumentId, SignalId, Symbol, VenueName
+from core.domain.money import Quantity
+from core.domain.position import Position, PositionKey
 from core.domain.signal import Side, Signal, SignalParameters
 from core.engine.ports import SignalBatch
 from core.engine.state import State
 from core.errors import Unreachable
 from core.signals.strategy_scan import ScanRules, StrategyScan
 from core.signals.universe import NamedInstruments
-from strategies.base import Strategy, View, candle_signal
-from tests.builders import BTC, ETH, NOW_MS, USDT, a_balance_report, a_position, a_position_report, an_intent, an_order
+from strategies.base import ExitAdvice, Strategy, View, candle_signal
+from tests.builders import (
+    BTC,
+    ETH,
+    NOW_MS,
+    USDT,
+    a_balance_report,
+    a_position,
+    a_position_report,
+    an_intent,
+    an_order,
+)
 from tests.fakes.fake_notifier import FakeNotifier
 from tests.fakes.virtual_loop import VirtualClock
 from tests.strategies.candles import MINUTE, a_candle
 
 BINANCE = VenueName.BINANCE
 WARMUP = 5
+SOL = BTC._replace(symbol=Symbol("SOL/USDT:USDT"))
 FIRST_CLOSE_MS = NOW_MS // MINUTE * MINUTE + MINUTE
 """The first close after the start of virtual time."""
 
@@ -35,8 +48,10 @@ class Told:
 
     name, warmup, scores = "told", WARMUP, (Decimal(0), Decimal(1))
 
-    def __init__(self, decide: Callable[[View], list[Signal]]) -> None:
-        self._decide = decide
+    def __init__(
+        self, decide: Callable[[View], list[Signal]], let_go: Callable[[View], list[ExitAdvice]] = lambda _: []
+    ) -> None:
+        self._decide, self._let_go = decide, let_go
         self.views: list[View] = []
         self.learned: list[InstrumentId] = []
 
@@ -44,6 +59,9 @@ class Told:
         assert len(candles) == WARMUP
         assert timeframe_ms == MINUTE
         self.learned.append(instrument)
+
+    def exits(self, view: View) -> list[ExitAdvice]:
+        return self._let_go(view)
 
     def on_candle(self, view: View) -> list[Signal]:
         self.views.append(view)
@@ -83,7 +101,14 @@ class Tape:
 
 
 class Rig:
-    def __init__(self, decide: Callable[[View], list[Signal]], *, once: bool = False, offset_ms: int = 0) -> None:
+    def __init__(
+        self,
+        decide: Callable[[View], list[Signal]],
+        let_go: Callable[[View], list[ExitAdvice]] = lambda _: [],
+        *,
+        once: bool = False,
+        offset_ms: int = 0,
+    ) -> None:
         self.clock = VirtualClock()
         self.tape = Tape(self.clock)
         self.tape.offset_ms = offset_ms
@@ -93,10 +118,11 @@ class Rig:
         self.emitted_ms: list[int] = []
         self.expected_ms: list[int] = []
         self.wanted: list[InstrumentId] = []
+        self.advice: list[dict[PositionKey, str]] = []
         self.listed = [BTC, ETH]
 
         def make() -> Strategy:
-            self.made.append(Told(decide))
+            self.made.append(Told(decide, let_go))
             return self.made[-1]
 
         self.scan = StrategyScan(
@@ -105,8 +131,10 @@ class Rig:
             universe=NamedInstruments(lambda: list(self.listed)),
             reads={BINANCE: self.tape},  # type: ignore[dict-item]
             state=self.state,
+            opened=lambda source, position: position.signal_id == source,
             offset_ms=lambda: self.tape.offset_ms,
             on_universe=self._want,
+            advise=lambda advice: self.advice.append(dict(advice)),
             clock=self.clock,
             notifier=self.notifier,
             once=once,
@@ -289,8 +317,24 @@ def wrong(change: Callable[[Signal], Signal]) -> Callable[[View], list[Signal]]:
         lambda s: replace(s, instrument=BTC._replace(symbol=Symbol("XRP/USDT:USDT"))),
         lambda s: replace(s, parameters=SignalParameters(stop_loss_percent=Decimal(10))),
         lambda s: replace(s, parameters=SignalParameters(stop_loss_percent=Decimal(0))),
+        lambda s: replace(s, parameters=SignalParameters(trailing_activation_percent=Decimal(0))),
+        lambda s: replace(s, parameters=SignalParameters(trailing_distance_percent=Decimal(100))),
+        lambda s: replace(s, parameters=SignalParameters(take_profit_percent=Decimal("NaN"))),
+        lambda s: replace(s, parameters=SignalParameters(time_limit_minutes=Decimal(0))),
     ],
-    ids=["score", "nan", "id", "source", "instrument", "beyond liquidation", "no distance"],
+    ids=[
+        "score",
+        "nan",
+        "id",
+        "source",
+        "instrument",
+        "beyond liquidation",
+        "no distance",
+        "activation",
+        "callback",
+        "take profit",
+        "time limit",
+    ],
 )
 async def test_a_signal_that_breaks_the_contract_is_refused_and_the_others_go_on(
     change: Callable[[Signal], Signal],
@@ -367,3 +411,99 @@ async def test_symbols_that_are_listed_later_join_and_others_leave() -> None:
     assert list(rig.strategy.views[-1].candles) == [ETH]
     assert len(rig.strategy.views) == 62
     assert rig.wanted == [BTC, ETH]
+
+
+# --- exits -----------------------------------------------------------------------------------------------------------
+
+
+def own(instrument: InstrumentId, **fields: object) -> Position:
+    """A position that the strategy's signal opened, as `Rig` tells them."""
+    return replace(a_position(instrument), signal_id=SignalId("told"), **fields)  # type: ignore[arg-type]
+
+
+def let_all_go(view: View) -> list[ExitAdvice]:
+    return [ExitAdvice(instrument=p.instrument, side=p.side, reason="enough") for p in view.own]
+
+
+async def test_exits_are_asked_for_before_entries_and_handed_out_as_one_complete_set() -> None:
+    asked: list[str] = []
+
+    def exits(view: View) -> list[ExitAdvice]:
+        asked.append("exits")
+        return let_all_go(view) if len(asked) == 1 else []
+
+    def entries(view: View) -> list[Signal]:
+        asked.append("entries")
+        return []
+
+    rig = Rig(entries, exits)
+    rig.state.put_position(own(BTC))
+    async with rig.running():
+        await rig.closes(2)
+    assert asked == ["exits", "entries"] * 2
+    assert rig.advice == [{PositionKey(BTC, Side.BUY): "enough"}, {}]
+    assert rig.scan.counts["exits"] == 1
+    assert rig.batches == []
+
+
+async def test_advice_about_anything_but_its_own_position_is_left_out_and_counted_and_opens_nothing() -> None:
+    def exits(view: View) -> list[ExitAdvice]:
+        sides = [(BTC, Side.BUY), (BTC, Side.SELL), (ETH, Side.BUY), (SOL, Side.SELL)]
+        return [ExitAdvice(instrument=i, side=side, reason="away with it") for i, side in sides]
+
+    rig = Rig(silence, exits)
+    rig.state.put_position(own(BTC))
+    rig.state.put_position(a_position(ETH))
+    async with rig.running():
+        await rig.closes(1)
+    assert [p.instrument for p in rig.strategy.views[0].positions] == [BTC, ETH]
+    assert [p.instrument for p in rig.strategy.views[0].own] == [BTC]
+    assert rig.advice == [{PositionKey(BTC, Side.BUY): "away with it"}]
+    assert rig.scan.counts["exits_of_nothing"] == 3
+    assert rig.batches == []
+
+
+@pytest.mark.parametrize(("reason", "shown"), [("", "no reason given"), ("a\nb\x1b", "a b"), ("x" * 999, "x" * 200)])
+async def test_an_advice_is_one_printable_sentence(reason: str, shown: str) -> None:
+    rig = Rig(silence, lambda view: [replace(one, reason=reason) for one in let_all_go(view)])
+    rig.state.put_position(own(BTC))
+    async with rig.running():
+        await rig.closes(1)
+    assert list(rig.advice[0].values()) == [shown]
+
+
+async def test_failing_entries_cost_no_exit_and_failing_exits_withdraw_what_was_advised() -> None:
+    calls: list[int] = []
+
+    def exits(view: View) -> list[ExitAdvice]:
+        calls.append(view.open_ms)
+        if len(calls) == 2:
+            raise ValueError("no exits now")
+        return let_all_go(view)
+
+    def entries(view: View) -> list[Signal]:
+        raise ValueError("no entries ever")
+
+    rig = Rig(entries, exits)
+    rig.state.put_position(own(BTC))
+    async with rig.running():
+        await rig.closes(3)
+    assert [list(advice.values()) for advice in rig.advice] == [["enough"], [], ["enough"]]
+    assert rig.scan.counts["failures"] == 3
+
+
+@pytest.mark.parametrize("listed_first", [True, False], ids=["dropped out while held", "held over a restart"])
+async def test_what_its_own_position_is_in_stays_in_sight_until_it_is_closed(*, listed_first: bool) -> None:
+    rig = Rig(longs, let_all_go)
+    rig.listed = [BTC, ETH] if listed_first else [BTC]
+    rig.state.put_position(own(ETH))
+    async with rig.running():
+        await rig.closes(1)
+        rig.listed = [BTC]
+        await rig.closes(62)
+        assert PositionKey(ETH, Side.BUY) in rig.advice[-1]
+        rig.state.put_position(own(ETH, quantity=Quantity(Decimal(0)), closed_ms=NOW_MS))
+        await rig.closes(63)
+    assert all(ETH in view.candles for view in rig.strategy.views[:62])
+    assert list(rig.strategy.views[62].candles) == [BTC]
+    assert [s.instrument for s in rig.batches[-1].signals] == [BTC], "nothing is opened where it looks only to close"
