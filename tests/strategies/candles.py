@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from itertools import pairwise
 from random import Random
@@ -12,9 +13,9 @@ from typing import Any
 from core.domain.candle import Candle
 from core.domain.ids import InstrumentId
 from core.domain.money import Price
-from core.domain.signal import Signal
-from strategies.base import Strategy, View
-from tests.builders import BTC
+from core.domain.signal import Side, Signal
+from strategies.base import ExitAdvice, Strategy, View
+from tests.builders import BTC, a_position
 
 MINUTE = 60_000
 START_MS = 1_790_000_040_000
@@ -48,6 +49,13 @@ def decisions(strategy: Strategy, candles: Sequence[Candle]) -> list[list[Signal
     """What it says at each close from its first possible one, with a window of exactly its warm-up."""
     size = strategy.warmup
     return [strategy.on_candle(a_view(candles[end - size : end])) for end in range(size, len(candles) + 1)]
+
+
+def advice(strategy: Strategy, candles: Sequence[Candle], *, side: Side = Side.BUY) -> list[list[ExitAdvice]]:
+    """What it says of a position of its own on that side at each close, as `decisions`."""
+    size, held = strategy.warmup, (replace(a_position(BTC), side=side),)
+    windows = (candles[end - size : end] for end in range(size, len(candles) + 1))
+    return [strategy.exits(a_view(window, positions=held, own=held)) for window in windows]
 
 
 # figures by their definitions, from the whole series at once

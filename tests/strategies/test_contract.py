@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from decimal import Decimal
 
 import pytest
@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from core.domain.candle import Candle
 from core.domain.money import Price
+from core.domain.signal import Side
 from strategies.base import Options, Strategy, signal_id
 from strategies.registry import known, maker
-from tests.builders import BTC, ETH
-from tests.strategies.candles import MINUTE, START_MS, a_view, decisions, walk
+from tests.builders import BTC, ETH, a_position
+from tests.strategies.candles import MINUTE, START_MS, a_view, advice, decisions, walk
 
 every_strategy = pytest.mark.parametrize("name", known())
 
@@ -46,7 +47,10 @@ def any_candles(draw: st.DrawFn) -> list[Candle]:
 def test_no_series_of_candles_makes_it_raise_or_break_its_own_bounds(name: str, candles: list[Candle]) -> None:
     strategy = made(name, "0.25")
     least, most = strategy.scores
-    for view in (a_view(candles[:200]), a_view(candles), a_view({BTC: candles, ETH: candles[::-1]})):
+    held = (a_position(BTC), replace(a_position(ETH), side=Side.SELL))
+    for shown in (candles[:200], candles, {BTC: candles, ETH: candles[::-1]}):
+        view = a_view(shown, own=held)
+        assert {one.key for one in strategy.exits(view)} <= {position.key for position in held}
         for signal in strategy.on_candle(view):
             assert least <= signal.score <= most
             assert (signal.source, signal.id) == (name, signal_id(signal.instrument, signal.side, view))
@@ -58,6 +62,51 @@ def test_later_candles_never_change_an_earlier_decision(name: str) -> None:
     known_then = decisions(strategy, candles[:600])
     assert any(known_then)
     assert decisions(made(name), candles)[: len(known_then)] == known_then
+
+
+@every_strategy
+@pytest.mark.parametrize("side", Side)
+def test_later_candles_never_change_an_earlier_exit_and_the_same_views_give_the_same(name: str, side: Side) -> None:
+    candles = walk(700, 11)
+    known_then = advice(made(name), candles[:600], side=side)
+    assert any(known_then)
+    assert not all(known_then)
+    assert advice(made(name), candles, side=side)[: len(known_then)] == known_then
+
+
+@every_strategy
+@pytest.mark.parametrize("side", Side)
+def test_a_strategy_made_anew_lets_go_as_one_that_has_run_all_along(name: str, side: Side) -> None:
+    candles = walk(900, 21)
+    running, size = advice(made(name), candles, side=side), made(name).warmup
+    for end in range(800, 900, 7):
+        (fresh,) = advice(made(name), candles[end - size : end], side=side)
+        assert fresh == running[end - size]
+
+
+@every_strategy
+def test_being_asked_for_exits_changes_no_entry(name: str) -> None:
+    candles, asked = walk(700, 11), made(name)
+    size, held = asked.warmup, (a_position(ETH),)
+    said = []
+    for end in range(size, len(candles) + 1):
+        view = a_view({BTC: candles[end - size : end], ETH: candles[end - size : end]}, own=held, positions=held)
+        asked.exits(view)
+        said.append(asked.on_candle(view))
+    assert said == decisions(made(name), candles)
+
+
+@every_strategy
+def test_only_its_own_positions_that_it_can_see_are_let_go(name: str) -> None:
+    candles = walk(700, 11)
+    size = made(name).warmup
+    (end, _) = next((n + size, said) for n, said in enumerate(advice(made(name), candles)) if said)
+    window, both = candles[end - size : end], (a_position(BTC), a_position(ETH))
+    (only,) = made(name).exits(a_view({BTC: window, ETH: window}, own=both[:1], positions=both))
+    assert only.key == both[0].key
+    assert only.reason
+    assert len(made(name).exits(a_view({BTC: window}, own=both, positions=both))) == 1
+    assert made(name).exits(a_view({BTC: window[1:]}, own=both, positions=both)) == [], "too few candles"
 
 
 @every_strategy

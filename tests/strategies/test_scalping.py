@@ -16,9 +16,9 @@ from core.domain.candle import Candle
 from core.domain.money import Price
 from core.domain.signal import Side
 from strategies.base import Options
-from strategies.scalping_v1 import WARMUP, Indicators, Reading, ScalpingV1, judge
+from strategies.scalping_v1 import WARMUP, Indicators, Reading, ScalpingV1, judge, vote
 from tests.builders import BTC, ETH, a_position, a_position_report, an_intent, an_order
-from tests.strategies.candles import MINUTE, a_candle, a_view, decisions, ema, rsi, true_ranges, walk, wilder
+from tests.strategies.candles import MINUTE, a_candle, a_view, advice, decisions, ema, rsi, true_ranges, walk, wilder
 
 NEUTRAL = Reading(rsi=50.0, ema=0.0, macd=0.0, volume=1.0, atr=0.6)
 
@@ -140,3 +140,27 @@ def test_nothing_is_said_where_an_order_or_a_position_is_open_whoever_opened_it(
     flat = {"account_positions": (a_position_report(BTC, amount=0),)}
     said = ScalpingV1(Options(min_score=Decimal("0.5"))).on_candle(a_view(both, **flat))
     assert [signal.instrument for signal in said] == [BTC, ETH]
+
+
+@pytest.mark.parametrize("side", Side)
+def test_a_position_is_let_go_when_the_vote_turns_against_it_at_the_same_threshold(side: Side) -> None:
+    candles, indicators, readings = walk(WARMUP + 200, 3), Indicators(), []
+    for candle in candles:
+        indicators.add(candle)
+        readings.append(indicators.reading())
+    votes = [vote(reading) for reading in readings[WARMUP - 1 :] if reading is not None]
+    for least in ("0.50", "0.70"):
+        let_go = [bool(said) for said in advice(ScalpingV1(Options(min_score=Decimal(least))), candles, side=side)]
+        against = [of is side.opposite and score >= Decimal(least) for of, score in votes]
+        assert let_go == against
+        assert any(let_go)
+
+
+def test_a_dull_market_opens_nothing_and_still_lets_go() -> None:
+    dull = NEUTRAL._replace(ema=-0.1, macd=-0.1, atr=0.1)
+    assert judge(dull)[0] is None
+    assert vote(dull) == (Side.SELL, Decimal("0.50"))
+    candles = walk(WARMUP + 100, 3, step=0.0005)
+    assert not any(decisions(ScalpingV1(Options(min_score=Decimal("0.5"))), candles))
+    said = [one for said in advice(ScalpingV1(Options(min_score=Decimal("0.5"))), candles) for one in said]
+    assert {one.reason for one in said} >= {"the vote has turned to sell with 0.50"}

@@ -11,7 +11,7 @@ from core.domain.signal import Side
 from strategies.base import Options
 from strategies.trend_atr import WARMUP, Indicators, Reading, TrendAtr, breakout, strength
 from tests.builders import BTC, a_position
-from tests.strategies.candles import a_candle, a_view, decisions, ema, true_ranges, walk, wilder
+from tests.strategies.candles import a_candle, a_view, advice, decisions, ema, true_ranges, walk, wilder
 
 INSIDE = Reading(close=100.0, highest=101.0, lowest=99.0, trend=100.0, atr=1.0)
 
@@ -73,6 +73,8 @@ def test_the_stop_of_a_signal_follows_volatility() -> None:
         assert (signal.source, signal.side) == ("trend_atr", Side.BUY)
         stop, atr = signal.parameters.stop_loss_percent, float(signal.features["atr"])
         assert stop == Decimal(f"{atr * 2.5 / 103.0 * 100:.2f}")
+        assert signal.parameters.trailing_activation_percent == stop, "it trails once the profit is what was risked"
+        assert signal.parameters.trailing_distance_percent == stop
         stops.append(stop)
     assert stops[0] < stops[1]
 
@@ -98,3 +100,33 @@ def test_a_weak_breakout_stays_below_a_high_threshold() -> None:
 def test_nothing_is_said_where_a_position_is_held() -> None:
     view = a_view(quiet(103.0), positions=(a_position(BTC),))
     assert TrendAtr(Options(min_score=Decimal("0.5"))).on_candle(view) == []
+
+
+@pytest.mark.parametrize(
+    ("last", "side", "let_go"),
+    [
+        (99.9, Side.BUY, True),
+        (100.0, Side.BUY, False),
+        (100.1, Side.BUY, False),
+        (100.1, Side.SELL, True),
+        (100.0, Side.SELL, False),
+        (99.9, Side.SELL, False),
+    ],
+)
+def test_a_position_is_let_go_when_the_close_is_back_beyond_the_middle_of_the_channel(
+    last: float, side: Side, *, let_go: bool
+) -> None:
+    (said,) = advice(TrendAtr(Options(min_score=Decimal("0.5"))), quiet(last, swing=0.0), side=side)
+    assert bool(said) is let_go
+    if let_go:
+        assert said[0].reason == f"the close {last:.6g} is back beyond the channel's middle 100"
+
+
+def test_what_just_broke_out_is_not_let_go_at_once() -> None:
+    candles = walk(WARMUP + 200, 5)
+    entries = decisions(TrendAtr(Options(min_score=Decimal("0.5"))), candles)
+    for side in Side:
+        exits = advice(TrendAtr(Options(min_score=Decimal("0.5"))), candles, side=side)
+        both = [(s, e) for s, e in zip(entries, exits, strict=True) if s and s[0].side is side]
+        assert both
+        assert not any(e for _, e in both)
