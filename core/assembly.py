@@ -43,7 +43,7 @@ from core.engine.wave_processor import WaveProcessor
 from core.instance_lock import account_key
 from core.rules import entry_rules, margin_mode, may_be_entered, result_rules, risk_limits, wave_rules
 from core.transport import Transport
-from core.venues import VenueAccess, connect_venue
+from core.venues import VenueAccess, VenueConnection, connect_venue
 
 MOST_WARM = 50
 """Connections kept open per venue; a larger wave opens the rest while it runs."""
@@ -154,9 +154,10 @@ def assemble(
     audit: AuditLog,
     notifier: Notifier,
     workers: Executor | None = None,
+    connect: Callable[..., VenueConnection] = connect_venue,
 ) -> Engine:
-    """Build everything; `workers` do the long parsing (None = on the loop). Raises ValueError for a venue without an
-    adapter."""
+    """Build everything; `workers` do the long parsing (None = on the loop). `connect` is what reaches a venue: an
+    adapter, or a replay's exchange. Raises ValueError for a venue without an adapter."""
     clients: dict[VenueName, VenueClient] = {}
     streams: dict[VenueName, UserStream] = {}
     markets: dict[VenueName, MarketData] = {}
@@ -241,7 +242,7 @@ def assemble(
     watch = AccountWatch(clients=clients, risk=risk, leverage=leverage, notifier=notifier)
     outages = Outages(clients=clients, risk=risk, reconcile=reconciler.ask, notifier=notifier, clock=clock)
     for access in accesses(settings):
-        connection = connect_venue(
+        connection = connect(
             access,
             clock=clock,
             transport=transport(access.name),

@@ -101,6 +101,8 @@ class EngineSettings:
     balances: Mapping[str, Decimal]
     position_mode: PositionMode = PositionMode.ONE_WAY
     replays: Mapping[str, Replay] | None = None
+    markets: Mapping[str, Market] | None = None
+    """Ready-made ones by symbol, instead of those that are made on first use."""
 
 
 class State:
@@ -119,7 +121,7 @@ class State:
         self.liquidating: set[str] = set()
         self.replays = dict(settings.replays or {})
         self._market_settings = settings.market
-        self._markets: dict[str, Market] = {}
+        self._markets: dict[str, Market] = dict(settings.markets or {})
         self._next_trade_id = settings.policy.first_trade_id
         self._batch: list[Event] = []
         self._depth = 0
