@@ -25,6 +25,9 @@ class OrderType(StrEnum):
     """A limit that never takes; only pre-flight sends one, far from the market."""
 
 
+CONDITIONAL = frozenset({OrderType.STOP_MARKET, OrderType.TRAILING_STOP})
+
+
 class TriggerReference(StrEnum):
     """Which price fires a stop; INV-6 compares against this one."""
 
@@ -106,8 +109,10 @@ class OrderIntent:
     """What we decided to send. Durable before the wire (INV-2) and never changed afterwards.
 
     `quantity` base units, already on the step; `price` only for LIMIT_IOC, `trigger_price` only for STOP_MARKET and
-    TRAILING_STOP, both on the tick. What the signal asked for its position (percent of the fill price) travels with its
-    entry, so that a restart or a changed configuration treats that position as it was opened (SIG-11).
+    TRAILING_STOP, both on the tick. A TRAILING_STOP follows the price from `trigger_price` on, or at once without one;
+    its `trailing_callback_percent` is of the price, and `decision_price` is the one it was decided at. What the signal
+    asked for its position (percent of the fill price) travels with its entry, so that a restart or a changed
+    configuration treats that position as it was opened (SIG-11).
     `reason` says for people what a close was sent for. `attached_to`: a stop that was sent along with that entry; its
     level comes from the decision and is provisional. `whole_position`: it covers whatever the position holds, and
     `quantity` is what it was sent for, no bound: the position may have grown since.
@@ -136,6 +141,11 @@ class OrderIntent:
     reason: str = ""
     attached_to: ClientOrderId | None = None
     whole_position: bool = False
+
+    @property
+    def conditional(self) -> bool:
+        """It waits at the venue for a price, and is an ordinary order only from then on."""
+        return self.type in CONDITIONAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +205,7 @@ class Order:
     def undecided(self) -> bool:
         """The venue has to tell more of it: that it has it, the trades of what it filled, or, of an order that cannot
         rest, how it ended."""
-        resting = self.intent.type is OrderType.STOP_MARKET and self.status not in UNACKNOWLEDGED
+        resting = self.intent.conditional and self.status not in UNACKNOWLEDGED
         return bool(self.fills_missing) or not (self.ended or resting)
 
 

@@ -245,7 +245,7 @@ class OrderDispatch:
             average_price=None,
             trigger_price=intent.trigger_price,
             reduce_only=intent.reduce_only,
-            conditional=intent.trigger_price is not None,
+            conditional=intent.conditional,
             venue_time_ms=0,
             source=Source.REST,
             detail=detail,

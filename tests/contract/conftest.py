@@ -7,8 +7,10 @@ import pytest
 
 from tests.fakes.virtual_loop import QuickLoop
 
+OF_OUR_CLIENT = frozenset({"test_venue_client_contract", "test_trailing_orders_contract"})
+
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    if item.path.stem == "test_venue_client_contract":
+    if item.path.stem in OF_OUR_CLIENT:
         return {"virtual": QuickLoop}
     return {"real": asyncio.new_event_loop}

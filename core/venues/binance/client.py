@@ -12,13 +12,13 @@ from core.clock import Clock
 from core.domain.ids import ClientOrderId, InstrumentId, Symbol, VenueName, VenueOrderId
 from core.domain.instrument import Instrument
 from core.domain.money import ZERO, Price, Quantity
-from core.domain.order import Order, OrderIntent, OrderStatus, OrderType
+from core.domain.order import Order, OrderIntent, OrderStatus
 from core.domain.reports import BalanceReport, FillReport, OrderStatusReport, PositionReport, Report, Source
 from core.engine.ports import AccountSettings, Departure, KeyRights, MarginMode, MassStatus, NotFound, Outcome, Rejected
 from core.errors import MalformedPayload, Refused, StartRefused, VenueError
 from core.venues.binance import facts
 from core.venues.binance.instruments import listing
-from core.venues.binance.orders import Command, Store, cancellation, placement
+from core.venues.binance.orders import Command, Store, callback_refusal, cancellation, placement
 from core.venues.binance.parse import (
     account_position_report,
     algo_report,
@@ -142,6 +142,8 @@ class BinanceClient:
 
     async def submit(self, departure: Departure) -> Outcome:
         intent = departure.intent
+        if (why := callback_refusal(intent)) is not None:
+            return Rejected(code="", detail=why)
         with self._ccxt.seam.withholding.leaving((departure,)):
             outcome = await self._place(departure, hedge_mode=self._hedge_mode)
         if intent.reduce_only and isinstance(outcome, Rejected) and outcome.code == facts.WRONG_POSITION_SIDE:
@@ -241,7 +243,7 @@ class BinanceClient:
 
     @_reading
     async def query_order(self, intent: OrderIntent) -> OrderStatusReport | NotFound:
-        if intent.type is not OrderType.STOP_MARKET:
+        if not intent.conditional:
             return await self._plain_order(intent) or NotFound.NOT_FOUND
         return await self._conditional_order(intent) or NotFound.NOT_FOUND
 

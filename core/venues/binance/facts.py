@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
 from core.engine.ports import About, VenueTraits
 from core.venues.errors import ErrorTable, Meaning, Silence
@@ -67,8 +68,10 @@ def limits_told(rows: object) -> list[Limit]:
     return told
 
 
-TRAITS = VenueTraits(most_stops=200)
+TRAITS = VenueTraits(most_stops=200, native_trailing=True)
 """Conditional orders are of the account, not of the symbol, and cannot be amended (-4045 beyond that many)."""
+CALLBACK_PERCENT = (Decimal("0.1"), Decimal(10))
+"""Least and most a trailing order may let the price fall back."""
 RECV_WINDOW_MS = 10_000
 LISTEN_KEY_SECONDS = 25 * 60.0
 """A key lives 60 minutes; renewed well before the half of it is over twice (UDS-03)."""
@@ -147,7 +150,7 @@ CODES = _table(
         Meaning.REFUSED: (
             "-1010 -1013 -1014 -1020 -1023 -1100 -1101 -1102 -1103 -1104 -1105 -1106 -1108 -1110 -1111 -1113 -1114 "
             "-1115 -1116 -1117 -1118 -1119 -1120 -1121 -1122 -1125 -1126 -1127 -1128 -1130 -1136 "
-            "-2010 -2011 -2012 -2013 -2016 -2018 -2019 -2020 -2021 -2022 -2023 -2024 -2025 -2026 -2027 -2028 "
+            "-2007 -2010 -2011 -2012 -2013 -2016 -2018 -2019 -2020 -2021 -2022 -2023 -2024 -2025 -2026 -2027 -2028 "
             "-4001 -4002 -4003 -4004 -4005 -4006 -4007 -4013 -4014 -4015 -4016 -4021 -4023 -4024 -4028 -4032 -4044 "
             "-4045 -4047 -4048 -4049 -4050 -4051 -4052 -4053 -4054 -4055 -4060 -4061 -4062 -4067 -4068 -4082 -4105 "
             "-4106 -4107 -4118 -4120 -4130 -4131 -4135 -4137 -4138 -4140 -4141 -4142 -4161 -4164 -4165 -4167 -4168 "

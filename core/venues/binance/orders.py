@@ -8,6 +8,7 @@ from enum import StrEnum
 from core.domain.money import plain
 from core.domain.order import Order, OrderIntent, OrderStatus, OrderType
 from core.domain.signal import Side
+from core.venues.binance.facts import CALLBACK_PERCENT
 
 
 class Store(StrEnum):
@@ -24,7 +25,7 @@ class Command:
 
 
 def placement(intent: OrderIntent, venue_symbol: str, *, hedge_mode: bool) -> Command:
-    """Raises ValueError when the intent lacks the price its type needs."""
+    """Raises ValueError when the intent lacks what its type needs."""
     params = {"symbol": venue_symbol, "side": _SIDE[intent.side]}
     match intent.type:
         case OrderType.STOP_MARKET:
@@ -39,6 +40,9 @@ def placement(intent: OrderIntent, venue_symbol: str, *, hedge_mode: bool) -> Co
                 "clientAlgoId": intent.client_order_id,
             }
             return Command(store=Store.CONDITIONAL, params=params | _position(intent, hedge_mode=hedge_mode))
+        case OrderType.TRAILING_STOP:
+            trail = params | _trailing(intent) | _position(intent, hedge_mode=hedge_mode)
+            return Command(store=Store.CONDITIONAL, params=trail)
         case OrderType.LIMIT_IOC | OrderType.POST_ONLY:
             if intent.price is None:
                 raise ValueError(f"{intent.client_order_id}: a limit order without a price")
@@ -57,10 +61,35 @@ def placement(intent: OrderIntent, venue_symbol: str, *, hedge_mode: bool) -> Co
 def cancellation(order: Order, venue_symbol: str) -> Command:
     """By client order id. A stop that fired lives on as a plain order under the same id."""
     fired = order.status in {OrderStatus.TRIGGERED, OrderStatus.PARTIALLY_FILLED}
-    if order.intent.type is OrderType.STOP_MARKET and not fired:
+    if order.intent.conditional and not fired:
         params = {"symbol": venue_symbol, "clientAlgoId": str(order.client_order_id)}
         return Command(store=Store.CONDITIONAL, params=params)
     return Command(store=Store.PLAIN, params={"symbol": venue_symbol, "origClientOrderId": str(order.client_order_id)})
+
+
+def callback_refusal(intent: OrderIntent) -> str | None:
+    """Why the venue has no trailing stop like this one; None for every other order."""
+    if intent.type is not OrderType.TRAILING_STOP:
+        return None
+    least, most = CALLBACK_PERCENT
+    callback = intent.trailing_callback_percent
+    if callback is not None and least <= callback <= most:
+        return None
+    return f"the callback of a trailing order is {plain(least)} to {plain(most)} % at Binance, not {callback} %"
+
+
+def _trailing(intent: OrderIntent) -> dict[str, str]:
+    if intent.trailing_callback_percent is None:
+        raise ValueError(f"{intent.client_order_id}: a trailing stop without a callback")
+    activation = {} if intent.trigger_price is None else {"activatePrice": plain(intent.trigger_price)}
+    return activation | {
+        "algoType": "CONDITIONAL",
+        "type": "TRAILING_STOP_MARKET",
+        "quantity": plain(intent.quantity),
+        "callbackRate": plain(intent.trailing_callback_percent),
+        "workingType": intent.trigger_reference.value,
+        "clientAlgoId": intent.client_order_id,
+    }
 
 
 _TIME_IN_FORCE = {OrderType.LIMIT_IOC: "IOC", OrderType.POST_ONLY: "GTX"}

@@ -12,7 +12,7 @@ from core.clock import Clock
 from core.domain.ids import ClientOrderId, InstrumentId, Symbol, VenueName, VenueOrderId
 from core.domain.instrument import Instrument
 from core.domain.money import Price, Quantity
-from core.domain.order import Order, OrderIntent, OrderType
+from core.domain.order import Order, OrderIntent
 from core.domain.reports import BalanceReport, FillReport, OrderStatusReport, PositionReport
 from core.engine.ports import AccountSettings, Departure, KeyRights, MarginMode, MassStatus, NotFound, Outcome
 from core.errors import MalformedPayload, Refused, StartRefused
@@ -135,7 +135,7 @@ class BybitClient:
     # --- commands ---------------------------------------------------------------------------------------------------
 
     async def submit(self, departure: Departure) -> Outcome:
-        if departure.intent.type is OrderType.STOP_MARKET:
+        if departure.intent.conditional:
             return await self._stops.place(departure)
         return await self._orders.place(departure)
 
@@ -167,7 +167,7 @@ class BybitClient:
         self._account.stops.recall(orders)
 
     async def cancel(self, order: Order) -> Outcome:
-        if order.intent.type is OrderType.STOP_MARKET:
+        if order.intent.conditional:
             return await self._stops.cancel(order)
         return await self._orders.cancel(order)
 

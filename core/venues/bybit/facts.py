@@ -43,6 +43,7 @@ TRAITS = VenueTraits(
     amends_stops=True,
     entries_per_request=10,
     margin_of_account=True,
+    native_trailing=True,
 )
 """A batch may hold 20 orders, but each counts, and an account of the lowest tier may place ten in a second: of more in
 one request the last would be refused."""
@@ -62,6 +63,8 @@ SILENCE_SECONDS = 29.0
 """The longest a dead connection goes unnoticed: a ping, and nothing in return until then (UDS-07)."""
 QUIET_SECONDS = 10.0
 """A symbol of which neither price, nor size, nor turnover has changed for longer counts as not told."""
+CONFIRM_SECONDS = 10.0
+"""A channel begins with what is; one that has said nothing for so long is asked for anew."""
 CONNECTION_SECONDS = 23 * 3600.0
 
 ORDERS_PAGE, POSITIONS_PAGE, FILLS_PAGE, INSTRUMENTS_PAGE = 50, 200, 100, 1000
@@ -97,6 +100,8 @@ ORIGINS: Mapping[str, Origin] = {
 
 STOP_LOSS = "StopLoss"
 """`stopOrderType` of the stop of a position as a whole; that of a part is `PartialStopLoss`."""
+TRAILING_STOP = "TrailingStop"
+"""The same of its trailing stop, which is always for the whole of it."""
 BY_USER = frozenset({"CancelByUser", "CancelByAdmin"})
 REASONS: Mapping[str, str] = {
     "EC_NoImmediateQtyToFill": "the rest of an immediate-or-cancel order",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from core.clock import Clock
 from core.domain.ids import ClientOrderId, InstrumentId, VenueName, VenueOrderId
 from core.domain.money import ZERO, Quantity
-from core.domain.order import OrderIntent, OrderStatus, OrderType
+from core.domain.order import OrderIntent, OrderStatus
 from core.domain.reports import BalanceReport, FillReport, OrderStatusReport, PositionReport, Source
 from core.engine.ports import MassStatus, NotFound
 from core.errors import Unreachable
@@ -33,7 +33,7 @@ class Lookups:
 
     async def order(self, intent: OrderIntent) -> OrderStatusReport | NotFound:
         symbol = self._account.symbols.venue_symbol(intent.instrument.symbol)
-        if intent.type is OrderType.STOP_MARKET:
+        if intent.conditional:
             return await self._stop(intent, symbol)
         row = await self._lists.order(symbol, orderLinkId=str(intent.client_order_id))
         if row is None:
@@ -73,7 +73,7 @@ class Lookups:
 
     async def _stop(self, intent: OrderIntent, symbol: str) -> OrderStatusReport | NotFound:
         """By the venue's id once it is known; else what rests in its slot; else what has ended there lately."""
-        stops = self._account.stops
+        stops = self._account.stops.of(intent)
         own = stops.own(intent.client_order_id)
         if own is not None and own.venue_order_id is not None:
             row = await self._lists.order(symbol, orderId=str(own.venue_order_id))

@@ -5,14 +5,16 @@ Values are text, but for the booleans and the position index, which are JSON's.
 
 from __future__ import annotations
 
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from core.domain.money import Price, plain
+from core.domain.money import HUNDRED, Price, plain
 from core.domain.order import Order, OrderIntent, OrderStatus, OrderType, TriggerReference
 from core.domain.signal import Side
 from core.venues.bybit.facts import CATEGORY
 
 Params = dict[str, Any]
+ONE = Decimal(1)
 NO_STOP = "0"
 """As a stop's level: none."""
 
@@ -61,10 +63,29 @@ def no_position_stop(venue_symbol: str, index: int) -> Params:
     return base | {"tpslMode": "Full", "stopLoss": NO_STOP}
 
 
+def position_trail(intent: OrderIntent, venue_symbol: str, index: int, tick: Decimal) -> Params:
+    """POST position/trading-stop: the trailing stop of the whole position; its stop stays. The distance is one of
+    prices, so the callback counts from where it begins to follow. Raises ValueError without a callback or a price."""
+    start, callback = intent.trigger_price or intent.decision_price, intent.trailing_callback_percent
+    if start is None or callback is None:
+        raise ValueError(f"{intent.client_order_id}: a trailing stop without a callback or a price")
+    ticks = (start * callback / HUNDRED / tick).to_integral_value(ROUND_HALF_UP)
+    trail: Params = {"tpslMode": "Full", "trailingStop": plain(Decimal(max(ticks, ONE)) * tick)}
+    if intent.trigger_price is not None:
+        trail["activePrice"] = plain(intent.trigger_price)
+    return {"category": CATEGORY, "symbol": venue_symbol, "positionIdx": index, **trail}
+
+
+def no_position_trail(venue_symbol: str, index: int) -> Params:
+    """POST position/trading-stop: no trailing stop any more; everything else stays."""
+    base: Params = {"category": CATEGORY, "symbol": venue_symbol, "positionIdx": index}
+    return base | {"tpslMode": "Full", "trailingStop": NO_STOP}
+
+
 def cancellation(order: Order, venue_symbol: str) -> Params:
     """POST order/cancel, by client order id; a stop that fired by the venue's, as it has no other."""
     name = {"orderLinkId": str(order.client_order_id)}
-    if order.intent.type is OrderType.STOP_MARKET and order.venue_order_id is not None:
+    if order.intent.conditional and order.venue_order_id is not None:
         name = {"orderId": str(order.venue_order_id)}
     return {"category": CATEGORY, "symbol": venue_symbol, **name}
 

@@ -42,7 +42,10 @@ TRADING_SIDES = {"Buy": Side.BUY, "Sell": Side.SELL}
 def order_reports(
     row: OrderRow, instrument: InstrumentId, source: Source, stops: PositionStops
 ) -> Sequence[OrderStatusReport]:
-    """The order's state; also the end of the stop it replaced, or of the one that came with it and never came to be."""
+    """The order's state; also the end of the stop it replaced, or of the one that came with it and never came to be.
+
+    Of a trailing stop no level is told: it moves with the price, and says nothing of what was ordered.
+    """
     try:
         status = _status(row)
         report = OrderStatusReport(
@@ -65,6 +68,8 @@ def order_reports(
         raise MalformedPayload("bybit order", say(error)) from None
     if row.stopOrderType == facts.STOP_LOSS and row.tpslMode != "Partial" and not row.orderLinkId:
         return _stop_reports(report, row, stops)
+    if row.stopOrderType == facts.TRAILING_STOP and not row.orderLinkId:
+        return [replace(told, trigger_price=None) for told in _stop_reports(report, row, stops.trails)]
     if status in ENDED and report.client_order_id and not report.filled:
         return _with_dropped(report, stops)
     return (report,)

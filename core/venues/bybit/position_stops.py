@@ -4,6 +4,9 @@ A position (contract and position index) is a slot. A stop of ours is expected i
 first resting stop the venue tells of there becomes it, and from then on the venue's order id is its name. Setting a
 stop anew replaces the one before, under the same order id or under another: both happen. What rests in the slot of a
 stop of ours is that stop, wherever somebody has moved it, until another stop of ours takes the slot or it ends.
+
+A position also has one trailing stop, without a name either: `trails` keeps these in the same way. They stand where the
+price has taken them, so that they are known by their slot and time alone.
 """
 
 from __future__ import annotations
@@ -94,8 +97,11 @@ class Named:
 
 
 class PositionStops:
-    def __init__(self, modes: PositionModes) -> None:
-        self._modes = modes
+    trails: PositionStops
+
+    def __init__(self, modes: PositionModes, kind: OrderType = OrderType.STOP_MARKET) -> None:
+        self._modes, self._kind = modes, kind
+        self.trails = self if kind is OrderType.TRAILING_STOP else PositionStops(modes, OrderType.TRAILING_STOP)
         self._places: dict[Slot, _Place] = {}
         self._by_client_id: dict[ClientOrderId, OwnStop] = {}
         self._by_venue_id: OrderedDict[VenueOrderId, OwnStop] = OrderedDict()
@@ -104,13 +110,18 @@ class PositionStops:
 
     # --- ours -------------------------------------------------------------------------------------------------------
 
+    def of(self, intent: OrderIntent) -> PositionStops:
+        """Where an order like this one is kept."""
+        return self.trails if intent.type is OrderType.TRAILING_STOP else self
+
     def expect(self, intent: OrderIntent, now_ms: int) -> None:
         """A stop that is about to be sent at this time of the venue, on its own or along with an entry. Raises
         ValueError without a level."""
-        if intent.trigger_price is None:
+        if intent.trigger_price is None and self is not self.trails:
             raise ValueError(f"{intent.client_order_id}: a stop without a trigger price")
         if intent.client_order_id not in self._by_client_id:
-            self._seat(OwnStop(intent=intent, level=intent.trigger_price, since_ms=now_ms - CLOCK_SLACK_MS))
+            level = intent.trigger_price or Price(ZERO)
+            self._seat(OwnStop(intent=intent, level=level, since_ms=now_ms - CLOCK_SLACK_MS))
 
     def taken(self, client_order_id: ClientOrderId, venue_ms: int, *, stood: bool = False) -> None:
         """The venue took the request at this time of its own: what it tells of the slot from then on is this stop.
@@ -134,7 +145,9 @@ class PositionStops:
     def recall(self, orders: Sequence[Order]) -> None:
         """Stops from before a restart, oldest first; of several in one slot the newest is the one that can rest. Until
         the account's mode is known they wait (`seat_recalled`)."""
-        self._unseated += [o for o in orders if o.intent.type is OrderType.STOP_MARKET and not o.ended]
+        if self.trails is not self:
+            self.trails.recall(orders)
+        self._unseated += [o for o in orders if o.intent.type is self._kind and not o.ended]
         for order in self._unseated:
             if order.venue_order_id is not None and order.venue_order_id not in self._by_venue_id:
                 self._bind(self._remembered(order), order.venue_order_id)
@@ -143,9 +156,11 @@ class PositionStops:
 
     def seat_recalled(self) -> None:
         """The slots of those recalled, now that the account's mode is known."""
+        if self.trails is not self:
+            self.trails.seat_recalled()
         orders, self._unseated = self._unseated, []
         for order in orders:
-            if order.client_order_id in self._by_client_id or order.trigger_price is None:
+            if order.client_order_id in self._by_client_id:
                 continue
             stop = self._remembered(order)
             if order.status is OrderStatus.ACCEPTED or order.status in UNACKNOWLEDGED:
@@ -193,6 +208,7 @@ class PositionStops:
     def name_of(self, venue_order_id: str) -> ClientOrderId:
         """Our name of an order that may be a stop of ours; "" for others."""
         stop = self._by_venue_id.get(VenueOrderId(venue_order_id))
+        stop = stop or self.trails._by_venue_id.get(VenueOrderId(venue_order_id))  # noqa: SLF001 - of the same class
         return ClientOrderId("") if stop is None else stop.client_order_id
 
     # --- the venue's ------------------------------------------------------------------------------------------------
@@ -303,6 +319,8 @@ def _is_it(stop: OwnStop, seen: StopSeen, *, vacant: bool) -> bool:
     there goes on to be told."""
     if seen.side is not stop.intent.side or seen.time_ms < stop.since_ms:
         return False
+    if stop.intent.type is OrderType.TRAILING_STOP:
+        return True
     if seen.entry and seen.entry == stop.intent.attached_to:
         return True
     if seen.level == stop.level:

@@ -9,7 +9,7 @@ from typing import Any
 
 from core.domain.ids import VenueOrderId
 from core.domain.money import ZERO, Price, Quantity
-from core.domain.order import Order, OrderIntent, OrderStatus
+from core.domain.order import Order, OrderIntent, OrderStatus, OrderType
 from core.domain.reports import OrderStatusReport, Report, Source
 from core.engine.ports import About, Accepted, Departure, NotFound, Outcome, Rejected, Unknown
 from core.errors import MalformedPayload, VenueError
@@ -53,7 +53,7 @@ class StopCommands:
 
     async def move(self, order: Order, level: Price, *, tightening: bool) -> Outcome:
         own = self._own(order)
-        stops = self._account.stops
+        stops = self._account.stops.of(order.intent)
         if own is None or not stops.owns_slot(own):
             return Rejected(code="", detail="another stop has taken its place")
         stood = own.level
@@ -75,13 +75,15 @@ class StopCommands:
         """Sends nothing for a stop that is no longer the position's: that would take away the one that is."""
         if orders.has_fired(order):
             return await self._plain.cancel(order)
-        own, stops = self._own(order), self._account.stops
+        own, stops = self._own(order), self._account.stops.of(order.intent)
         if own is None:
             gone = OwnStop(intent=order.intent, level=order.trigger_price or Price(ZERO), since_ms=0)
             return self._over(gone, "it is over")
         if not stops.owns_slot(own):
             return self._over(own, "it is over, or replaced by another stop")
-        outcome, _ = await self._set(orders.no_position_stop(self._symbol(order.intent), _index(own)))
+        trails = order.intent.type is OrderType.TRAILING_STOP
+        none = orders.no_position_trail if trails else orders.no_position_stop
+        outcome, _ = await self._set(none(self._symbol(order.intent), _index(own)))
         without_position = isinstance(outcome, Rejected) and outcome.about is About.NOTHING_TO_REDUCE
         if not isinstance(outcome, Accepted) and not without_position:
             return outcome
@@ -90,16 +92,22 @@ class StopCommands:
 
     async def _place(self, departure: Departure) -> Outcome:
         intent = departure.intent
-        stops = self._account.stops
+        stops = self._account.stops.of(intent)
         stops.expect(intent, self._clock.now_ms())
         index = self._account.modes.index(intent.instrument, intent.side.opposite)
-        params = orders.position_stop(intent, self._symbol(intent), index)
+        params = self._params(intent, index)
         outcome, taken_ms = await self._set(params, tightening=departure.tightening)
         if isinstance(outcome, Accepted):
             stops.taken(intent.client_order_id, taken_ms or self._clock.now_ms(), stood=taken_ms is None)
         elif isinstance(outcome, Rejected):
             stops.refused(intent.client_order_id)
         return outcome
+
+    def _params(self, intent: OrderIntent, index: int) -> orders.Params:
+        if intent.type is not OrderType.TRAILING_STOP:
+            return orders.position_stop(intent, self._symbol(intent), index)
+        tick = self._account.symbols.instruments[intent.instrument.symbol].tick
+        return orders.position_trail(intent, self._symbol(intent), index, tick)
 
     async def _set(self, params: orders.Params, *, tightening: bool = False) -> tuple[Outcome, int | None]:
         """With the venue's time of its answer. Accepted without one: the venue changed nothing, since what was asked
@@ -125,7 +133,7 @@ class StopCommands:
         return Accepted(reports=(told,))
 
     def _own(self, order: Order) -> OwnStop | None:
-        stops = self._account.stops
+        stops = self._account.stops.of(order.intent)
         own = stops.own(order.client_order_id)
         if own is None and order.venue_order_id is not None and not stops.name_of(order.venue_order_id):
             stops.recall([order])

@@ -34,7 +34,16 @@ from core.venues.okx.batches import Batch
 from core.venues.okx.contracts import ContractTable, UncountableError
 from core.venues.okx.lookups import Lookups
 from core.venues.okx.margin import MarginBook
-from core.venues.okx.orders import AccountMode, amendment, cancellation, is_resting_stop, placement, stop_placement
+from core.venues.okx.orders import (
+    AccountMode,
+    amendment,
+    callback_refusal,
+    cancellation,
+    is_resting_stop,
+    placement,
+    stop_placement,
+    trail_placement,
+)
 from core.venues.okx.parse import acknowledged, ms_told
 from core.venues.okx.payloads import Ack, Answer, ConfigRow, TimeRow
 from core.venues.okx.rules import Rules
@@ -147,11 +156,16 @@ class OkxClient:
 
     async def _place(self, departure: Departure, mode: AccountMode) -> Outcome:
         intent = departure.intent
+        if (why := callback_refusal(intent)) is not None:
+            return Rejected(code="", detail=why)
         contract, margin = self._table.contract_of(intent.instrument), self._margin.of(intent).value
         self._rules.used(intent.instrument)
         try:
             if intent.type is OrderType.STOP_MARKET:
                 params = stop_placement(intent, contract, mode, margin=margin)
+                call = self._ccxt.privatePostTradeOrderAlgo
+            elif intent.type is OrderType.TRAILING_STOP:
+                params = trail_placement(intent, contract, mode, margin=margin)
                 call = self._ccxt.privatePostTradeOrderAlgo
             else:
                 params = placement(intent, contract, mode, margin=margin, stop=departure.stop)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
 from core.domain.reports import Origin
 from core.engine.ports import Attach, VenueTraits
@@ -43,7 +44,9 @@ def hosts_of(base_url: str | None, *, testnet: bool) -> Hosts:
     return Hosts(rest=root, stream=f"{'wss' if scheme == 'https' else 'ws'}://{rest}")
 
 
-TRAITS = VenueTraits(attach=Attach.COMPLETE_FILL, amends_stops=True, entries_per_request=20)
+TRAITS = VenueTraits(attach=Attach.COMPLETE_FILL, amends_stops=True, entries_per_request=20, native_trailing=True)
+CALLBACK_PERCENT = (Decimal("0.1"), Decimal(100))
+"""Least and most a trailing order may let the price fall back (51311)."""
 COINS = ("USDT", "USDC")
 """What the swaps we trade are margined in; an account tells of no coin it has none of."""
 
@@ -65,6 +68,8 @@ SILENCE_SECONDS = 30.0
 """The venue closes a socket (4004) that has not been written to for so long."""
 QUIET_SECONDS = 11.0
 """Prices that do not change are not told; the mark is told again after ten seconds in any case (§10)."""
+CONFIRM_SECONDS = 10.0
+"""A channel begins with what is; one that has said nothing for so long is asked for anew."""
 CONNECTION_SECONDS = 23 * 3600.0
 
 PUBLIC_PATH, PRIVATE_PATH, BUSINESS_PATH = "/ws/v5/public", "/ws/v5/private", "/ws/v5/business"

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from core.domain.ids import ClientOrderId, VenueOrderId
-from core.domain.order import OrderIntent, OrderStatus, OrderType
+from core.domain.order import OrderIntent, OrderStatus
 from core.domain.reports import FillReport, OrderStatusReport, Source
 from core.venues.okx import facts
 from core.venues.okx.codes import NO_SUCH_ORDER
@@ -29,7 +29,7 @@ class Lookups:
     async def order(self, intent: OrderIntent) -> OrderStatusReport | None:
         """None: the venue positively has no such order, which may still be too early."""
         contract = self._table.contract_of(intent.instrument)
-        if intent.type is OrderType.STOP_MARKET:
+        if intent.conditional:
             return await self._stop(intent, contract)
         row = await self._plain(contract, clOrdId=str(intent.client_order_id))
         row = row or await self._ended(contract, intent.client_order_id)

@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from core.domain.money import Price, Quantity, plain
+from core.domain.money import HUNDRED, Price, Quantity, plain
 from core.domain.order import Order, OrderIntent, OrderStatus, OrderType, TriggerReference
 from core.domain.signal import Side
 from core.venues.okx.contracts import Contract
+from core.venues.okx.facts import CALLBACK_PERCENT
 
 Params = dict[str, Any]
 MARKET = "-1"
@@ -65,6 +66,36 @@ def stop_placement(intent: OrderIntent, contract: Contract, mode: AccountMode, *
     return params | _trigger(intent) | _position(intent, mode)
 
 
+def trail_placement(intent: OrderIntent, contract: Contract, mode: AccountMode, *, margin: str) -> Params:
+    """A trailing stop. It cannot be tied to its position: whoever placed it takes it away (§5.3)."""
+    if intent.trailing_callback_percent is None:
+        raise ValueError(f"{intent.client_order_id}: a trailing stop without a callback")
+    params: Params = {
+        "instId": contract.inst_id,
+        "tdMode": margin,
+        "side": _SIDE[intent.side],
+        "ordType": "move_order_stop",
+        "sz": contract.count(intent.quantity),
+        "algoClOrdId": str(intent.client_order_id),
+        "callbackRatio": plain(intent.trailing_callback_percent / HUNDRED),
+        "reduceOnly": True,
+    }
+    if intent.trigger_price is not None:
+        params["activePx"] = plain(intent.trigger_price)
+    return params | _position(intent, mode)
+
+
+def callback_refusal(intent: OrderIntent) -> str | None:
+    """Why the venue has no trailing stop like this one; None for every other order."""
+    if intent.type is not OrderType.TRAILING_STOP:
+        return None
+    least, most = CALLBACK_PERCENT
+    callback = intent.trailing_callback_percent
+    if callback is not None and least <= callback <= most:
+        return None
+    return f"the callback of a trailing order is {plain(least)} to {plain(most)} % at OKX, not {callback} %"
+
+
 def amendment(order: Order, contract: Contract, *, trigger_price: Price, quantity: Quantity) -> Params:
     """Of a resting stop; a size that stays is not sent."""
     params: Params = {
@@ -79,14 +110,14 @@ def amendment(order: Order, contract: Contract, *, trigger_price: Price, quantit
 def is_resting_stop(order: Order) -> bool:
     """A stop that has not fired; what it becomes is a plain order with an id of the venue's own."""
     fired = order.status in {OrderStatus.TRIGGERED, OrderStatus.PARTIALLY_FILLED}
-    return order.intent.type is OrderType.STOP_MARKET and not fired
+    return order.intent.conditional and not fired
 
 
 def cancellation(order: Order, contract: Contract) -> Params:
     """One row for `cancel-algos` or the body of `cancel-order`."""
     if is_resting_stop(order):
         return {"instId": contract.inst_id, "algoClOrdId": str(order.client_order_id)}
-    if order.intent.type is OrderType.STOP_MARKET and order.venue_order_id:
+    if order.intent.conditional and order.venue_order_id:
         return {"instId": contract.inst_id, "ordId": str(order.venue_order_id)}
     return {"instId": contract.inst_id, "clOrdId": str(order.client_order_id)}
 

@@ -158,7 +158,7 @@ def algo_report(row: AlgoRow, contract: Contract, source: Source) -> OrderStatus
             trigger_price=price_in(row.slTriggerPx or row.triggerPx, "slTriggerPx"),
             reduce_only=_closes(row) or bool(row.closeFraction),
             conditional=True,
-            venue_time_ms=ms_told(row.uTime or row.cTime, "uTime"),
+            venue_time_ms=ms_told(row.uTime or row.pTime or row.cTime, "uTime"),
             source=source,
             detail=f"fail code {row.failCode}" if row.failCode not in {"", "0"} else "",
         )
@@ -223,7 +223,7 @@ def acknowledged(intent: OrderIntent, venue_order_id: str, venue_time_ms: int) -
         average_price=None,
         trigger_price=intent.trigger_price,
         reduce_only=intent.reduce_only,
-        conditional=intent.trigger_price is not None,
+        conditional=intent.conditional,
         venue_time_ms=venue_time_ms,
         source=Source.REST,
     )

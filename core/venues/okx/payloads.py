@@ -73,7 +73,8 @@ class OrderRow(Struct, frozen=True):
 
 
 class AlgoRow(Struct, frozen=True):
-    """GET order-algo, orders-algo-pending, and the `orders-algo` channel. `uTime` is missing in some answers."""
+    """GET order-algo, orders-algo-pending, and the channels `orders-algo` and `algo-advance`. `uTime` is missing in
+    some answers, and on the second channel, which tells the time of the push instead."""
 
     algoId: str  # noqa: N815
     instId: str  # noqa: N815
@@ -90,6 +91,7 @@ class AlgoRow(Struct, frozen=True):
     ordIdList: list[str] = field(default_factory=list)  # noqa: N815
     failCode: str = ""  # noqa: N815
     uTime: str = ""  # noqa: N815
+    pTime: str = ""  # noqa: N815
     cTime: str = ""  # noqa: N815
 
 
@@ -225,6 +227,14 @@ class MarkRow(Struct, frozen=True, gc=False):
     instId: str  # noqa: N815
     markPx: str  # noqa: N815
     ts: str
+
+
+class FundingRow(Struct, frozen=True, gc=False):
+    """GET public/funding-rate: of the running interval, which ends at `fundingTime`."""
+
+    instId: str  # noqa: N815
+    fundingRate: str = ""  # noqa: N815
+    fundingTime: str = ""  # noqa: N815
 
 
 class IndexRow(Struct, frozen=True, gc=False):

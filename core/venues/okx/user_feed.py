@@ -63,7 +63,11 @@ PRIVATE_CHANNELS: dict[str, dict[str, str]] = {
     "balance_and_position": {},
     "liquidation-warning": {"instType": "SWAP"},
 }
-BUSINESS_CHANNELS: dict[str, dict[str, str]] = {"orders-algo": {"instType": "SWAP"}}
+BUSINESS_CHANNELS: dict[str, dict[str, str]] = {
+    "orders-algo": {"instType": "SWAP"},
+    "algo-advance": {"instType": "SWAP"},
+}
+"""Stops; and trailing stops, which are told apart from them."""
 _PICTURED = frozenset({"account", "balance_and_position"})
 """Channels that begin with a picture even of an empty account; `positions` may have none to tell."""
 _SILENT = frozenset({"unsubscribe", "channel-conn-count"})
@@ -81,6 +85,7 @@ class UserFrames:
         self._channels: dict[bytes, Callable[[bytes], Sequence[Report] | Notice]] = {
             b"orders": _pushed(OrderRow, self._orders),
             b"orders-algo": _pushed(AlgoRow, self._algos),
+            b"algo-advance": _pushed(AlgoRow, self._algos),
             b"positions": _pushed(PositionRow, self._positions),
             b"account": _pushed(AccountRow, self._account, picture="account"),
             b"balance_and_position": _pushed(AccountUpdate, self._update, picture="balance_and_position"),

@@ -52,7 +52,7 @@ def _said(session: OkxSession, document: Any) -> Any:
 def test_the_two_sockets_ask_for_what_they_have_and_the_stops_are_on_the_second() -> None:
     private, business = a_session(0), a_session(1)
     assert (private.url, business.url) == ("ws://okx.test/ws/v5/private", "ws://okx.test/ws/v5/business")
-    assert business.topics == ("orders-algo",)
+    assert business.topics == ("orders-algo", "algo-advance")
     asked = [json.loads(frame) for frame in private.subscription()]
     assert [frame["args"][0]["channel"] for frame in asked] == list(private.topics)
     assert all(len(frame["args"]) == 1 and frame["op"] == "subscribe" for frame in asked)
