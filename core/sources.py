@@ -77,13 +77,14 @@ def signal_sources(engine: Engine, transport: Transport, *, held: Mapping[str, s
         sources["server"] = server
     settings = engine.settings
     if settings.strategy.name != NO_STRATEGY and (server is None or "STRATEGY" in settings.sources):
-        scan = _strategy_scan(engine, once=once)
+        scan = strategy_scan(engine, once=once)
         if scan is not None:
             sources[settings.strategy.name] = scan
     return Sources(sources)
 
 
-def _strategy_scan(engine: Engine, *, once: bool) -> StrategyScan | None:
+def strategy_scan(engine: Engine, *, once: bool) -> StrategyScan | None:
+    """The configured strategy as a source; None where its venue cannot be used. Raises ConfigError."""
     settings = engine.settings
     if not _venues(engine):
         text = f"strategy {settings.strategy.name} has no venue: DEFAULT_EXCHANGE cannot be used"

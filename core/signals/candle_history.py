@@ -56,6 +56,17 @@ class CandleHistory:
             if ahead == self._timeframe_ms:
                 self._candles.append(candle)
 
+    def append(self, candle: Candle) -> None:
+        """The candle that has just closed. What lies before a gap is dropped; one that is known is passed over."""
+        if self._candles:
+            ahead = candle.open_ms - self._candles[-1].open_ms
+            if ahead <= 0:
+                return
+            if ahead != self._timeframe_ms:
+                self._candles.clear()
+        self._broken = False
+        self._candles.append(candle)
+
     def _closed(self, candle: Candle, open_ms: int) -> bool:
         return candle.open_ms <= open_ms and candle.open_ms % self._timeframe_ms == 0
 

@@ -18,7 +18,7 @@ from types import MappingProxyType
 import structlog
 
 from core.clock import Clock, iso_utc
-from core.domain.candle import TIMEFRAME_MS
+from core.domain.candle import TIMEFRAME_MS, Candle
 from core.domain.ids import Asset, InstrumentId, VenueName
 from core.domain.money import ZERO
 from core.domain.position import Position, PositionKey
@@ -125,6 +125,17 @@ class StrategyScan:
                 await self._read(due, HISTORY_SECONDS)
                 await self._learn()
 
+    async def begin(self) -> None:
+        """Choose what is looked at: for who hands over candles himself (`look`) instead of letting them be read."""
+        await self._choose()
+
+    def look(self, emit: Callable[[SignalBatch], None], instrument: InstrumentId, candle: Candle) -> None:
+        """Take in one candle that has just closed, and ask about it. Candles come in order; a gap begins anew."""
+        history = self._histories[instrument]
+        history.append(candle)
+        if history.full:
+            self._ask(emit, candle.open_ms, self._clock.monotonic())
+
     # time
 
     def _venue_ms(self) -> int:
@@ -214,6 +225,9 @@ class StrategyScan:
         await self._read(open_ms, seconds)
         self._release()
         await self._learn()
+        self._ask(emit, open_ms, started)
+
+    def _ask(self, emit: Callable[[SignalBatch], None], open_ms: int, started: float) -> None:
         view, received = self._view(open_ms), self._clock.monotonic()
         self.counts["scans"] += 1
         answer: list[Signal | Unusable] = []
