@@ -13,9 +13,9 @@ ACCELERATES_AFTER_HOURS = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgedRules:
-    """Hours and percent of the entry price. From `from_hours` on a position is closed at breakeven after costs; `grace`
-    hours later the accepted loss begins to grow by `step` an hour, times `acceleration` once it has grown for ten
-    hours, up to `most`."""
+    """Hours, and percent of what was entered with, after costs. From `from_hours` on a position is closed at breakeven;
+    `grace` hours later the accepted loss begins to grow by `step` an hour, times `acceleration` once it has grown for
+    ten hours, up to `most`."""
 
     from_hours: Decimal
     grace_hours: Decimal
@@ -24,7 +24,7 @@ class AgedRules:
     most_percent: Decimal
 
     def accepted_loss(self, age_ms: int) -> Decimal | None:
-        """Percent of the entry price, 0 = breakeven; None while it is not old. Longs and shorts alike (TRL-14)."""
+        """0 = breakeven; None while it is not old. Longs and shorts alike (TRL-14)."""
         age = Decimal(age_ms) / HOUR_MS
         if age < self.from_hours:
             return None

@@ -16,7 +16,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
-from core.domain.aging import AgedRules
+from core.domain.aging import HOUR_MS, AgedRules
 from core.domain.ids import PositionId
 from core.domain.instrument import Instrument
 from core.domain.money import HUNDRED, ZERO, Price, Quantity
@@ -24,7 +24,7 @@ from core.domain.position import Position
 from core.domain.prices import PriceSource
 from core.domain.profit_steps import ProfitStep
 from core.domain.signal import Side
-from core.domain.trailing import TrailingRules, away, better, fallen, reached, trailing_level
+from core.domain.trailing import TrailingRules, away, better, fallen, reached, tighter, trailing_level
 
 
 class ExitReason(StrEnum):
@@ -44,6 +44,8 @@ class ExitReason(StrEnum):
 
 URGENT = frozenset({ExitReason.CRITICAL_LOSS, ExitReason.STOP_PASSED, ExitReason.TIME_LIMIT})
 """These close whatever the trading state is and however short the position was held."""
+CONFIRMED = (ExitReason.TAKE_PROFIT, ExitReason.GIVEBACK)
+"""These are no protection and must hold for `ExitRules.confirm_ms`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,20 +161,25 @@ EVERY_PRICE = Band(Price(ZERO), Price(ZERO))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confirmations:
-    """Since when each rule that must hold for a while has held, ms."""
+    """Since when each rule that must hold for a while has held, as far as was seen, ms. What is said of taking profit
+    is about this `step`: the next one has to hold by itself."""
 
     since: tuple[tuple[ExitReason, int], ...] = ()
+    step: int = 0
 
     def of(self, reason: ExitReason) -> int | None:
         return next((since for known, since in self.since if known is reason), None)
 
     def holding(self, reason: ExitReason, now_ms: int) -> Confirmations:
-        return self if self.of(reason) is not None else Confirmations(since=(*self.since, (reason, now_ms)))
+        return self if self.of(reason) is not None else replace(self, since=(*self.since, (reason, now_ms)))
 
-    def without(self, reason: ExitReason) -> Confirmations:
-        if self.of(reason) is None:
+    def without(self, *reasons: ExitReason) -> Confirmations:
+        if not any(known in reasons for known, _ in self.since):
             return self
-        return Confirmations(since=tuple(entry for entry in self.since if entry[0] is not reason))
+        return replace(self, since=tuple(entry for entry in self.since if entry[0] not in reasons))
+
+    def about(self, step: int) -> Confirmations:
+        return self if step == self.step else replace(self.without(ExitReason.TAKE_PROFIT), step=step)
 
 
 NONE_CONFIRMED = Confirmations()
@@ -181,7 +188,7 @@ NONE_CONFIRMED = Confirmations()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """`close` None = hold. `state` is the one that went in where nothing was learnt. `moved_by` says which rule wants
-    the stop at `state.level`. `waiting`: a rule has something to do and the price is too old for it."""
+    the stop at `state.level`. `waiting`: what is no protection waits for a fresher price."""
 
     state: ExitState
     confirmations: Confirmations
@@ -192,32 +199,42 @@ class Verdict:
 
 
 def rules_for(position: Position, defaults: ExitRules) -> ExitRules:
-    """The rules of one position: what its signal asked for goes before the configuration (SIG-11)."""
+    """The rules of one position: what its signal asked for goes before the configuration (SIG-11), but for the time
+    limit, which it can only bring forward (TRL-08). What is not above 0 is as if it had not been asked for (TRL-02)."""
     rules = defaults
-    trailing = defaults.trailing
-    if trailing is not None:
-        activation, callback = position.trailing_activation_percent, position.trailing_callback_percent
-        if activation is not None or callback is not None:
-            trailing = replace(
-                trailing,
-                activation_percent=trailing.activation_percent if activation is None else activation,
-                callback_percent=trailing.callback_percent if callback is None else callback,
-            )
-            rules = replace(rules, trailing=trailing)
-    if position.take_profit_percent is not None:
-        rules = replace(rules, steps=(ProfitStep(percent=position.take_profit_percent, share=HUNDRED),))
-    if position.time_limit_minutes is not None:
-        limit = min(int(position.time_limit_minutes * 60_000), defaults.time_limit_ms)
-        rules = replace(rules, time_limit_ms=limit)
+    if rules.trailing is not None:
+        trailing = replace(
+            rules.trailing,
+            activation_percent=_asked(position.trailing_activation_percent) or rules.trailing.activation_percent,
+            callback_percent=_asked(position.trailing_callback_percent) or rules.trailing.callback_percent,
+        )
+        rules = replace(rules, trailing=trailing)
+    if take := _asked(position.take_profit_percent):
+        rules = replace(rules, steps=(ProfitStep(percent=take, share=HUNDRED),))
+    if minutes := _asked(position.time_limit_minutes):
+        rules = replace(rules, time_limit_ms=int(min(minutes * 60_000, Decimal(defaults.time_limit_ms))))
     return rules
+
+
+def _asked(value: Decimal | None) -> Decimal | None:
+    return value if value is not None and value > ZERO else None
 
 
 def breakeven(position: Position, fee_percent: Decimal, instrument: Instrument) -> Price:
     """Where closing pays both fees, rounded so that it costs nothing (TRL-17)."""
-    fee = fee_percent / HUNDRED
+    return price_netting(ZERO, position, fee_percent, instrument)
+
+
+def price_netting(percent: Decimal, position: Position, fee_percent: Decimal, instrument: Instrument) -> Price:
+    """Where closing leaves this much of what was entered with, percent, after the fees of both trades; rounded so that
+    it is no less. Long and short lose and win alike there (TRL-14). Not above 0 where no price does it."""
     if position.side is Side.BUY:
-        return instrument.round_price_up(position.entry_price * (1 + fee) / (1 - fee))
-    return instrument.round_price_down(position.entry_price * (1 - fee) / (1 + fee))
+        return instrument.round_price_up(
+            position.entry_price * (HUNDRED + fee_percent + percent) / (HUNDRED - fee_percent)
+        )
+    return instrument.round_price_down(
+        position.entry_price * (HUNDRED - fee_percent - percent) / (HUNDRED + fee_percent)
+    )
 
 
 @dataclass(slots=True)
@@ -230,13 +247,16 @@ class _Judging:
     instrument: Instrument
     state: ExitState
     confirmations: Confirmations
+    side: Side
+    entry: Price
+    age_ms: int
     moved_by: ExitReason | None = None
     lows: list[Price] = field(default_factory=list)
     highs: list[Price] = field(default_factory=list)
 
     @property
-    def side(self) -> Side:
-        return self.position.side
+    def holding(self) -> bool:
+        return self.age_ms < self.rules.least_holding_ms
 
     def worse(self, level: Decimal) -> None:
         """A price in the direction of loss at which some rule may speak."""
@@ -255,16 +275,14 @@ class _Judging:
 
     def lags(self, level: Price) -> bool:
         """Whether the resting stop stands further away than `level`: then a price there is ours to act on at once. One
-        that stands there acts by itself, and a close beside it would be a second order."""
+        that stands there acts by itself, and a close beside it would be a second order. Nothing stands at 0."""
         self.worse(level)
-        return self.seen.resting is None or better(self.side, level, self.seen.resting)
+        return level > ZERO and (self.seen.resting is None or better(self.side, level, self.seen.resting))
 
     def want(self, level: Price, reason: ExitReason) -> None:
-        """The stop belongs there, if that is tighter than where it stands or is wanted."""
-        known = self.state.level
-        if (known is None or better(self.side, level, known)) and (
-            self.seen.resting is None or better(self.side, level, self.seen.resting)
-        ):
+        """The stop belongs there, if that is tighter than where it stands or is wanted, and can stand at all."""
+        known, resting = self.state.level, self.seen.resting
+        if level > ZERO and all(than is None or better(self.side, level, than) for than in (known, resting)):
             self.state = replace(self.state, level=level)
             self.moved_by = reason
 
@@ -278,21 +296,18 @@ def judge(
     instrument: Instrument,
 ) -> Verdict:
     """What is to be done with this position now. Raises nothing; `state` must belong to the position."""
-    run = _Judging(position, rules, seen, instrument, state, confirmations)
+    if seen.price is not None and seen.price <= ZERO:  # nothing costs that
+        seen = seen._replace(price=None)
     age_ms = seen.now_ms - position.opened_ms
-    close = _urgent(run, age_ms)
-    waiting = False
-    if close is None and seen.price is not None and seen.discretionary:
-        if seen.normal:
-            close = _normal(run, seen.price, age_ms)
-        else:
-            waiting = True
-    if close is None and seen.advice and seen.discretionary and age_ms >= rules.least_holding_ms:
-        if seen.normal:
-            close = Close(reason=ExitReason.STRATEGY, detail=seen.advice)
-        else:
-            waiting = True
-    restless = close is not None or waiting or run.confirmations.since or not seen.normal
+    run = _Judging(position, rules, seen, instrument, state, confirmations, position.side, position.entry_price, age_ms)
+    close = _urgent(run)
+    fresh = seen.normal and seen.price is not None
+    waiting = close is None and seen.discretionary and not fresh
+    if not seen.discretionary:
+        run.confirmations = run.confirmations.without(*CONFIRMED)
+    elif close is None and seen.normal and seen.price is not None:
+        close = _normal(run, seen.price)
+    restless = close is not None or not fresh or run.confirmations.since
     return Verdict(
         state=run.state,
         confirmations=run.confirmations,
@@ -303,36 +318,34 @@ def judge(
     )
 
 
-def _urgent(run: _Judging, age_ms: int) -> Close | None:
-    rules, seen, position = run.rules, run.seen, run.position
+def _urgent(run: _Judging) -> Close | None:
+    rules, seen, age_ms = run.rules, run.seen, run.age_ms
     if seen.price is not None:
         stop = seen.resting
         if rules.critical_percent and stop is not None:
-            level = away(run.side, stop, -rules.critical_percent * position.entry_price / stop)
+            level = stop - run.side.sign * run.entry * rules.critical_percent / HUNDRED
             run.worse(level)
             beyond = fallen(run.side, seen.price, level)
             if run.held(ExitReason.CRITICAL_LOSS, rules.critical_confirm_ms, now=beyond):
-                gone = -position.profit_percent(seen.price)
-                return Close(reason=ExitReason.CRITICAL_LOSS, detail=f"{gone:.2f} % lost, its stop has not acted")
+                profit = run.position.profit_percent(seen.price)
+                return Close(reason=ExitReason.CRITICAL_LOSS, detail=f"at {profit:.2f} %, its stop has not acted")
         if stop is not None:
             run.worse(stop)
         if run.held(ExitReason.STOP_PASSED, rules.stop_passed_ms, now=seen.passed):
             return Close(reason=ExitReason.STOP_PASSED, detail="the price stands beyond the stop, which does not act")
     if age_ms >= rules.time_limit_ms:
-        return Close(reason=ExitReason.TIME_LIMIT, detail=f"held {age_ms / 3_600_000:.1f} h")
+        return Close(reason=ExitReason.TIME_LIMIT, detail=f"held {age_ms / HOUR_MS:.1f} h")
     return None
 
 
-def _normal(run: _Judging, price: Price, age_ms: int) -> Close | None:
-    holding = age_ms < run.rules.least_holding_ms
+def _normal(run: _Judging, price: Price) -> Close | None:
     _see(run, price)
     return (
         _trail(run, price)
-        or (None if holding else _take_profit(run, price))
+        or _take_profit(run, price)
         or _break_even(run, price)
-        or (None if holding else _give_back(run, price))
-        or (None if holding else _age(run, price, age_ms))
-        or (None if holding else _fund(run))
+        or _give_back(run, price)
+        or (None if run.holding else _age(run, price) or _fund(run) or _advised(run))
     )
 
 
@@ -346,7 +359,7 @@ def _trail(run: _Judging, price: Price) -> Close | None:
     rules, state = run.rules.trailing, run.state
     if rules is None:
         return None
-    start = away(run.side, run.position.entry_price, rules.activation_percent)
+    start = away(run.side, run.entry, rules.activation_percent)
     if not state.trailing:
         if not reached(run.side, price, start):
             run.ahead(start)
@@ -366,19 +379,23 @@ def _take_profit(run: _Judging, price: Price) -> Close | None:
     if done >= len(run.rules.steps):
         return None
     step = run.rules.steps[done]
-    level = away(run.side, run.position.entry_price, step.percent)
+    level = away(run.side, run.entry, step.percent)
     run.ahead(level)
+    if run.holding:
+        return None
+    run.confirmations = run.confirmations.about(done)
     if run.held(ExitReason.TAKE_PROFIT, run.rules.confirm_ms, now=reached(run.side, price, level)):
         return Close(reason=ExitReason.TAKE_PROFIT, detail=f"{step.percent} % profit reached", step=done)
     return None
 
 
 def _break_even(run: _Judging, price: Price) -> Close | None:
-    rules, position = run.rules, run.position
+    rules = run.rules
     if not rules.breakeven_percent:
         return None
-    start = away(run.side, position.entry_price, rules.breakeven_percent)
-    level = breakeven(position, rules.fee_percent, run.instrument)
+    level = breakeven(run.position, rules.fee_percent, run.instrument)
+    beyond = Price(level + run.side.sign * run.instrument.tick)  # a stop stands behind the price, never at it
+    start = tighter(run.side, Price(away(run.side, run.entry, rules.breakeven_percent)), beyond)
     armed = run.state.level is not None and not better(run.side, level, run.state.level)
     if not armed and not reached(run.side, price, start):
         run.ahead(start)
@@ -391,32 +408,33 @@ def _break_even(run: _Judging, price: Price) -> Close | None:
 
 
 def _give_back(run: _Judging, price: Price) -> Close | None:
-    rules, position, peak = run.rules, run.position, run.state.peak
+    rules, peak = run.rules, run.state.peak
     if not rules.giveback_from_percent or peak is None:
         return None
-    best = position.profit_percent(peak)
-    if best < rules.giveback_from_percent:
-        run.ahead(away(run.side, position.entry_price, rules.giveback_from_percent))
+    start = away(run.side, run.entry, rules.giveback_from_percent)
+    if not reached(run.side, peak, start):
+        run.ahead(start)
         return None
-    kept = best * (HUNDRED - rules.giveback_percent) / HUNDRED
-    level = away(run.side, position.entry_price, kept)
+    level = run.entry + (peak - run.entry) * (HUNDRED - rules.giveback_percent) / HUNDRED
     run.ahead(peak)
     run.worse(level)
+    if run.holding:
+        return None
     if run.held(ExitReason.GIVEBACK, rules.confirm_ms, now=fallen(run.side, price, level)):
-        return Close(reason=ExitReason.GIVEBACK, detail=f"{best:.2f} % profit was there, {kept:.2f} % is left")
+        best, left = run.position.profit_percent(peak), run.position.profit_percent(price)
+        return Close(reason=ExitReason.GIVEBACK, detail=f"{best:.2f} % profit was there, {left:.2f} % is left")
     return None
 
 
-def _age(run: _Judging, price: Price, age_ms: int) -> Close | None:
-    aged, position = run.rules.aged, run.position
+def _age(run: _Judging, price: Price) -> Close | None:
+    aged, age_ms = run.rules.aged, run.age_ms
     accepted = None if aged is None else aged.accepted_loss(age_ms)
     if accepted is None:
         return None
-    even = breakeven(position, run.rules.fee_percent, run.instrument)
-    level = even if not accepted else away(run.side, even, -accepted)
+    level = price_netting(-accepted, run.position, run.rules.fee_percent, run.instrument)
     run.ahead(level)
     if reached(run.side, price, level):
-        return Close(reason=ExitReason.AGED, detail=f"{age_ms / 3_600_000:.1f} h old, {accepted:.2f} % loss accepted")
+        return Close(reason=ExitReason.AGED, detail=f"{age_ms / HOUR_MS:.1f} h old, {accepted:.2f} % loss accepted")
     return None
 
 
@@ -429,6 +447,10 @@ def _fund(run: _Judging) -> Close | None:
     if pays >= rules.funding_percent and ZERO <= left <= rules.funding_window_ms:
         return Close(reason=ExitReason.FUNDING, detail=f"{pays} % funding due in {left // 1000} s")
     return None
+
+
+def _advised(run: _Judging) -> Close | None:
+    return Close(reason=ExitReason.STRATEGY, detail=run.seen.advice) if run.seen.advice else None
 
 
 def _band(run: _Judging, price: Price | None) -> Band:

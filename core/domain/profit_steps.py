@@ -20,24 +20,27 @@ class ProfitStep:
 def slices(entered: Quantity, steps: tuple[ProfitStep, ...], instrument: Instrument, price: Price) -> list[Quantity]:
     """What each step closes, base units, at about this price; 0 where a step is merged into the next one.
 
-    They add up to exactly the shares of what was entered; shares of 100 together close all of it. A slice below the
-    venue's smallest order is taken together with the next step, and what the last would leave behind that could not be
-    closed any more goes with it (VAL-18, VAL-19).
+    They add up to exactly the shares of what was entered, down to the venue's step; shares of 100 together close all of
+    it. A slice below the venue's smallest order is taken together with the next step, the last one with the step before
+    it; what a step would leave behind that could not be closed any more goes with it (VAL-18, VAL-19). All are 0 where
+    the shares together are too little for an order.
     """
-    rule, found = instrument.market_lot, []
-    least = max(rule.minimum, instrument.min_notional / price if price else ZERO)
-    closed, owed = ZERO, ZERO
-    total = min(sum((step.share for step in steps), ZERO), HUNDRED)
-    for number, step in enumerate(steps, start=1):
-        owed = min(owed + entered * step.share / HUNDRED, entered - closed)
-        ends = number == len(steps) and total == HUNDRED
-        part = Decimal(entered - closed if ends else instrument.round_quantity(owed, rule))
-        left = entered - closed - part
-        if ZERO < left < least:
-            part = entered - closed
-        if part < least and not ends:
+    rule = instrument.market_lot
+    least = max(rule.minimum, instrument.min_notional / price if price > ZERO else ZERO)
+    found: list[Quantity] = []
+    share, due, closed = ZERO, ZERO, ZERO
+    for step in steps:
+        share = min(share + step.share, HUNDRED)
+        due = entered if share == HUNDRED else instrument.round_quantity(entered * share / HUNDRED, rule)
+        part = max(due - closed, ZERO)
+        if part < least and due < entered:
             part = ZERO
+        elif ZERO < entered - due < least:
+            part = entered - closed
         found.append(Quantity(part))
         closed += part
-        owed -= min(part, owed)
+    if due > closed > ZERO:
+        last = max(number for number, part in enumerate(found) if part)
+        rest = entered if entered - due < least else due
+        found[last] = Quantity(found[last] + rest - closed)
     return found
