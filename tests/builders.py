@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from core.domain.cooldown import CooldownRules
+from core.domain.exits import ExitRules
 from core.domain.ids import (
     Asset,
     ClientOrderId,
@@ -23,6 +24,7 @@ from core.domain.liquidity import Activity, Filter, LiquidityRules, OnMissing
 from core.domain.money import ZERO, Notional, Price, Quantity
 from core.domain.order import Order, OrderIntent, OrderStatus, OrderType
 from core.domain.position import Position, PositionKey
+from core.domain.prices import PriceKind
 from core.domain.reports import (
     BalanceReport,
     FillReport,
@@ -38,7 +40,9 @@ from core.domain.signal import Side, Signal, SignalParameters
 from core.domain.sizing import Sized, SizingRule
 from core.domain.stop_distance import StopRules
 from core.domain.symbol_lists import SymbolLists
+from core.domain.trailing import TrailingRules
 from core.domain.wave import Candidate
+from core.engine.exit_engine import NEVER_MS, ExitPolicy
 from core.engine.ports import MassStatus, Quote, SignalBatch
 
 NOW_MS = 1_790_000_000_000
@@ -330,7 +334,12 @@ def a_mass_status(
 
 
 def a_quote(
-    mark: Number | None = 100, *, bid: Number | None = None, ask: Number | None = None, received: float = 0.0
+    mark: Number | None = 100,
+    *,
+    bid: Number | None = None,
+    ask: Number | None = None,
+    received: float = 0.0,
+    last: Number | None = None,
 ) -> Quote:
     return Quote(
         mark=None if mark is None else price(mark),
@@ -338,6 +347,9 @@ def a_quote(
         ask=None if ask is None else price(ask),
         venue_time_ms=NOW_MS,
         received=received,
+        touch_received=None if bid is None and ask is None else received,
+        last=None if last is None else price(last),
+        last_received=None if last is None else received,
     )
 
 
@@ -358,10 +370,33 @@ def risk_limits(
     )
 
 
+def exit_policy(*, limit_profits: bool = False, manages_external: bool = False, **rules: Any) -> ExitPolicy:
+    """No rule but the stop's own; `rules` names fields of ExitRules, which are off otherwise."""
+    return ExitPolicy(
+        rules=ExitRules(**{"time_limit_ms": NEVER_MS, **rules}),
+        moves=trailing_rules(),
+        kind=PriceKind.MARK,
+        limit_profits=limit_profits,
+        manages_external=manages_external,
+    )
+
+
+def trailing_rules(
+    *, activation: Number = "1.5", callback: Number = "0.5", interval_ms: int = 30_000, step: Number = "0.1"
+) -> TrailingRules:
+    return TrailingRules(
+        activation_percent=Decimal(activation),
+        callback_percent=Decimal(callback),
+        interval_ms=interval_ms,
+        least_step_percent=Decimal(step),
+        forced_step_percent=Decimal(1),
+    )
+
+
 def result_rules(
     *, max_daily_loss: Number = 1_000_000, streak_limit: int = 1_000, max_drawdown_percent: Number = 0, **cooldowns: int
 ) -> ResultRules:
-    """Far from every limit; `cooldowns` name fields of CooldownRules, minutes."""
+    """Far from every limit; `cooldowns` name fields of CooldownRules, seconds."""
     return ResultRules(
         max_daily_loss=Decimal(max_daily_loss),
         streak_limit=streak_limit,

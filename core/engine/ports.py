@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
@@ -328,6 +328,7 @@ class Quote:
     touch_received: float | None = None
     last: Price | None = None
     """The last trade, where the venue tells it for wanted symbols."""
+    last_received: float | None = None
 
 
 class MarketData(Protocol):
@@ -337,6 +338,9 @@ class MarketData(Protocol):
     def unasked(self) -> bool:
         """Whether prices of every listed symbol come by themselves; else a symbol has one while it is wanted."""
         ...
+
+    @property
+    def wanted(self) -> Collection[Symbol]: ...
 
     def quote(self, symbol: Symbol) -> Quote | None: ...
     def want(self, symbols: Sequence[Symbol]) -> None:

@@ -31,6 +31,8 @@ class VenueAccess:
     passphrase: str = ""
     base_url: str | None = None
     testnet: bool = False
+    trades: bool = False
+    """Whether the last trade of wanted symbols is needed where it costs a stream of its own."""
 
     def __repr__(self) -> str:
         where = self.base_url or ("testnet" if self.testnet else "production")

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import structlog
 
@@ -27,15 +27,17 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tick:
-    """What one frame says of one symbol; None = it does not speak of that. `venue_time_ms` UTC."""
+class Tick(NamedTuple):
+    """What one frame says of one symbol; None = it does not speak of that. `venue_time_ms` UTC. `channel` is what it
+    proves to be subscribed, "" = nothing."""
 
     symbol: Symbol
     mark: Price | None
     bid: Price | None
     ask: Price | None
     venue_time_ms: int
+    last: Price | None = None
+    channel: str = ""
 
 
 class PublicRoute(Channels, Protocol):
@@ -49,6 +51,10 @@ class PublicRoute(Channels, Protocol):
 
     def channels(self, symbols: Iterable[Symbol]) -> Sequence[str]:
         """What has to be subscribed for these symbols; symbols the venue does not list are left out."""
+        ...
+
+    def anew(self, symbols: Iterable[Symbol]) -> Sequence[str]:
+        """What to ask for anew when these symbols are silent: channels that no other symbol depends on."""
         ...
 
     @property
@@ -97,30 +103,46 @@ class MarketStream:
         self._venue, self._open_socket, self._clock = venue, open_socket, clock
         self._routes = [_RouteState(route=route, backoff=backoff()) for route in routes]
         self._wanted: dict[Symbol, None] = {}
+        self._listeners: list[Callable[[Symbol], None]] = []
         self._ending = False
         self.counts: Counter[str] = Counter()
 
     @property
     def unasked(self) -> bool:
-        """Where every route has a channel though no symbol is wanted, it is one for all of them."""
-        return all(state.route.channels(()) for state in self._routes)
+        """Where a route has a channel though no symbol is wanted, it is one for all of them."""
+        return any(state.route.channels(()) for state in self._routes)
+
+    @property
+    def wanted(self) -> Collection[Symbol]:
+        return self._wanted.keys()
 
     def quote(self, symbol: Symbol) -> Quote | None:
         """Each price from the newest frame of its own kind; the age is a steady route's where there is one."""
-        heard = [(state, state.ticks[symbol]) for state in self._routes if symbol in state.ticks]
-        if not heard:
+        mark = bid = ask = last = touch_received = last_received = None
+        received, venue_time_ms, steady = None, 0, False
+        for state in self._routes:
+            heard = state.ticks.get(symbol)
+            if heard is None:
+                continue
+            tick, at = heard.tick, state.fresh(heard)
+            if received is None or (state.steady and not steady):
+                received, venue_time_ms, steady = at, tick.venue_time_ms, state.steady
+            mark = tick.mark if mark is None else mark
+            if touch_received is None and (tick.bid is not None or tick.ask is not None):
+                bid, ask, touch_received = tick.bid, tick.ask, at
+            if last is None and tick.last is not None:
+                last, last_received = tick.last, at
+        if received is None:
             return None
-        ticks = [entry.tick for _, entry in heard]
-        dating, dated = next((both for both in heard if both[0].route.steady), heard[0])
         return Quote(
-            mark=next((tick.mark for tick in ticks if tick.mark is not None), None),
-            bid=next((tick.bid for tick in ticks if tick.bid is not None), None),
-            ask=next((tick.ask for tick in ticks if tick.ask is not None), None),
-            venue_time_ms=dated.tick.venue_time_ms,
-            received=dating.fresh(dated),
-            touch_received=next(
-                (state.fresh(e) for state, e in heard if e.tick.bid is not None or e.tick.ask is not None), None
-            ),
+            mark=mark,
+            bid=bid,
+            ask=ask,
+            venue_time_ms=venue_time_ms,
+            received=received,
+            touch_received=touch_received,
+            last=last,
+            last_received=last_received,
         )
 
     def want(self, symbols: Sequence[Symbol]) -> None:
@@ -133,6 +155,17 @@ class MarketStream:
             self._wanted.pop(symbol, None)
         for state in self._routes:
             state.changed.set()
+
+    def on_tick(self, listener: Callable[[Symbol], None]) -> None:
+        self._listeners.append(listener)
+
+    def refresh(self, symbols: Sequence[Symbol]) -> None:
+        """Where there is no connection nothing is to be done: the next one asks for everything."""
+        wanted = [symbol for symbol in symbols if symbol in self._wanted]
+        for state in self._routes:
+            if state.subscriptions is not None and (channels := state.route.anew(wanted)):
+                state.subscriptions.renew(channels)
+                self.counts["refreshed"] += len(channels)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -165,6 +198,7 @@ class MarketStream:
             state.connected = self._clock.monotonic()
             heard = asyncio.Event()
             channels = Subscriptions(name, route, lambda: route.channels(self._wanted), state.changed)
+            state.subscriptions = channels
             watching = watch(socket, name) if route.ping is None else watch_by_text(socket, name, route.ping, heard)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._read(socket, state, channels, heard), name=f"{name}/reader")
@@ -176,13 +210,16 @@ class MarketStream:
         except ExceptionGroup as group:
             return _reason(group)
         finally:
+            if state.subscriptions is not None:
+                self.counts["renewed"] += state.subscriptions.renewed
+                state.subscriptions = None
             if not route.steady:
                 state.ticks.clear()
             await socket.close()
         raise AssertionError("a connection ends only by an exception")
 
     async def _read(self, socket: Socket, state: _RouteState, channels: Subscriptions, heard: asyncio.Event) -> None:
-        decode = state.route.decode
+        decode, unheard = state.route.decode, channels.unheard
         while True:
             frame = await socket.receive()
             heard.set()
@@ -198,6 +235,8 @@ class MarketStream:
                 channels.answered(told)
                 continue
             for tick in told or ():
+                if unheard:
+                    channels.heard(tick.channel)
                 self._put(state, tick)
 
     async def _begin(self, state: _RouteState) -> None:
@@ -214,10 +253,12 @@ class MarketStream:
         known = state.ticks.get(tick.symbol)
         if known is None or tick.venue_time_ms >= known.tick.venue_time_ms:
             state.ticks[tick.symbol] = _Heard(tick, self._clock.monotonic())
+            if tick.symbol in self._wanted:
+                for listener in self._listeners:
+                    listener(tick.symbol)
 
 
-@dataclass(frozen=True, slots=True)
-class _Heard:
+class _Heard(NamedTuple):
     tick: Tick
     received: float
 
@@ -232,6 +273,11 @@ class _RouteState:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     connected: float = 0.0
     newest: float = 0.0
+    subscriptions: Subscriptions | None = None
+    steady: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.steady = self.route.steady
 
     def fresh(self, entry: _Heard) -> float:
         """When it was last known to be so. What an earlier connection told is as old as it is."""

@@ -8,7 +8,7 @@ from core.clock import Clock
 from core.domain.candle import TIMEFRAME_MS, Candle
 from core.domain.ids import Symbol
 from core.domain.money import Price, Quantity
-from core.engine.ports import PriceTriple
+from core.engine.ports import FundingRate, PriceTriple
 from core.errors import VenueError
 from tests.builders import Number, price
 
@@ -27,6 +27,7 @@ class FakeReads:
         self.close: Number = 100
         self.hangs: set[Symbol] = set()
         self.triples: dict[Symbol, PriceTriple] = {}
+        self.fundings: dict[Symbol, FundingRate] = {}
 
     async def candles(self, symbol: Symbol, timeframe: str, limit: int) -> Sequence[Candle]:
         await self._answer("candles", symbol)
@@ -52,6 +53,10 @@ class FakeReads:
     async def prices(self) -> Mapping[Symbol, PriceTriple]:
         await self._answer("prices", Symbol(""))
         return self.triples
+
+    async def funding(self, symbol: Symbol) -> FundingRate | None:
+        await self._answer("funding", symbol)
+        return self.fundings.get(symbol)
 
     async def _answer(self, what: str, symbol: Symbol) -> None:
         self.asked.append((what, symbol))

@@ -58,8 +58,11 @@ class Stage:
             await asyncio.wait([task])
 
     def subscribed(self, route: str, number: int = -1) -> list[str]:
-        """Every channel asked for on that connection, in order."""
-        return [name for frame in self.opened[route][number].sent for name in frame["params"]]
+        """What is subscribed on that connection in the end, in the order it was first asked for."""
+        found: dict[str, bool] = {}
+        for frame in self.opened[route][number].sent:
+            found.update(dict.fromkeys(frame["params"], frame["method"] == "SUBSCRIBE"))
+        return [name for name, subscribed in found.items() if subscribed]
 
     def _socket(self) -> "Routed":
         return Routed(self)
@@ -115,8 +118,8 @@ async def test_the_desired_set_is_put_up_whole_and_in_batches_after_every_reconn
         expected = ["!bookTicker"] + [f"{symbol.partition('/')[0].lower()}usdt@bookTicker" for symbol in PAIRS]
         for number, socket in enumerate(stage.opened["public"]):
             assert stage.subscribed("public", number) == expected
-            assert [len(frame["params"]) for frame in socket.sent] == [100, 100, 31]
-            assert len({frame["id"] for frame in socket.sent}) == 3
+            assert [len(frame["params"]) for frame in socket.sent[:3]] == [100, 100, 31]
+            assert len({frame["id"] for frame in socket.sent}) == len(socket.sent)
         assert len(stage.opened["market"]) == 1, "the other route is not disturbed"
 
 

@@ -102,7 +102,7 @@ class Route:
     """Frames: {"ok": n}, {"bad": n, "channels": […]}, {"each": channel, "bad": …}, {"mark": "1", "of": symbol}."""
 
     name, url, steady = "all", "ws://x", True
-    quiet_seconds = 0.0
+    quiet_seconds = confirm_seconds = 0.0
     batch, acknowledges = 10, True
     batch_bytes: int | None = None
     ping: TextPing | None = None
@@ -119,6 +119,12 @@ class Route:
     def cancellation(self, channels: Sequence[str], number: int) -> str:
         return json.dumps({"op": "off", "args": list(channels), "n": number})
 
+    def anew(self, symbols: Iterable[Symbol]) -> Sequence[str]:
+        return self.channels(symbols)
+
+    def confirmed_within(self, channel: str) -> float:
+        return self.confirm_seconds
+
     def connected(self) -> None:
         self.connections += 1
 
@@ -132,7 +138,7 @@ class Route:
             return Answered(number=told["bad"], channels=tuple(told["channels"]), refused=True, words="Invalid symbol")
         if "mark" in told:
             mark = price(told["mark"])
-            return (Tick(symbol=Symbol(told["of"]), mark=mark, bid=None, ask=None, venue_time_ms=1),)
+            return (Tick(Symbol(told["of"]), mark, None, None, venue_time_ms=1, channel=told["of"]),)
         return None
 
     async def picture(self) -> Sequence[Tick]:
@@ -227,7 +233,7 @@ async def test_requests_stay_within_count_and_length() -> None:
     stage.route.batch_bytes = 12
     async with stage.running():
         stage.stream.want(COINS)
-        await asyncio.sleep(1)
+        await asyncio.sleep(3)
         assert {len(frame["args"]) for frame in stage.peers[0].sent} == {4}
         assert stage.peers[0].given() == {str(coin) for coin in COINS}
         assert len({frame["n"] for frame in stage.peers[0].sent}) == 10

@@ -10,7 +10,7 @@ from core.engine.ports import ReportSink, StreamState, VenueHealth
 from core.venues import VenueAccess, VenueConnection
 from core.venues.binance import facts
 from core.venues.binance.client import BinanceClient
-from core.venues.binance.market_feed import MarkRoute, TouchRoute
+from core.venues.binance.market_feed import MarkRoute, TouchRoute, TradeRoute
 from core.venues.binance.market_reads import BinanceMarketReads
 from core.venues.binance.user_feed import BinanceUserFeed
 from core.venues.ccxt_loading import exchange_class
@@ -60,6 +60,8 @@ def connect(  # noqa: PLR0913 - as connect_venue
     client = BinanceClient(ccxt, symbols, clock, venue_clock, tells_rights=bool(hosts.wallet))
     reads = BinanceMarketReads(ccxt, symbols, venue_clock, client.measure_clock)
     routes: list[PublicRoute] = [MarkRoute(hosts.stream, symbols), TouchRoute(hosts.stream, symbols, reads.touch_ticks)]
+    if access.trades:
+        routes.append(TradeRoute(hosts.stream, symbols))
     return VenueConnection(
         client=client,
         reads=reads,

@@ -11,8 +11,8 @@ import structlog
 
 from core.domain.candle import TIMEFRAME_MS, Candle
 from core.domain.ids import Symbol, VenueName
-from core.domain.money import Price, Quantity, decimal_of
-from core.engine.ports import PriceTriple
+from core.domain.money import HUNDRED, Price, Quantity, decimal_of
+from core.engine.ports import FundingRate, PriceTriple
 from core.errors import MalformedPayload, Unreachable
 from core.venues.binance import facts
 from core.venues.binance.market_feed import price_told
@@ -90,6 +90,15 @@ class BinanceMarketReads:
             for row in marks
             if row.symbol in last and (instrument := self._symbols.unified(row.symbol)) is not None
         }
+
+    async def funding(self, symbol: Symbol) -> FundingRate | None:
+        """Weight 1. The rate is the one predicted for the running interval."""
+        params = {"symbol": self._symbols.venue_symbol(symbol)}
+        row = await self._read(self._ccxt.fapiPublicGetPremiumIndex, params, MarkRow)
+        if not row.lastFundingRate or not row.nextFundingTime:
+            return None
+        rate = self._number(row.lastFundingRate, "lastFundingRate")
+        return FundingRate(rate_percent=rate * HUNDRED, due_ms=row.nextFundingTime)
 
     async def _read(self, call: Callable[[Any], Awaitable[Any]], params: dict[str, Any], shape: type[_T]) -> _T:
         try:

@@ -118,6 +118,9 @@ class MarkRow(Struct, frozen=True, gc=False):
     symbol: str
     markPrice: str  # noqa: N815
     indexPrice: str  # noqa: N815
+    lastFundingRate: str = ""  # noqa: N815
+    nextFundingTime: int = 0  # noqa: N815
+    """The rate of the running interval, and its end; "" and 0 where there is none."""
 
 
 class LastRow(Struct, frozen=True, gc=False):
@@ -283,6 +286,13 @@ class BookTicker(Struct, frozen=True, gc=False):
     symbol: str = field(name="s")
     bid: str = field(name="b")
     ask: str = field(name="a")
+    time: int = field(name="T")
+    market: int = field(name="st", default=1)
+
+
+class AggregateTrade(Struct, frozen=True, gc=False):
+    symbol: str = field(name="s")
+    price: str = field(name="p")
     time: int = field(name="T")
     market: int = field(name="st", default=1)
 

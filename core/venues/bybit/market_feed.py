@@ -43,6 +43,7 @@ class _Prices:
     mark: Price | None = None
     bid: Price | None = None
     ask: Price | None = None
+    last: Price | None = None
 
 
 class TickerRoute:
@@ -66,6 +67,13 @@ class TickerRoute:
     def channels(self, symbols: Iterable[Symbol]) -> Sequence[str]:
         listed = self._symbols.instruments
         return [f"tickers.{listed[symbol].venue_symbol}" for symbol in symbols if symbol in listed]
+
+    def anew(self, symbols: Iterable[Symbol]) -> Sequence[str]:
+        return self.channels(symbols)
+
+    def confirmed_within(self, channel: str) -> float:
+        del channel
+        return facts.CONFIRM_SECONDS
 
     def connected(self) -> None:
         self._known.clear()
@@ -123,7 +131,9 @@ class TickerRoute:
             known.bid = price_in(told.bid1Price, "bid1Price")
         if told.ask1Price is not UNSET:
             known.ask = price_in(told.ask1Price, "ask1Price")
-        return (Tick(symbol=instrument.symbol, mark=known.mark, bid=known.bid, ask=known.ask, venue_time_ms=push.ts),)
+        if told.lastPrice is not UNSET:
+            known.last = price_in(told.lastPrice, "lastPrice")
+        return (Tick(instrument.symbol, known.mark, known.bid, known.ask, push.ts, known.last, push.topic),)
 
 
 def _request(op: str, channels: Sequence[str], number: int) -> str:

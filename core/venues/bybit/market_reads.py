@@ -10,8 +10,8 @@ import structlog
 
 from core.domain.candle import TIMEFRAME_MS, Candle
 from core.domain.ids import Symbol, VenueName
-from core.domain.money import Price, Quantity, decimal_of
-from core.engine.ports import PriceTriple
+from core.domain.money import HUNDRED, Price, Quantity, decimal_of
+from core.engine.ports import FundingRate, PriceTriple
 from core.errors import Unreachable
 from core.venues.bybit import facts
 from core.venues.bybit.codes import ERRORS
@@ -90,6 +90,15 @@ class BybitMarketReads:
             except ValueError as error:
                 self._left_out(row, error)
         return told
+
+    @reading("bybit")
+    async def funding(self, symbol: Symbol) -> FundingRate | None:
+        """Of the running interval; contracts that expire have none."""
+        rows = await self._tickers(symbol=self._symbols.venue_symbol(symbol))
+        if not rows or not rows[0].fundingRate or not int(rows[0].nextFundingTime or "0"):
+            return None
+        rate = self._number(rows[0].fundingRate, "fundingRate")
+        return FundingRate(rate_percent=rate * HUNDRED, due_ms=int(rows[0].nextFundingTime))
 
     async def _listed(self) -> Iterator[tuple[Symbol, TickerRow]]:
         """Every contract is in one answer."""

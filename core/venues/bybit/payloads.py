@@ -186,6 +186,8 @@ class TickerRow(Struct, frozen=True, gc=False):
     ask1Price: str = ""  # noqa: N815
     turnover24h: str = ""
     openInterest: str = ""  # noqa: N815
+    fundingRate: str = ""  # noqa: N815
+    nextFundingTime: str = ""  # noqa: N815
 
 
 class TickerChange(Struct, frozen=True, gc=False):
@@ -195,6 +197,7 @@ class TickerChange(Struct, frozen=True, gc=False):
     markPrice: str | UnsetType = UNSET  # noqa: N815
     bid1Price: str | UnsetType = UNSET  # noqa: N815
     ask1Price: str | UnsetType = UNSET  # noqa: N815
+    lastPrice: str | UnsetType = UNSET  # noqa: N815
 
 
 class CandleRows(Struct, frozen=True):

@@ -35,6 +35,7 @@ _ENDPOINTS: Mapping[tuple[str, str], tuple[Lane, int]] = {
     ("GET", "public/position-tiers"): (Lane.DATA, 10),
     ("GET", "public/mark-price"): (Lane.DATA, 10),
     ("GET", "public/open-interest"): (Lane.DATA, 20),
+    ("GET", "public/funding-rate"): (Lane.DATA, 10),
     ("GET", "market/tickers"): (Lane.DATA, 20),
     ("GET", "market/index-tickers"): (Lane.DATA, 20),
     ("GET", "market/candles"): (Lane.DATA, 40),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 import msgspec
 
@@ -54,6 +53,13 @@ class PriceRoute:
         listed = self._table.instruments
         return [f"{channel}:{listed[s].venue_symbol}" for s in symbols if s in listed for channel in _CHANNELS]
 
+    def anew(self, symbols: Iterable[Symbol]) -> Sequence[str]:
+        return self.channels(symbols)
+
+    def confirmed_within(self, channel: str) -> float:
+        del channel
+        return facts.CONFIRM_SECONDS
+
     def connected(self) -> None:
         """What an old connection said is not to be dated anew by the other channel of a new one."""
         self._known.clear()
@@ -87,26 +93,21 @@ class PriceRoute:
         return ()
 
     def _touch(self, row: TickerRow, symbol: Symbol) -> Tick:
-        return self._keep(row.instId, touch_of(row, symbol))
+        return self._keep(row.instId, touch_of(row, symbol), f"tickers:{row.instId}")
 
     def _mark(self, row: MarkRow, symbol: Symbol) -> Tick:
         mark = price_in(row.markPx, "markPx")
-        return self._keep(row.instId, Tick(symbol=symbol, mark=mark, bid=None, ask=None, venue_time_ms=int(row.ts)))
+        return self._keep(row.instId, Tick(symbol, mark, None, None, int(row.ts)), f"mark-price:{row.instId}")
 
-    def _keep(self, inst_id: str, told: Tick) -> Tick:
+    def _keep(self, inst_id: str, told: Tick, channel: str) -> Tick:
         """With what the other channel said. Neither's stamp is older news than the other's."""
-        known = self._known.get(inst_id)
-        if known is not None:
-            touch = known if told.mark is not None else told
-            told = replace(
-                told,
-                mark=known.mark if told.mark is None else told.mark,
-                bid=touch.bid,
-                ask=touch.ask,
-                venue_time_ms=max(known.venue_time_ms, told.venue_time_ms),
-            )
-        self._known[inst_id] = told
-        return told
+        known = self._known.get(inst_id, told)
+        touch = known if told.mark is not None else told
+        mark = known.mark if told.mark is None else told.mark
+        newest = max(known.venue_time_ms, told.venue_time_ms)
+        both = Tick(told.symbol, mark, touch.bid, touch.ask, newest, touch.last, channel)
+        self._known[inst_id] = both
+        return both
 
 
 def _answer(event: Event) -> Answered | None:

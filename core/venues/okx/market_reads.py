@@ -11,14 +11,14 @@ import structlog
 
 from core.domain.candle import TIMEFRAME_MS, Candle
 from core.domain.ids import InstrumentId, Symbol, VenueName
-from core.domain.money import Price, Quantity, decimal_of
-from core.engine.ports import PriceTriple
+from core.domain.money import HUNDRED, Price, Quantity, decimal_of
+from core.engine.ports import FundingRate, PriceTriple
 from core.errors import MalformedPayload
 from core.venues.market_stream import Tick
 from core.venues.okx import facts
 from core.venues.okx.codes import ERRORS
 from core.venues.okx.contracts import Contract, ContractTable
-from core.venues.okx.payloads import Answer, IndexRow, MarkRow, OpenInterestRow, TickerRow
+from core.venues.okx.payloads import Answer, FundingRow, IndexRow, MarkRow, OpenInterestRow, TickerRow
 from core.venues.payload import positive_in, price_in
 from core.venues.reading import ReadPolicy, reading, together
 from core.venues.venue_clock import VenueClock
@@ -105,6 +105,16 @@ class OkxMarketReads:
                 )
         return told
 
+    @_reading
+    async def funding(self, symbol: Symbol) -> FundingRate | None:
+        """Of the running interval."""
+        params = {"instId": self._contract(symbol).inst_id}
+        rows = await self._rows(self._ccxt.publicGetPublicFundingRate, params, FundingRow)
+        if not rows or not rows[0].fundingRate or not rows[0].fundingTime:
+            return None
+        rate = _number(rows[0].fundingRate, "fundingRate")
+        return FundingRate(rate_percent=rate * HUNDRED, due_ms=int(rows[0].fundingTime))
+
     async def _indices(self, coin: str) -> list[IndexRow]:
         return await self._rows(self._ccxt.publicGetMarketIndexTickers, {"quoteCcy": coin}, IndexRow)
 
@@ -138,6 +148,7 @@ def touch_of(row: TickerRow, symbol: Symbol) -> Tick:
         bid=price_in(row.bidPx, "bidPx"),
         ask=price_in(row.askPx, "askPx"),
         venue_time_ms=int(row.ts),
+        last=price_in(row.last, "last"),
     )
 
 
