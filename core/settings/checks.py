@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 from urllib.parse import urlsplit
 
-from core.domain.money import ZERO
+from core.settings.exit_checks import EXIT_CHECKS
 from core.settings.problems import Problem
 from core.settings.tree import Settings
 from core.settings.values import is_loopback, to_text
@@ -93,83 +93,6 @@ def the_stop_is_within_its_bounds(settings: Settings) -> Iterator[Problem]:
             what=f"is not between {to_text(least)} (MIN_STOP_DISTANCE_PERCENT and the fees of two trades) and "
             f"MAX_STOP_DISTANCE_PERCENT={most}, so no entry could ever be allowed",
             fix="choose a stop within these bounds, or other bounds",
-        )
-
-
-def trailing_does_not_begin_with_a_loss(settings: Settings) -> Iterator[Problem]:
-    trailing = settings.trailing
-    if trailing.callback_percent > trailing.activation_percent:
-        yield Problem(
-            variable="TRAILING_CALLBACK_PERCENT",
-            value=to_text(trailing.callback_percent),
-            what=f"is more than TRAILING_ACTIVATION_PERCENT ({to_text(trailing.activation_percent)}): "
-            "the first trailing stop would be worse than the entry",
-            fix="make the callback the smaller of the two",
-        )
-
-
-def every_exit_can_be_reached(settings: Settings) -> Iterator[Problem]:
-    """A rule that another one always comes before would be a promise nobody keeps (TRL-06)."""
-    exits, trailing, aged = settings.exits, settings.trailing, settings.aged
-    steps = exits.take_profit_steps
-    if steps and exits.take_profit_percent:
-        yield Problem(
-            variable="TAKE_PROFIT_PERCENT",
-            value=to_text(exits.take_profit_percent),
-            what="is set beside TAKE_PROFIT_STEPS, which stand in its place",
-            fix="set one of the two",
-        )
-    ends = exits.take_profit_percent
-    if steps and sum(step.share for step in steps) == 100:
-        ends = steps[-1].percent
-    later = [("GIVEBACK_FROM_PERCENT", exits.giveback_from_percent)]
-    if trailing.mode != "off":
-        later.append(("TRAILING_ACTIVATION_PERCENT", trailing.activation_percent))
-    for name, percent in later:
-        if ends and percent >= ends:
-            yield Problem(
-                variable=name,
-                value=to_text(percent),
-                what=f"is never reached: everything is closed at {to_text(ends)} % profit before",
-                fix="lower it, or take profit later",
-            )
-    fees = 2 * settings.protection.taker_fee_percent
-    if ZERO < exits.breakeven_activation_percent <= fees:
-        yield Problem(
-            variable="BREAKEVEN_ACTIVATION_PERCENT",
-            value=to_text(exits.breakeven_activation_percent),
-            what=f"is not more than the fees of two trades ({to_text(fees)} %): the stop would stand beyond the price",
-            fix="raise it, or set 0 for none",
-        )
-    if aged.max_position_age_hours >= exits.time_limit_hours:
-        yield Problem(
-            variable="MAX_POSITION_AGE_HOURS",
-            value=to_text(aged.max_position_age_hours),
-            what=f"is not below TIME_LIMIT_HOURS ({to_text(exits.time_limit_hours)}), at which everything is closed",
-            fix="lower it or raise the limit",
-        )
-
-
-def older_prices_serve_what_is_more_urgent(settings: Settings) -> Iterator[Problem]:
-    prices = settings.prices
-    if prices.critical_max_age_ms < prices.exit_max_age_ms:
-        yield Problem(
-            variable="PRICE_MAX_AGE_CRITICAL_MS",
-            value=to_text(prices.critical_max_age_ms),
-            what=f"is less than PRICE_MAX_AGE_EXIT_MS ({prices.exit_max_age_ms}): a critical exit would wait for a "
-            "price a normal one does not wait for",
-            fix="raise it",
-        )
-
-
-def aged_loss_can_reach_its_maximum(settings: Settings) -> Iterator[Problem]:
-    aged = settings.aged
-    if aged.loss_step_percent > aged.max_loss_percent:
-        yield Problem(
-            variable="AGED_LOSS_STEP_PERCENT",
-            value=to_text(aged.loss_step_percent),
-            what=f"is more than AGED_MAX_LOSS_PERCENT ({to_text(aged.max_loss_percent)})",
-            fix="make the hourly step the smaller of the two",
         )
 
 
@@ -266,10 +189,7 @@ ALWAYS: tuple[Check, ...] = (
     the_minimum_is_not_above_the_size,
     the_stop_is_nearer_than_the_liquidation,
     the_stop_is_within_its_bounds,
-    trailing_does_not_begin_with_a_loss,
-    every_exit_can_be_reached,
-    older_prices_serve_what_is_more_urgent,
-    aged_loss_can_reach_its_maximum,
+    *EXIT_CHECKS,
     a_prefetch_ends_before_its_wave,
     a_remote_signal_server_is_authenticated,
     telegram_has_token_and_chat,
