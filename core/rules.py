@@ -58,10 +58,11 @@ def result_rules(settings: Settings) -> ResultRules:
         streak_limit=risk.sl_streak_limit,
         max_drawdown_percent=risk.max_drawdown_percent,
         cooldowns=CooldownRules(
-            after_loss=risk.cooldown_after_loss_minutes,
-            after_win=risk.cooldown_after_win_minutes,
-            opposite_side=risk.cooldown_opposite_side_minutes,
-            after_external=risk.cooldown_after_external_minutes,
+            after_loss=risk.cooldown_after_loss_seconds,
+            after_win=risk.cooldown_after_win_seconds,
+            same_side=risk.cooldown_same_side_seconds,
+            opposite_side=risk.cooldown_opposite_side_seconds,
+            after_external=risk.cooldown_after_external_seconds,
         ),
     )
 
@@ -86,7 +87,7 @@ def exit_rules(settings: Settings) -> ExitRules:
         critical_percent=exits.critical_loss_percent,
         critical_confirm_ms=exits.critical_confirm_ms,
         time_limit_ms=int(exits.time_limit_hours * HOUR_MS),
-        trailing=trailing_rules(settings) if TrailingMode(settings.trailing.mode) is TrailingMode.MANAGED else None,
+        trailing=None if TrailingMode(settings.trailing.mode) is TrailingMode.OFF else trailing_rules(settings),
         steps=steps,
         breakeven_percent=exits.breakeven_activation_percent,
         fee_percent=settings.protection.taker_fee_percent,

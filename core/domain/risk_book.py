@@ -17,6 +17,7 @@ from core.domain.equity import Equity
 from core.domain.gate import Gate, passed, refused
 from core.domain.ids import InstrumentId
 from core.domain.money import ZERO, plain
+from core.domain.position import PositionKey
 from core.domain.signal import Side
 from core.domain.verdict import Reason
 
@@ -74,7 +75,8 @@ class RiskBook:
     streak: int = 0
     equity: Equity = field(default_factory=Equity)
     episodes: Mapping[Limit, Episode] = field(default_factory=dict)
-    closes: Mapping[InstrumentId, LastClose] = field(default_factory=dict)
+    closes: Mapping[PositionKey, LastClose] = field(default_factory=dict)
+    """The newest of each symbol and side: what closes on one side ends no wait of the other."""
 
     def judged(self, rules: ResultRules, now_ms: int) -> RiskBook:
         """With what is over taken away, then with what is reached now; the same object when nothing changed."""
@@ -87,13 +89,13 @@ class RiskBook:
     def with_close(
         self, instrument: InstrumentId, close: LastClose, *, by_stop: bool, rules: CooldownRules
     ) -> RiskBook:
-        """A position is gone. Only a stop that lost lengthens the row, only a win ends it."""
-        streak = 0 if close.kind is CloseKind.WIN else self.streak
-        if by_stop and close.kind is CloseKind.LOSS:
+        """A position is gone. Only a stop that lost lengthens the row, only a win of our own doing ends it."""
+        streak = 0 if close.kind is CloseKind.WIN and not close.external else self.streak
+        if by_stop and close.kind is CloseKind.LOSS and not close.external:
             streak += 1
         oldest = close.at_ms - rules.longest_ms
         closes = {key: kept for key, kept in self.closes.items() if kept.at_ms > oldest}
-        return replace(self, streak=streak, closes={**closes, instrument: close})
+        return replace(self, streak=streak, closes={**closes, PositionKey(instrument, close.side): close})
 
     def gates(self, instrument: InstrumentId, side: Side, rules: ResultRules, now_ms: int) -> tuple[Gate, ...]:
         figures = {
@@ -102,7 +104,8 @@ class RiskBook:
             Limit.DRAWDOWN: plain(round(self.equity.drawdown_percent, 4)),
         }
         held = (self._gate(limit, value, rules) for limit, value in figures.items())
-        return (*held, cooldown_gate(self.closes.get(instrument), side, rules.cooldowns, now_ms))
+        closes = [close for key, close in self.closes.items() if key.instrument == instrument]
+        return (*held, cooldown_gate(closes, side, rules.cooldowns, now_ms))
 
     def _gate(self, limit: Limit, value: str, rules: ResultRules) -> Gate:
         episode = self.episodes.get(limit)

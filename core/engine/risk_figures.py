@@ -132,9 +132,10 @@ def _limits(risk: RiskGuard) -> dict[str, str]:
         "MINIMUM_ACTIVE_BALANCE_USD": plain(limits.reserve),
         "VENUE_ERRORS_LIMIT": limits.errors_in_a_row,
         "MAX_CLOCK_ERROR_MS": limits.max_clock_error_ms,
-        "COOLDOWN_AFTER_LOSS_MINUTES": cooldowns.after_loss,
-        "COOLDOWN_AFTER_WIN_MINUTES": cooldowns.after_win,
-        "COOLDOWN_OPPOSITE_SIDE_MINUTES": cooldowns.opposite_side,
-        "COOLDOWN_AFTER_EXTERNAL_MINUTES": cooldowns.after_external,
+        "COOLDOWN_AFTER_LOSS_SECONDS": cooldowns.after_loss,
+        "COOLDOWN_AFTER_WIN_SECONDS": cooldowns.after_win,
+        "COOLDOWN_SAME_SIDE_SECONDS": cooldowns.same_side,
+        "COOLDOWN_OPPOSITE_SIDE_SECONDS": cooldowns.opposite_side,
+        "COOLDOWN_AFTER_EXTERNAL_SECONDS": cooldowns.after_external,
     }
     return {name: str(value) for name, value in values.items()}

@@ -158,35 +158,36 @@ class RiskLedger:
         elsewhere = self._changed_elsewhere(position)
         if position.open:
             self._set_day(self.book.day.valued(position.id, self._worth(position)))
-            if elsewhere:
-                self._note_close(position, CloseKind.EXTERNAL)
+            if elsewhere is not None:
+                self._note_close(position, CloseKind.EVEN, external=True)
             return
         self._set_day(self.book.day.ended(position.id, worth(position, ZERO)))
-        self._note_close(position, CloseKind.EXTERNAL if elsewhere else _kind(position))
+        self._note_close(position, _kind(position, elsewhere or ZERO), external=elsewhere is not None)
         for known in (self._sizes, self._traded, self._reduced_by):
             known.pop(position.id, None)
         self.settle()
         self._save()
 
-    def _changed_elsewhere(self, position: Position) -> bool:
-        """Whether no trade of our orders led to this size. What went or came without any trade we saw is valued at the
-        mark. Trades told together are all counted before the first of their positions is told."""
+    def _changed_elsewhere(self, position: Position) -> Decimal | None:
+        """None where a trade of our orders led to this size; else what went without any trade we saw, valued at the
+        mark, has made. Trades told together are all counted before the first of their positions is told."""
         seen, now = self._sizes.get(position.id), _size(position)
         self._sizes[position.id] = now
         traded = self._traded.get(position.id)
         if traded and traded[0] == now:
             traded.popleft()
-            return False
+            return None
         if seen is None or seen == now:
-            return False
+            return None
         untraded = now.quantity - seen.quantity + now.sold - seen.sold
-        if untraded:
-            by = untraded * (self._newest_mark(position) - position.entry_price) * position.side.sign
-            self._set_day(self.book.day.changed_hands(position.id, by))
-        return True
+        if not untraded:
+            return ZERO
+        by = untraded * (self._newest_mark(position) - position.entry_price) * position.side.sign
+        self._set_day(self.book.day.changed_hands(position.id, by))
+        return -by
 
-    def _note_close(self, position: Position, kind: CloseKind) -> None:
-        close = LastClose(side=position.side, kind=kind, at_ms=self._clock.now_ms())
+    def _note_close(self, position: Position, kind: CloseKind, *, external: bool) -> None:
+        close = LastClose(side=position.side, kind=kind, at_ms=self._clock.now_ms(), external=external)
         # A flattening for want of a stop says something of the venue, not of the market or of the signals.
         by_stop = self._reduced_by.get(position.id) is Leg.STOP
         self.book = self.book.with_close(position.instrument, close, by_stop=by_stop, rules=self.rules.cooldowns)
@@ -278,7 +279,7 @@ def _size(position: Position) -> _Size:
     return _Size(position.quantity, position.exit_quantity)
 
 
-def _kind(position: Position) -> CloseKind:
-    """By its own trades and fees; funding is the day's affair (RSK-09)."""
-    net = position.realized - position.fees
+def _kind(position: Position, untraded: Decimal) -> CloseKind:
+    """By its own trades and fees, and what is `untraded`; funding is the day's affair (RSK-09)."""
+    net = position.realized - position.fees + untraded
     return CloseKind.WIN if net > ZERO else CloseKind.LOSS if net < ZERO else CloseKind.EVEN

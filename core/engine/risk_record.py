@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -13,6 +13,7 @@ from core.domain.day import DayAccount, Share
 from core.domain.equity import Equity
 from core.domain.ids import InstrumentId, PositionId, Symbol, VenueName
 from core.domain.money import plain
+from core.domain.position import PositionKey
 from core.domain.risk_book import Episode, Limit, RiskBook
 from core.domain.signal import Side
 
@@ -43,7 +44,7 @@ def encoded(book: RiskBook, counted: Iterable[str]) -> str:
             "counted": sorted(counted),
             "episodes": {e.limit.value: [e.what, e.since_ms, e.until_ms] for e in book.episodes.values()},
             "closes": [
-                [key.venue.value, key.symbol, last.side.value, last.kind.value, last.at_ms]
+                [*_names(key.instrument), last.side.value, last.kind.value, last.at_ms, last.external]
                 for key, last in book.closes.items()
             ],
         }
@@ -69,10 +70,7 @@ def decoded(text: str) -> RiskRecord:
         Limit(key): Episode(limit=Limit(key), what=what, since_ms=since, until_ms=until)
         for key, (what, since, until) in told["episodes"].items()
     }
-    closes = {
-        InstrumentId(VenueName(venue), Symbol(symbol)): LastClose(side=Side(side), kind=CloseKind(kind), at_ms=at)
-        for venue, symbol, side, kind, at in told["closes"]
-    }
+    closes = dict(_close(row) for row in told["closes"])
     book = RiskBook(
         day=day,
         streak=int(told["streak"]),
@@ -81,3 +79,16 @@ def decoded(text: str) -> RiskRecord:
         closes=closes,
     )
     return RiskRecord(book=book, counted=frozenset(told["counted"]))
+
+
+def _names(instrument: InstrumentId) -> tuple[str, str]:
+    return instrument.venue.value, instrument.symbol
+
+
+def _close(row: Sequence[Any]) -> tuple[PositionKey, LastClose]:
+    """Earlier versions wrote no `external`, and "external" in place of the result."""
+    venue, symbol, side, kind, at_ms, *more = row
+    by_others = bool(more[0]) if more else kind == "external"
+    result = CloseKind.EVEN if kind == "external" else CloseKind(kind)
+    key = PositionKey(InstrumentId(VenueName(venue), Symbol(symbol)), Side(side))
+    return key, LastClose(side=key.side, kind=result, at_ms=at_ms, external=by_others)

@@ -9,7 +9,7 @@ import difflib
 import os
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
 from pydantic import ValidationError
@@ -26,10 +26,16 @@ OWN_PREFIXES = ("BINANCE_", "BYBIT_", "OKX_", "SIGNAL_", "WAVE_", "TRAILING_", "
 """Names in the environment that can only be meant for us; others there belong to somebody else."""
 
 OLD_NAMES: Mapping[str, str] = {
+    "COOLDOWN_AFTER_EXTERNAL_MINUTES": "COOLDOWN_AFTER_EXTERNAL_SECONDS",
+    "COOLDOWN_AFTER_LOSS_MINUTES": "COOLDOWN_AFTER_LOSS_SECONDS",
+    "COOLDOWN_AFTER_WIN_MINUTES": "COOLDOWN_AFTER_WIN_SECONDS",
+    "COOLDOWN_OPPOSITE_SIDE_MINUTES": "COOLDOWN_OPPOSITE_SIDE_SECONDS",
     "MAX_TRADES_PER_15MIN": "MAX_TRADES_PER_WAVE",
     "MIN_POSITION_SIZE_USD": "MIN_POSITION_SIZE_USDT",
     "TELEGRAM_BOT_TOKEN": "TELEGRAM_TOKEN",
 }
+
+SECONDS_PER_MINUTE = 60
 
 CONTAINER_SECRETS = PurePath("/run/secrets")
 """Container runtimes mount secrets here with a mode of their own, inside a namespace nobody else shares."""
@@ -179,7 +185,8 @@ def _take(given: Given, found: dict[str, Given], reading: Reading) -> None:
     key = given.key
     name = OLD_NAMES.get(key, key)
     if key != name:
-        reading.warnings.append(f"{key} ({given.source}) is an old name; rename it to {name}")
+        given = _in_present_units(given, name)
+        reading.warnings.append(f"{key} ({given.source}) is an old name; write {name}={given.text} in its place")
     base = name.removesuffix("_FILE") if name not in _index() else name
     for other in (base, base + "_FILE"):
         if other in found and found[other].key != key:  # the same key twice was reported with both its lines
@@ -190,6 +197,13 @@ def _take(given: Given, found: dict[str, Given], reading: Reading) -> None:
                 source=given.source,
             )
     found.setdefault(name, given)
+
+
+def _in_present_units(given: Given, name: str) -> Given:
+    """Whole minutes as seconds; anything else is left for the setting's own check."""
+    if given.key.endswith("_MINUTES") and name.endswith("_SECONDS") and given.text.isdecimal():
+        return replace(given, text=str(int(given.text) * SECONDS_PER_MINUTE))
+    return given
 
 
 def _merge(from_file: Mapping[str, Given], from_env: Mapping[str, Given], reading: Reading) -> None:

@@ -127,36 +127,44 @@ class RiskSettings(Frozen):
             "100 to 60000",
         ),
     ] = 1000
-    cooldown_after_loss_minutes: Annotated[
+    cooldown_after_loss_seconds: Annotated[
         Count,
-        Field(ge=0, le=10_080),
+        Field(ge=0, le=604_800),
         Setting(
-            "COOLDOWN_AFTER_LOSS_MINUTES",
-            "wait before the next entry in a symbol after a position closed there with a loss, minutes; 0 = none",
-            "0 to 10080",
+            "COOLDOWN_AFTER_LOSS_SECONDS",
+            "wait before the next entry in a symbol, on either side, after a position closed there with a loss, whoever"
+            " closed it, seconds; of all cooldowns that apply the longest counts; 0 = none",
+            "0 to 604800",
         ),
-    ] = 0
-    cooldown_after_win_minutes: Annotated[
+    ] = 180
+    cooldown_after_win_seconds: Annotated[
         Count,
-        Field(ge=0, le=10_080),
-        Setting("COOLDOWN_AFTER_WIN_MINUTES", "the same after a win, minutes; 0 = none", "0 to 10080"),
+        Field(ge=0, le=604_800),
+        Setting("COOLDOWN_AFTER_WIN_SECONDS", "the same after a win, seconds; 0 = none", "0 to 604800"),
     ] = 0
-    cooldown_opposite_side_minutes: Annotated[
+    cooldown_same_side_seconds: Annotated[
         Count,
-        Field(ge=0, le=10_080),
+        Field(ge=0, le=604_800),
         Setting(
-            "COOLDOWN_OPPOSITE_SIDE_MINUTES",
-            "wait before an entry in a symbol against the side of its last position, minutes; 0 = none",
-            "0 to 10080",
+            "COOLDOWN_SAME_SIDE_SECONDS",
+            "wait before the next entry in a symbol on the side of a position that was closed there, whatever it made,"
+            " seconds; 0 = none",
+            "0 to 604800",
         ),
-    ] = 0
-    cooldown_after_external_minutes: Annotated[
+    ] = 60
+    cooldown_opposite_side_seconds: Annotated[
         Count,
-        Field(ge=0, le=10_080),
+        Field(ge=0, le=604_800),
+        Setting("COOLDOWN_OPPOSITE_SIDE_SECONDS", "the same on the other side, seconds; 0 = none", "0 to 604800"),
+    ] = 5
+    cooldown_after_external_seconds: Annotated[
+        Count,
+        Field(ge=0, le=604_800),
         Setting(
-            "COOLDOWN_AFTER_EXTERNAL_MINUTES",
-            "wait before the next entry in a symbol whose position somebody else closed or changed, minutes; 0 = none",
-            "0 to 10080",
+            "COOLDOWN_AFTER_EXTERNAL_SECONDS",
+            "wait before the next entry in a symbol whose position somebody else closed or changed, on either side,"
+            " seconds; 0 = none",
+            "0 to 604800",
         ),
     ] = 0
 

@@ -25,6 +25,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from tests.builders_config import NO_COOLDOWNS
 from tests.campaigns.processes import Process, ask, running, wait_for_line
 from tools.bench.venues import VENUES, VenueFacts
 from tools.verify_audit import check
@@ -174,6 +175,7 @@ def _environment(folder: Path, urls: Mapping[str, str], signals: str) -> dict[st
         "MAX_POSITIONS": "40",
         "MAX_EXPOSURE_USD": "10000",
         "LEVERAGE": "20",
+        **NO_COOLDOWNS,
     }
     for name, url in urls.items():
         own |= VENUES[name].settings(url)

@@ -28,6 +28,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.builders_config import NO_COOLDOWNS
 from tests.campaigns import deaths
 from tests.campaigns.deaths import Death
 from tests.campaigns.processes import running, wait_for_line
@@ -302,6 +303,7 @@ def _environment(folder: Path, up: Sequence[Market], signals: str, plan: Plan, d
         "MAX_POSITIONS": str(plan.limit * (1 if death is None else 2)),
         "MAX_EXPOSURE_USD": "100000",
         "LEVERAGE": "20",
+        **NO_COOLDOWNS,
     }
     for market in up:
         own |= market.facts.settings(market.url)

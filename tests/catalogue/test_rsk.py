@@ -183,7 +183,7 @@ async def test_one_episode_is_one_action_and_one_alert_also_over_a_restart() -> 
 
 # --- RSK-06 ----------------------------------------------------------------------------------------------------------
 
-UNITS = ("_USD", "_USDT", "_PERCENT", "_MINUTES", "_MS", "_PER_MINUTE", "_PER_VENUE", "_POSITIONS", "_LIMIT", "_LOSS")
+UNITS = ("_USD", "_USDT", "_PERCENT", "_SECONDS", "_MS", "_PER_MINUTE", "_PER_VENUE", "_POSITIONS", "_LIMIT", "_LOSS")
 """MAX_DAILY_LOSS and SL_STREAK_LIMIT keep the names people know; their documents say quote units and stops."""
 
 
@@ -204,7 +204,7 @@ def test_every_limit_says_its_unit() -> None:
         ("MAX_DAILY_LOSS", "-50"),
         ("SL_STREAK_LIMIT", "0"),
         ("STOP_LOSS_PERCENT", "100"),
-        ("COOLDOWN_AFTER_LOSS_MINUTES", "1.5"),
+        ("COOLDOWN_AFTER_LOSS_SECONDS", "1.5"),
         ("MAX_CLOCK_ERROR_MS", "1"),
     ],
 )

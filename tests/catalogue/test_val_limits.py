@@ -16,6 +16,7 @@ from core.domain.gate import Gate, first_refusal
 from core.domain.ids import ClientOrderId, SignalId, VenueName
 from core.domain.instrument import Bracket, Instrument
 from core.domain.order import OrderType
+from core.domain.position import PositionKey
 from core.domain.risk import RiskUsage, check, clock_gate
 from core.domain.risk_book import RiskBook
 from core.domain.screening import screen
@@ -105,9 +106,10 @@ def resulted(side: Side = Side.BUY, **book: Any) -> Ask:
     return ask
 
 
-def closed(kind: CloseKind, side: Side = Side.BUY) -> dict[str, Any]:
+def closed(kind: CloseKind, side: Side = Side.BUY, *, external: bool = False) -> dict[str, Any]:
     """Ten minutes ago."""
-    return {"closes": {BTC: LastClose(side=side, kind=kind, at_ms=NOW_MS - 600_000)}}
+    last = LastClose(side=side, kind=kind, at_ms=NOW_MS - 600_000, external=external)
+    return {"closes": {PositionKey(BTC, side): last}}
 
 
 def _made_300_s_ago(settings: Settings) -> Signal:
@@ -210,10 +212,14 @@ CASES = [
     _case(R.DAY_LOSS, "MAX_DAILY_LOSS", "60", "60.01", resulted(day=LOST_60)),
     _case(R.STOP_STREAK, "SL_STREAK_LIMIT", "3", "4", resulted(streak=3)),
     _case(R.DRAWDOWN, "MAX_DRAWDOWN_PERCENT", "10", "10.1", resulted(equity=DOWN_10_PERCENT)),
-    _case(R.COOLDOWN, "COOLDOWN_AFTER_LOSS_MINUTES", "11", "10", resulted(**closed(CloseKind.LOSS))),
-    _case(R.COOLDOWN, "COOLDOWN_AFTER_WIN_MINUTES", "11", "10", resulted(**closed(CloseKind.WIN))),
-    _case(R.COOLDOWN, "COOLDOWN_AFTER_EXTERNAL_MINUTES", "11", "10", resulted(**closed(CloseKind.EXTERNAL))),
-    _case(R.COOLDOWN, "COOLDOWN_OPPOSITE_SIDE_MINUTES", "11", "0", resulted(Side.SELL, **closed(CloseKind.EVEN))),
+    _case(R.COOLDOWN, "COOLDOWN_AFTER_LOSS_SECONDS", "601", "600", resulted(**closed(CloseKind.LOSS))),
+    _case(R.COOLDOWN, "COOLDOWN_AFTER_WIN_SECONDS", "601", "600", resulted(**closed(CloseKind.WIN))),
+    _case(R.COOLDOWN, "COOLDOWN_SAME_SIDE_SECONDS", "601", "600", resulted(**closed(CloseKind.EVEN))),
+    _case(
+        R.COOLDOWN, "COOLDOWN_AFTER_EXTERNAL_SECONDS", "601", "600",
+        resulted(**closed(CloseKind.EVEN, external=True)),
+    ),
+    _case(R.COOLDOWN, "COOLDOWN_OPPOSITE_SIDE_SECONDS", "601", "0", resulted(Side.SELL, **closed(CloseKind.EVEN))),
 ]  # fmt: skip
 
 

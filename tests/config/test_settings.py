@@ -297,8 +297,8 @@ def test_derived_settings_keep_the_rest_and_are_checked() -> None:
 
 
 def test_a_setting_nothing_reads_yet_is_answered_by_a_warning() -> None:
-    warnings = load_settings({**KEYS, "MAX_POSITION_AGE_HOURS": "5"}, None).warnings
-    assert warnings == ("MAX_POSITION_AGE_HOURS (environment) is accepted but not yet effective in this version",)
+    warnings = load_settings({**KEYS, "STATUS_PORT": "0"}, None).warnings
+    assert warnings == ("STATUS_PORT (environment) is accepted but not yet effective in this version",)
 
 
 def test_settings_cannot_be_changed() -> None:

@@ -9,6 +9,7 @@ from core.domain.cooldown import CloseKind, CooldownRules, LastClose
 from core.domain.day import MS_PER_DAY, DayAccount, day_of, end_of
 from core.domain.gate import first_refusal
 from core.domain.ids import ClientOrderId, PositionId
+from core.domain.position import PositionKey
 from core.domain.risk_book import ResultRules, RiskBook
 from core.domain.signal import Side
 from core.domain.verdict import Reason
@@ -16,7 +17,7 @@ from tests.builders import BTC, NOW_MS
 
 YEAR_MS = 365 * MS_PER_DAY
 P = PositionId("p")
-COOLDOWNS = CooldownRules(after_loss=30)
+COOLDOWNS = CooldownRules(after_loss=1800)
 RULES = ResultRules(max_daily_loss=Decimal(100), streak_limit=3, cooldowns=COOLDOWNS)
 TRIAL = ClientOrderId("t")
 
@@ -26,9 +27,11 @@ def reason(book: RiskBook, now_ms: int) -> Reason | None:
     return None if denied is None else denied.reason
 
 
-def test_a_close_stamped_in_the_future_cools_down_for_its_minutes_and_no_longer() -> None:
+def test_a_close_stamped_in_the_future_cools_down_for_its_time_and_no_longer() -> None:
     close = LastClose(side=Side.BUY, kind=CloseKind.LOSS, at_ms=NOW_MS + YEAR_MS)
-    book = RiskBook(day=DayAccount(day=day_of(NOW_MS)), closes={BTC: close}).judged(RULES, NOW_MS)
+    book = RiskBook(day=DayAccount(day=day_of(NOW_MS)), closes={PositionKey(BTC, Side.BUY): close}).judged(
+        RULES, NOW_MS
+    )
     assert reason(book, NOW_MS) is Reason.COOLDOWN
     assert reason(book.judged(RULES, NOW_MS + 30 * 60_000 - 1), NOW_MS + 30 * 60_000 - 1) is Reason.COOLDOWN
     assert reason(book.judged(RULES, NOW_MS + 30 * 60_000), NOW_MS + 30 * 60_000) is None
@@ -36,7 +39,7 @@ def test_a_close_stamped_in_the_future_cools_down_for_its_minutes_and_no_longer(
 
 def test_a_close_of_this_very_millisecond_changes_nothing() -> None:
     close = LastClose(side=Side.BUY, kind=CloseKind.LOSS, at_ms=NOW_MS)
-    book = RiskBook(day=DayAccount(day=day_of(NOW_MS)), closes={BTC: close})
+    book = RiskBook(day=DayAccount(day=day_of(NOW_MS)), closes={PositionKey(BTC, Side.BUY): close})
     assert book.judged(RULES, NOW_MS) is book
 
 

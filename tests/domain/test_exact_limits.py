@@ -58,14 +58,15 @@ def test_the_drawdown_of_a_small_account_counts_as_well() -> None:
 
 
 def test_a_close_is_remembered_as_long_as_the_longest_cooldown_runs_also_for_another_hands_trade() -> None:
-    rules = CooldownRules(after_loss=5, after_external=60)
+    rules = CooldownRules(after_loss=300, after_external=3600)
     book = RiskBook(day=DayAccount(day=day_of(NOW_MS)))
     for instrument, minutes in ((BTC, 0), (ETH, 59)):
-        close = LastClose(side=Side.BUY, kind=CloseKind.EXTERNAL, at_ms=NOW_MS + minutes * MINUTE_MS)
+        close = LastClose(side=Side.BUY, kind=CloseKind.EVEN, at_ms=NOW_MS + minutes * MINUTE_MS, external=True)
         book = book.with_close(instrument, close, by_stop=False, rules=rules)
-    assert set(book.closes) == {BTC, ETH}
-    late = LastClose(side=Side.BUY, kind=CloseKind.EXTERNAL, at_ms=NOW_MS + 60 * MINUTE_MS)
-    assert set(book.with_close(ETH, late, by_stop=False, rules=rules).closes) == {ETH}
+    assert {key.instrument for key in book.closes} == {BTC, ETH}
+    late = LastClose(side=Side.BUY, kind=CloseKind.EVEN, at_ms=NOW_MS + 60 * MINUTE_MS, external=True)
+    after = book.with_close(ETH, late, by_stop=False, rules=rules)
+    assert {key.instrument for key in after.closes} == {ETH}
 
 
 @pytest.mark.parametrize("cause", [PauseCause.MARGIN, PauseCause.RESTRICTED])

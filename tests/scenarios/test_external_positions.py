@@ -137,7 +137,7 @@ async def test_a_symbol_closed_by_hand_can_be_entered_again_by_the_next_signal(
 ) -> None:
     waves = [a_wave(PAIRS[:1]), {"at_ms": 60_000, "signals": [a_signal("BTCUSDT", id="second")]}]
     await world.play(*waves)
-    async with world.running(COOLDOWN_AFTER_EXTERNAL_MINUTES=0) as daemon:
+    async with world.running(COOLDOWN_AFTER_EXTERNAL_SECONDS=0) as daemon:
         await daemon.wave()
         await owner.trade("BTCUSDT", "SELL", "0.001", reduceOnly="true")
         second = await daemon.wave(2)

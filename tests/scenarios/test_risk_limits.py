@@ -235,7 +235,7 @@ async def test_what_the_owner_does_by_hand_is_followed_and_not_worked_against(
     late = {"at_ms": 1_300_000, "signals": [a_signal("BTCUSDT", id="later", direction="SHORT")]}
     await world.play(a_wave(PAIRS[:2]), again, late)
     sizes: dict[str, Any] = {"POSITION_SIZE_USD": 200, "MIN_POSITION_SIZE_USDT": 10}
-    async with world.running(**sizes, COOLDOWN_AFTER_EXTERNAL_MINUTES=15) as daemon:
+    async with world.running(**sizes, COOLDOWN_AFTER_EXTERNAL_SECONDS=900) as daemon:
         await daemon.wave()
         held = (await world.held())["BTCUSDT"]
         assert held >= Decimal("0.002")

@@ -23,6 +23,7 @@ from core.orchestrator import Host, Orchestrator
 from core.outcome import ExitStatus, Outcome
 from core.storage.writer import InlineExecutor, WriterThread
 from core.transport import AiohttpHttp, Transport, WebsocketsSocket
+from tests.builders_config import NO_COOLDOWNS
 from tests.fakes.sim_transport import Line, SimulatedFeed, SimulatedVenue, Tamper, Watch
 from tests.fakes.virtual_loop import VirtualClock
 from tools.signal_feed import Form, SignalFeed, parse_script
@@ -53,7 +54,7 @@ AFTER_CRASHES: Final[Mapping[str, Any]] = {
     "SIGNAL_MAX_PRICE_CHANGE_5MIN_PERCENT": 0,
     "SL_STREAK_LIMIT": 1000,
     "MAX_DAILY_LOSS": 1_000_000,
-    "COOLDOWN_AFTER_EXTERNAL_MINUTES": 0,
+    **NO_COOLDOWNS,
 }
 """Settings under which a daemon goes on entering after a test has crashed the market under its stops."""
 
@@ -264,6 +265,7 @@ class World(ABC):
             "MAX_EXPOSURE_USD": 10_000,
             "LEVERAGE": 20,
             "STRATEGY": "none",
+            **NO_COOLDOWNS,
             **({"SIGNAL_WS_URL": self._signals_url, "SIGNAL_WS_TOKEN": "t"} if self._signals_url else {}),
             **env,
         }

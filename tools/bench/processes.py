@@ -153,6 +153,9 @@ def environment(folder: Path, venues: Sequence[Simulator]) -> dict[str, str]:
         "MAX_POSITIONS": "1000",
         "MAX_EXPOSURE_USD": "10000000",
         "MAX_TRADES_PER_WAVE": "1000",
+        "COOLDOWN_AFTER_LOSS_SECONDS": "0",
+        "COOLDOWN_SAME_SIDE_SECONDS": "0",
+        "COOLDOWN_OPPOSITE_SIDE_SECONDS": "0",
     }
     for venue in venues:
         own |= venue.facts.settings(venue.url)
