@@ -73,7 +73,7 @@ def orphans(
 ) -> list[OrderStatusReport]:
     """Resting reduce-only orders with our prefix that protect nothing: nothing is open in their direction.
 
-    Foreign orders never qualify, nor do orders that state knows as something else than a stop.
+    Foreign orders never qualify, nor do orders that state knows as something else than a stop or a trailing order.
     """
     held = {position.key for position in positions}
     found = []
@@ -82,7 +82,7 @@ def orphans(
         protects = PositionKey(report.instrument, report.side.opposite)
         if resting and is_ours(report.client_order_id) and protects not in held:
             known = ours.get(report.client_order_id)
-            if known is None or known.intent.leg is LegName.STOP:
+            if known is None or known.intent.leg in (LegName.STOP, LegName.TRAIL):
                 found.append(report)
     return found
 

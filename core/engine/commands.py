@@ -144,6 +144,8 @@ class Commands:
             raise ValueError(
                 f"{order.client_order_id} is the stop of the open position {key}; close the position instead"
             )
+        if order.intent.leg is Leg.TRAIL:
+            raise ValueError(f"{order.client_order_id} trails the open position {key}; close the position instead")
         raise ValueError(f"{order.client_order_id} closes the position {key} right now; let it finish")
 
     async def _cancel_foreign(self, order_id: str, venue: VenueName | None) -> Cancelled:

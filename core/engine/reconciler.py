@@ -215,7 +215,7 @@ class Reconciler:
             self.ask(order.instrument.venue)
             return
         self._note("order_vanished", order.instrument, f"{order.client_order_id} is unknown to the venue")
-        if order.intent.leg is Leg.STOP:  # a second stop harms nobody
+        if order.intent.leg in (Leg.STOP, Leg.TRAIL):  # a second one harms nobody: it can only reduce
             gone = self._orders.conclusion(order.intent, OrderStatus.CANCELED, "unknown to the venue")
             await self._orders.take([gone])
 

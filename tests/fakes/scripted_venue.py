@@ -14,7 +14,7 @@ from core.clock import Clock
 from core.domain.ids import ClientOrderId, InstrumentId, Leg, Symbol, VenueName, VenueOrderId
 from core.domain.instrument import Instrument
 from core.domain.money import ZERO, Price, Quantity
-from core.domain.order import Order, OrderIntent, OrderStatus, OrderType
+from core.domain.order import Order, OrderIntent, OrderStatus
 from core.domain.reports import BalanceReport, FillReport, OrderStatusReport, PositionReport, Report, Source
 from core.domain.signal import Side
 from core.engine.ports import (
@@ -140,6 +140,16 @@ class ScriptedVenue:
         await asyncio.sleep(10_000)
         return Unknown(cause="time-out")
 
+    async def expire(self, intent: OrderIntent) -> Outcome:
+        """Taken, and ended without a trade: a limit that found nobody."""
+        order = self._register(intent, S.ACCEPTED)
+        await self.end(order, S.EXPIRED)
+        return Accepted(reports=(self._status(order),))
+
+    async def tell_position(self, instrument: InstrumentId, amount: Decimal) -> None:
+        """On the stream, whatever it holds."""
+        await self._tell([a_position_report(instrument, amount=amount, source=Source.STREAM)])
+
     async def accept_silently(self, intent: OrderIntent) -> Outcome:
         """Taken, and nothing at all is told about it."""
         self._register(intent, S.ACCEPTED)
@@ -156,7 +166,7 @@ class ScriptedVenue:
 
     async def execute(self, intent: OrderIntent) -> OrderStatusReport:
         order = self._register(intent, S.ACCEPTED)
-        if intent.type is OrderType.STOP_MARKET:
+        if intent.conditional:
             report = self._status(order)
             await self._tell([report])
             return report
@@ -225,6 +235,7 @@ class ScriptedVenue:
         if intent.whole_position:
             for older in self.orders.values():
                 same = (older.intent.instrument, older.intent.side) == (intent.instrument, intent.side)
+                same = same and older.intent.leg is intent.leg
                 if same and older.intent.whole_position and older.status is S.ACCEPTED:
                     older.status = S.CANCELED
         order = Resting(intent=intent, venue_order_id=VenueOrderId(f"v{self._numbers}"), status=status)
@@ -237,7 +248,7 @@ class ScriptedVenue:
             order.status,
             filled=order.filled,
             venue_order_id=order.venue_order_id,
-            conditional=order.intent.trigger_price is not None and order.status in (S.ACCEPTED, S.TRIGGERED),
+            conditional=order.intent.conditional and order.status in (S.ACCEPTED, S.TRIGGERED),
             venue_time_ms=self._clock.now_ms(),
             source=Source.REST,
         )
