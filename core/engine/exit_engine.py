@@ -58,6 +58,8 @@ AT_ONCE = 16
 """Positions looked at in one step of that round."""
 COUNT_SECONDS = 60.0
 TRY_AGAIN_SECONDS = 1.0
+MOVE_AGAIN_SECONDS = 10.0
+"""After a move the venue refused."""
 LIMIT_TRIES = 5
 """A take profit at its level that was not filled so often goes at market (TRL-16)."""
 NEVER_MS = 10**15
@@ -111,7 +113,7 @@ class ExitEngine:
         trailed_by_venue: Callable[[PositionId], bool] = lambda _: False,
     ) -> None:
         """`offset_ms` is a venue's clock minus ours; `reference` the price that fires a stop, None = not known."""
-        self._policy = policy
+        self.policy = policy
         self._orders = orders
         self._protection = protection
         self._closer = closer
@@ -166,7 +168,7 @@ class ExitEngine:
         if not watches:
             return
         view = self._prices.exit_view(instrument)
-        price = None if view is None else view[0].price(self._policy.kind)
+        price = None if view is None else view[0].price(self.policy.kind)
         normal = view is not None and view[1]
         for watch in tuple(watches):
             if normal and price is not None and watch.band.calm(price):
@@ -240,14 +242,14 @@ class ExitEngine:
 
     def _rules(self, position: Position) -> ExitRules:
         """A position somebody else opened has its stop and no more, unless we manage those too."""
-        if not position.signal_id and not self._policy.manages_external:
-            ours = self._policy.rules
+        if not position.signal_id and not self.policy.manages_external:
+            ours = self.policy.rules
             return ExitRules(
                 critical_percent=ours.critical_percent,
                 critical_confirm_ms=ours.critical_confirm_ms,
                 time_limit_ms=NEVER_MS,
             )
-        return rules_for(position, self._policy.rules)
+        return rules_for(position, self.policy.rules)
 
     def _drop(self, watch: ExitWatch) -> None:
         """Nothing is left of it anywhere (TRL-15)."""
@@ -325,7 +327,7 @@ class ExitEngine:
         halted = self._risk.standing_of(venue).state is TradingState.HALTED
         return Seen(
             now_ms=self._clock.now_ms() + self._offset_ms(venue),
-            price=None if snapshot is None else snapshot.price(self._policy.kind),
+            price=None if snapshot is None else snapshot.price(self.policy.kind),
             source=None if snapshot is None else snapshot.source,
             age_ms=0 if snapshot is None else snapshot.age_ms,
             normal=normal,
@@ -387,7 +389,7 @@ class ExitEngine:
             watch.steps_skipped = step + 1
         tries = self._closer.tries(position, step)
         limit = None
-        if self._policy.limit_profits and tries < LIMIT_TRIES:
+        if self.policy.limit_profits and tries < LIMIT_TRIES:
             level = away(position.side, position.entry_price, steps[step].percent)
             rounded = instrument.round_price_up if position.side.sign > 0 else instrument.round_price_down
             limit = rounded(level)
@@ -424,9 +426,11 @@ class ExitEngine:
         level, resting, tasks = watch.state.level, stop.trigger_price, self._tasks
         if level is None or resting is None or watch.moving or watch.closing or tasks is None:
             return
+        if self._clock.monotonic() < watch.move_not_before:
+            return
         tick = self._instruments[position.instrument].tick
         since = self._since_moved(watch, stop, seen.now_ms)
-        if worth_moving(position.side, resting, level, self._policy.moves, tick, since_last_ms=since):
+        if worth_moving(position.side, resting, level, self.policy.moves, tick, since_last_ms=since):
             watch.moving = True
             watch.attempted = self._clock.monotonic()
             tasks.create_task(self._move(watch, position, level), name=f"exits/move/{watch.key}")
@@ -449,6 +453,7 @@ class ExitEngine:
             log.info("exits.stop_moved", position=str(watch.key), to=plain(level), rule=by.value)
         elif outcome is Tightened.REFUSED:
             self.counts.moves_refused += 1
+            watch.move_not_before = self._clock.monotonic() + MOVE_AGAIN_SECONDS
         elif outcome is Tightened.CROSSED:
             self._close_crossed(watch, level, by)
 

@@ -24,6 +24,7 @@ class ExitWatch:
     attempted: float | None = None
     steps_skipped: int = 0
     part_not_before: float = 0.0
+    move_not_before: float = 0.0
     advice: str = ""
     closing: bool = False
     moving: bool = False

@@ -1,12 +1,13 @@
 """The whole engine over fakes, wired as the composition root wires it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 
+from core.domain.exits import ExitState
 from core.domain.ids import Asset, InstrumentId, Leg, VenueName
 from core.domain.instrument import Instrument
 from core.domain.order import Order, OrderIntent, OrderType, TriggerReference
@@ -21,6 +22,7 @@ from core.engine.bookkeeping import Bookkeeper
 from core.engine.closer import Closer
 from core.engine.entry import EntryDesk, EntryRules
 from core.engine.executions import ExecutionNotes
+from core.engine.exit_engine import ExitEngine, ExitPolicy
 from core.engine.inflight import InflightResolver
 from core.engine.leverage import LeverageKeeper
 from core.engine.order_manager import OrderManager
@@ -28,6 +30,7 @@ from core.engine.ports import MarketData, MarketReads, SignalBatch, UserStream, 
 from core.engine.prefetch import Prefetcher
 from core.engine.protection_manager import ProtectionManager
 from core.engine.reconciler import Reconciler
+from core.engine.records import ExecutionRecord
 from core.engine.risk_guard import RiskGuard
 from core.engine.risk_watch import RiskWatch
 from core.engine.screener import Screener
@@ -38,8 +41,10 @@ from tests.builders import (
     ACCOUNT,
     BTC,
     ETH,
+    Number,
     a_balance_report,
     an_instrument,
+    exit_policy,
     notional,
     result_rules,
     risk_limits,
@@ -51,6 +56,7 @@ from tests.fakes.fake_audit import FakeAudit
 from tests.fakes.fake_journal import FakeJournal
 from tests.fakes.fake_market import FakeMarket
 from tests.fakes.fake_notifier import FakeNotifier
+from tests.fakes.fake_prices import FakePrices
 from tests.fakes.fake_reads import FakeReads
 from tests.fakes.fake_stream import FakeStream
 from tests.fakes.scripted_venue import ScriptedVenue
@@ -86,6 +92,8 @@ class Bench:
     screener: Screener
     desk: EntryDesk
     waves: WaveProcessor
+    prices: FakePrices
+    exits: ExitEngine
 
     @property
     def venue(self) -> ScriptedVenue:
@@ -132,6 +140,36 @@ class Bench:
         (position,) = self.state.positions_on(instrument)
         return position
 
+    def tick(self, to: Number, instrument: InstrumentId = BTC) -> None:
+        """The price comes to this, at the venue and on the stream."""
+        self.venues[instrument.venue].price = Decimal(to)
+        self.markets[instrument.venue].marks[instrument.symbol] = to
+        self.prices.tick(instrument)
+
+    def execution_of(self, intent: OrderIntent) -> Mapping[str, str]:
+        """The row written about that order."""
+        rows = [r for r in self.journal.posted if isinstance(r, ExecutionRecord)]
+        return next(row.values for row in rows if row.client_order_id == intent.client_order_id)
+
+    def exits_anew(self, *states: ExitState) -> ExitEngine:
+        """Another exit engine over the same positions, as after a restart with this journal."""
+        again = ExitEngine(
+            policy=self.exits.policy,
+            orders=self.orders,
+            protection=self.protection,
+            closer=self.closer,
+            risk=self.risk,
+            prices=self.prices,
+            instruments=self.instruments,
+            reference=partial(_mark, self.markets),
+            offset_ms=lambda venue: self.venues[venue].clock_offset_ms,
+            books=Bookkeeper(journal=self.journal, audit=self.audit, clock=self.clock, default_stop_percent=Decimal(2)),
+            clock=self.clock,
+            notifier=self.notifier,
+        )
+        again.restore(states)
+        return again
+
     def sent_stops(self) -> list[OrderIntent]:
         return self.venue.only(Leg.STOP)
 
@@ -160,6 +198,7 @@ async def a_bench(  # noqa: PLR0915 - the wiring of the whole engine, one statem
     seen: frozenset[tuple[str, str]] = frozenset(),
     leverage_known: bool = True,
     measures_clock: bool = True,
+    exits: ExitPolicy | None = None,
 ) -> AsyncIterator[Bench]:
     """Running, ACTIVE, with 10,000 USDT on every venue and its state confirmed."""
     listed = list(instruments) if instruments is not None else [an_instrument(BTC), an_instrument(ETH)]
@@ -191,6 +230,7 @@ async def a_bench(  # noqa: PLR0915 - the wiring of the whole engine, one statem
         notifier=notifier,
         most_positions=lambda venue: clients[venue].traits.most_stops,
     )
+    executions = ExecutionNotes(books=books, clock=clock, offset_ms=lambda venue: clients[venue].clock_offset_ms)
     closer = Closer(
         accounts=accounts,
         orders=orders,
@@ -199,8 +239,8 @@ async def a_bench(  # noqa: PLR0915 - the wiring of the whole engine, one statem
         notifier=notifier,
         mark=lambda instrument: _mark(markets, instrument, TriggerReference.MARK_PRICE),
         instruments=by_id,
+        explain=executions.explain,
     )
-    executions = ExecutionNotes(books=books, clock=clock, offset_ms=lambda venue: clients[venue].clock_offset_ms)
     protection = ProtectionManager(
         accounts=accounts,
         orders=orders,
@@ -211,6 +251,21 @@ async def a_bench(  # noqa: PLR0915 - the wiring of the whole engine, one statem
         working_type=TriggerReference.MARK_PRICE,
         deadline_seconds=DEADLINE_SECONDS,
         traits=lambda venue: clients[venue].traits,
+        books=books,
+        clock=clock,
+        notifier=notifier,
+    )
+    seen_prices = FakePrices(markets)
+    exit_engine = ExitEngine(
+        policy=exits or exit_policy(),
+        orders=orders,
+        protection=protection,
+        closer=closer,
+        risk=risk,
+        prices=seen_prices,
+        instruments=by_id,
+        reference=partial(_mark, markets),
+        offset_ms=lambda venue: clients[venue].clock_offset_ms,
         books=books,
         clock=clock,
         notifier=notifier,
@@ -279,6 +334,7 @@ async def a_bench(  # noqa: PLR0915 - the wiring of the whole engine, one statem
     risk_watch = RiskWatch(risk=risk, state=state, closer=closer, clients=clients, measure=measure)
     risk.follow(orders)
     orders.listen(protection.on_events)
+    orders.listen(exit_engine.on_events)
     orders.listen(reconciler.on_events)
     executions.follow(orders)
     orders.on_unresolved(inflight.watch)
@@ -313,9 +369,11 @@ async def a_bench(  # noqa: PLR0915 - the wiring of the whole engine, one statem
         screener=screener,
         desk=desk,
         waves=processor,
+        prices=seen_prices,
+        exits=exit_engine,
     )
     async with asyncio.TaskGroup() as group:
-        parts = (orders, protection, inflight, processor, reconciler, screener, risk_watch)
+        parts = (orders, protection, inflight, processor, reconciler, screener, risk_watch, exit_engine)
         tasks = [group.create_task(part.run(), name=type(part).__name__) for part in parts]
         await asyncio.sleep(0)
         try:
