@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b32encode
 from enum import StrEnum
+from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple, NewType
 
@@ -52,6 +53,7 @@ class Leg(StrEnum):
     """Sent by pre-flight to see whether orders are taken; cancelled at once."""
 
 
+@lru_cache(maxsize=1024)  # asked for again at each candle while a position is held
 def client_order_id(account: str, signal_id: str, leg: Leg, attempt: int) -> ClientOrderId:
     """32 lower-case letters and digits, valid on all three venues (ORD-04).
 

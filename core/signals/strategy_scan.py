@@ -99,8 +99,8 @@ class StrategyScan:
         self._failing = False
         self._looked = float("-inf")
         self.counts: Counter[str] = Counter()
-        self.said = f"{self._strategy.name} has not looked at any candle yet"
-        """How the last scan went, one sentence for people."""
+        self._told: tuple[int, int, int] | str = "has not looked at any candle yet"
+        """Close, symbols and signals of the last scan, or what came of it."""
 
     async def run(self, emit: Callable[[SignalBatch], None], expect: Callable[[], None] = lambda: None) -> None:
         await self._choose()
@@ -268,7 +268,7 @@ class StrategyScan:
             self.counts["failures"] += 1
             name, what = self._strategy.name, f"{type(error).__name__}: {error}"
             log.exception("scan.strategy_failed", strategy=name)
-            self.said = f"{name} failed: {what}"
+            self._told = f"failed: {what}"
             if not self._failing:
                 self._notifier.notify(Level.WARNING, f"strategy {name} failed at a candle close: {what}")
             self._failing = True
@@ -299,8 +299,18 @@ class StrategyScan:
         )
 
     def _tell(self, view: View, signals: int, unusable: int, ms: float) -> None:
-        name, close = self._strategy.name, iso_utc(view.close_ms)
-        say = log.info if signals or unusable or self._once else log.debug
-        say("scan.done", strategy=name, close=close, symbols=len(view.candles), signals=signals, read_ms=ms)
+        """A quiet close gets no line of its own."""
+        self._told = (view.close_ms, len(view.candles), signals)
+        if signals or unusable or self._once:
+            name, close = self._strategy.name, iso_utc(view.close_ms)
+            log.info("scan.done", strategy=name, close=close, symbols=len(view.candles), signals=signals, read_ms=ms)
+
+    @property
+    def said(self) -> str:
+        """How the last scan went, one sentence for people."""
+        name = self._strategy.name
+        if isinstance(self._told, str):
+            return f"{name} {self._told}"
+        close_ms, symbols, signals = self._told
         left_out = f"; {len(self._left_out)} left out" if self._left_out else ""
-        self.said = f"{name} looked at {len(view.candles)} symbols at the close of {close}: {signals} signals{left_out}"
+        return f"{name} looked at {symbols} symbols at the close of {iso_utc(close_ms)}: {signals} signals{left_out}"

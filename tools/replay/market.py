@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 
 from core.domain.candle import TIMEFRAME_MS, Candle
@@ -46,6 +46,10 @@ class ReplayMarket:
             touch_received=now,
             last=last,
         )
+
+    @property
+    def wanted(self) -> Collection[Symbol]:
+        return (self._symbol,)
 
     def want(self, symbols: Sequence[Symbol]) -> None:
         """There is one symbol, and its prices come."""

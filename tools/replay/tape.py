@@ -41,13 +41,17 @@ class Tape(Market):
         return max(1, round(price / self.instrument.tick))
 
     def stand(self, ticks: int, now_ms: float) -> None:
-        """The price is this one, and stays there."""
+        """From its next `advance` on the price is this one, and stays there."""
         self._leg = (now_ms, ticks, now_ms, ticks)
-        self._put(ticks)
 
     def lead(self, begin_ms: float, end_ms: float, target: int) -> None:
         """From now on the price goes straight from where it is to `target` ticks."""
         self._leg = (begin_ms, self._last, end_ms, target)
+
+    def come_to(self, ticks: int, now_ms: float) -> None:
+        """The price has got there on its way, exactly, and goes on."""
+        _, _, end_ms, target = self._leg
+        self._leg = (now_ms, ticks, end_ms, target)
 
     def when(self, ticks: int) -> float:
         """At what time (UTC ms) the price on its way gets there."""
