@@ -14,7 +14,6 @@ from core.domain.ids import Leg, VenueName, client_order_id
 from core.domain.order import Order, OrderIntent, OrderStatus, OrderType
 from core.domain.position import PositionKey
 from core.domain.signal import Side
-from core.engine.passed_stops import PATIENCE_SECONDS, PassedStops
 from core.engine.ports import Outcome, Unknown
 from core.outcome import ExitStatus
 from tests.builders import ACCOUNT, BTC, BTC_LONG, ETH, a_position, an_instrument, an_instrument_id, an_intent
@@ -245,26 +244,18 @@ async def test_a_gap_through_the_stop_is_booked_at_its_real_price() -> None:
 @pytest.mark.parametrize("side", list(Side))
 async def test_a_stop_passed_for_three_seconds_costs_the_position_once(side: Side) -> None:
     async with a_bench() as bench:
-        passed = PassedStops(
-            orders=bench.orders,
-            protection=bench.protection,
-            closer=bench.closer,
-            reference=lambda *_: Decimal(bench.market.default or 0),
-            clock=bench.clock,
-            notifier=bench.notifier,
-        )
-        task = asyncio.ensure_future(passed.run())
         await bench.enter(an_intent(side=side))
         await bench.settle()
+        patience = bench.exits.policy.rules.stop_passed_ms / 1000
         beyond = Decimal(97) if side is Side.BUY else Decimal(103)
         bench.market.default = beyond
-        await bench.settle(PATIENCE_SECONDS - 0.6)
+        await bench.settle(patience - 1.1)
         bench.market.default = 100  # back in time: nothing happens
         await bench.settle(10)
         assert bench.venue.only(Leg.FLATTEN) == []
         bench.market.default = beyond
         bench.venue.script(Leg.FLATTEN, bench.venue.lose_request)
-        await bench.settle(PATIENCE_SECONDS + 0.6)
+        await bench.settle(patience + 1.1)
         assert len(bench.venue.only(Leg.FLATTEN)) == 1
         await bench.settle(30)
         (first, *more) = bench.venue.only(Leg.FLATTEN)
@@ -272,8 +263,6 @@ async def test_a_stop_passed_for_three_seconds_costs_the_position_once(side: Sid
         assert len(more) == 1, "the lost one is proven absent, then one more"
         assert bench.state.positions() == []
         assert len([text for text in bench.notifier.critical() if "closing at market" in text]) == 1
-        task.cancel()
-        await asyncio.wait([task])
 
 
 # --- STP-13 ---------------------------------------------------------------------------------------------------------
