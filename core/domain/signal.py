@@ -26,11 +26,16 @@ class Side(StrEnum):
         return 1 if self is Side.BUY else -1
 
 
+LEAST_MINUTES, MOST_MINUTES = Decimal(1), Decimal(600_000)
+"""Of a time limit: less would close what was just opened, more is beyond what TIME_LIMIT_HOURS allows."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignalParameters:
     """What a signal may ask for itself; None = the configured default. Percent of the fill price.
 
     `trailing_distance_percent` is the callback: how far the trailing stop stays behind the best price.
+    `time_limit_minutes` from the fill on; the configured limit still holds where it ends earlier.
     """
 
     stop_loss_percent: Decimal | None = None

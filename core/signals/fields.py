@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, NoReturn
 
 from core.domain.money import HUNDRED, ZERO, Price, decimal_of, plain
-from core.domain.signal import Side, SignalParameters
+from core.domain.signal import LEAST_MINUTES, MOST_MINUTES, Side, SignalParameters
 from core.domain.verdict import Reason
 
 MAX_TEXT = 64
@@ -113,6 +113,7 @@ def parameters_of(raw: Mapping[str, Any]) -> SignalParameters:
         trailing_activation_percent=_percent(raw, "trailing_activation_filter"),
         trailing_distance_percent=_percent(raw, "trailing_distance_filter"),
         take_profit_percent=_percent(raw, "take_profit_filter"),
+        time_limit_minutes=_minutes(raw, "time_limit_minutes"),
         max_trades=trades,
     )
 
@@ -139,6 +140,15 @@ def _percent(raw: Mapping[str, Any], name: str) -> Decimal | None:
     if not ZERO < percent < HUNDRED:
         refuse(Reason.PARAMETER_INVALID, f"{name}: must be above 0 and below 100 percent")
     return percent
+
+
+def _minutes(raw: Mapping[str, Any], name: str) -> Decimal | None:
+    if raw.get(name) is None:
+        return None
+    minutes = _number(raw[name], name, Reason.PARAMETER_INVALID)
+    if not LEAST_MINUTES <= minutes <= MOST_MINUTES:
+        refuse(Reason.PARAMETER_INVALID, f"{name}: must be from {LEAST_MINUTES} to {MOST_MINUTES} minutes")
+    return minutes
 
 
 def _number(value: object, name: str, reason: Reason) -> Decimal:

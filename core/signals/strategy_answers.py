@@ -9,7 +9,7 @@ from decimal import Decimal
 from core.domain.ids import SignalId
 from core.domain.money import HUNDRED, ZERO
 from core.domain.position import PositionKey
-from core.domain.signal import Signal, Unusable
+from core.domain.signal import LEAST_MINUTES, MOST_MINUTES, Signal, Unusable
 from core.domain.verdict import Reason
 from strategies.base import ExitAdvice, Strategy, View, signal_id
 
@@ -66,8 +66,8 @@ def _wrong_parameter(signal: Signal, most_stop_percent: Decimal) -> str:
     for name, percent in percents.items():
         if percent is not None and not (percent.is_finite() and ZERO < percent < HUNDRED):
             return f"asks for a {name} of {percent} %; it must be above 0 and below 100"
-    if minutes is not None and not (minutes.is_finite() and minutes > ZERO):
-        return f"asks for a time limit of {minutes} minutes; it must be above 0"
+    if minutes is not None and not (minutes.is_finite() and LEAST_MINUTES <= minutes <= MOST_MINUTES):
+        return f"asks for a time limit of {minutes} minutes; it must be from {LEAST_MINUTES} to {MOST_MINUTES}"
     return ""
 
 

@@ -226,6 +226,8 @@ async def test_a_position_keeps_what_its_signal_asked_for_over_a_restart_and_ano
         "stop_loss_filter": "4",
         "trailing_activation_filter": "2.5",
         "trailing_distance_filter": "0.7",
+        "take_profit_filter": "60",
+        "time_limit_minutes": 240,
     }
     async with SimulatedWorld(tmp_path) as world:
         wave = {"at_ms": 4_000, "signals": [a_signal("BTCUSDT", **asked), a_signal("ETHUSDT", score=70)]}
@@ -240,5 +242,7 @@ async def test_a_position_keeps_what_its_signal_asked_for_over_a_restart_and_ano
             btc, eth = kept["BTC/USDT:USDT"], kept["ETH/USDT:USDT"]
             assert (btc.stop_loss_percent, btc.trailing_activation_percent) == (4, Decimal("2.5"))
             assert btc.trailing_callback_percent == Decimal("0.7")
+            assert (btc.take_profit_percent, btc.time_limit_minutes) == (60, 240)
+            assert (eth.take_profit_percent, eth.time_limit_minutes) == (None, None)
             assert (eth.stop_loss_percent, eth.trailing_activation_percent) == (2, None)
             await world.everything_holds()

@@ -70,6 +70,7 @@ def test_every_field_of_a_pushed_signal_arrives_in_the_strategys_input() -> None
         timestamp="2026-09-21 14:00:00", patterns=["engulfing", "doji"], rsi=71.25, volume_zscore=-1.5,
         oi_delta_pct="3.10", strategy="breakout", exchange="Binance", price=2500.5, stop_loss_filter=2.5,
         trailing_activation_filter=1.75, trailing_distance_filter="0.5", max_trades_filter=0,
+        take_profit_filter="4.5", time_limit_minutes=90.5,
     )  # fmt: skip
     assert a_reader().read(raw, NOW_MS) == Signal(
         id=SignalId("abc-1"),
@@ -83,6 +84,8 @@ def test_every_field_of_a_pushed_signal_arrives_in_the_strategys_input() -> None
             stop_loss_percent=Decimal("2.5"),
             trailing_activation_percent=Decimal("1.75"),
             trailing_distance_percent=Decimal("0.5"),
+            take_profit_percent=Decimal("4.5"),
+            time_limit_minutes=Decimal("90.5"),
             max_trades=0,
         ),
         price=Price(Decimal("2500.5")),
@@ -102,7 +105,7 @@ def test_every_field_of_a_polled_signal_arrives_in_the_strategys_input() -> None
         id=4711, pair_symbol="BTCUSDT", recommended_action="BUY", score_week=60.5, score_month="40.25",
         timestamp="2026-09-21T14:00:00+00:00", created_at="2026-09-21T14:05:00.250Z", trading_pair_id=12,
         exchange_id=2, max_trades_filter=3, stop_loss_filter=3, trailing_activation_filter="2",
-        trailing_distance_filter=0.4, entry_price="61000.10",
+        trailing_distance_filter=0.4, entry_price="61000.10", take_profit_filter=6, time_limit_minutes="1",
     )  # fmt: skip
     assert a_reader((VenueName.BINANCE, VenueName.BYBIT)).read(raw, NOW_MS) == Signal(
         id=SignalId("4711"),
@@ -116,6 +119,8 @@ def test_every_field_of_a_polled_signal_arrives_in_the_strategys_input() -> None
             stop_loss_percent=Decimal(3),
             trailing_activation_percent=Decimal(2),
             trailing_distance_percent=Decimal("0.4"),
+            take_profit_percent=Decimal(6),
+            time_limit_minutes=Decimal(1),
             max_trades=3,
         ),
         price=Price(Decimal("61000.10")),
@@ -237,6 +242,22 @@ def test_an_epoch_in_seconds_or_milliseconds_is_the_same_moment(epoch: int | str
         ({"trailing_distance_filter": -0.5}, "parameter_invalid"),
         ({"trailing_distance_filter": "abc"}, "parameter_invalid"),
         ({"max_trades_filter": 100_001}, "parameter_invalid"),
+        ({"take_profit_filter": 0}, "parameter_invalid"),
+        ({"take_profit_filter": -3}, "parameter_invalid"),
+        ({"take_profit_filter": 100}, "parameter_invalid"),
+        ({"take_profit_filter": "5 %"}, "parameter_invalid"),
+        ({"take_profit_filter": Decimal("NaN")}, "parameter_invalid"),
+        ({"take_profit_filter": [5]}, "parameter_invalid"),
+        ({"time_limit_minutes": 0}, "parameter_invalid"),
+        ({"time_limit_minutes": "0.99"}, "parameter_invalid"),
+        ({"time_limit_minutes": -60}, "parameter_invalid"),
+        ({"time_limit_minutes": 600_001}, "parameter_invalid"),
+        ({"time_limit_minutes": True}, "parameter_invalid"),
+        ({"time_limit_minutes": "1h"}, "parameter_invalid"),
+        ({"time_limit_minutes": ""}, "parameter_invalid"),
+        ({"time_limit_minutes": Decimal("Infinity")}, "parameter_invalid"),
+        ({"time_limit_minutes": Decimal("1e-999999999")}, "parameter_invalid"),
+        ({"time_limit_minutes": {"m": 5}}, "parameter_invalid"),
         ({"max_trades_filter": Decimal("2.5")}, "parameter_invalid"),
         ({"exchange": None, "exchange_id": 0}, "venue_unknown"),
         ({"exchange": None, "exchange_id": -1}, "venue_unknown"),
@@ -303,6 +324,10 @@ json_values = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from([*PLAIN, "created_at", "exchange_id", "stop_loss_filter"]), json_values))
+@given(
+    st.dictionaries(
+        st.sampled_from([*PLAIN, "created_at", "exchange_id", "stop_loss_filter", "time_limit_minutes"]), json_values
+    )
+)
 def test_no_content_whatever_escapes_as_an_exception(poison: dict[str, Any]) -> None:
     assert isinstance(a_reader().read({**PLAIN, **poison}, NOW_MS), Signal | Unusable)

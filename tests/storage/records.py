@@ -6,6 +6,7 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
+from core.domain.exits import ExitState
 from core.domain.gate import passed, refused
 from core.domain.ids import (
     Asset,
@@ -106,6 +107,19 @@ def a_position(**changes: object) -> Position:
         exit_cost=Decimal("361.2"),
     )
     return replace(position, **changes)  # type: ignore[arg-type]
+
+
+def an_exit_state(**changes: object) -> ExitState:
+    state = ExitState(
+        position_id=PositionId("p-1"),
+        side=Side.SELL,
+        entry_price=Price(Decimal("60000.10")),
+        entry_quantity=Quantity(Decimal("0.010")),
+        peak=Price(Decimal("58800.5")),
+        trailing=True,
+        level=Price(Decimal("59100.0")),
+    )
+    return replace(state, **changes)  # type: ignore[arg-type]
 
 
 def a_fill(trade: str = "t-1") -> FillReport:

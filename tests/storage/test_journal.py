@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.domain.exits import ExitState
 from core.domain.ids import (
     ClientOrderId,
     PositionId,
@@ -19,6 +20,7 @@ from core.domain.order import Order, OrderIntent, OrderStatus
 from core.domain.position import Position
 from core.engine.records import (
     ExecutionRecord,
+    ExitRecord,
     FillRecord,
     IntentRecord,
     Journal,
@@ -33,7 +35,17 @@ from core.storage import database, rows
 from core.storage.database import SEEN_SIGNALS_MS
 from core.storage.journal import SqliteJournal
 from core.storage.writer import InlineExecutor, WriterThread
-from tests.storage.records import NOW, a_fill, a_journal, a_position, a_signal, an_intent, an_order, table
+from tests.storage.records import (
+    NOW,
+    a_fill,
+    a_journal,
+    a_position,
+    a_signal,
+    an_exit_state,
+    an_intent,
+    an_order,
+    table,
+)
 
 FILLED = an_order().filled
 """So that no trade of an order is missing."""
@@ -78,12 +90,53 @@ def test_every_field_of_an_order_comes_back_as_it_was(
 
 
 @pytest.mark.parametrize(
-    "value", [an_intent(), an_order(), a_position(closed_ms=1)], ids=["intent", "order", "position"]
+    "value",
+    [an_intent(), an_order(), a_position(closed_ms=1), an_exit_state()],
+    ids=["intent", "order", "position", "exit state"],
 )
-def test_the_values_compared_above_differ_from_every_default(value: OrderIntent | Order | Position) -> None:
+def test_the_values_compared_above_differ_from_every_default(value: OrderIntent | Order | Position | ExitState) -> None:
     """Else a field that is not stored at all would look as if it had come back."""
     same = [field.name for field in fields(value) if getattr(value, field.name) == field.default]
     assert same == []
+
+
+async def test_a_position_and_what_its_exits_remember_survive_a_restart_in_full(tmp_path: Path) -> None:
+    first = await a_journal(tmp_path)
+    begun = an_exit_state(peak=None, trailing=False, level=None)
+    records: list[Record] = [PositionRecord(position=a_position(), time_ms=NOW), ExitRecord(state=begun, time_ms=NOW)]
+    await first.append(records)
+    assert (await first.load()).exits == (begun,)
+    await first.append([ExitRecord(state=an_exit_state(), time_ms=NOW + 1)])
+    await first.close()
+    second = await a_journal(tmp_path)
+    loaded = await second.load()
+    await second.close()
+    assert loaded.positions == (a_position(),)
+    assert loaded.exits == (an_exit_state(),)
+
+
+@given(prices=st.lists(DECIMALS, min_size=2, max_size=2), peak=st.none() | DECIMALS, trailing=st.booleans())
+def test_every_field_of_an_exit_state_comes_back_as_it_was(
+    prices: list[Decimal], peak: Decimal | None, *, trailing: bool
+) -> None:
+    entry, quantity = prices
+    state = an_exit_state(entry_price=entry, entry_quantity=quantity, peak=peak, trailing=trailing, level=peak)
+    statement = rows.statement_of(ExitRecord(state=state, time_ms=NOW))
+    assert rows.exit_state_of(statement.values[:-1]) == state
+
+
+async def test_exits_of_a_closed_position_are_not_remembered(ledger: SqliteJournal) -> None:
+    other = PositionId("p-2")
+    await ledger.append(
+        [
+            PositionRecord(position=a_position(), time_ms=NOW),
+            PositionRecord(position=a_position(id=other), time_ms=NOW),
+            ExitRecord(state=an_exit_state(), time_ms=NOW),
+            ExitRecord(state=an_exit_state(position_id=other), time_ms=NOW),
+            PositionRecord(position=a_position(quantity=Quantity(ZERO), closed_ms=NOW), time_ms=NOW),
+        ]
+    )
+    assert [state.position_id for state in (await ledger.load()).exits] == [other]
 
 
 async def test_an_intent_written_again_does_not_undo_what_became_of_it(ledger: SqliteJournal) -> None:

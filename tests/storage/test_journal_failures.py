@@ -15,6 +15,7 @@ from core.domain.ids import (
 )
 from core.engine.records import (
     ExecutionRecord,
+    ExitRecord,
     FillRecord,
     IntentRecord,
     OrderRecord,
@@ -27,7 +28,17 @@ from core.storage import database, journal, migrations, rows
 from core.storage.journal import SqliteJournal
 from core.storage.migrations import VERSION
 from core.storage.writer import InlineExecutor
-from tests.storage.records import NOW, a_fill, a_journal, a_position, a_signal, an_intent, an_order, table
+from tests.storage.records import (
+    NOW,
+    a_fill,
+    a_journal,
+    a_position,
+    a_signal,
+    an_exit_state,
+    an_intent,
+    an_order,
+    table,
+)
 
 pytestmark = pytest.mark.may_block(reason="the journal runs inline, so that a test sees its file at once")
 
@@ -196,7 +207,39 @@ async def test_an_older_journal_is_migrated_and_keeps_its_rows(tmp_path: Path, m
 
 
 @pytest.mark.failure("JRN-04")
-@pytest.mark.parametrize("name", ["waves", "signals", "orders", "fills", "positions", "state", "executions", "meta"])
+async def test_a_journal_of_the_fourth_version_keeps_its_orders_and_positions(tmp_path: Path) -> None:
+    """The one before exits were remembered and a signal could ask for a take profit and a time limit."""
+    written = {
+        "orders": rows.statement_of(OrderRecord(order=an_order(), time_ms=NOW)).otherwise,
+        "positions": rows.statement_of(PositionRecord(position=a_position(), time_ms=NOW)),
+    }
+    with closing(sqlite3.connect(tmp_path / "journal.db")) as connection:
+        connection.executescript("".join(f"{step};" for step in migrations.STEPS[:4]) + "PRAGMA user_version = 4;")
+        for name, statement in written.items():
+            assert statement is not None
+            columns = statement.sql.partition("(")[2].partition(")")[0].split(", ")
+            told = dict(zip(columns, statement.values, strict=True))
+            old = {
+                column: told[column] for column in told if column not in ("take_profit_percent", "time_limit_minutes")
+            }
+            places = ", ".join("?" * len(old))
+            connection.execute(f"INSERT INTO {name} ({', '.join(old)}) VALUES ({places})", tuple(old.values()))
+        connection.commit()
+    journal = await a_journal(tmp_path)
+    loaded = await journal.load()
+    intent = replace(an_order().intent, take_profit_percent=None, time_limit_minutes=None)
+    assert loaded.orders == (an_order(intent=intent),)
+    assert loaded.positions == (a_position(take_profit_percent=None, time_limit_minutes=None),)
+    assert loaded.exits == ()
+    await journal.append([ExitRecord(state=an_exit_state(), time_ms=NOW)])
+    assert (await journal.load()).exits == (an_exit_state(),)
+    await journal.close()
+
+
+@pytest.mark.failure("JRN-04")
+@pytest.mark.parametrize(
+    "name", ["waves", "signals", "orders", "fills", "positions", "state", "executions", "exits", "meta"]
+)
 async def test_a_schema_that_drifted_is_refused_at_start(tmp_path: Path, name: str) -> None:
     await (await a_journal(tmp_path)).close()
     with closing(sqlite3.connect(tmp_path / "journal.db")) as connection:
@@ -228,6 +271,6 @@ async def test_no_write_scans_a_table(ledger: SqliteJournal, sql: str) -> None:
 
 
 async def test_reading_at_start_scans_only_what_is_open(ledger: SqliteJournal) -> None:
-    for sql in (rows.KNOWN_ORDERS, rows.OPEN_POSITIONS, rows.SEEN_SIGNALS):
+    for sql in (rows.KNOWN_ORDERS, rows.OPEN_POSITIONS, rows.SEEN_SIGNALS, rows.EXIT_STATES):
         plan = ledger._database._connection.execute(f"EXPLAIN QUERY PLAN {sql}", (None,) * sql.count("?"))
         assert all("INDEX" in step for *_, step in plan if "SCAN" in step), sql
