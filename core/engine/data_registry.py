@@ -1,0 +1,404 @@
+"""DataRegistry: the prices that exits go by, per instrument, with their source and age (DESIGN §2).
+
+Live ticks first; where they are too old, the last closed minute, then a ticker by request. Entries never come here:
+they use the live stream or nothing. Storing a tick and telling of it is one step without an await.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import structlog
+
+from core.clock import Clock
+from core.domain.candle import Candle
+from core.domain.exits import Funding
+from core.domain.ids import InstrumentId, Symbol, VenueName
+from core.domain.liquidity import Activity
+from core.domain.money import Price
+from core.domain.order import TriggerReference
+from core.domain.prices import AgeLimits, PriceKind, PriceSource, Purpose, Snapshot
+from core.engine.ports import Level, MarketData, MarketReads, Notifier, PriceTriple, Quote
+from core.engine.price_chain import MINUTE_MS, ChainRules, PriceChain
+from core.engine.price_reads import PriceReads, Takers
+from core.engine.tick_watch import ALERT_SECONDS, SILENT_SECONDS, TickWatch
+
+log = structlog.get_logger(__name__)
+
+LOOK_SECONDS = 0.5
+SWEEP_SECONDS = 5.0
+"""Between two looks for silence among the symbols that nobody holds."""
+REFERENCE_MAX_AGE_MS = 10_000
+"""Beyond it a trigger reference is not used but refreshed (STP-04)."""
+
+
+class _Watched(PriceChain):
+    """A chain, and the level that was last seen to be in use."""
+
+    __slots__ = ("level", "seen_level")
+
+    def __init__(self, instrument: InstrumentId, rules: ChainRules) -> None:
+        super().__init__(instrument=instrument, rules=rules, limits=rules.limits)
+        self.level: PriceSource | None = None
+        self.seen_level = False
+
+
+class DataRegistry:
+    """Prices of watched instruments. `counts`: ticks by source, transitions, what was done about late prices."""
+
+    def __init__(
+        self,
+        *,
+        markets: Mapping[VenueName, MarketData],
+        reads: Mapping[VenueName, MarketReads],
+        rules: ChainRules,
+        clock: Clock,
+        notifier: Notifier,
+        offset_ms: Callable[[VenueName], int],
+        activity: Callable[[InstrumentId], Activity],
+        reads_funding: bool,
+    ) -> None:
+        """`markets` and `reads` may lose and gain venues. `offset_ms` is a venue's clock minus ours; `activity` what
+        the screener knows; funding is read only where somebody goes by it."""
+        self._markets, self._reads, self._rules = markets, reads, rules
+        self._clock, self._notifier, self._offset_ms = clock, notifier, offset_ms
+        self.activity = activity
+        self._reads_funding = reads_funding
+        self._watched: dict[InstrumentId, _Watched] = {}
+        self._by_venue: dict[VenueName, dict[Symbol, _Watched]] = {}
+        self._heard: dict[VenueName, MarketData] = {}
+        self._fundings: dict[InstrumentId, Funding] = {}
+        self._tickers: dict[VenueName, tuple[int, Mapping[Symbol, PriceTriple]]] = {}
+        self._requests: dict[VenueName, PriceReads] = {}
+        self._needed: set[VenueName] = set()
+        self._listeners: list[Callable[[InstrumentId], None]] = []
+        self._silence: TickWatch[InstrumentId] = TickWatch()
+        self._warned: set[Purpose] = set()
+        self._swept = float("-inf")
+        self.counts: Counter[str] = Counter()
+
+    # telling
+
+    def on_tick(self, listener: Callable[[InstrumentId], None]) -> None:
+        """Called in the step in which a price of a watched instrument is stored; must be quick and must not raise."""
+        self._listeners.append(listener)
+
+    def watch(self, instrument: InstrumentId) -> None:
+        """From this step on its price is kept and its silence noticed. No request, no wait; idempotent."""
+        if instrument in self._watched:
+            return
+        chain = _Watched(instrument, self._rules)
+        self._watched[instrument] = chain
+        self._by_venue.setdefault(instrument.venue, {})[instrument.symbol] = chain
+        self._listen()
+        market = self._markets.get(instrument.venue)
+        if market is not None:
+            market.want([instrument.symbol])
+            if (quote := market.quote(instrument.symbol)) is not None:
+                self._take(chain, quote)
+
+    def unwatch(self, instrument: InstrumentId) -> None:
+        if self._watched.pop(instrument, None) is not None:
+            del self._by_venue[instrument.venue][instrument.symbol]
+            self._fundings.pop(instrument, None)
+
+    # asking
+
+    def snapshot(self, instrument: InstrumentId) -> Snapshot | None:
+        """The newest price, whatever its age: to show it."""
+        chain = self._dated(instrument)
+        return None if chain is None else chain.newest(self._now_ms())
+
+    def exit_view(self, instrument: InstrumentId) -> tuple[Snapshot, bool] | None:
+        """The best level that serves a critical exit, and whether it serves a normal one; None = no price."""
+        chain = self._watched.get(instrument)
+        if chain is None:
+            return None
+        now_ms = self._now_ms()
+        live = chain.live
+        if live is None or now_ms - live.at_ms > chain.limits.exit:
+            self._date(chain)
+        return chain.view(now_ms)
+
+    def limits(self, instrument: InstrumentId) -> AgeLimits:
+        """As widened by the pace of its own ticks."""
+        chain = self._watched.get(instrument)
+        return self._rules.limits if chain is None else chain.limits
+
+    def candles(self, instrument: InstrumentId) -> Sequence[Candle]:
+        """Closed minutes without a gap, oldest first, an hour at most; empty where it is not watched."""
+        chain = self._watched.get(instrument)
+        return () if chain is None else tuple(chain.candles)
+
+    def funding(self, instrument: InstrumentId) -> Funding | None:
+        return self._fundings.get(instrument)
+
+    def levels(self) -> Mapping[InstrumentId, PriceSource | None]:
+        """Which level each watched instrument goes by; None = no price."""
+        return {instrument: chain.level for instrument, chain in self._watched.items()}
+
+    def reference(self, instrument: InstrumentId, kind: TriggerReference) -> Price | None:
+        """The price that fires a stop: live, for the mark else by request; None when it is not known. One that is too
+        old is asked for anew and not used (STP-04). For the contract price the middle of the book stands in for the
+        last trade."""
+        now_ms = self._now_ms()
+        chain = self._dated(instrument)
+        market = self._markets.get(instrument.venue)
+        quote = None if market is None else market.quote(instrument.symbol)
+        doubted = chain is not None and chain.doubted is not None
+        if quote is not None and not doubted and now_ms - quote.received * 1000 <= REFERENCE_MAX_AGE_MS:
+            if kind is TriggerReference.MARK_PRICE:
+                return quote.mark
+            return None if quote.bid is None or quote.ask is None else Price((quote.bid + quote.ask) / 2)
+        if chain is None and quote is None:
+            return None
+        self._need(instrument.venue)
+        if kind is not TriggerReference.MARK_PRICE:
+            return None
+        if chain is not None and (mark := chain.fresh_mark(now_ms, REFERENCE_MAX_AGE_MS)) is not None:
+            return mark
+        asked_ms, told = self._tickers.get(instrument.venue, (0, {}))
+        ticker = told.get(instrument.symbol) if now_ms - asked_ms <= REFERENCE_MAX_AGE_MS else None
+        return None if ticker is None else ticker.mark
+
+    # running
+
+    async def run(self) -> None:
+        """Own every read and watch the levels, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                for venue in [venue for venue in self._reads if venue not in self._requests]:
+                    requests = self._requests[venue] = self._requests_of(venue)
+                    tasks.create_task(requests.tickers(), name=f"data/tickers/{venue}")
+                    tasks.create_task(requests.candles(), name=f"data/candles/{venue}")
+                    if self._reads_funding:
+                        tasks.create_task(requests.fundings(), name=f"data/funding/{venue}")
+                self.look()
+                await asyncio.sleep(LOOK_SECONDS)
+
+    def look(self) -> None:
+        """See which level each instrument goes by, ask for what is late, and say what has changed."""
+        self._listen()
+        now, now_ms = self._clock.monotonic(), self._now_ms()
+        silent: dict[VenueName, list[Symbol]] = {}
+        for instrument, chain in self._watched.items():
+            self._date(chain)
+            self._note_level(chain, now_ms)
+            age_ms = chain.live_age_ms(now_ms)
+            if chain.doubted is not None or age_ms is None or age_ms > chain.limits.exit:
+                self._need(instrument.venue)
+            age = None if age_ms is None else age_ms / 1000
+            limit = max(SILENT_SECONDS, chain.limits.exit / 1000)
+            if self._silence.due(instrument, age, limit, now):
+                silent.setdefault(instrument.venue, []).append(instrument.symbol)
+            if self._silence.alarming(instrument, age):
+                self._alert(chain)
+            self._warn_of_limits(chain)
+        if now - self._swept >= SWEEP_SECONDS:
+            self._swept = now
+            self._sweep(now, silent)
+        for venue, symbols in silent.items():
+            self.counts["resubscribed"] += len(symbols)
+            log.info("data.resubscribed", venue=venue, symbols=len(symbols), first=symbols[0])
+            self._markets[venue].refresh(symbols)
+        for venue in self._needed & self._requests.keys():
+            self._requests[venue].need_tickers()
+        self._needed.clear()
+
+    # ticks
+
+    def _listen(self) -> None:
+        """To every market there is; one that joined or came back is told what is wanted of it."""
+        for venue, market in self._markets.items():
+            if self._heard.get(venue) is not market:
+                self._heard[venue] = market
+                held = self._by_venue.setdefault(venue, {})
+                market.on_tick(partial(self._on_tick, market, held))
+                if held:
+                    market.want(list(held))
+
+    def _on_tick(self, market: MarketData, held: Mapping[Symbol, _Watched], symbol: Symbol) -> None:
+        chain = held.get(symbol)
+        if chain is None:
+            return
+        quote = market.quote(symbol)
+        if quote is None or not self._take(chain, quote):
+            return
+        for listener in self._listeners:
+            listener(chain.instrument)
+
+    def _take(self, chain: _Watched, quote: Quote) -> bool:
+        doubted = chain.doubted
+        if not chain.take(quote, self._now_ms()):
+            if doubted is None:
+                self._doubt(chain)
+            return False
+        self.counts["websocket"] += 1
+        if chain.level is not PriceSource.WEBSOCKET:
+            self._note_level(chain, self._now_ms())
+        return True
+
+    def _doubt(self, chain: _Watched) -> None:
+        """One price that nothing confirms: the ticker is asked for at once and decides."""
+        self._need(chain.instrument.venue)
+        if chain.live is None:
+            return
+        self.counts["rogue_ticks"] += 1
+        last = chain.live.told.price(self._rules.kind)
+        where = {"venue": chain.instrument.venue, "symbol": chain.instrument.symbol}
+        log.warning("data.tick_doubted", **where, told=str(chain.doubted), believed=str(last))
+
+    def _take_tickers(self, venue: VenueName, told: Mapping[Symbol, PriceTriple]) -> None:
+        now_ms = self._now_ms()
+        venue_ms = self._venue_ms(venue)
+        self._tickers[venue] = now_ms, told
+        for symbol, chain in tuple(self._by_venue.get(venue, {}).items()):
+            if symbol not in told:
+                continue
+            chain.take_ticker(told[symbol], venue_ms, now_ms)
+            self.counts["rest"] += 1
+            market = self._markets.get(venue)
+            if chain.doubted is not None and market is not None and (quote := market.quote(symbol)) is not None:
+                self._take(chain, quote)
+            self._tell_late(chain)
+
+    def _take_candles(self, instrument: InstrumentId, candles: Sequence[Candle]) -> None:
+        chain = self._watched.get(instrument)
+        if chain is None:
+            return
+        age_ms = max(0, self._venue_ms(instrument.venue) - candles[-1].open_ms - MINUTE_MS)
+        if chain.take_candles(candles, self._now_ms() - age_ms):
+            self.counts["candle"] += 1
+            self._tell_late(chain)
+
+    def _take_funding(self, instrument: InstrumentId, funding: Funding | None) -> None:
+        if funding is None or instrument not in self._watched:
+            self._fundings.pop(instrument, None)
+        else:
+            self._fundings[instrument] = funding
+
+    def _tell_late(self, chain: _Watched) -> None:
+        """What came by request is news only where it is what is gone by."""
+        self._date(chain)
+        self._note_level(chain, self._now_ms())
+        if chain.level is not None and chain.level is not PriceSource.WEBSOCKET:
+            for listener in self._listeners:
+                listener(chain.instrument)
+
+    # levels
+
+    def _note_level(self, chain: _Watched, now_ms: int) -> None:
+        view = chain.view(now_ms)
+        level = None if view is None else view[0].source
+        if level is chain.level and chain.seen_level:
+            return
+        before, first = chain.level, not chain.seen_level
+        if first and level is None:
+            return  # nothing has come yet
+        chain.level, chain.seen_level = level, True
+        if first and level is PriceSource.WEBSOCKET:
+            return
+        age_ms = chain.live_age_ms(now_ms) if view is None else view[0].age_ms
+        self.counts[f"{_word(before)}->{_word(level)}"] += 1
+        _say_transition(chain.instrument, before, level, age_ms)
+
+    def _alert(self, chain: _Watched) -> None:
+        self.counts["alerts"] += 1
+        level = "it has no price" if chain.level is None else f"it goes by {chain.level}"
+        self._notifier.notify(
+            Level.CRITICAL,
+            f"{chain.instrument}: no live price for {ALERT_SECONDS:g} s with a position open; {level}",
+        )
+
+    def _warn_of_limits(self, chain: _Watched) -> None:
+        """A limit shorter than a feed's own interval calls every price of it stale (MKT-06)."""
+        if chain.interval_ms <= self._rules.limits.entry:
+            return
+        for purpose in Purpose:
+            if chain.interval_ms > self._rules.limits.of(purpose) and purpose not in self._warned:
+                self._warned.add(purpose)
+                log.warning(
+                    "data.limit_below_interval",
+                    symbol=str(chain.instrument),
+                    purpose=purpose.value,
+                    limit_ms=self._rules.limits.of(purpose),
+                    interval_ms=chain.interval_ms,
+                )
+
+    # the rest
+
+    def _sweep(self, now: float, silent: dict[VenueName, list[Symbol]]) -> None:
+        """Symbols that are wanted and not held: an entry would find no price. Where all are silent it is the socket."""
+        everything: set[InstrumentId] = set(self._watched)
+        for venue, market in self._markets.items():
+            if market.unasked:
+                continue
+            due, alive = [], False
+            for symbol in market.wanted:
+                instrument = InstrumentId(venue, symbol)
+                everything.add(instrument)
+                quote = market.quote(symbol)
+                age = None if quote is None else now - quote.received
+                alive = alive or (age is not None and age <= SILENT_SECONDS)
+                if instrument not in self._watched and self._silence.due(instrument, age, SILENT_SECONDS, now):
+                    due.append(symbol)
+            if due and alive:
+                silent.setdefault(venue, []).extend(due)
+        self._silence.keep(everything)
+
+    def _dated(self, instrument: InstrumentId) -> _Watched | None:
+        chain = self._watched.get(instrument)
+        if chain is not None:
+            self._date(chain)
+        return chain
+
+    def _date(self, chain: _Watched) -> None:
+        """Where a stream tells changes only, what it told is as fresh as the stream."""
+        market = self._markets.get(chain.instrument.venue)
+        quote = None if market is None or chain.live is None else market.quote(chain.instrument.symbol)
+        if quote is not None:
+            trades = self._rules.kind is PriceKind.TRADES and quote.last_received is not None
+            chain.unchanged(quote.last_received if trades and quote.last_received is not None else quote.received)
+
+    def _need(self, venue: VenueName) -> None:
+        requests = self._requests.get(venue)
+        if requests is None:
+            self._needed.add(venue)
+        else:
+            requests.need_tickers()
+
+    def _requests_of(self, venue: VenueName) -> PriceReads:
+        return PriceReads(
+            venue=venue,
+            reads=self._reads,
+            watched=lambda: [chain.instrument for chain in self._by_venue.get(venue, {}).values()],
+            known=lambda instrument: len(self.candles(instrument)),
+            takers=Takers(tickers=self._take_tickers, candles=self._take_candles, funding=self._take_funding),
+            venue_ms=lambda: self._venue_ms(venue),
+            clock=self._clock,
+            counts=self.counts,
+        )
+
+    def _venue_ms(self, venue: VenueName) -> int:
+        return self._clock.now_ms() + self._offset_ms(venue)
+
+    def _now_ms(self) -> int:
+        return int(self._clock.monotonic() * 1000)
+
+
+def _word(level: PriceSource | None) -> str:
+    return "none" if level is None else level.value
+
+
+def _say_transition(
+    instrument: InstrumentId, before: PriceSource | None, level: PriceSource | None, age_ms: int | None
+) -> None:
+    age_s = None if age_ms is None else round(age_ms / 1000, 1)
+    told = "" if age_s is None else f", age {age_s:.1f} s"
+    say = log.info if level is PriceSource.WEBSOCKET else log.warning
+    fields = {"from": _word(before), "to": _word(level), "age_s": age_s}
+    text = f"price source {instrument.symbol} {_word(before)} -> {_word(level)}{told}"
+    say(text, venue=instrument.venue, symbol=instrument.symbol, **fields)
