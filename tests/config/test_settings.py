@@ -206,6 +206,36 @@ def test_a_missing_env_file_that_was_named_is_a_problem(tmp_path: Path) -> None:
         ({"LEVERAGE": "50"}, "STOP_LOSS_PERCENT=2: lies beyond the liquidation price"),
         ({"TRAILING_CALLBACK_PERCENT": "3"}, "the first trailing stop would be worse than the entry"),
         ({"AGED_MAX_LOSS_PERCENT": "0.1"}, "AGED_LOSS_STEP_PERCENT=0.5: is more than"),
+        ({"TAKE_PROFIT_PERCENT": "5", "TAKE_PROFIT_STEPS": "5:50"}, "TAKE_PROFIT_PERCENT=5: is set beside"),
+        (
+            {"TAKE_PROFIT_PERCENT": "1.5"},
+            "TRAILING_ACTIVATION_PERCENT=1.5: is never reached: everything is closed at 1.5",
+        ),
+        ({"TAKE_PROFIT_STEPS": "1:50,1.4:50"}, "TRAILING_ACTIVATION_PERCENT=1.5: is never reached"),
+        ({"GIVEBACK_FROM_PERCENT": "3", "TAKE_PROFIT_PERCENT": "2"}, "GIVEBACK_FROM_PERCENT=3: is never reached"),
+        ({"GIVEBACK_FROM_PERCENT": "2", "GIVEBACK_PERCENT": "90"}, "GIVEBACK_FROM_PERCENT=2: never acts"),
+        ({"BREAKEVEN_ACTIVATION_PERCENT": "0.1"}, "BREAKEVEN_ACTIVATION_PERCENT=0.1: is not more than the fees"),
+        ({"MAX_POSITION_AGE_HOURS": "48"}, "MAX_POSITION_AGE_HOURS=48: is not below TIME_LIMIT_HOURS (48)"),
+        (
+            {"MIN_HOLDING_SECONDS": "3600", "TIME_LIMIT_HOURS": "1", "MAX_POSITION_AGE_HOURS": "0.5"},
+            "MIN_HOLDING_SECONDS=3600: is not below TIME_LIMIT_HOURS (1)",
+        ),
+        ({"PRICE_MAX_AGE_CRITICAL_MS": "4999"}, "PRICE_MAX_AGE_CRITICAL_MS=4999: is less than PRICE_MAX_AGE_EXIT_MS"),
+        ({"TAKE_PROFIT_STEPS": "1.5"}, "'1.5' is not profit:share"),
+        ({"TAKE_PROFIT_STEPS": "1.5:x"}, "TAKE_PROFIT_STEPS=1.5:x"),
+        ({"TAKE_PROFIT_STEPS": "1:50,,2:50"}, "has an empty item"),
+        ({"TAKE_PROFIT_STEPS": "1:0"}, "has a profit or a share that is not above 0"),
+        ({"TAKE_PROFIT_STEPS": "-1:50"}, "TAKE_PROFIT_STEPS=-1:50"),
+        ({"TAKE_PROFIT_STEPS": "nan:50"}, "is not a plain decimal number"),
+        ({"TAKE_PROFIT_STEPS": "3:50,2:50"}, "is not in rising order of profit"),
+        ({"TAKE_PROFIT_STEPS": "2:50,2.0:50"}, "is not in rising order of profit"),
+        ({"TAKE_PROFIT_STEPS": "2:50,3:50.01"}, "closes more than 100 percent altogether"),
+        ({"TRAILING_MODE": "both"}, "TRAILING_MODE=both"),
+        ({"EXIT_PRICE": "last"}, "EXIT_PRICE=last"),
+        ({"TP_ORDER_STYLE": "MARKET"}, "TP_ORDER_STYLE=MARKET"),
+        ({"CRITICAL_LOSS_PERCENT": "100"}, "CRITICAL_LOSS_PERCENT=100"),
+        ({"TIME_LIMIT_HOURS": "0"}, "TIME_LIMIT_HOURS=0"),
+        ({"PRICE_MAX_AGE_WIDEST_FACTOR": "0"}, "PRICE_MAX_AGE_WIDEST_FACTOR=0"),
         ({"WAVE_TIMEOUT_SECONDS": "5"}, "PREFETCH_TIMEOUT_MS=5000: is not shorter"),
         ({"SIGNAL_WS_URL": "wss://signals.example"}, "SIGNAL_WS_TOKEN: is missing for a signal server on another host"),
         ({"SIGNAL_WS_URL": "ws://signals.example"}, "uses ws:// to another host"),
@@ -234,6 +264,48 @@ def test_a_missing_env_file_that_was_named_is_a_problem(tmp_path: Path) -> None:
 def test_a_senseless_value_or_combination_is_refused(names: dict[str, str], said: str) -> None:
     found = "\n".join(problems({**KEYS, **names}))
     assert said in found
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"TAKE_PROFIT_PERCENT": "1.51"},
+        {"TAKE_PROFIT_STEPS": "1:50"},
+        {"TAKE_PROFIT_STEPS": "1:50,1.6:50"},
+        {"TAKE_PROFIT_PERCENT": "1.2", "TRAILING_MODE": "off"},
+        {"GIVEBACK_FROM_PERCENT": "2", "TAKE_PROFIT_PERCENT": "3", "TRAILING_MODE": "off"},
+        {"BREAKEVEN_ACTIVATION_PERCENT": "0"},
+        {"BREAKEVEN_ACTIVATION_PERCENT": "0.11"},
+        {"MAX_POSITION_AGE_HOURS": "47.9"},
+        {"PRICE_MAX_AGE_CRITICAL_MS": "5000"},
+        {"TIME_LIMIT_HOURS": "1", "MAX_POSITION_AGE_HOURS": "0.5", "MIN_HOLDING_SECONDS": "3599"},
+    ],
+    ids=str,
+)
+def test_exits_that_each_can_be_reached_are_taken(names: dict[str, str]) -> None:
+    assert load_settings({**KEYS, **names}, None).warnings == ()
+
+
+def test_steps_of_a_take_profit_are_pairs_of_profit_and_share() -> None:
+    steps = load_settings({**KEYS, "TAKE_PROFIT_STEPS": " 1.5:50 , 3:25.5 "}, None).exits.take_profit_steps
+    assert [(step.percent, step.share) for step in steps] == [(Decimal("1.5"), 50), (3, Decimal("25.5"))]
+    assert load_settings({**KEYS, "TAKE_PROFIT_STEPS": ""}, None).exits.take_profit_steps == ()
+
+
+def test_cooldowns_that_were_minutes_are_read_as_seconds(tmp_path: Path) -> None:
+    settings = load_settings({**KEYS, "COOLDOWN_AFTER_LOSS_MINUTES": "15"}, None)
+    assert settings.risk.cooldown_after_loss_seconds == 900
+    told = (
+        "COOLDOWN_AFTER_LOSS_MINUTES (environment) is an old name; write COOLDOWN_AFTER_LOSS_SECONDS=900 in its place"
+    )
+    assert settings.warnings == (told,)
+    from_file = load_settings(KEYS, env_file(tmp_path, "COOLDOWN_OPPOSITE_SIDE_MINUTES=1\n"))
+    assert from_file.risk.cooldown_opposite_side_seconds == 60
+    for wrong in ("1.5", "-1", "10081", "x"):
+        (line,) = problems({**KEYS, "COOLDOWN_AFTER_LOSS_MINUTES": wrong})
+        assert line.startswith("COOLDOWN_AFTER_LOSS_SECONDS")
+    both = {"COOLDOWN_AFTER_LOSS_MINUTES": "1", "COOLDOWN_AFTER_LOSS_SECONDS": "60"}
+    assert any("set the same thing" in line for line in problems({**KEYS, **both}))
 
 
 def test_mixed_environments_can_be_declared() -> None:
@@ -275,6 +347,7 @@ def test_what_show_config_writes_loads_back_to_the_same_settings(tmp_path: Path)
         WAVE_CHECK_MINUTES="*",
         STOPLIST_SYMBOLS="BTCUSDT,eth/usdt:usdt",
         STRATEGY_SYMBOLS="top 7",
+        TAKE_PROFIT_STEPS="2.5:30,4:70",
         QUOTE_COIN="USDT,USDC",
         DATA_DIR=str(tmp_path / "a folder"),
         SIGNAL_WS_URL="ws://127.0.0.1:5/x?y=1",
