@@ -160,11 +160,12 @@ class Screener:
         known.open_interest = interest
         known.volume_1h = sum((c.turnover for c in candles), ZERO) if candles else None
         known.read, known.error = now, ""
-        if not known.samples or known.samples[0][0] > now - BEFORE_SECONDS:
+        if _price_before(known.samples, now) is None:
             # A close is a price of the end of its minute; host and venue clocks differ by less than a minute.
             closes = [(now - (now_ms - c.open_ms) / 1000 + 60, c.close) for c in candles[-8:]]
-            oldest = known.samples[0][0] if known.samples else now
-            known.samples.extendleft(reversed([close for close in closes if close[0] < oldest]))
+            recent = [sample for sample in known.samples if sample[0] > now - BEFORE_SECONDS]
+            oldest = recent[0][0] if recent else now
+            known.samples = deque([*(close for close in closes if close[0] < oldest), *recent])
 
     async def _sample(self) -> None:
         """The marks the streams already bring, kept for a little over five minutes."""
