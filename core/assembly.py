@@ -24,6 +24,7 @@ from core.engine.entry import EntryDesk
 from core.engine.executions import ExecutionNotes
 from core.engine.inflight import InflightResolver
 from core.engine.leverage import LeverageKeeper
+from core.engine.native_trailing import NativeTrailing
 from core.engine.order_manager import OrderManager
 from core.engine.outages import Outages
 from core.engine.passed_stops import PassedStops
@@ -41,7 +42,17 @@ from core.engine.state import State
 from core.engine.upkeep import Upkeep, UpkeepRules
 from core.engine.wave_processor import WaveProcessor
 from core.instance_lock import account_key
-from core.rules import entry_rules, margin_mode, may_be_entered, result_rules, risk_limits, wave_rules
+from core.rules import (
+    entry_rules,
+    exit_rules,
+    margin_mode,
+    may_be_entered,
+    most_positions,
+    result_rules,
+    risk_limits,
+    trails_natively,
+    wave_rules,
+)
 from core.transport import Transport
 from core.venues import VenueAccess, VenueConnection, connect_venue
 
@@ -75,6 +86,8 @@ class Engine:
     closer: Closer
     protection: ProtectionManager
     passed: PassedStops
+    native: NativeTrailing | None
+    """Where the venues trail (`TRAILING_MODE=native`)."""
     inflight: InflightResolver
     reconciler: Reconciler
     leverage: LeverageKeeper
@@ -188,7 +201,7 @@ def assemble(
         journal=journal,
         clock=clock,
         notifier=notifier,
-        most_positions=lambda venue: _traits(clients, venue).most_stops,
+        most_positions=lambda venue: most_positions(settings, _traits(clients, venue)),
     )
     closer = Closer(
         accounts=names,
@@ -217,6 +230,22 @@ def assemble(
     passed = PassedStops(
         orders=orders, protection=protection, closer=closer, reference=reference, clock=clock, notifier=notifier
     )
+    native = None
+    if trails_natively(settings):
+        native = NativeTrailing(
+            rules=exit_rules(settings),
+            manages_external=ExternalPositions(settings.protection.external_positions) is ExternalPositions.MANAGE,
+            accounts=names,
+            orders=orders,
+            protection=protection,
+            risk=risk,
+            instruments=instruments,
+            reference=reference,
+            working_type=TriggerReference(settings.protection.working_type),
+            traits=partial(_traits, clients),
+            books=books,
+            notifier=notifier,
+        )
     inflight = InflightResolver(orders=orders, clients=clients, clock=clock, notifier=notifier)
     prefetcher = Prefetcher(
         clients=clients,
@@ -305,6 +334,8 @@ def assemble(
         risk=risk, state=state, closer=closer, clients=clients, measure=upkeep.measure_clock, serves=outages.serves
     )
     _introduce(orders, risk, protection, upkeep, watch)
+    if native is not None:
+        orders.listen(native.on_events)
     for consumer in (reconciler, leverage, watch):
         orders.listen(consumer.on_events)
     executions.follow(orders)
@@ -344,6 +375,7 @@ def assemble(
         closer=closer,
         protection=protection,
         passed=passed,
+        native=native,
         inflight=inflight,
         reconciler=reconciler,
         leverage=leverage,

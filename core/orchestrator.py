@@ -221,6 +221,8 @@ class Orchestrator:
         control = ControlServer(folder=self._settings.process.data_dir, queries=self.queries, commands=engine.commands)
         start("control", control.run())
         start("passed-stops", engine.passed.run())
+        if engine.native is not None:
+            start("native-trailing", engine.native.run())
         start("risk-watch", engine.risk_watch.run())
         start("account-watch", engine.watch.run())
         start("upkeep", engine.upkeep.run())
@@ -411,6 +413,7 @@ class Orchestrator:
         await self._settle(engine)
         if self._settings.process.close_positions_on_shutdown:
             await self._close_all(engine)
+            await self._settle(engine)  # what belonged to the closed positions is cancelled
         left = [p.key for p in engine.orders.state.positions() if not engine.protection.covered(p.key)]
         if left and self.outcome.status is ExitStatus.DONE:
             self.outcome.status = ExitStatus.OPERATOR_NEEDED
@@ -422,14 +425,14 @@ class Orchestrator:
         if self._messenger is not None:
             await self._messenger.drain(MESSENGER_SECONDS)
         await self._end("telegram")
-        await self._end("protection", "inflight", "orders")
+        await self._end("native-trailing", "protection", "inflight", "orders")
         self._note_run(engine, "stopped")
         log.info("stopped", positions=len(engine.orders.state.positions()))
 
     async def _settle(self, engine: Engine) -> None:
         """Until nothing is in flight and everything has its stop, or the time for it is over (OPS-02)."""
         deadline = self._clock.monotonic() + self._settings.process.shutdown_timeout_seconds
-        while _undecided(engine) or not engine.protection.all_covered() or engine.protection.busy:
+        while _undecided(engine) or not engine.protection.all_covered() or _busy(engine):
             if self._clock.monotonic() >= deadline or "orders" not in self._tasks or self._tasks["orders"].done():
                 break
             await asyncio.sleep(0.02)
@@ -468,6 +471,11 @@ class Orchestrator:
 def _undecided(engine: Engine) -> list[Order]:
     live = engine.orders.state.all_live_orders()
     return [order for order in live if order.status in UNACKNOWLEDGED or order.fills_missing]
+
+
+def _busy(engine: Engine) -> bool:
+    """Whether a stop or a trailing order is being placed, moved or cancelled."""
+    return engine.protection.busy or (engine.native is not None and engine.native.busy)
 
 
 def _priced(engine: Engine, venue: VenueName) -> bool:

@@ -24,7 +24,7 @@ from core.domain.symbol_lists import SymbolLists
 from core.domain.trailing import TrailingMode, TrailingRules
 from core.domain.universe import UniverseRules
 from core.engine.entry import EntryRules
-from core.engine.ports import MarginMode
+from core.engine.ports import MarginMode, VenueTraits
 from core.engine.wave_processor import WaveRules
 
 ENTRY_PRICE_MAX_AGE_SECONDS = 3.0
@@ -99,6 +99,17 @@ def exit_rules(settings: Settings) -> ExitRules:
         confirm_ms=exits.confirm_ms,
         least_holding_ms=exits.least_holding_seconds * 1000,
     )
+
+
+def trails_natively(settings: Settings) -> bool:
+    return TrailingMode(settings.trailing.mode) is TrailingMode.NATIVE
+
+
+def most_positions(settings: Settings, traits: VenueTraits) -> int | None:
+    """How many positions a venue has conditional orders for: the stop of each, and its trailing order."""
+    if traits.most_stops is None or not (trails_natively(settings) and traits.native_trailing):
+        return traits.most_stops
+    return traits.most_stops // 2
 
 
 def trailing_rules(settings: Settings) -> TrailingRules:
