@@ -6,15 +6,17 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from typing import NamedTuple
 
-from core.domain.events import Event, PositionChanged, ReducedElsewhere
-from core.domain.ids import Leg, PositionId
+from core.domain.events import Event, OrderChanged, PositionChanged, ReducedElsewhere
+from core.domain.ids import InstrumentId, Leg, PositionId, SignalId
 from core.domain.money import HUNDRED, ZERO
-from core.domain.order import Order
+from core.domain.order import Order, OrderStatus
 from core.domain.position import Position
 from core.domain.reports import FillReport
 from core.domain.signal import Side
 from core.domain.wave import LegState, WaveReport
+from core.engine.ports import SignalBatch
 
 STOP, MOVED_STOP, STILL_OPEN = "stop", "moved stop", "still open"
 
@@ -29,6 +31,13 @@ class Fill:
     quantity: Decimal
     slippage: Decimal
     entry: bool
+
+
+class StopLevel(NamedTuple):
+    """From `time_ms` (UTC) on the stop rested there."""
+
+    time_ms: int
+    price: Decimal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +57,9 @@ class Trade:
     slippage: Decimal
     reason: str
     detail: str
+    score: Decimal | None
     fills: tuple[Fill, ...]
+    stops: tuple[StopLevel, ...]
 
     @property
     def net(self) -> Decimal:
@@ -68,6 +79,8 @@ class Trade:
 class _Open:
     position: Position
     fills: list[Fill] = field(default_factory=list)
+    stops: list[StopLevel] = field(default_factory=list)
+    score: Decimal | None = None
     reason: str = ""
     detail: str = ""
 
@@ -81,6 +94,7 @@ class Recorder:
         self.refusals: Counter[str] = Counter()
         self.signals = 0
         self.entered = 0
+        self._scores: dict[tuple[InstrumentId, SignalId], Decimal] = {}
         self.changed = False
         """Whether something was filled since this was last set to False."""
 
@@ -93,6 +107,8 @@ class Recorder:
         wanted = order.trigger_price if intent.leg is Leg.STOP else intent.decision_price
         lost = ZERO if wanted is None else (fill.price - wanted) * fill.quantity * fill.side.sign
         entry = intent.leg is Leg.ENTRY
+        if entry:
+            row.score = self._scores.pop((intent.instrument, intent.signal_id), row.score)
         row.fills.append(
             Fill(
                 time_ms=fill.venue_time_ms,
@@ -115,6 +131,12 @@ class Recorder:
                     row.reason, row.detail = event.origin.value, ""
             elif isinstance(event, PositionChanged):
                 self._follow(event.position)
+            elif isinstance(event, OrderChanged):
+                self._note_stop(event.order)
+
+    def on_signals(self, batch: SignalBatch) -> None:
+        """What the strategy gave, before anything is decided."""
+        self._scores = {(signal.instrument, signal.id): signal.score for signal in batch.signals}
 
     def on_report(self, report: WaveReport) -> None:
         """WaveProcessor.on_report."""
@@ -143,6 +165,14 @@ class Recorder:
                 self.trades[index] = replace(trade, funding=trade.funding + amount)
                 return
 
+    def _note_stop(self, order: Order) -> None:
+        row = self._open.get(order.intent.position_id)
+        if row is None or order.intent.leg is not Leg.STOP or order.status is not OrderStatus.ACCEPTED:
+            return
+        level = order.trigger_price
+        if level is not None and (not row.stops or row.stops[-1].price != level):
+            row.stops.append(StopLevel(order.venue_time_ms, level))
+
     def _follow(self, position: Position) -> None:
         row = self._open.get(position.id)
         if row is None:
@@ -168,7 +198,9 @@ class Recorder:
                 slippage=sum((fill.slippage for fill in row.fills), ZERO),
                 reason=row.reason,
                 detail=row.detail,
+                score=row.score,
                 fills=tuple(row.fills),
+                stops=tuple(row.stops),
             )
         )
 

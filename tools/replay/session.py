@@ -230,6 +230,7 @@ class Session:
 
     def _emit(self, waves: WaveProcessor, batch: SignalBatch) -> None:
         self._waves_open += 1
+        self._recorder.on_signals(batch)
         self._entering = batch.signals[0].side if batch.signals else None
         venue = self._account.venue
         self._engine.learn_instruments(venue)  # hourly in the daemon; nothing changes here but their age
