@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from decimal import Decimal
 from functools import partial
 
 from core.build import build_id
@@ -15,11 +14,13 @@ from core.config import Settings, VenueSettings
 from core.domain.ids import Asset, InstrumentId, Symbol, VenueName
 from core.domain.instrument import Instrument
 from core.domain.order import TriggerReference
+from core.domain.prices import PriceKind
 from core.domain.symbols import SymbolIndex
 from core.engine.account_watch import AccountWatch
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.closer import Closer
 from core.engine.commands import Commands
+from core.engine.data_registry import DataRegistry
 from core.engine.entry import EntryDesk
 from core.engine.executions import ExecutionNotes
 from core.engine.inflight import InflightResolver
@@ -43,6 +44,7 @@ from core.engine.upkeep import Upkeep, UpkeepRules
 from core.engine.wave_processor import WaveProcessor
 from core.instance_lock import account_key
 from core.rules import (
+    chain_rules,
     entry_rules,
     exit_rules,
     margin_mode,
@@ -58,8 +60,6 @@ from core.venues import VenueAccess, VenueConnection, connect_venue
 
 MOST_WARM = 50
 """Connections kept open per venue; a larger wave opens the rest while it runs."""
-REFERENCE_MAX_AGE_SECONDS = 10.0
-"""Beyond it a trigger reference is not used: the stop is sent and the venue judges (STP-04)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +80,7 @@ class Engine:
     learn_instruments: Callable[[VenueName], None]
     """Take over what the opened client of a venue lists now."""
     screener: Screener
+    data: DataRegistry
     orders: OrderManager
     risk: RiskGuard
     risk_watch: RiskWatch
@@ -140,17 +141,25 @@ class Engine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Listing:
-    """What is known of the venues' instruments, filled as they are opened."""
+    """The venues and what is known of their instruments; filled as they are connected and opened."""
 
-    clients: Mapping[VenueName, VenueClient]
-    markets: Mapping[VenueName, MarketData]
-    instruments: dict[InstrumentId, Instrument]
-    quotes: dict[InstrumentId, Asset]
+    clients: dict[VenueName, VenueClient] = field(default_factory=dict)
+    streams: dict[VenueName, UserStream] = field(default_factory=dict)
+    markets: dict[VenueName, MarketData] = field(default_factory=dict)
+    reads: dict[VenueName, MarketReads] = field(default_factory=dict)
+    instruments: dict[InstrumentId, Instrument] = field(default_factory=dict)
+    quotes: dict[InstrumentId, Asset] = field(default_factory=dict)
+
+    def connected(self, connections: Mapping[VenueName, VenueConnection]) -> None:
+        for name, connection in connections.items():
+            self.clients[name], self.streams[name] = connection.client, connection.user_stream
+            self.markets[name], self.reads[name] = connection.market, connection.reads
 
 
 def accesses(settings: Settings) -> list[VenueAccess]:
     """How to reach each configured venue."""
-    return [_access(VenueName(name), venue) for name, venue in settings.venues.items()]
+    trades = PriceKind(settings.exits.price) is PriceKind.TRADES
+    return [_access(VenueName(name), venue, trades=trades) for name, venue in settings.venues.items()]
 
 
 def account_keys(settings: Settings) -> list[str]:
@@ -171,12 +180,9 @@ def assemble(
 ) -> Engine:
     """Build everything; `workers` do the long parsing (None = on the loop). `connect` is what reaches a venue: an
     adapter, or a replay's exchange. Raises ValueError for a venue without an adapter."""
-    clients: dict[VenueName, VenueClient] = {}
-    streams: dict[VenueName, UserStream] = {}
-    markets: dict[VenueName, MarketData] = {}
-    reads: dict[VenueName, MarketReads] = {}
-    instruments: dict[InstrumentId, Instrument] = {}
-    quotes: dict[InstrumentId, Asset] = {}
+    listing = _Listing()
+    clients, streams, markets, reads = listing.clients, listing.streams, listing.markets, listing.reads
+    instruments, quotes = listing.instruments, listing.quotes
     names = {access.name: account_key(access.name, "", access.key) for access in accesses(settings)}
     state = State()
     books = Bookkeeper(
@@ -189,7 +195,25 @@ def assemble(
         clock=clock,
         journal_wait_seconds=settings.process.journal_wait_ms / 1000,
     )
-    reference = partial(_reference, markets, clock)
+    screener = Screener(
+        reads=reads,
+        markets=markets,
+        instruments=instruments,
+        wanted=partial(may_be_entered, settings),
+        clock=clock,
+        max_age=float(settings.signals.screen_max_age_seconds),
+    )
+    data = DataRegistry(
+        markets=markets,
+        reads=reads,
+        rules=chain_rules(settings),
+        clock=clock,
+        notifier=notifier,
+        offset_ms=lambda venue: clients[venue].clock_offset_ms if venue in clients else 0,
+        activity=screener.activity,
+        reads_funding=settings.exits.funding_window_minutes > 0,
+    )
+    reference = data.reference
     mark = partial(reference, kind=TriggerReference.MARK_PRICE)
     risk = RiskGuard(
         state=state,
@@ -270,8 +294,8 @@ def assemble(
     )
     watch = AccountWatch(clients=clients, risk=risk, leverage=leverage, notifier=notifier)
     outages = Outages(clients=clients, risk=risk, reconcile=reconciler.ask, notifier=notifier, clock=clock)
-    for access in accesses(settings):
-        connection = connect(
+    connections = {
+        access.name: connect(
             access,
             clock=clock,
             transport=transport(access.name),
@@ -282,18 +306,9 @@ def assemble(
             on_refused=partial(outages.on_stream_refused, access.name),
             workers=workers,
         )
-        clients[access.name] = connection.client
-        streams[access.name] = connection.user_stream
-        markets[access.name] = connection.market
-        reads[access.name] = connection.reads
-    screener = Screener(
-        reads=reads,
-        markets=markets,
-        instruments=instruments,
-        wanted=partial(may_be_entered, settings),
-        clock=clock,
-        max_age=float(settings.signals.screen_max_age_seconds),
-    )
+        for access in accesses(settings)
+    }
+    listing.connected(connections)
     rules_loaded: dict[VenueName, float] = {}
     desk = EntryDesk(
         accounts=names,
@@ -311,7 +326,7 @@ def assemble(
     )
     learn = partial(
         _learn,
-        _Listing(clients=clients, markets=markets, instruments=instruments, quotes=quotes),
+        listing,
         rules_loaded,
         clock,
         settings,
@@ -334,10 +349,9 @@ def assemble(
         risk=risk, state=state, closer=closer, clients=clients, measure=upkeep.measure_clock, serves=outages.serves
     )
     _introduce(orders, risk, protection, upkeep, watch)
-    if native is not None:
-        orders.listen(native.on_events)
-    for consumer in (reconciler, leverage, watch):
-        orders.listen(consumer.on_events)
+    for consumer in (native, reconciler, leverage, watch):
+        if consumer is not None:
+            orders.listen(consumer.on_events)
     executions.follow(orders)
     orders.on_unresolved(inflight.watch)
 
@@ -369,6 +383,7 @@ def assemble(
         quotes=quotes,
         learn_instruments=learn,
         screener=screener,
+        data=data,
         orders=orders,
         risk=risk,
         risk_watch=risk_watch,
@@ -441,7 +456,7 @@ async def _resume(venue: VenueName, reconciler: Reconciler, watch: AccountWatch,
     risk.set_venue(venue, None, by=STREAM)
 
 
-def _access(name: VenueName, venue: VenueSettings) -> VenueAccess:
+def _access(name: VenueName, venue: VenueSettings, *, trades: bool) -> VenueAccess:
     passphrase = getattr(venue, "passphrase", None)
     return VenueAccess(
         name=name,
@@ -450,18 +465,5 @@ def _access(name: VenueName, venue: VenueSettings) -> VenueAccess:
         passphrase="" if passphrase is None else passphrase.get_secret_value(),
         base_url=venue.url,
         testnet=venue.testnet,
+        trades=trades,
     )
-
-
-def _reference(
-    markets: dict[VenueName, MarketData], clock: Clock, instrument: InstrumentId, kind: TriggerReference
-) -> Decimal | None:
-    """The price that fires a stop, None when it is unknown or too old. For the contract price the side of the book that
-    fires first stands in for the last trade."""
-    market = markets.get(instrument.venue)
-    quote = None if market is None else market.quote(instrument.symbol)
-    if quote is None or clock.monotonic() - quote.received > REFERENCE_MAX_AGE_SECONDS:
-        return None
-    if kind is TriggerReference.MARK_PRICE:
-        return quote.mark
-    return None if quote.bid is None or quote.ask is None else (quote.bid + quote.ask) / 2

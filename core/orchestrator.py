@@ -201,6 +201,7 @@ class Orchestrator:
         start("inflight", engine.inflight.run())
         start("protection", engine.protection.run())
         start("outages", engine.outages.run())
+        start("data", engine.data.run())
         begin = partial(_begin, engine, start)
         for venue in engine.clients:
             begin(venue)
@@ -420,7 +421,7 @@ class Orchestrator:
             self.outcome.said = "without a confirmed stop: " + ", ".join(map(str, left)) + "; start again or close them"
         await self._end(*(name for name in self._tasks if name.startswith(("signals/", "late/"))))
         await self._end("waves", *_WATCHERS, "outages")
-        await self._end(*(name for name in self._tasks if name.startswith("market/")))
+        await self._end("data", *(name for name in self._tasks if name.startswith("market/")))
         await self._end(*(name for name in self._tasks if name.startswith("user-stream/")))
         if self._messenger is not None:
             await self._messenger.drain(MESSENGER_SECONDS)

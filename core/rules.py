@@ -13,7 +13,7 @@ from core.domain.instrument import Instrument
 from core.domain.liquidity import Filter, LiquidityRules, OnMissing
 from core.domain.money import HUNDRED, Notional
 from core.domain.order import OrderType
-from core.domain.prices import AgeLimits
+from core.domain.prices import AgeLimits, PriceKind
 from core.domain.profit_steps import ProfitStep
 from core.domain.risk import RiskLimits
 from core.domain.risk_book import ResultRules
@@ -24,7 +24,10 @@ from core.domain.symbol_lists import SymbolLists
 from core.domain.trailing import TrailingMode, TrailingRules
 from core.domain.universe import UniverseRules
 from core.engine.entry import EntryRules
+from core.engine.exit_engine import ExitPolicy
 from core.engine.ports import MarginMode, VenueTraits
+from core.engine.price_chain import ChainRules
+from core.engine.reconciler import ExternalPositions
 from core.engine.wave_processor import WaveRules
 
 ENTRY_PRICE_MAX_AGE_SECONDS = 3.0
@@ -101,6 +104,21 @@ def exit_rules(settings: Settings) -> ExitRules:
     )
 
 
+def exit_policy(settings: Settings) -> ExitPolicy:
+    """How exits act, beside the rules of each position."""
+    return ExitPolicy(
+        rules=exit_rules(settings),
+        moves=trailing_rules(settings),
+        kind=PriceKind(settings.exits.price),
+        limit_profits=settings.exits.tp_order_style == "TAKE_PROFIT",
+        manages_external=manages_external(settings),
+    )
+
+
+def manages_external(settings: Settings) -> bool:
+    return ExternalPositions(settings.protection.external_positions) is ExternalPositions.MANAGE
+
+
 def trails_natively(settings: Settings) -> bool:
     return TrailingMode(settings.trailing.mode) is TrailingMode.NATIVE
 
@@ -142,6 +160,16 @@ def age_limits(settings: Settings) -> AgeLimits:
         exit=prices.exit_max_age_ms,
         critical=prices.critical_max_age_ms,
         monitoring=prices.monitoring_max_age_ms,
+    )
+
+
+def chain_rules(settings: Settings) -> ChainRules:
+    prices = settings.prices
+    return ChainRules(
+        limits=age_limits(settings),
+        widest_factor=prices.widest_factor,
+        jump_percent=prices.jump_percent,
+        kind=PriceKind(settings.exits.price),
     )
 
 
