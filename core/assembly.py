@@ -11,7 +11,7 @@ from functools import partial
 from core.build import build_id
 from core.clock import Clock
 from core.config import Settings, VenueSettings
-from core.domain.ids import Asset, InstrumentId, Symbol, VenueName
+from core.domain.ids import Asset, InstrumentId, PositionId, Symbol, VenueName
 from core.domain.instrument import Instrument
 from core.domain.order import TriggerReference
 from core.domain.prices import PriceKind
@@ -23,12 +23,12 @@ from core.engine.commands import Commands
 from core.engine.data_registry import DataRegistry
 from core.engine.entry import EntryDesk
 from core.engine.executions import ExecutionNotes
+from core.engine.exit_engine import ExitEngine
 from core.engine.inflight import InflightResolver
 from core.engine.leverage import LeverageKeeper
 from core.engine.native_trailing import NativeTrailing
 from core.engine.order_manager import OrderManager
 from core.engine.outages import Outages
-from core.engine.passed_stops import PassedStops
 from core.engine.ports import AuditLog, MarketData, MarketReads, Notifier, UserStream, VenueClient, VenueTraits
 from core.engine.prefetch import Prefetcher
 from core.engine.protection_manager import ProtectionManager
@@ -46,7 +46,9 @@ from core.instance_lock import account_key
 from core.rules import (
     chain_rules,
     entry_rules,
+    exit_policy,
     exit_rules,
+    manages_external,
     margin_mode,
     may_be_entered,
     most_positions,
@@ -86,7 +88,7 @@ class Engine:
     risk_watch: RiskWatch
     closer: Closer
     protection: ProtectionManager
-    passed: PassedStops
+    exits: ExitEngine
     native: NativeTrailing | None
     """Where the venues trail (`TRAILING_MODE=native`)."""
     inflight: InflightResolver
@@ -209,7 +211,7 @@ def assemble(
         rules=chain_rules(settings),
         clock=clock,
         notifier=notifier,
-        offset_ms=lambda venue: clients[venue].clock_offset_ms if venue in clients else 0,
+        offset_ms=partial(_offset_ms, clients),
         activity=screener.activity,
         reads_funding=settings.exits.funding_window_minutes > 0,
     )
@@ -227,6 +229,8 @@ def assemble(
         notifier=notifier,
         most_positions=lambda venue: most_positions(settings, _traits(clients, venue)),
     )
+    offset_ms = partial(_offset_ms, clients)
+    executions = ExecutionNotes(books=books, clock=clock, offset_ms=offset_ms)
     closer = Closer(
         accounts=names,
         orders=orders,
@@ -235,8 +239,8 @@ def assemble(
         notifier=notifier,
         mark=mark,
         instruments=instruments,
+        explain=executions.explain,
     )
-    executions = ExecutionNotes(books=books, clock=clock, offset_ms=lambda venue: clients[venue].clock_offset_ms)
     protection = ProtectionManager(
         accounts=names,
         orders=orders,
@@ -251,14 +255,11 @@ def assemble(
         clock=clock,
         notifier=notifier,
     )
-    passed = PassedStops(
-        orders=orders, protection=protection, closer=closer, reference=reference, clock=clock, notifier=notifier
-    )
     native = None
     if trails_natively(settings):
         native = NativeTrailing(
             rules=exit_rules(settings),
-            manages_external=ExternalPositions(settings.protection.external_positions) is ExternalPositions.MANAGE,
+            manages_external=manages_external(settings),
             accounts=names,
             orders=orders,
             protection=protection,
@@ -270,6 +271,21 @@ def assemble(
             books=books,
             notifier=notifier,
         )
+    exits = ExitEngine(
+        policy=exit_policy(settings),
+        orders=orders,
+        protection=protection,
+        closer=closer,
+        risk=risk,
+        prices=data,
+        instruments=instruments,
+        reference=reference,
+        offset_ms=offset_ms,
+        books=books,
+        clock=clock,
+        notifier=notifier,
+        trailed_by_venue=_nobody_trails if native is None else native.trails,
+    )
     inflight = InflightResolver(orders=orders, clients=clients, clock=clock, notifier=notifier)
     prefetcher = Prefetcher(
         clients=clients,
@@ -349,7 +365,7 @@ def assemble(
         risk=risk, state=state, closer=closer, clients=clients, measure=upkeep.measure_clock, serves=outages.serves
     )
     _introduce(orders, risk, protection, upkeep, watch)
-    for consumer in (native, reconciler, leverage, watch):
+    for consumer in (exits, native, reconciler, leverage, watch):
         if consumer is not None:
             orders.listen(consumer.on_events)
     executions.follow(orders)
@@ -363,6 +379,7 @@ def assemble(
             risk=risk,
             waves=waves,
             inflight=inflight,
+            exits=exits,
             reconciler=reconciler,
             streams=streams,
             reference=reference,
@@ -389,7 +406,7 @@ def assemble(
         risk_watch=risk_watch,
         closer=closer,
         protection=protection,
-        passed=passed,
+        exits=exits,
         native=native,
         inflight=inflight,
         reconciler=reconciler,
@@ -411,6 +428,17 @@ def _traits(clients: Mapping[VenueName, VenueClient], venue: VenueName) -> Venue
     """Of a venue that is off nothing is asked: its positions have the stops they have."""
     client = clients.get(venue)
     return VenueTraits() if client is None else client.traits
+
+
+def _offset_ms(clients: Mapping[VenueName, VenueClient], venue: VenueName) -> int:
+    """The venue's clock minus ours; of one that is off nothing is known."""
+    client = clients.get(venue)
+    return 0 if client is None else client.clock_offset_ms
+
+
+def _nobody_trails(_position_id: PositionId) -> bool:
+    """Where trailing is ours, or nobody's."""
+    return False
 
 
 def _introduce(

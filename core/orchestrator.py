@@ -57,7 +57,7 @@ _WATCHERS = (
     "journal-watch",
     "status-line",
     "reconciler",
-    "passed-stops",
+    "exits",
     "risk-watch",
     "account-watch",
     "upkeep",
@@ -221,7 +221,7 @@ class Orchestrator:
         self._go(engine, held)
         control = ControlServer(folder=self._settings.process.data_dir, queries=self.queries, commands=engine.commands)
         start("control", control.run())
-        start("passed-stops", engine.passed.run())
+        start("exits", engine.exits.run())
         if engine.native is not None:
             start("native-trailing", engine.native.run())
         start("risk-watch", engine.risk_watch.run())
@@ -256,6 +256,7 @@ class Orchestrator:
 
     def _restore(self, engine: Engine, held: JournalState) -> None:
         engine.orders.restore(held.orders, held.positions)
+        engine.exits.restore(held.exits)
         engine.risk.recall(held.values)
         for order in held.orders:
             if not order.intent.reduce_only and (not order.ended or order.fills_missing):

@@ -105,7 +105,7 @@ def strategy_scan(engine: Engine, *, once: bool) -> StrategyScan | None:
         opened=engine.desk.opened,
         offset_ms=lambda: min((engine.clients[venue].clock_offset_ms for venue in _venues(engine)), default=0),
         on_universe=partial(_want_prices, engine),
-        advise=lambda _: None,
+        advise=partial(engine.exits.advise, settings.strategy.name),
         clock=engine.clock,
         notifier=engine.notifier,
         once=once,

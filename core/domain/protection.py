@@ -95,9 +95,9 @@ def plan(
 
     `reference` is the price that fires this stop (`trigger_of`), None when it is not known: then the level is sent as
     it is and the venue is the judge. `wanted` is where its exits want it, None = where the fill price puts it; the
-    tighter of the two counts: a stop that is placed anew is never looser than the one that was (TRL-02). A level already crossed is never moved away from the market: the initial stop
-    comes from the fill or not at all (STP-05, INV-6). After a refusal a level that is not crossed keeps 2 + attempt
-    ticks of distance to the reference (STP-06).
+    tighter of the two counts: a stop that is placed anew is never looser than the one that was (TRL-02). A level
+    already crossed is never moved away from the market: the initial stop comes from the fill or not at all (STP-05,
+    INV-6). After a refusal a level that is not crossed keeps 2 + attempt ticks of distance to the reference (STP-06).
     """
     if is_dust(position, instrument):
         least = plain(instrument.market_lot.minimum)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from core.clock import Clock
@@ -11,6 +11,7 @@ from core.domain.ids import InstrumentId, VenueName
 from core.domain.order import TriggerReference
 from core.domain.position import Position
 from core.domain.risk import TradingState
+from core.engine.exit_engine import ExitEngine
 from core.engine.inflight import InflightResolver
 from core.engine.order_manager import OrderManager
 from core.engine.ports import UserStream
@@ -72,6 +73,18 @@ class PositionRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExitRow:
+    """Counted since the start; `closes` by the rule that closed."""
+
+    analyses: int
+    trailing_checks: int
+    stops_moved: int
+    moves_refused: int
+    waited_for_price: int
+    closes: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StatusReport:
     build: str
     uptime_s: float
@@ -84,6 +97,9 @@ class StatusReport:
     refusals: Mapping[str, int]
     unresolved_orders: int
     risk: RiskRow | None = None
+    signals: Mapping[str, int] = field(default_factory=dict)
+    """Heard since the start, by source."""
+    exits: ExitRow | None = None
 
 
 class Queries:
@@ -96,6 +112,7 @@ class Queries:
         risk: RiskGuard,
         waves: WaveProcessor,
         inflight: InflightResolver,
+        exits: ExitEngine,
         reconciler: Reconciler,
         streams: Mapping[VenueName, UserStream],
         reference: Callable[[InstrumentId, TriggerReference], Decimal | None],
@@ -107,6 +124,7 @@ class Queries:
         self._risk = risk
         self._waves = waves
         self._inflight = inflight
+        self._exits = exits
         self._reconciler = reconciler
         self._streams = streams
         self._reference = reference
@@ -128,6 +146,8 @@ class Queries:
             refusals=dict(self._waves.refusals),
             unresolved_orders=len(self._inflight.unresolved),
             risk=self._risk_row(),
+            signals=dict(self._waves.signals),
+            exits=self._exit_row(),
         )
 
     def risk(self) -> RiskFigures:
@@ -170,6 +190,17 @@ class Queries:
             denials={reason.value: count for reason, count in self._risk.denials.most_common()},
             balances=balance_rows(self._risk, self._orders.state),
             shortages=tuple(f"{where}: entries wait {until}" for where, until in shortages_told(self._risk).items()),
+        )
+
+    def _exit_row(self) -> ExitRow:
+        counts = self._exits.counts
+        return ExitRow(
+            analyses=counts.analyses,
+            trailing_checks=counts.trailing_checks,
+            stops_moved=counts.stops_moved,
+            moves_refused=counts.moves_refused,
+            waited_for_price=counts.waited_for_price,
+            closes=dict(counts.closes.most_common()),
         )
 
     def _position(self, position: Position) -> PositionRow:

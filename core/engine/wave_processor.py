@@ -78,6 +78,8 @@ class WaveProcessor:
         """The newest; the journal has them all."""
         self.finished = 0
         self.refusals: Counter[str] = Counter()
+        self.signals: Counter[str] = Counter()
+        """Heard since the start, by source."""
         self._listeners: list[Callable[[WaveReport], None]] = []
 
     def on_report(self, listener: Callable[[WaveReport], None]) -> None:
@@ -101,6 +103,7 @@ class WaveProcessor:
         if self._tasks is None:
             self._waiting.append(batch)
             return
+        self.signals[batch.source] += len(batch.signals) + len(batch.unusable)
         wave, legs = self._mark(batch)
         self._tasks.create_task(self._process(wave, legs, batch.received), name=f"wave/{wave.id}")
 

@@ -50,11 +50,11 @@ class _Retreat(NamedTuple):
 
 
 def every_exit_can_be_reached(settings: Settings) -> Iterator[Problem]:
-    """For each rule there must be a best profit from which it is the first to act when the price comes back."""
+    """For each rule there must be a best profit, of longs and of shorts, from which it is the first to act when the
+    price comes back."""
     ends = _all_is_taken_at(settings)
-    rules = _retreats(settings)
-    bests = [best for best in _bests(rules, ends) if ends is None or best < ends]
-    for rule in rules:
+    sides = [_retreats(settings, sign) for sign in (1, -1)]
+    for rule, *_ in zip(*sides, strict=True):
         if ends is not None and rule.start >= ends:
             yield Problem(
                 variable=rule.variable,
@@ -62,8 +62,8 @@ def every_exit_can_be_reached(settings: Settings) -> Iterator[Problem]:
                 what=f"is never reached: everything is closed at {to_text(ends)} % profit before",
                 fix="lower it, or take profit later",
             )
-        elif not any(_acts_first(rules, best) is rule for best in bests):
-            others = " or ".join(other.variable for other in rules if other is not rule)
+        elif not all(_some_best_leads_to(rule.variable, rules, ends) for rules in sides):
+            others = " or ".join(other.variable for other in sides[0] if other is not rule)
             yield Problem(
                 variable=rule.variable,
                 value=to_text(rule.start),
@@ -79,20 +79,26 @@ def _all_is_taken_at(settings: Settings) -> Decimal | None:
     return settings.exits.take_profit_percent or None
 
 
-def _retreats(settings: Settings) -> list[_Retreat]:
-    """In the order in which they act at the same price. The venue's own trailing order acts like ours."""
+def _retreats(settings: Settings, sign: int) -> list[_Retreat]:
+    """In the order in which they act at the same price; `sign` 1 for longs. A callback is percent of the best price,
+    so a long's grows with its profit. The venue's own trailing order acts like ours."""
     exits, trailing = settings.exits, settings.trailing
     found = []
     if trailing.mode != "off":
         back = trailing.callback_percent
         start = trailing.activation_percent
-        found.append(_Retreat("TRAILING_ACTIVATION_PERCENT", start, -back, 1 - back / HUNDRED))
+        found.append(_Retreat("TRAILING_ACTIVATION_PERCENT", start, -back, 1 - sign * back / HUNDRED))
     if start := exits.breakeven_activation_percent:
         costs = 2 * settings.protection.taker_fee_percent
         found.append(_Retreat("BREAKEVEN_ACTIVATION_PERCENT", start, costs, ZERO))
     if start := exits.giveback_from_percent:
         found.append(_Retreat("GIVEBACK_FROM_PERCENT", start, ZERO, 1 - exits.giveback_percent / HUNDRED))
     return found
+
+
+def _some_best_leads_to(variable: str, rules: list[_Retreat], ends: Decimal | None) -> bool:
+    bests = (best for best in _bests(rules, ends) if ends is None or best < ends)
+    return any(_acts_first(rules, best).variable == variable for best in bests)
 
 
 def _bests(rules: list[_Retreat], ends: Decimal | None) -> Iterator[Decimal]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.domain.money import plain
 from core.domain.risk import BALANCE_WARN_SECONDS
-from core.engine.queries import RiskRow, StatusReport
+from core.engine.queries import ExitRow, RiskRow, StatusReport
 
 
 def status_line(status: StatusReport) -> str:
@@ -18,7 +18,9 @@ def status_line(status: StatusReport) -> str:
     stops = sum(1 for position in status.positions if position.stop is not None)
     dust = sum(1 for position in status.positions if position.dust)
     parts.append(f"{len(status.positions)} positions, {stops} stops" + (f", {dust} dust" if dust else ""))
-    parts.append(f"{status.waves} waves, {sum(status.refusals.values())} signals refused")
+    parts.append(_signals(status))
+    if status.exits is not None and status.exits.analyses:
+        parts.append(_exits(status.exits))
     if status.risk is not None:
         parts.append(_risk(status.risk))
     if status.unresolved_orders:
@@ -26,6 +28,21 @@ def status_line(status: StatusReport) -> str:
     parts.append(_balances(status))
     parts.append(f"up {span(status.uptime_s)}")
     return " | ".join(part for part in parts if part)
+
+
+def _signals(status: StatusReport) -> str:
+    """E.g. `2 waves, heard 6 pushed, 1 signals refused`."""
+    heard = " ".join(f"{count} {source}" for source, count in status.signals.items())
+    refused = f"{sum(status.refusals.values())} signals refused"
+    return f"{status.waves} waves" + (f", heard {heard}" if heard else "") + f", {refused}"
+
+
+def _exits(exits: ExitRow) -> str:
+    """E.g. `exits: 1204 analyses, 1204 trailing checks, 3 stops moved, 2 closed (trailing 2)`."""
+    closed = ", ".join(f"{rule} {count}" for rule, count in exits.closes.items())
+    done = f"{sum(exits.closes.values())} closed" + (f" ({closed})" if closed else "")
+    looked = f"{exits.analyses} analyses, {exits.trailing_checks} trailing checks"
+    return f"exits: {looked}, {exits.stops_moved} stops moved, {done}"
 
 
 def _risk(risk: RiskRow) -> str:

@@ -283,7 +283,7 @@ class _RouteState:
         """When it was last known to be so. What an earlier connection told is as old as it is."""
         silent = self.newest - entry.received
         unchanged = entry.received >= self.connected and silent <= self.route.quiet_seconds
-        return self.newest if unchanged else entry.received
+        return max(self.newest, entry.received) if unchanged else entry.received
 
 
 def _reason(group: ExceptionGroup[Exception]) -> str:

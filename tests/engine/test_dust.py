@@ -26,6 +26,7 @@ def queries(bench: Bench) -> Queries:
         risk=bench.risk,
         waves=bench.waves,
         inflight=bench.inflight,
+        exits=bench.exits,
         reconciler=bench.reconciler,
         streams=streams,
         reference=lambda _instrument, _trigger: None,

@@ -83,10 +83,12 @@ ABOUT: Mapping[str, About] = {
 _WRONG_INDEX = re.compile(r"position idx not match", re.IGNORECASE)
 _NO_POSITION = re.compile(r"zero position", re.IGNORECASE)
 _STOP_SIDE = re.compile(r"StopLoss:.*should (?:lower|higher)|should be (?:lower|higher) than base", re.IGNORECASE)
+_ACTIVATION = re.compile(r"active ?price|trailing ?active", re.IGNORECASE)
 _STALE = re.compile(r"qty invalid|number of contracts|price invalid|trigger ?price invalid", re.IGNORECASE)
 _WORDS: tuple[tuple[re.Pattern[str], About], ...] = (
     (_NO_POSITION, About.NOTHING_TO_REDUCE),
     (_STOP_SIDE, About.WOULD_TRIGGER),
+    (_ACTIVATION, About.WOULD_TRIGGER),
     (_STALE, About.STALE_RULES),
 )
 

@@ -136,8 +136,8 @@ class OkxClient:
             outcome = await self._place(departure, self._mode)
             refused = isinstance(outcome, Rejected) and outcome.code == codes.WRONG_PARAMETER
             if departure.intent.reduce_only and refused:
-                return await self._place_otherwise(departure, outcome)
-            return outcome
+                outcome = await self._place_otherwise(departure, outcome)
+            return codes.worded(outcome) if isinstance(outcome, Rejected) else outcome
 
     async def submit_together(self, departures: Sequence[Departure]) -> Sequence[Outcome]:
         """Entries in one request. What reduces goes by itself, each with its own repetitions; stops have to."""

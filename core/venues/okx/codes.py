@@ -69,6 +69,7 @@ ERRORS = ErrorTable(
 NO_SUCH_ORDER = "51603"
 WRONG_PARAMETER = "51000"
 """Also what an order gets that names a position side where there is none, or none where there are two."""
+_ACTIVATION = "activePx"
 LEVERAGE_NOT_TOLD = "59111"
 """Portfolio margin has no leverages to ask for."""
 
@@ -90,6 +91,13 @@ ABOUT: Mapping[str, About] = {
     for code in _span(words)
 }
 """What a refusal changes for us; codes that are missing change nothing."""
+
+
+def worded(rejected: Rejected) -> Rejected:
+    """With what a parameter error is about, where its words tell: the start of a trailing stop the price has come to."""
+    if rejected.code != WRONG_PARAMETER or _ACTIVATION not in rejected.detail:
+        return rejected
+    return replace(rejected, about=About.WOULD_TRIGGER)
 
 
 def fault_in(body: object) -> tuple[str, str] | None:
