@@ -292,6 +292,13 @@ def test_steps_of_a_take_profit_are_pairs_of_profit_and_share() -> None:
     assert load_settings({**KEYS, "TAKE_PROFIT_STEPS": ""}, None).exits.take_profit_steps == ()
 
 
+@pytest.mark.failure("TRL-13")
+def test_a_symbol_cools_down_unless_it_is_said_otherwise() -> None:
+    risk = load_settings(KEYS, None).risk
+    assert (risk.cooldown_same_side_seconds, risk.cooldown_opposite_side_seconds) == (60, 5)
+    assert (risk.cooldown_after_loss_seconds, risk.cooldown_after_win_seconds) == (180, 0)
+
+
 def test_cooldowns_that_were_minutes_are_read_as_seconds(tmp_path: Path) -> None:
     settings = load_settings({**KEYS, "COOLDOWN_AFTER_LOSS_MINUTES": "15"}, None)
     assert settings.risk.cooldown_after_loss_seconds == 900
