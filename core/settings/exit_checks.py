@@ -89,7 +89,8 @@ def _retreats(settings: Settings, sign: int) -> list[_Retreat]:
         start = trailing.activation_percent
         found.append(_Retreat("TRAILING_ACTIVATION_PERCENT", start, -back, 1 - sign * back / HUNDRED))
     if start := exits.breakeven_activation_percent:
-        costs = 2 * settings.protection.taker_fee_percent
+        fee = settings.protection.taker_fee_percent
+        costs = 2 * fee * HUNDRED / (HUNDRED - sign * fee)
         found.append(_Retreat("BREAKEVEN_ACTIVATION_PERCENT", start, costs, ZERO))
     if start := exits.giveback_from_percent:
         found.append(_Retreat("GIVEBACK_FROM_PERCENT", start, ZERO, 1 - exits.giveback_percent / HUNDRED))

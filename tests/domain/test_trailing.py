@@ -19,10 +19,10 @@ TICK = CENTS.tick
 PERCENT = st.integers(1, 10_000).map(lambda n: Decimal(n) / 100)
 
 
-@pytest.mark.parametrize("wrong", [{"activation": 0}, {"callback": 0}, {"callback": "-0.5"}, {"activation": -1}])
-def test_a_trailing_stop_without_a_distance_or_a_beginning_cannot_be_made(wrong: dict[str, str]) -> None:
+@pytest.mark.parametrize(("activation", "callback"), [(0, 1), (1, 0), (1, "-0.5"), (-1, 1)])
+def test_a_trailing_stop_without_a_distance_or_a_beginning_cannot_be_made(activation: int, callback: Number) -> None:
     with pytest.raises(ValueError, match="above 0"):
-        some_trailing(**wrong)
+        some_trailing(activation, callback)
 
 
 @given(
@@ -85,11 +85,8 @@ def test_thirty_seconds_lie_between_two_moves_but_for_one_of_a_percent(
 @pytest.mark.parametrize("side", BOTH)
 def test_activation_latches_and_a_profit_that_comes_back_is_let_go_at_the_callback(side: Side) -> None:
     life = a_life(side, trailing=some_trailing(), moves=None)
-    life.look(percent_from(side, "1.49"))
-    assert not life.state.trailing
-    life.look(percent_from(side, "1.5"))
-    life.look(percent_from(side, "1.2"))
-    assert life.state.trailing, "below its activation it goes on"
+    latched = [life.look(percent_from(side, gain)).state.trailing for gain in ("1.49", "1.5", "1.2")]
+    assert latched == [False, True, True], "below its activation it goes on"
     life.look(percent_from(side, "0.9"))
     assert life.reason is ExitReason.TRAILING
 
