@@ -8,12 +8,13 @@ from decimal import Decimal
 import pytest
 
 from core.domain.ids import Leg, VenueName
+from core.domain.money import plain
 from core.domain.order import Order, OrderIntent, OrderStatus, OrderType
 from core.domain.reports import FillReport, OrderStatusReport
 from core.domain.signal import Side
 from core.engine.ports import Accepted, Departure, Rejected
 from tests.builders import price
-from tests.venues.rigs import VENUES, VenueRig, a_rig_at, a_venue_rig, settled
+from tests.venues.rigs import VENUES, VenueRig, a_rig_at, a_venue_rig, sent, settled
 
 S = OrderStatus
 SIZE = Decimal("0.002")
@@ -158,6 +159,60 @@ async def test_what_the_venue_has_no_trailing_order_for_is_denied_and_says_why(r
     assert isinstance(outcome, Rejected)
     assert "callback" in outcome.detail
     assert rig.tap.asked == []
+
+
+@pytest.mark.parametrize("rig", [(venue, False) for venue in VENUES], ids=str, indirect=True)
+async def test_nothing_is_said_but_what_the_trailing_order_is(rig: VenueRig) -> None:
+    """Of a position's attributes at Bybit only these: its stop is not touched."""
+    await rig.taken(rig.entry())
+    rig.tap.asked.clear()
+    await rig.send(trail := a_trail(rig))
+    name, start = str(trail.client_order_id), str(trail.trigger_price)
+    distance = round(Decimal(start) / 100 / rig.rules.tick) * rig.rules.tick
+    expected: dict[VenueName, dict[str, object]] = {
+        VenueName.BINANCE: {
+            "algoType": "CONDITIONAL",
+            "symbol": "BTCUSDT",
+            "side": "SELL",
+            "type": "TRAILING_STOP_MARKET",
+            "quantity": "0.002",
+            "activatePrice": start,
+            "callbackRate": "1",
+            "workingType": "MARK_PRICE",
+            "reduceOnly": "true",
+            "clientAlgoId": name,
+        },
+        VenueName.BYBIT: {
+            "category": "linear",
+            "symbol": "BTCUSDT",
+            "positionIdx": 0,
+            "tpslMode": "Full",
+            "trailingStop": plain(distance),
+            "activePrice": start,
+        },
+        VenueName.OKX: {
+            "instId": "BTC-USDT-SWAP",
+            "tdMode": "cross",
+            "side": "sell",
+            "ordType": "move_order_stop",
+            "sz": "0.2",
+            "callbackRatio": "0.01",
+            "activePx": start,
+            "reduceOnly": True,
+            "algoClOrdId": name,
+        },
+    }
+    (asked,) = [asked for asked in rig.tap.asked if asked.method == "POST"]
+    said = sent(asked)
+    said.pop("tag", None)
+    assert said == expected[rig.name]
+
+
+async def test_an_activation_the_market_has_passed_says_so(rig: VenueRig) -> None:
+    await rig.taken(rig.entry())
+    outcome = await rig.client.submit(Departure(intent=a_trail(rig, 98)))
+    assert isinstance(outcome, Rejected)
+    assert outcome.would_trigger, outcome
 
 
 async def test_without_a_position_it_is_refused_or_ends_without_opening_one(rig: VenueRig) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
-from core.engine.ports import About
+from core.engine.ports import About, Rejected
 from core.venues.errors import ENDPOINT, ErrorTable, Meaning, Silence
 
 
@@ -94,7 +95,7 @@ ABOUT: Mapping[str, About] = {
 
 
 def worded(rejected: Rejected) -> Rejected:
-    """With what a parameter error is about, where its words tell: the start of a trailing stop the price has come to."""
+    """With what a parameter error is about, where its words tell: a trailing stop whose start the price has reached."""
     if rejected.code != WRONG_PARAMETER or _ACTIVATION not in rejected.detail:
         return rejected
     return replace(rejected, about=About.WOULD_TRIGGER)
