@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from core.domain.cooldown import CloseKind
 from core.outcome import ExitStatus
 from tests.scenarios.worlds import PAIRS, Daemon, SimulatedWorld, World, a_signal, a_wave
 
@@ -89,6 +90,7 @@ async def test_a_kill_while_a_position_is_being_flattened_ends_flat_or_protected
         assert second.held() == await world.held()
 
 
+@pytest.mark.failure("TRL-13")
 async def test_positions_that_closed_while_nobody_ran_are_booked_closed(world: World) -> None:
     await world.play(a_wave(PAIRS[:2], at_ms=4_000))
     async with world.running() as first:
@@ -98,6 +100,9 @@ async def test_positions_that_closed_while_nobody_ran_are_booked_closed(world: W
     assert list(await world.held()) == ["ETHUSDT"]
     async with world.running(first.data_dir) as second:
         assert list(second.held()) == ["ETHUSDT"]
+        assert second.orchestrator.queries is not None
+        (last,) = second.orchestrator.queries._risk.ledger.book.closes.values()
+        assert (last.kind, last.external) == (CloseKind.LOSS, False), "its cooldown runs"
         await world.everything_holds()
 
 

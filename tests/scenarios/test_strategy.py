@@ -20,6 +20,8 @@ from tools.venuesim.exchange.state import Replay
 
 pytestmark = pytest.mark.may_block("simulation runs storage inline")
 
+STOP_ALONE: dict[str, Any] = {"TRAILING_MODE": "off", "BREAKEVEN_ACTIVATION_PERCENT": 0}
+"""Else the position is over before the strategy says anything."""
 SCALPING: dict[str, Any] = {"STRATEGY": "scalping_v1", "STRATEGY_SYMBOLS": "BTCUSDT"}
 
 
@@ -34,10 +36,10 @@ def lively(count: int = 700) -> Replay:
     return Replay(bars=bars, bar_seconds=60.0)
 
 
-async def test_candles_become_a_protected_position(tmp_path: Path) -> None:
+async def test_candles_become_a_protected_position_and_end_it(tmp_path: Path) -> None:
     async with (
         SimulatedWorld(tmp_path, symbols=6, replays={"BTCUSDT": lively()}) as world,
-        world.running(**SCALPING) as daemon,
+        world.running(**SCALPING, **STOP_ALONE) as daemon,
     ):
         report = await daemon.wave(seconds=1_800)
         assert report.source == "scalping_v1"
@@ -47,8 +49,12 @@ async def test_candles_become_a_protected_position(tmp_path: Path) -> None:
         assert set(leg.signal.features) == {"rsi", "ema", "macd", "volume", "atr"}
         assert list(await world.held()) == ["BTCUSDT"]
         await world.everything_holds()
-        await asyncio.sleep(180)
-        assert len(daemon.waves) == 1, "nothing is signalled while the position is held"
+        while daemon.positions:
+            assert len(daemon.waves) == 1, "nothing is signalled while the position is held"
+            await asyncio.sleep(10)
+        assert daemon.status.exits is not None
+        assert daemon.status.exits.closes == {"strategy": 1}, "closed when the vote turned, not by its stop"
+        assert await world.held() == {}
         await world.everything_holds(several_rounds=True)
 
 
