@@ -380,7 +380,8 @@ def configured(draw: st.DrawFn) -> Settings:
 
 
 def ends_of(life: Life, best: Decimal) -> ExitReason | None:
-    """Up to this profit and back to the entry, from one price that can matter to the next."""
+    """Up to this profit and back to the entry, from one price that can matter to the next. A callback as large as the
+    activation ends a long a hair below its entry: a share of the best price is more than that of the entry."""
     side, tick = life.position.side, life.instrument.tick
     life.look(percent_from(side, best))
     for _ in range(20):
@@ -390,7 +391,7 @@ def ends_of(life: Life, best: Decimal) -> ExitReason | None:
         assert edge is not None
         at = edge / tick
         at = at.to_integral_value("ROUND_FLOOR" if side is Side.BUY else "ROUND_CEILING") * tick
-        if (at - life.position.entry_price) * side.sign < 0:
+        if life.position.profit_percent(at) < Decimal("-0.1"):
             break
         life.look(at)
     return life.reason
