@@ -20,6 +20,7 @@ from core.domain.events import Event, OrderChanged, PositionChanged, PositionTol
 from core.domain.exits import (
     EVERY_PRICE,
     URGENT,
+    Band,
     Close,
     ExitReason,
     ExitRules,
@@ -189,6 +190,10 @@ class ExitEngine:
     def state_of(self, key: PositionKey) -> ExitState | None:
         watch = self._watches.get(key)
         return None if watch is None else watch.state
+
+    def bands(self, instrument: InstrumentId) -> list[Band]:
+        """Of each position in it: within these prices no rule has anything to say, as things stand."""
+        return [watch.band for watch in self._by_instrument.get(instrument, ())]
 
     def quiet(self, instrument: InstrumentId, low: Decimal, high: Decimal) -> bool:
         """Whether no price between these two would make any rule speak, as things stand."""

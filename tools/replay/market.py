@@ -45,6 +45,7 @@ class ReplayMarket:
             received=now,
             touch_received=now,
             last=last,
+            last_received=now,
         )
 
     @property

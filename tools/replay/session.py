@@ -19,6 +19,7 @@ from typing import Any
 from core.assembly import assemble
 from core.config import Settings
 from core.domain.candle import Candle
+from core.domain.exits import EVERY_PRICE
 from core.domain.ids import VenueName
 from core.domain.instrument import Instrument
 from core.domain.risk import TradingState
@@ -46,6 +47,8 @@ from tools.venuesim.exchange.state import EngineSettings
 from tools.venuesim.exchange.triggers import trailing_level
 
 HOUR_MS = 3_600_000
+STEP_MS = 1_000.0
+"""Between two looks while a rule waits for time to pass, as in the daemon."""
 SETTLE_AT_END_MS = 60_000
 """How long what is under way after the last candle may take."""
 
@@ -191,12 +194,16 @@ class Session:
     def _works(self, waves: WaveProcessor) -> list[tuple[str, Coroutine[Any, Any, None]]]:
         """What the orchestrator starts, without what looks after the outside world."""
         engine = self._engine
+        native = [] if engine.native is None else [("native-trailing", engine.native.run())]
         return [
+            *native,
             ("orders", engine.orders.run()),
             ("inflight", engine.inflight.run()),
             ("protection", engine.protection.run()),
             (f"market/{self._account.venue}", self._market.run()),
             (f"user-stream/{self._account.venue}", self._wire.run()),
+            ("data", engine.data.run()),
+            ("exits", engine.exits.run()),
             ("risk-watch", engine.risk_watch.run()),
             ("screener", engine.screener.run()),
             ("waves", waves.run()),
@@ -214,12 +221,10 @@ class Session:
             if self._moving() or (held and not self._calm(candle)):
                 await self._pass(candle, close_ms)
             self._clock.pass_to(close_ms)
+            if held or scan is None:
+                await self._close(candle, close_ms)
             if scan is not None:
                 scan.look(emit, instrument, candle)
-            else:
-                self._tape.stand(self._tape.ticks_of(candle.close), close_ms)
-                self._tape.advance(close_ms)
-                self._market.tick()
             if held or self._recorder.changed:
                 self._note_equity(candle, close_ms)
             last = number == len(candles)
@@ -241,13 +246,22 @@ class Session:
         self._waves_open -= 1
         self._recorder.on_report(report)
 
+    async def _close(self, candle: Candle, close_ms: int) -> None:
+        """The last price of a candle, as a tick, and as a moment: some rules go by time alone."""
+        self._tape.stand(self._tape.ticks_of(candle.close), close_ms)
+        self._tape.advance(close_ms)
+        self._market.tick()
+        await self._engine.exits.look_at_all()
+
     def _calm(self, candle: Candle) -> bool:
         """Whether no price of this candle could fire anything at the venue, or make an exit rule speak."""
         if candle.open_ms % HOUR_MS < self._recording.length_ms:
             return False  # funding may be due
         rows = self._exchange.open_conditionals(self._account.instrument.venue_symbol)
         levels = [_level_of(row) for row in rows]
-        return all(level is not None and not candle.low <= level <= candle.high for level in levels)
+        if any(level is None or candle.low <= level <= candle.high for level in levels):
+            return False
+        return self._engine.exits.quiet(self._account.instrument.id, candle.low, candle.high)
 
     async def _pass(self, candle: Candle, close_ms: int) -> None:
         """Through one candle: open, the extreme against the position, the other one, close."""
@@ -277,18 +291,20 @@ class Session:
         while True:
             level = self._next_level(target)
             at_ms = end_ms if level is None else tape.when(level)
+            if self._restless():
+                at_ms, level = min((at_ms, level), (clock.exact_ms() + STEP_MS, None), key=lambda stop: stop[0])
             if self._moving():
                 await self._settle(at_ms)
                 if clock.exact_ms() < at_ms:
                     self._exchange.tick()
                     continue
             clock.pass_to(at_ms)
-            if level is None:
+            if at_ms >= end_ms:
                 tape.stand(target, at_ms)
-            else:
+            elif level is not None:
                 tape.come_to(level, at_ms)
             self._look()
-            if level is None:
+            if at_ms >= end_ms:
                 return
 
     def _look(self) -> None:
@@ -296,6 +312,10 @@ class Session:
         self._exchange.tick()
         self._tape.advance(self._clock.exact_ms())  # the venue has not looked where it has no order and no position
         self._market.tick()
+
+    def _restless(self) -> bool:
+        """Whether a rule waits for time to pass, so that every second counts."""
+        return any(band is EVERY_PRICE for band in self._engine.exits.bands(self._account.instrument.id))
 
     def _next_level(self, target: int) -> int | None:
         """The first level strictly between here and `target` at which something may happen."""
@@ -307,7 +327,9 @@ class Session:
 
     def _levels(self, *, down: bool) -> list[int]:
         rows = self._exchange.open_conditionals(self._account.instrument.venue_symbol)
-        prices = [price for row in rows if (price := _level_of(row)) is not None]
+        prices: list[Decimal] = [price for row in rows if (price := _level_of(row)) is not None]
+        for band in self._engine.exits.bands(self._account.instrument.id):
+            prices += [edge for edge in band if edge is not None]
         tick = self._account.instrument.tick
         return [int(price // tick) if down else -int(-price // tick) for price in prices]
 
@@ -315,7 +337,9 @@ class Session:
 
     def _moving(self) -> bool:
         """Whether anything is under way between the engine and the venue, or inside the engine."""
-        return bool(self._loop.busy or self._wire.under_way or self._waves_open or self._engine.protection.busy)
+        engine = self._engine
+        inside = engine.protection.busy or (engine.native is not None and engine.native.busy)
+        return bool(inside or self._loop.busy or self._wire.under_way or self._waves_open)
 
     async def _settle(self, until_ms: float) -> None:
         """Let time pass while something is under way, at most until then."""
