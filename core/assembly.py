@@ -380,6 +380,7 @@ def assemble(
             waves=waves,
             inflight=inflight,
             exits=exits,
+            data=data,
             reconciler=reconciler,
             streams=streams,
             reference=reference,

@@ -25,7 +25,7 @@ from core.domain.wave import WaveReport
 from core.engine.ports import AuditLog, Level, Notifier
 from core.engine.queries import Queries
 from core.engine.records import JournalState, StateRecord
-from core.engine.risk_guard import STREAM
+from core.engine.risk_guard import PRICES, STREAM
 from core.engine.wave_processor import WaveProcessor
 from core.errors import JournalUnwritable, StartRefused, VenueError
 from core.notices import Notices
@@ -299,6 +299,7 @@ class Orchestrator:
                 return
             await asyncio.sleep(0.02)
         log.warning("market.not_priced", waited_s=MARKET_READY_SECONDS)
+        engine.data.hold_blind(engine.clients, partial(engine.risk.set_venue, by=PRICES))
 
     async def _leverage(self, engine: Engine) -> None:
         await engine.leverage.confirm_all(
@@ -481,8 +482,11 @@ def _busy(engine: Engine) -> bool:
 
 
 def _priced(engine: Engine, venue: VenueName) -> bool:
+    """Prices come, and each position has one."""
     quotes = map(engine.markets[venue].quote, engine.clients[venue].instruments)
-    return any(quote is not None and quote.mark is not None and quote.bid is not None for quote in quotes)
+    return not engine.data.unpriced(venue, live=True) and any(
+        quote is not None and quote.mark is not None and quote.bid is not None for quote in quotes
+    )
 
 
 def _begin(engine: Engine, start: Callable[[str, Coroutine[Any, Any, None]], None], venue: VenueName) -> None:

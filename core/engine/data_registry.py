@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 import structlog
@@ -78,6 +78,7 @@ class DataRegistry:
         self._silence: TickWatch[InstrumentId] = TickWatch()
         self._warned: set[Purpose] = set()
         self._swept = float("-inf")
+        self._held_back: dict[VenueName, Callable[[VenueName, str | None], None]] = {}
         self.counts: Counter[str] = Counter()
 
     # telling
@@ -92,7 +93,7 @@ class DataRegistry:
             return
         chain = _Watched(instrument, self._rules)
         self._watched[instrument] = chain
-        self._by_venue.setdefault(instrument.venue, {})[instrument.symbol] = chain
+        self._held(instrument.venue)[instrument.symbol] = chain
         self._listen()
         market = self._markets.get(instrument.venue)
         if market is not None:
@@ -139,6 +140,19 @@ class DataRegistry:
     def levels(self) -> Mapping[InstrumentId, PriceSource | None]:
         """Which level each watched instrument goes by; None = no price."""
         return {instrument: chain.level for instrument, chain in self._watched.items()}
+
+    def unpriced(self, venue: VenueName, *, live: bool) -> Sequence[InstrumentId]:
+        """Watched instruments there that no exit could go by a price of; with `live`, by one of the stream."""
+        views = [(chain.instrument, self.exit_view(chain.instrument)) for chain in self._held(venue).values()]
+        return [i for i, view in views if view is None or (live and view[0].source is not PriceSource.WEBSOCKET)]
+
+    def hold_blind(self, venues: Iterable[VenueName], hold: Callable[[VenueName, str | None], None]) -> None:
+        """Where something is held that has no price at all, `hold` with the reason, and with None once all have one
+        (MKT-04)."""
+        for venue in venues:
+            if blind := self.unpriced(venue, live=False):
+                hold(venue, f"no price of {', '.join(i.symbol for i in blind)} since the start")
+                self._held_back[venue] = hold
 
     def reference(self, instrument: InstrumentId, kind: TriggerReference) -> Price | None:
         """The price that fires a stop: live, for the mark else by request; None when it is not known. One that is too
@@ -204,6 +218,10 @@ class DataRegistry:
             self.counts["resubscribed"] += len(symbols)
             log.info("data.resubscribed", venue=venue, symbols=len(symbols), first=symbols[0])
             self._markets[venue].refresh(symbols)
+        for venue, hold in tuple(self._held_back.items()):
+            if not self.unpriced(venue, live=False):
+                hold(venue, None)
+                del self._held_back[venue]
         for venue in self._needed & self._requests.keys():
             self._requests[venue].need_tickers()
         self._needed.clear()
@@ -215,7 +233,7 @@ class DataRegistry:
         for venue, market in self._markets.items():
             if self._heard.get(venue) is not market:
                 self._heard[venue] = market
-                held = self._by_venue.setdefault(venue, {})
+                held = self._held(venue)
                 market.on_tick(partial(self._on_tick, market, held))
                 if held:
                     market.want(list(held))
@@ -255,7 +273,7 @@ class DataRegistry:
         now_ms = self._now_ms()
         venue_ms = self._venue_ms(venue)
         self._tickers[venue] = now_ms, told
-        for symbol, chain in tuple(self._by_venue.get(venue, {}).items()):
+        for symbol, chain in tuple(self._held(venue).items()):
             if symbol not in told:
                 continue
             chain.take_ticker(told[symbol], venue_ms, now_ms)
@@ -349,6 +367,9 @@ class DataRegistry:
                 silent.setdefault(venue, []).extend(due)
         self._silence.keep(everything)
 
+    def _held(self, venue: VenueName) -> dict[Symbol, _Watched]:
+        return self._by_venue.setdefault(venue, {})
+
     def _dated(self, instrument: InstrumentId) -> _Watched | None:
         chain = self._watched.get(instrument)
         if chain is not None:
@@ -374,7 +395,7 @@ class DataRegistry:
         return PriceReads(
             venue=venue,
             reads=self._reads,
-            watched=lambda: [chain.instrument for chain in self._by_venue.get(venue, {}).values()],
+            watched=lambda: [chain.instrument for chain in self._held(venue).values()],
             known=lambda instrument: len(self.candles(instrument)),
             takers=Takers(tickers=self._take_tickers, candles=self._take_candles, funding=self._take_funding),
             venue_ms=lambda: self._venue_ms(venue),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -10,7 +11,9 @@ from core.clock import Clock
 from core.domain.ids import InstrumentId, VenueName
 from core.domain.order import TriggerReference
 from core.domain.position import Position
+from core.domain.prices import PriceSource
 from core.domain.risk import TradingState
+from core.engine.data_registry import DataRegistry
 from core.engine.exit_engine import ExitEngine
 from core.engine.inflight import InflightResolver
 from core.engine.order_manager import OrderManager
@@ -100,6 +103,10 @@ class StatusReport:
     signals: Mapping[str, int] = field(default_factory=dict)
     """Heard since the start, by source."""
     exits: ExitRow | None = None
+    prices: Mapping[str, int] = field(default_factory=dict)
+    """How many held instruments go by which source: websocket, candle, rest or none."""
+    price_counts: Mapping[str, int] = field(default_factory=dict)
+    """Since the start: prices by source, changes from one source to another, what was done about late ones."""
 
 
 class Queries:
@@ -113,6 +120,7 @@ class Queries:
         waves: WaveProcessor,
         inflight: InflightResolver,
         exits: ExitEngine,
+        data: DataRegistry,
         reconciler: Reconciler,
         streams: Mapping[VenueName, UserStream],
         reference: Callable[[InstrumentId, TriggerReference], Decimal | None],
@@ -125,6 +133,7 @@ class Queries:
         self._waves = waves
         self._inflight = inflight
         self._exits = exits
+        self._data = data
         self._reconciler = reconciler
         self._streams = streams
         self._reference = reference
@@ -148,6 +157,8 @@ class Queries:
             risk=self._risk_row(),
             signals=dict(self._waves.signals),
             exits=self._exit_row(),
+            prices=_by_source(self._data.levels().values()),
+            price_counts=dict(self._data.counts),
         )
 
     def risk(self) -> RiskFigures:
@@ -221,3 +232,9 @@ class Queries:
             age_s=max(0, self._clock.now_ms() - position.opened_ms) / 1000,
             dust=dust,
         )
+
+
+def _by_source(levels: Iterable[PriceSource | None]) -> Mapping[str, int]:
+    """Best first; sources nothing goes by are left out."""
+    found = Counter(levels)
+    return {"none" if level is None else level.value: found[level] for level in (*PriceSource, None) if found[level]}

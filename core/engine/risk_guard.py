@@ -60,8 +60,8 @@ class Ruling:
         return first_refusal(self.gates)
 
 
-STREAM = "stream"
-"""Who switches a venue off until its first connection has been reconciled."""
+STREAM, PRICES = "stream", "prices"
+"""Who switches a venue off until its first connection has been reconciled, and until what is held there has a price."""
 
 
 class RiskGuard:

@@ -18,6 +18,8 @@ def status_line(status: StatusReport) -> str:
     stops = sum(1 for position in status.positions if position.stop is not None)
     dust = sum(1 for position in status.positions if position.dust)
     parts.append(f"{len(status.positions)} positions, {stops} stops" + (f", {dust} dust" if dust else ""))
+    if status.prices:
+        parts.append("prices: " + ", ".join(f"{count} {source}" for source, count in status.prices.items()))
     parts.append(_signals(status))
     if status.exits is not None and status.exits.analyses:
         parts.append(_exits(status.exits))
