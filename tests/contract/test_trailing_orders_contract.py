@@ -128,7 +128,7 @@ async def test_cancelled_it_is_gone_and_the_stop_stays(rig: VenueRig) -> None:
     stop, trail = await a_trailed_position(rig)
     assert isinstance(await rig.client.cancel(trail), Accepted)
     await settled()
-    assert rig.order(trail.intent).status in {S.CANCELED, S.ACCEPTED}
+    assert rig.order(trail.intent).status is S.CANCELED
     told = await rig.client.query_order(trail.intent)
     assert isinstance(told, OrderStatusReport)
     assert told.status is S.CANCELED
@@ -159,6 +159,16 @@ async def test_what_the_venue_has_no_trailing_order_for_is_denied_and_says_why(r
     assert isinstance(outcome, Rejected)
     assert "callback" in outcome.detail
     assert rig.tap.asked == []
+
+
+async def test_one_that_is_taken_away_elsewhere_is_told_by_the_stream(rig: VenueRig) -> None:
+    stop, trail = await a_trailed_position(rig)
+    async with a_rig_at(rig.venue, rig.name, hedge=rig.hedge, streaming=False) as hand:
+        hand.client.recall([stop, trail])
+        assert isinstance(await hand.client.cancel(trail), Accepted)
+    await settled()
+    assert rig.order(trail.intent).status is S.CANCELED
+    assert rig.order(stop.intent).status is S.ACCEPTED
 
 
 @pytest.mark.parametrize("rig", [(venue, False) for venue in VENUES], ids=str, indirect=True)

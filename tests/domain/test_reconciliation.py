@@ -116,6 +116,13 @@ def test_a_resting_stop_without_a_position_is_an_orphan_and_beside_one_it_is_not
     assert orphans([stop], {}, [a_position()]) == []
 
 
+def test_a_trailing_order_of_a_position_that_is_gone_is_an_orphan_and_a_close_is_not() -> None:
+    stop = resting_stop()
+    for leg, found in ((Leg.TRAIL, [stop]), (Leg.CLOSE, [])):
+        known = an_order(an_intent(leg=leg, trigger=98))
+        assert orphans([stop], {stop.client_order_id: known}, []) == found
+
+
 def test_foreign_plain_and_ended_orders_are_never_orphans() -> None:
     foreign = resting_stop(client_id="web_1234")
     opening = resting_stop(reduce_only=False)

@@ -17,7 +17,11 @@ NAMES = {
     "bybit": ("BTCUSDT", "ETHUSDT"),
     "okx": ("BTC-USDT-SWAP", "ETH-USDT-SWAP"),
 }
-NATIVE = {"TRAILING_MODE": "native", "TRAILING_ACTIVATION_PERCENT": "1.5", "TRAILING_CALLBACK_PERCENT": "0.5"}
+NATIVE: dict[str, Any] = {
+    "TRAILING_MODE": "native",
+    "TRAILING_ACTIVATION_PERCENT": "1.5",
+    "TRAILING_CALLBACK_PERCENT": "0.5",
+}
 VENUES = pytest.mark.parametrize("venue", list(NAMES))
 MODES = pytest.mark.parametrize("mode", list(PositionMode), ids=str)
 
