@@ -2,8 +2,8 @@
 
 W1 to W3 run the real daemon against simulator processes and signals pushed by tools/signal_server; times come from the
 venues' own records. W4 to W6, O1 and V1 give work to the parts of a daemon inside this process, with ccxt as it comes
-beside it. E rows replay private stream frames in this process. F rows start the daemon at all venues at once (F4 for
-ten minutes; --quick for seconds). W, V and E rows are measured per venue, waves over all of them as well. Nothing fails
+beside it. E rows replay private stream frames in this process, R1 recorded candles. F rows start the daemon at all venues
+at once (F4 for ten minutes; --quick for seconds). W, V and E rows are measured per venue, waves over all of them as well. Nothing fails
 on a time; exit status 1 means that something did not do what it was to be measured doing.
 """
 
@@ -26,6 +26,7 @@ from tools.bench.order_burst import burst_figures
 from tools.bench.order_cpu import cpu_figures
 from tools.bench.order_delay import delay_figures
 from tools.bench.processes import BenchError
+from tools.bench.replay_speed import replay_figures
 from tools.bench.surroundings import sentence, surroundings
 from tools.bench.table import show
 from tools.bench.validation import validation_figures
@@ -39,6 +40,7 @@ GROUPS: Final = (
     (frozenset({"O1"}), cpu_figures),
     (frozenset({"V1"}), validation_figures),
     (frozenset({"E1", "E3"}), frame_figures),
+    (frozenset({"R1"}), replay_figures),
     (frozenset({"F1", "F2"}), daemon_figures),
     (frozenset({"F3", "F4"}), rest_figures),
 )

@@ -12,7 +12,7 @@ class Effort:
     Between two waves at least `settle_ms` pass. For `rest_seconds` something is left alone before it is measured.
     `whole_windows`: bursts begin with a window of the venue's order count. `fresh_venues`: a large wave has venues and
     a daemon of its own. `cold_symbols`: so many a venue lists where the last ones must still be unread after the start.
-    `compared`: ccxt does the same beside us.
+    `replayed` candles in each of `replays`. `compared`: ccxt does the same beside us.
     """
 
     latency_ms: float = 250.0
@@ -37,6 +37,8 @@ class Effort:
     lag_seconds: float = 600.0
     validations: int = 3
     cold_symbols: int = 120
+    replayed: int = 20_000
+    replays: int = 3
     compared: bool = True
 
 
@@ -58,6 +60,8 @@ QUICK = Effort(
     whole_windows=False,
     fresh_venues=False,
     burst_orders=20,
+    replayed=600,
+    replays=1,
     cpu_orders=12,
     cpu_rounds=1,
     idle_seconds=1.0,

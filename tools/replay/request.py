@@ -69,16 +69,17 @@ def prepare(request: Request) -> Prepared:
     end = None if request.end is None else moment(request.end, "--to")
     if begin is not None and end is not None and begin >= end:
         raise BadInput(f"--from {request.begin} is not before --to {request.end}.")
-    account = _account(request)
+    account = account_of(request)
     recording = read(request.data, begin_ms=begin, end_ms=end)
     if request.timeframe is not None:
         recording = joined(recording, request.timeframe)
-    return Prepared(
-        settings=_settings(request, account.instrument, recording.timeframe), account=account, recording=recording
-    )
+    daemon = load_settings(os.environ, request.env_file or default_env_file(), to_trade=False)
+    settings = settings_of(request, daemon, account.instrument, recording.timeframe)
+    return Prepared(settings=settings, account=account, recording=recording)
 
 
-def _account(request: Request) -> Account:
+def account_of(request: Request) -> Account:
+    """The venue's account and instrument. Raises BadInput for a symbol the simulator does not list."""
     venue = load(request.venue)
     simulated = list(venue.instruments(LISTED, 0))
     listed = {row.id.symbol: row for row in (instrument_of(s, request.venue) for s in simulated)}
@@ -111,9 +112,9 @@ def _funded(row: SimulatedInstrument, percent: Decimal) -> SimulatedInstrument:
     return replace(row, funding_hours=FUNDING_HOURS, funding_rate=percent / HUNDRED)
 
 
-def _settings(request: Request, instrument: Instrument, timeframe: str) -> Settings:
-    """The daemon's own, with this one venue, this strategy and nobody to tell; then what --set says."""
-    settings = load_settings(os.environ, request.env_file or default_env_file(), to_trade=False)
+def settings_of(request: Request, settings: Settings, instrument: Instrument, timeframe: str) -> Settings:
+    """The daemon's `settings`, with this one venue, this strategy and nobody to tell; then what --set says. Raises
+    ConfigError and BadInput."""
     changes: dict[str, str | None] = dict.fromkeys(_not_of_a_replay(settings))
     own = request.venue.upper()
     changes |= {f"{own}_API_KEY": "replay", f"{own}_API_SECRET": "replay", f"{own}_URL": NOWHERE}

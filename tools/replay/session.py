@@ -82,15 +82,7 @@ def replay(
     settings: Settings, account: Account, recording: Recording, on_progress: Callable[[int], None] = lambda _done: None
 ) -> Outcome:
     """Play the whole recording. `on_progress` hears now and then how many candles are done."""
-    loop = ReplayLoop()
-    session = Session(settings, account, recording, loop)
-    gc.collect()
-    gc.freeze()  # the candles need not be looked through again and again, as in the daemon
-    try:
-        return loop.run_until_complete(session.run(on_progress))
-    finally:
-        gc.unfreeze()
-        loop.close()
+    return Session(settings, account, recording, ReplayLoop()).play(on_progress)
 
 
 class _NoJournal:
@@ -124,10 +116,11 @@ class _NoNotifier:
 class Session:
     def __init__(self, settings: Settings, account: Account, recording: Recording, loop: ReplayLoop) -> None:
         start_ms = recording.candles[0].open_ms
+        self.instrument = account.instrument
         self._account = account
         self._recording = recording
         self._loop = loop
-        self._clock = ReplayClock(loop, start_ms)
+        self.clock = self._clock = ReplayClock(loop, start_ms)
         self._tape = Tape(account.simulated, account.costs, start_ms)
         self._exchange = self._make_exchange(start_ms)
         self._tape.stand(self._tape.ticks_of(recording.candles[0].open), start_ms)
@@ -163,7 +156,17 @@ class Session:
         )
         self._state = self._engine.orders.state
 
-    async def run(self, on_progress: Callable[[int], None]) -> Outcome:
+    def play(self, on_progress: Callable[[int], None] = lambda _done: None) -> Outcome:
+        """From the first candle to the last; once only."""
+        gc.collect()
+        gc.freeze()  # the candles need not be looked through again and again, as in the daemon
+        try:
+            return self._loop.run_until_complete(self._run(on_progress))
+        finally:
+            gc.unfreeze()
+            self._loop.close()
+
+    async def _run(self, on_progress: Callable[[int], None]) -> Outcome:
         engine, venue = self._engine, self._account.venue
         waves = engine.waves(frozenset())
         engine.learn_instruments(venue)
@@ -213,7 +216,7 @@ class Session:
 
     async def _play(self, scan: StrategyScan | None, waves: WaveProcessor, on_progress: Callable[[int], None]) -> None:
         candles, length_ms = self._recording.candles, self._recording.length_ms
-        instrument, every = self._account.instrument.id, max(1, len(self._recording.candles) // 200)
+        every = max(1, len(candles) // 200)
         emit = partial(self._emit, waves)
         for number, candle in enumerate(candles, start=1):
             close_ms = candle.open_ms + length_ms
@@ -223,8 +226,7 @@ class Session:
             self._clock.pass_to(close_ms)
             if held or scan is None:
                 await self._close(candle, close_ms)
-            if scan is not None:
-                scan.look(emit, instrument, candle)
+            self._ask(scan, emit, candle)
             if held or self._recorder.changed:
                 self._note_equity(candle, close_ms)
             last = number == len(candles)
@@ -232,6 +234,11 @@ class Session:
                 await self._settle(close_ms + SETTLE_AT_END_MS)  # there is no next price to meet
             if number % every == 0 or last:
                 on_progress(number)
+
+    def _ask(self, scan: StrategyScan | None, emit: Callable[[SignalBatch], None], candle: Candle) -> None:
+        """At a close: the strategy, if there is one, sees the candle."""
+        if scan is not None:
+            scan.look(emit, self._account.instrument.id, candle)
 
     def _emit(self, waves: WaveProcessor, batch: SignalBatch) -> None:
         self._waves_open += 1
