@@ -19,7 +19,8 @@ class ReplayLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self._moment = START_SECONDS
-        self._woken: asyncio.Future[None] | None = None
+        self._idle: asyncio.Future[None] | None = None
+        self._may_jump = False
         super().__init__(_NoSelector(self))
 
     def time(self) -> float:
@@ -34,16 +35,25 @@ class ReplayLoop(asyncio.SelectorEventLoop):
         """Whether something besides the caller could run at this moment."""
         return bool(self._ready)
 
-    async def next_timer(self) -> None:
-        """Until whatever is due next is due; it runs after the caller's next await."""
-        self._woken = self.create_future()
-        await self._woken
+    async def idle(self, *, next_timer: bool = False) -> None:
+        """Until nothing else can run at this moment; with `next_timer` time passes to whatever is due next, and until
+        all that follows from it has run."""
+        self._may_jump = next_timer
+        self._idle = self.create_future()
+        await self._idle
 
-    def jumped(self, seconds: float) -> None:
-        """Called by the selector when nothing is ready before so much time has passed."""
+    def nothing_ready(self, seconds: float | None) -> None:
+        """Called by the selector when nothing can run before so much time has passed; None = never."""
+        idle = self._idle
+        if idle is not None and not self._may_jump:
+            self._idle = None
+            if not idle.done():
+                idle.set_result(None)
+            return
+        if seconds is None:
+            raise RuntimeError("everything waits and nothing is due: the replay would hang for ever")
+        self._may_jump = False
         self._moment += seconds
-        if self._woken is not None and not self._woken.done():
-            self._woken.set_result(None)
 
     _ready: Any
 
@@ -56,10 +66,8 @@ class _NoSelector(selectors.SelectSelector):
         self._loop = loop
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, Any]]:
-        if timeout is None:
-            raise RuntimeError("everything waits and nothing is due: the replay would hang for ever")
-        if timeout > 0:
-            self._loop.jumped(timeout)
+        if timeout is None or timeout > 0:
+            self._loop.nothing_ready(timeout)
         return []
 
 

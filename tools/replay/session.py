@@ -352,14 +352,11 @@ class Session:
         """Let time pass while something is under way, at most until then."""
         loop, limit = self._loop, self._clock.seconds(until_ms)
         alarm: asyncio.TimerHandle | None = None
-        while True:
-            while loop.busy:  # noqa: ASYNC110 - no time passes: whatever is ready has its turn
-                await asyncio.sleep(0)
-            if not self._moving() or loop.time() >= limit:
-                break
+        await loop.idle()
+        while self._moving() and loop.time() < limit:
             if alarm is None:
                 alarm = loop.call_at(limit, _nothing)
-            await loop.next_timer()
+            await loop.idle(next_timer=True)
         if alarm is not None:
             alarm.cancel()
 
