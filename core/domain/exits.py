@@ -275,9 +275,9 @@ class _Judging:
 
     def lags(self, level: Price) -> bool:
         """Whether the resting stop stands further away than `level`: then a price there is ours to act on at once. One
-        that stands there acts by itself, and a close beside it would be a second order. Nothing stands at 0."""
+        that stands there acts by itself, and a close beside it would be a second order."""
         self.worse(level)
-        return level > ZERO and (self.seen.resting is None or better(self.side, level, self.seen.resting))
+        return self.seen.resting is None or better(self.side, level, self.seen.resting)
 
     def want(self, level: Price, reason: ExitReason) -> None:
         """The stop belongs there, if that is tighter than where it stands or is wanted, and can stand at all."""

@@ -5,6 +5,7 @@ from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from itertools import combinations, product
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -135,6 +136,7 @@ def test_the_order_of_the_rules_holds_in_every_combination(side: Side, kind: str
         reason = None if verdict.close is None else verdict.close.reason
         assert reason is expected(on, kind, halted=halted, holds=holds), (on, halted, holds)
         assert verdict.waiting == (verdict.close is None and kind != "fresh" and not halted)
+        assert (kind == "fresh" and reason is None) or verdict.band is EVERY_PRICE
 
 
 @pytest.mark.parametrize("side", BOTH)
@@ -449,6 +451,16 @@ def test_each_rule_that_is_configured_ends_some_position_and_no_profit_stays_wit
             "TRAILING_ACTIVATION_PERCENT",
             "never acts",
         ),
+        (  # a long would give 0.6 % back before 0.6 % of its best price; a short would not
+            {
+                "TRAILING_ACTIVATION_PERCENT": "0.6",
+                "TRAILING_CALLBACK_PERCENT": "0.6",
+                "GIVEBACK_FROM_PERCENT": "1",
+                "GIVEBACK_PERCENT": "60",
+            },
+            "GIVEBACK_FROM_PERCENT",
+            "never acts",
+        ),
         ({"TRAILING_CALLBACK_PERCENT": "1.6"}, "TRAILING_CALLBACK_PERCENT", "worse than the entry"),
         ({"BREAKEVEN_ACTIVATION_PERCENT": "0.1"}, "BREAKEVEN_ACTIVATION_PERCENT", "beyond the price"),
         ({"TIME_LIMIT_HOURS": "3"}, "MAX_POSITION_AGE_HOURS", "not below TIME_LIMIT_HOURS"),
@@ -489,12 +501,14 @@ RULES = st.builds(
     confirm_ms=st.sampled_from([0, 1_000]),
     least_holding_ms=st.sampled_from([0, HOUR_MS]),
 )
+TURNS = (-45, -31, -30, -21, -20, -19, -5, 0, 1, 2, 4, 5, 6, 8, 10, 12, 15, 16, 18, 20, 25, 29, 30, 40)
+"""Gains in tenths of a percent, most of them beside something that a rule says."""
 MOMENTS = st.lists(
     st.tuples(
         st.sampled_from([500, 1_000, 30_000, 3 * HOUR_MS]),
         st.sampled_from([True, True, True, False]),
         st.sampled_from([True, True, True, False]),
-        st.lists(st.integers(-45, 60), min_size=1, max_size=8),
+        st.lists(st.sampled_from(TURNS), min_size=1, max_size=8),
     ),
     max_size=12,
 )
@@ -534,6 +548,37 @@ def test_leaving_out_calm_prices_changes_no_decision(
             if patient.closed is not None:
                 return
     assert quick.judged <= patient.judged
+
+
+@pytest.mark.parametrize("side", BOTH)
+@pytest.mark.parametrize(
+    ("changes", "seen_before", "at", "loss", "gain"),
+    [
+        ({}, [], 0, -2, None),
+        ({"critical_percent": Decimal(1)}, [], 0, -2, None),
+        ({"critical_percent": Decimal(1)}, [], "-2.5", -3, None),
+        ({"trailing": some_trailing(2, 10)}, [], 0, -2, 2),
+        ({"trailing": some_trailing(2, 10)}, [3], 2, -2, 3),
+        ({"trailing": some_trailing(2, 10)}, [], 3, -2, 3),
+        ({"steps": steps((1, 100))}, [], 0, -2, 1),
+        ({"steps": steps((1, 100)), "least_holding_ms": 1}, [], 0, -2, 1),
+        ({"breakeven_percent": Decimal(1)}, [], 0, -2, 1),
+        ({"breakeven_percent": Decimal(1)}, [1], "0.5", 0, None),
+        ({"giveback_from_percent": Decimal(1), "giveback_percent": Decimal(50)}, [], 0, -2, 1),
+        ({"giveback_from_percent": Decimal(1), "giveback_percent": Decimal(50)}, [4], 3, 2, 4),
+        ({"aged": replace(some_aging(), from_hours=ZERO)}, [], -1, -2, 0),
+    ],
+)
+def test_the_nearest_prices_at_which_a_rule_speaks_bound_what_is_calm(
+    side: Side, changes: dict[str, Any], seen_before: list[Number], at: Number, loss: Number, gain: Number | None
+) -> None:
+    """All in percent gained; the stop stands at -2 and is not moved."""
+    life = a_life(side, moves=None, **changes)
+    for earlier in seen_before:
+        life.look(percent_from(side, earlier))
+    band = life.look(percent_from(side, at), passed=False).band
+    bounds = (percent_from(side, loss), None if gain is None else percent_from(side, gain))
+    assert band == (bounds if side is Side.BUY else bounds[::-1])
 
 
 def test_most_prices_of_a_quiet_position_are_calm() -> None:

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.domain.exits import ExitReason
+from core.domain.exits import NONE_CONFIRMED, ExitReason, fresh_state, judge
 from core.domain.money import HUNDRED, ZERO, Price
 from core.domain.signal import Side
 from core.domain.trailing import TrailingRules, better, trailing_level, worth_moving
-from tests.builders import Number, an_instrument, price
-from tests.domain.exit_world import BOTH, CENTS, Life, a_life, percent_from, some_trailing
+from tests.builders import Number, a_position, an_instrument, price
+from tests.domain.exit_world import BOTH, CENTS, Life, a_life, percent_from, seen, some_rules, some_trailing
 
 TICK = CENTS.tick
 PERCENT = st.integers(1, 10_000).map(lambda n: Decimal(n) / 100)
@@ -100,6 +100,24 @@ def test_a_resting_stop_at_the_trailing_level_is_left_to_act_by_itself(side: Sid
     assert life.closed is None
 
 
+@pytest.mark.parametrize("side", BOTH)
+def test_a_stop_that_stands_closer_than_trailing_wants_it_is_left_there(side: Side) -> None:
+    """Its owner put it there, or it was placed so."""
+    life = a_life(side, trailing=some_trailing(), resting=percent_from(side, "2.8"))
+    life.look(percent_from(side, 3))
+    assert life.state.trailing
+    assert (life.state.level, life.moved) == (None, [])
+
+
+def test_no_stop_is_wanted_at_a_price_of_nothing() -> None:
+    """One tick is the lowest price there is; behind it nothing can stand."""
+    position = a_position(at="0.005", amount=1)
+    rules, here = some_rules(trailing=some_trailing()), seen("0.01")
+    verdict = judge(position, fresh_state(position), NONE_CONFIRMED, rules, here, CENTS)
+    assert verdict.state.trailing
+    assert verdict.state.level is None
+
+
 Leg = tuple[int, list[int], bool]
 LEGS = st.lists(
     st.tuples(
@@ -144,11 +162,11 @@ def test_a_stop_only_ever_improves_whatever_the_price_does_and_however_often_we_
         assert now_ms - before_ms >= 30_000 or gain * 100 >= before
 
 
-@given(side=st.sampled_from(BOTH), legs=LEGS, callback=st.sampled_from(["0.2", 2, 30]))
+@given(side=st.sampled_from(BOTH), legs=LEGS, callback=st.sampled_from(["0.2", 2, 30]), moves=st.booleans())
 def test_other_settings_after_a_restart_do_not_loosen_what_was_wanted(
-    side: Side, legs: list[Leg], callback: Number
+    side: Side, legs: list[Leg], callback: Number, moves: bool
 ) -> None:
-    life = a_life(side, trailing=some_trailing())
+    life = a_life(side, trailing=some_trailing(), moves=some_trailing() if moves else None)
     life.look(percent_from(side, 3))
     before = life.state.level
     assert before is not None
