@@ -243,10 +243,8 @@ class DataRegistry:
         if chain is None:
             return
         quote = market.quote(symbol)
-        if quote is None or not self._take(chain, quote):
-            return
-        for listener in self._listeners:
-            listener(chain.instrument)
+        if quote is not None and self._take(chain, quote):
+            self._tell(chain)
 
     def _take(self, chain: _Watched, quote: Quote) -> bool:
         doubted = chain.doubted
@@ -261,7 +259,7 @@ class DataRegistry:
 
     def _doubt(self, chain: _Watched) -> None:
         """One price that nothing confirms: the ticker is asked for at once and decides."""
-        self._need(chain.instrument.venue)
+        self._need(chain.instrument.venue, urgent=True)
         if chain.live is None:
             return
         self.counts["rogue_ticks"] += 1
@@ -279,9 +277,11 @@ class DataRegistry:
             chain.take_ticker(told[symbol], venue_ms, now_ms)
             self.counts["rest"] += 1
             market = self._markets.get(venue)
-            if chain.doubted is not None and market is not None and (quote := market.quote(symbol)) is not None:
-                self._take(chain, quote)
-            self._tell_late(chain)
+            quote = None if chain.doubted is None or market is None else market.quote(symbol)
+            if quote is not None and self._take(chain, quote):
+                self._tell(chain)  # it was no rogue
+            else:
+                self._tell_late(chain)
 
     def _take_candles(self, instrument: InstrumentId, candles: Sequence[Candle]) -> None:
         chain = self._watched.get(instrument)
@@ -303,8 +303,11 @@ class DataRegistry:
         self._date(chain)
         self._note_level(chain, self._now_ms())
         if chain.level is not None and chain.level is not PriceSource.WEBSOCKET:
-            for listener in self._listeners:
-                listener(chain.instrument)
+            self._tell(chain)
+
+    def _tell(self, chain: _Watched) -> None:
+        for listener in self._listeners:
+            listener(chain.instrument)
 
     # levels
 
@@ -384,12 +387,12 @@ class DataRegistry:
             trades = self._rules.kind is PriceKind.TRADES and quote.last_received is not None
             chain.unchanged(quote.last_received if trades and quote.last_received is not None else quote.received)
 
-    def _need(self, venue: VenueName) -> None:
+    def _need(self, venue: VenueName, *, urgent: bool = False) -> None:
         requests = self._requests.get(venue)
         if requests is None:
             self._needed.add(venue)
         else:
-            requests.need_tickers()
+            requests.need_tickers(urgent=urgent)
 
     def _requests_of(self, venue: VenueName) -> PriceReads:
         return PriceReads(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -24,7 +25,8 @@ log = structlog.get_logger(__name__)
 
 TICKER_SECONDS = 2.0
 """The most one request for all tickers may take."""
-TICKER_PAUSE = 2.0
+TICKER_PAUSE, LEAST_TICKER_PAUSE = 2.0, 0.5
+"""Between two, and where a price that nothing confirms waits for one."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 16.0
 CANDLE_SECONDS = 8.0
 """The close of a minute serves for ten seconds at most."""
@@ -66,12 +68,15 @@ class PriceReads:
         self._venue, self._reads = venue, reads
         self._watched, self._known = watched, known
         self._takers, self._venue_ms, self._clock, self._counts = takers, venue_ms, clock, counts
-        self._needed = asyncio.Event()
+        self._needed, self._urgent = asyncio.Event(), asyncio.Event()
         self._funding_read: dict[InstrumentId, float] = {}
 
-    def need_tickers(self) -> None:
-        """Some price is wanted that the stream does not give. Asked for at once, but for the pause after the last."""
+    def need_tickers(self, *, urgent: bool = False) -> None:
+        """Some price is wanted that the stream does not give. Asked for at once, but for the pause after the last one,
+        which is cut short where it is `urgent`."""
         self._needed.set()
+        if urgent:
+            self._urgent.set()
 
     async def tickers(self) -> None:
         """Until cancelled."""
@@ -79,11 +84,12 @@ class PriceReads:
         while True:
             await self._needed.wait()
             self._needed.clear()
+            self._urgent.clear()
             if await self._ask_tickers():
                 pause = _FIRST_PAUSE
-                await asyncio.sleep(TICKER_PAUSE)
+                await self._rest(TICKER_PAUSE)
             else:
-                await asyncio.sleep(pause)
+                await self._rest(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
 
     async def candles(self) -> None:
@@ -106,6 +112,12 @@ class PriceReads:
                     self._funding_read[instrument] = now
                     await self._ask_funding(instrument)
             await asyncio.sleep(FUNDING_LOOK_SECONDS)
+
+    async def _rest(self, seconds: float) -> None:
+        await asyncio.sleep(LEAST_TICKER_PAUSE)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds - LEAST_TICKER_PAUSE):
+                await self._urgent.wait()
 
     async def _ask_tickers(self) -> bool:
         reads = self._reads.get(self._venue)

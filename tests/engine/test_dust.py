@@ -13,6 +13,7 @@ from core.engine.queries import Queries
 from core.status.line import status_line
 from tests.builders import BTC, a_lot, a_signal, an_instrument, quantity
 from tests.engine.bench import Bench, a_bench
+from tests.engine.registries import a_registry
 
 COARSE = replace(an_instrument(BTC), market_lot=a_lot(minimum="0.1", step="0.001"))
 
@@ -27,6 +28,7 @@ def queries(bench: Bench) -> Queries:
         waves=bench.waves,
         inflight=bench.inflight,
         exits=bench.exits,
+        data=a_registry(),
         reconciler=bench.reconciler,
         streams=streams,
         reference=lambda _instrument, _trigger: None,
