@@ -21,7 +21,7 @@ from core.domain.day import DayAccount, day_of, worth
 from core.domain.events import Event, PositionChanged, WalletMoved
 from core.domain.gate import Gate
 from core.domain.ids import Asset, InstrumentId, Leg, PositionId
-from core.domain.money import ZERO, Quantity, plain
+from core.domain.money import HUNDRED, ZERO, Quantity, plain
 from core.domain.order import Order, OrderIntent
 from core.domain.position import Position
 from core.domain.reports import BalanceReport, FillReport, WalletCause
@@ -38,6 +38,7 @@ log = structlog.get_logger(__name__)
 SAVE_SECONDS = 30.0
 """Between two notes of marks that moved; everything else is noted at once."""
 WALLET_MOVES_REMEMBERED = 1_000
+SCRATCH_SHARE = Decimal("0.1")
 _KEY = "risk_book"
 
 
@@ -189,7 +190,7 @@ class RiskLedger:
     def _note_close(self, position: Position, kind: CloseKind, *, external: bool) -> None:
         close = LastClose(side=position.side, kind=kind, at_ms=self._clock.now_ms(), external=external)
         # A flattening for want of a stop says something of the venue, not of the market or of the signals.
-        by_stop = self._reduced_by.get(position.id) is Leg.STOP
+        by_stop = self._reduced_by.get(position.id) is Leg.STOP and not _scratched(position)
         self.book = self.book.with_close(position.instrument, close, by_stop=by_stop, rules=self.rules.cooldowns)
 
     def _on_wallet(self, report: BalanceReport) -> None:
@@ -273,6 +274,13 @@ class RiskLedger:
             return
         self._saved = value
         self._journal.append_nowait([StateRecord(key=_KEY, value=value, time_ms=self._clock.now_ms())])
+
+
+def _scratched(position: Position) -> bool:
+    """Whether next to nothing was lost of what its first stop risked: a stop that had been moved to breakeven and gave
+    a little slippage away is not one more stop in a row."""
+    risked = position.entry_cost * position.stop_loss_percent / HUNDRED
+    return position.fees - position.realized < risked * SCRATCH_SHARE
 
 
 def _size(position: Position) -> _Size:

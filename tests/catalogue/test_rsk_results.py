@@ -12,12 +12,14 @@ from core.domain.reports import WalletCause
 from core.domain.risk import TradingState
 from core.domain.standing import Standing
 from core.domain.verdict import Reason
+from core.engine.exit_engine import NEVER_MS
 from core.errors import Unreachable
 from tests.builders import (
     BTC,
     NOW_MS,
     a_balance_report,
     an_intent,
+    exit_policy,
     result_rules,
 )
 from tests.catalogue.risk import (
@@ -73,7 +75,7 @@ async def test_what_a_position_lost_between_its_last_note_and_a_crash_is_not_for
 
 
 async def test_a_position_the_journal_has_no_more_keeps_its_last_worth_in_the_days_result() -> None:
-    async with a_bench(results=RULES) as bench:
+    async with a_bench(results=RULES, exits=exit_policy(stop_passed_ms=NEVER_MS)) as bench:
         await bench.enter(an_intent("loser"))
         await bench.settle()
         set_mark(bench, 90)
@@ -174,6 +176,7 @@ async def test_several_trades_told_at_once_are_no_intervention_of_somebody_else(
         await bench.enter(an_intent("held", amount=2))
         await bench.until(lambda: bool(bench.venue.working_stops()))
         bench.venue.tells = False
+        bench.venue.price = Decimal(98)
         stop = bench.venue.working_stops()[0]
         for piece in (Decimal("0.5"), Decimal("1.5")):
             await bench.venue.trade(stop, piece)

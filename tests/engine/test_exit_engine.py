@@ -232,6 +232,20 @@ async def test_the_stop_goes_to_breakeven(side: Side) -> None:
         assert (stop.intent.trigger_price - gained(side, "0.1")) * side.sign >= 0
 
 
+async def test_a_stop_at_breakeven_that_slips_a_little_is_not_one_of_a_row_of_stops() -> None:
+    async with a_position(breakeven_percent=Decimal("0.5"), fee_percent=Decimal("0.05")) as bench:
+        bench.tick("100.6")
+        await bench.settle(1)
+        (stop,) = bench.venue.working_stops()
+        bench.venue.price = Decimal("99.95")
+        await bench.venue.fire(stop)
+        await bench.settle(1)
+        closed = bench.state.last_closed(PositionKey(BTC, Side.BUY))
+        assert closed is not None
+        assert closed.realized < 0
+        assert bench.risk.ledger.book.streak == 0
+
+
 @pytest.mark.failure("TRL-08")
 @BOTH_SIDES
 async def test_the_time_limit_needs_no_price(side: Side) -> None:

@@ -75,7 +75,7 @@ async def test_a_position_closed_by_hand_loses_its_stop_at_once_and_is_not_reope
     world: SimulatedWorld, owner: Owner
 ) -> None:
     await world.play(a_wave(PAIRS[:2]))
-    async with world.running() as daemon:
+    async with world.running(BREAKEVEN_ACTIVATION_PERCENT=0) as daemon:
         await daemon.wave()
         sent = len(await world.sent("order", "stop"))
         await owner.trade("BTCUSDT", "SELL", "0.001", reduceOnly="true")
