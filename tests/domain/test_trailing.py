@@ -82,6 +82,7 @@ def test_thirty_seconds_lie_between_two_moves_but_for_one_of_a_percent(
     assert worth_moving(Side.BUY, price(100), price(wanted), some_trailing(), TICK, since_last_ms=since) is moves
 
 
+@pytest.mark.failure("TRL-06")
 @pytest.mark.parametrize("side", BOTH)
 def test_activation_latches_and_a_profit_that_comes_back_is_let_go_at_the_callback(side: Side) -> None:
     life = a_life(side, trailing=some_trailing(), moves=None)
