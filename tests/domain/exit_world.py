@@ -23,6 +23,7 @@ from core.domain.instrument import Instrument
 from core.domain.money import Price
 from core.domain.position import Position
 from core.domain.prices import PriceSource
+from core.domain.profit_steps import ProfitStep
 from core.domain.signal import Side
 from core.domain.trailing import TrailingRules, away, fallen, worth_moving
 from tests.builders import NOW_MS, Number, a_position, an_instrument, price
@@ -30,6 +31,8 @@ from tests.builders import NOW_MS, Number, a_position, an_instrument, price
 BOTH = (Side.BUY, Side.SELL)
 CENTS = an_instrument(tick="0.01")
 STOP_PERCENT = Decimal(2)
+FEE = Decimal("0.05")
+"""Of one trade, percent."""
 
 
 def percent_from(side: Side, gain: Number, entry: Number = 100) -> Price:
@@ -45,6 +48,10 @@ def some_trailing(activation: Number = "1.5", callback: Number = "0.5", *, inter
         least_step_percent=Decimal("0.1"),
         forced_step_percent=Decimal(1),
     )
+
+
+def some_steps(*pairs: tuple[Number, Number]) -> tuple[ProfitStep, ...]:
+    return tuple(ProfitStep(percent=Decimal(at), share=Decimal(share)) for at, share in pairs)
 
 
 def some_aging(most: Number = 10) -> AgedRules:

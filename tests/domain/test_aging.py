@@ -12,9 +12,7 @@ from core.domain.exits import NONE_CONFIRMED, ExitReason, fresh_state, judge
 from core.domain.money import Price
 from core.domain.signal import Side
 from tests.builders import Number, a_position
-from tests.domain.exit_world import BOTH, CENTS, a_life, percent_from, seen, some_aging, some_rules, some_trailing
-
-FEE = Decimal("0.05")
+from tests.domain.exit_world import BOTH, CENTS, FEE, a_life, percent_from, seen, some_aging, some_rules, some_trailing
 
 
 def hours(value: Number) -> int:
