@@ -248,7 +248,7 @@ class DataRegistry:
 
     def _take(self, chain: _Watched, quote: Quote) -> bool:
         doubted = chain.doubted
-        if not chain.take(quote, self._now_ms()):
+        if not chain.take(quote, self._now_ms(), self._venue_ms(chain.instrument.venue)):
             if doubted is None:
                 self._doubt(chain)
             return False

@@ -21,6 +21,8 @@ from core.engine.ports import PriceTriple, Quote
 MINUTE_MS = 60_000
 FORGOTTEN_MS = 60_000
 """A price that old is no base to measure a jump from."""
+LATE_MS, LATEST_MS = 2_000, 60_000
+"""A tick that took so long to come is as old as that; one that took longer still is dated by a clock that is wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,15 +71,17 @@ class PriceChain:
     limits: AgeLimits
     version: int = 0
     interval_ms: int = 0
+    late_ms: int = 0
+    """How long the newest tick was on its way, where that is long."""
     doubted: Price | None = None
     live: _Level | None = None
     candle: _Level | None = None
     ticker: _Level | None = None
     candles: list[Candle] = field(default_factory=list)
 
-    def take(self, quote: Quote, now_ms: int) -> bool:
+    def take(self, quote: Quote, now_ms: int, venue_ms: int) -> bool:
         """A live tick; False where it is held back until a second source agrees. Without a price of the kind that is
-        gone by nothing changes."""
+        gone by nothing changes. `venue_ms` is the venue's UTC now."""
         kind = self.rules.kind
         price = _of(quote, kind)
         if price is None:
@@ -87,7 +91,9 @@ class PriceChain:
             self.doubted = price
             return False
         self.doubted = None
-        at_ms = _received_ms(quote, kind)
+        travelled_ms = venue_ms - quote.venue_time_ms - (now_ms - int(quote.received * 1000))
+        self.late_ms = travelled_ms if LATE_MS < travelled_ms < LATEST_MS else 0
+        at_ms = _received_ms(quote, kind) - self.late_ms
         self.version += 1
         told = Snapshot(
             self.instrument,
@@ -113,7 +119,7 @@ class PriceChain:
     def unchanged(self, received: float) -> None:
         """The stream says that nothing has changed until then (where it tells changes only)."""
         if self.live is not None and self.doubted is None:
-            self.live.at_ms = max(self.live.at_ms, int(received * 1000))
+            self.live.at_ms = max(self.live.at_ms, int(received * 1000) - self.late_ms)
 
     def take_candles(self, candles: Sequence[Candle], ended_ms: int) -> bool:
         """Closed minutes, oldest first, the newest of which ended at `ended_ms`; False where they tell nothing new.

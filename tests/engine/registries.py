@@ -1,6 +1,6 @@
 """A data registry over fakes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 
 from core.domain.ids import VenueName
@@ -25,6 +25,7 @@ def a_registry(
     rules: ChainRules | None = None,
     clock: VirtualClock | None = None,
     notifier: FakeNotifier | None = None,
+    offset_ms: Callable[[VenueName], int] = lambda _: 0,
     reads_funding: bool = False,
 ) -> DataRegistry:
     return DataRegistry(
@@ -33,7 +34,7 @@ def a_registry(
         rules=rules or chain_rules(),
         clock=clock or VirtualClock(),
         notifier=notifier or FakeNotifier(),
-        offset_ms=lambda _: 0,
+        offset_ms=offset_ms,
         activity=lambda _: Activity(),
         reads_funding=reads_funding,
     )

@@ -37,7 +37,7 @@ def lines() -> Iterator[LogLines]:
 
 class Stage:
     def __init__(self, kind: PriceKind = PriceKind.MARK, *, funding: bool = False) -> None:
-        self.clock = VirtualClock()
+        self.clock, self.offset_ms = VirtualClock(), 0
         self.market, self.reads, self.notifier = FakeMarket(None), FakeReads(self.clock), FakeNotifier()
         self.told: list[tuple[InstrumentId, Snapshot]] = []
         self.markets: dict[VenueName, MarketData] = {BTC.venue: self.market}
@@ -47,6 +47,7 @@ class Stage:
             rules=chain_rules(kind),
             clock=self.clock,
             notifier=self.notifier,
+            offset_ms=lambda _: self.offset_ms,
             reads_funding=funding,
         )
         self.registry.on_tick(self._note)
@@ -235,6 +236,17 @@ async def test_a_transition_is_said_once_and_ticks_are_only_counted(lines: LogLi
         await asyncio.sleep(40)
         assert stage.registry.levels() == {BTC: None}
     assert len([line for line in lines.lines if "price source" in str(line["event"])]) == 1
+
+
+async def test_a_tick_that_took_five_seconds_to_come_is_five_seconds_old_and_a_wrong_clock_ages_nothing() -> None:
+    for late, age in ((500, 0), (5_500, 5_500), (3_600_000, 0), (-3_600_000, 0)):
+        stage = Stage()
+        stage.registry.watch(BTC)
+        stage.offset_ms = late
+        stage.market.tick(BTC.symbol, 100)
+        view = stage.registry.exit_view(BTC)
+        assert view is not None
+        assert (view[0].age_ms, view[1]) == (age, age <= 5_000)
 
 
 # the ticker

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 
 from core.domain.ids import Symbol
 from core.engine.ports import Quote
 from tests.builders import Number, a_quote
+from tests.fakes.virtual_loop import VirtualClock
 
 
 class FakeMarket:
@@ -36,7 +38,10 @@ class FakeMarket:
             return None
         received = self.received.get(symbol, asyncio.get_running_loop().time() - self.age)
         bid, ask = self.touches.get(symbol, (mark, mark)) or (None, None)
-        return a_quote(mark, bid=bid, ask=ask, received=received, last=self.lasts.get(symbol))
+        told = a_quote(mark, bid=bid, ask=ask, received=received, last=self.lasts.get(symbol))
+        return replace(
+            told, venue_time_ms=round(VirtualClock().now_ms() - (VirtualClock().monotonic() - received) * 1000)
+        )
 
     def want(self, symbols: Sequence[Symbol]) -> None:
         self._wanted.update(dict.fromkeys(symbols))
