@@ -361,7 +361,7 @@ class ExitEngine:
         if close.reason in URGENT and not seen.normal and seen.price is not None:
             self.counts.critical_on_old_price += 1
             log.warning("exits.on_old_price", position=str(watch.key), rule=close.reason.value, age_ms=seen.age_ms)
-        part = None if close.step is None else self._part(watch, position, close.step, seen)
+        part = None if close.step is None else self._part(watch, position, close.step)
         if part is None or part.quantity >= position.quantity:
             watch.closing = True
             self._tasks.create_task(self._close(watch, position, close, seen), name=f"exits/close/{watch.key}")
@@ -383,11 +383,11 @@ class ExitEngine:
         finally:
             watch.closing = False
 
-    def _part(self, watch: ExitWatch, position: Position, step: int, seen: Seen) -> Part | None:
-        """What this step closes; None = everything. A step whose slice is too small is merged into the next one."""
+    def _part(self, watch: ExitWatch, position: Position, step: int) -> Part | None:
+        """What this step closes; None = everything. A step whose slice is too small is merged into the next one. Slices
+        go by the entry price: by one that moves, a step could leave to its neighbour what that does not take."""
         instrument, steps = self._instruments[position.instrument], watch.rules.steps
-        price = seen.price if seen.price is not None else position.entry_price
-        sizes = slices(position.entry_quantity, steps, instrument, price)
+        sizes = slices(position.entry_quantity, steps, instrument, position.entry_price)
         if step + 1 == len(steps) and sum(sizes, ZERO) >= position.entry_quantity:
             return None
         if not sizes[step]:
