@@ -118,7 +118,7 @@ def _request(asked: argparse.Namespace) -> Request:
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="backtest",
-        description=__doc__.split("\n\n", maxsplit=1)[0],
+        description=fill(__doc__.split("\n\n", maxsplit=1)[0], HELP_WIDTH),
         epilog="\n\n".join(_paragraphs()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -2,9 +2,9 @@
 
 W1 to W3 run the real daemon against simulator processes and signals pushed by tools/signal_server; times come from the
 venues' own records. W4 to W6, O1 and V1 give work to the parts of a daemon inside this process, with ccxt as it comes
-beside it. E rows replay private stream frames in this process, R1 recorded candles. F rows start the daemon at all venues
-at once (F4 for ten minutes; --quick for seconds). W, V and E rows are measured per venue, waves over all of them as well. Nothing fails
-on a time; exit status 1 means that something did not do what it was to be measured doing.
+beside it. E rows replay private stream frames in this process, R1 recorded candles. F rows start the daemon at all
+venues at once (F4 for ten minutes; --quick for seconds). W, V and E rows are measured per venue, waves over all of them
+as well. Nothing fails on a time; exit status 1 means that something did not do what it was to be measured doing.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from io import StringIO
 from pathlib import Path
@@ -32,6 +32,8 @@ from tools.replay.session import Session
 STRATEGY, MINUTE_MS, EVERY = "scalping_v1", 60_000, 100
 START_MS = 1_700_000_040_000 // MINUTE_MS * MINUTE_MS
 HELD_MINUTES = Decimal(5)
+FREELY = {"SL_STREAK_LIMIT": "1000", "COOLDOWN_AFTER_LOSS_SECONDS": "0"}
+HELD = {"TIME_LIMIT_HOURS": "720", "MAX_POSITION_AGE_HOURS": "700"}
 OTHERS = "Nautilus v1 51k / 6-9k, v2 290k; freqtrade 113k / 10k"
 
 
@@ -45,6 +47,7 @@ def _measure(candles: int, rounds: int) -> list[Figure]:
     recording = _candles(candles)
     with configure_logging(None, "CRITICAL", console=StringIO()):
         alone = [_rate(_session("none", recording)) for _ in range(rounds)]
+        held = [_rate(_session("none", recording, _Holder, HELD), 1) for _ in range(rounds)]
         asked = [_rate(_session(STRATEGY, recording)) for _ in range(rounds)]
         traded = [_rate(_session(STRATEGY, recording, _Metronome), candles // EVERY) for _ in range(rounds)]
     indicators = _indicators(recording)
@@ -55,7 +58,8 @@ def _measure(candles: int, rounds: int) -> list[Figure]:
         f"({(each[2] - each[1]) * EVERY / 1000:.1f} ms for an entry, its stop and its exit)"
     )
     return [
-        _figure("registry and exits only", alone, "≥ 100,000"),
+        _figure("registry and exits only, nothing held", alone, "≥ 100,000"),
+        _figure("registry and exits only, one position held all the time", held, ""),
         _figure(f"{STRATEGY}, no orders", asked, ""),
         _figure(f"{STRATEGY}, entry, stop and exit every {EVERY} candles", traded, "≥ 30,000", where),
     ]
@@ -65,12 +69,18 @@ class _Metronome(Session):
     """Beside what the strategy says there is an entry every so many candles, closed again by its time limit."""
 
     _count = 0
+    parameters = SignalParameters(time_limit_minutes=HELD_MINUTES)
 
     def _ask(self, scan: StrategyScan | None, emit: Callable[[SignalBatch], None], candle: Candle) -> None:
         super()._ask(scan, emit, candle)
         self._count += 1
-        if self._count % EVERY:
-            return
+        if self._wanted():
+            self._enter(emit, candle)
+
+    def _wanted(self) -> bool:
+        return self._count % EVERY == 0
+
+    def _enter(self, emit: Callable[[SignalBatch], None], candle: Candle) -> None:
         now_ms = candle.open_ms + MINUTE_MS
         signal = Signal(
             id=SignalId(str(self._count)),
@@ -80,15 +90,27 @@ class _Metronome(Session):
             score=Decimal(1),
             event_time_ms=now_ms,
             expires_at_ms=now_ms + MINUTE_MS,
-            parameters=SignalParameters(time_limit_minutes=HELD_MINUTES),
+            parameters=self.parameters,
         )
         received = self.clock.monotonic()
         emit(SignalBatch(source="metronome", received=received, received_ms=now_ms, signals=(signal,), unusable=()))
 
 
-def _session(strategy: str, recording: Recording, kind: type[Session] = Session) -> Session:
-    changes = {"SL_STREAK_LIMIT": "1000", "COOLDOWN_AFTER_LOSS_SECONDS": "0"}
-    request = Request(strategy=strategy, data=Path("walk"), venue=VenueName.BINANCE, changes=tuple(changes.items()))
+class _Holder(_Metronome):
+    """One position from early on, which nothing closes."""
+
+    parameters = SignalParameters(stop_loss_percent=Decimal(20))
+
+    def _wanted(self) -> bool:
+        return self._count == EVERY
+
+
+def _session(
+    strategy: str, recording: Recording, kind: type[Session] = Session, settings_changed: Mapping[str, str] = FREELY
+) -> Session:
+    request = Request(
+        strategy=strategy, data=Path("walk"), venue=VenueName.BINANCE, changes=tuple(settings_changed.items())
+    )
     account = account_of(request)
     settings = settings_of(request, load_settings({}, None, to_trade=False), account.instrument, recording.timeframe)
     prepared = Prepared(settings=settings, account=account, recording=recording)
