@@ -275,8 +275,11 @@ class _Judging:
 
     def lags(self, level: Price) -> bool:
         """Whether the resting stop stands further away than `level`: then a price there is ours to act on at once. One
-        that stands there acts by itself, and a close beside it would be a second order."""
+        that stands there, or that the price has come to as well, acts by itself, and a close beside it would be a
+        second order."""
         self.worse(level)
+        if self.seen.passed:
+            return False
         return self.seen.resting is None or better(self.side, level, self.seen.resting)
 
     def want(self, level: Price, reason: ExitReason) -> None:

@@ -228,6 +228,16 @@ def test_a_breakeven_stop_is_never_put_at_the_price_itself(side: Side, first: st
     assert (life.closed, life.state.level) == (None, percent_from(side, 1))
 
 
+@pytest.mark.parametrize("side", BOTH)
+def test_a_price_beyond_the_resting_stop_as_well_is_left_to_that_stop(side: Side) -> None:
+    """It fires at the venue at this very moment; a close beside it would find nothing."""
+    life = a_life(side, breakeven_percent=Decimal("0.5"), fee_percent=FEE, moves=None)
+    life.look(percent_from(side, "0.5"))
+    assert life.look(percent_from(side, -3)).close is None
+    life.look(percent_from(side, -3), wait_ms=3_000)
+    assert life.reason is ExitReason.STOP_PASSED
+
+
 # Taking profit and giving it back
 
 
