@@ -217,7 +217,8 @@ class Orchestrator:
         self._tell_of_the_last_run(engine, held)
         await self._until_live(engine)
         start("reconciler", engine.reconciler.run())
-        await asyncio.gather(self._until_protected(engine), self._leverage(engine), self._until_priced(engine))
+        await asyncio.gather(self._until_protected(engine), self._leverage(engine))
+        await self._until_priced(engine)  # of positions found meanwhile, too
         self._go(engine, held)
         control = ControlServer(folder=self._settings.process.data_dir, queries=self.queries, commands=engine.commands)
         start("control", control.run())
