@@ -326,7 +326,7 @@ async def test_a_hundred_guard_cycles_over_protected_positions_send_nothing(tmp_
             for _ in range(100):
                 for position in queries._orders.state.positions():
                     queries._protection.guard(position.key)
-                await asyncio.sleep(2)
+                await asyncio.sleep(0.5)
             assert [await world.sent("order", "stop", "cancel", "amend", venue=v) for v in VENUES] == before
             await world.everything_holds()
 

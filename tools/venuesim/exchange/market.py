@@ -193,8 +193,8 @@ class Market:
 
     def quote(self, now_ms: int) -> Quote:
         tick, step = self.instrument.tick, self.instrument.step
-        ask, ask_lots = self._available(Side.BUY)[0]
-        bid, bid_lots = self._available(Side.SELL)[0]
+        ask, ask_lots = self._best(Side.BUY)
+        bid, bid_lots = self._best(Side.SELL)
         return Quote(
             symbol=self.instrument.symbol,
             last=self.last,
@@ -396,20 +396,28 @@ class Market:
             return [row for row in left[:-1] if row[1] > 0] or [(left[-1][0], max(1, left[-1][1]))]
         return levels
 
-    def _make_levels(self, side: Side) -> list[tuple[int, int]]:
-        spread = max(1, self._last // 20_000)
-        bid = max(1, self._last - spread // 2)
+    def _best(self, side: Side) -> tuple[int, int]:
+        """The first of `_available`; most looks at a book want no more of it."""
+        if self._taken or side in self._levels:
+            return self._available(side)[0]
+        return self._make_levels(side, 1)[0]
+
+    def _make_levels(self, side: Side, count: int = LEVELS) -> list[tuple[int, int]]:
+        sign, last = side.sign, self._last
+        spread = max(1, last // 20_000)
+        bid = max(1, last - spread // 2)
         start = bid + spread if side is Side.BUY else bid
-        gap = max(1, self._last // 10_000)
+        gap = sign * max(1, last // 10_000)
+        scramble, lots_of_notional = self._trade_id * 2_654_435_761 + sign, self._lots_of_notional
         levels = []
-        for number in range(LEVELS):
-            ticks = start + side.sign * gap * number
+        for number in range(count):
+            ticks = start + gap * number
             if ticks < 1:
                 break
             # A cheap scramble instead of the generator: the book must not depend on how often it was looked at.
-            noise = ((self._trade_id * 2_654_435_761 + number * 40_503 + side.sign) >> 7) % 100
+            noise = ((scramble + number * 40_503) >> 7) % 100
             notional = LEVEL_NOTIONAL * (1 + number / 2) * (0.7 + noise / 166)
-            levels.append((ticks, max(1, int(notional * self._lots_of_notional / self._last))))
+            levels.append((ticks, max(1, int(notional * lots_of_notional / last))))
         return levels
 
 
