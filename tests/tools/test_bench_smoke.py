@@ -19,7 +19,7 @@ EACH = ("binance", "bybit", "okx")
 GROUPS = (
     ("W1", "W1m", "W2", "W3"),
     ("W4", "W5", "W6", "O1"),
-    ("V1", "F1", "F2"),
+    ("V1", "F1", "F2", "R1"),
     ("E1", "E3", "F3", "F4"),
 )
 """Run beside each other: most of their time is waiting."""
@@ -27,7 +27,7 @@ ROWS = {
     **{row: {*EACH, "mixed"} for row in ("W1", "W2", "W3", "V1", "V1c")},
     **{row: {*EACH} for row in ("W4", "W5", "W6", "E1", "E1j", "E3")},
     **{row: {"mixed"} for row in ("W1m", "F1", "F2", "F3", "F4", "F4m")},
-    "O1": {"binance"},
+    **{row: {"binance"} for row in ("O1", "R1")},
 }
 
 

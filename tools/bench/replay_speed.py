@@ -153,6 +153,7 @@ def _candles(count: int) -> Recording:
 def _figure(what: str, rates: Sequence[float], aim: str, note: str = "") -> Figure:
     return Figure(
         id="R1",
+        venue=VenueName.BINANCE,
         what=f"replayed 1-minute candles: {what}",
         unit="candles/s",
         samples=tuple(rates),
