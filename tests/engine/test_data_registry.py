@@ -11,13 +11,14 @@ import pytest
 import structlog
 
 from core.domain.exits import Funding
-from core.domain.ids import InstrumentId, VenueName
+from core.domain.ids import InstrumentId, Leg, VenueName
 from core.domain.order import TriggerReference
 from core.domain.prices import PriceKind, PriceSource, Snapshot
 from core.engine.data_registry import DataRegistry
 from core.engine.ports import FundingRate, MarketData, PriceTriple
 from core.errors import Unreachable
-from tests.builders import BTC, ETH, Number, price
+from tests.builders import BTC, ETH, Number, a_signal, price
+from tests.engine.bench import a_bench
 from tests.engine.registries import a_registry, chain_rules
 from tests.fakes.fake_market import FakeMarket
 from tests.fakes.fake_notifier import FakeNotifier
@@ -432,6 +433,20 @@ async def test_while_a_stream_stays_rogue_exits_go_by_the_ticker() -> None:
         assert view is not None
         assert (view[0].source, view[0].mark) == (PriceSource.REST, price(101))
         assert stage.registry.reference(BTC, MARK) == price(101)
+
+
+@pytest.mark.failure("MKT-11")
+@pytest.mark.parametrize("rogue", [1_000, 10])
+async def test_a_rogue_tick_enters_nothing(rogue: int) -> None:
+    async with a_bench() as bench:
+        bench.market.marks[BTC.symbol], bench.market.touches[BTC.symbol] = rogue, ("99.9", "100.1")
+        bench.waves.handle(bench.batch(a_signal()))
+        await bench.settle(5)
+        assert bench.venue.only(Leg.ENTRY) == []
+        bench.market.marks[BTC.symbol] = 100
+        bench.waves.handle(bench.batch(a_signal("s2")))
+        await bench.settle(5)
+        assert len(bench.venue.only(Leg.ENTRY)) == 1
 
 
 # silence
