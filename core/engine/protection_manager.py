@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial, reduce
 
 import structlog
 
@@ -32,13 +33,14 @@ from core.domain.protection import (
     stop_price,
     trigger_of,
 )
+from core.domain.trailing import tighter
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.closer import Closer
 from core.engine.order_manager import OrderManager
 from core.engine.ports import About, Attach, Level, Notifier, VenueTraits
 from core.engine.protections import LOST_SECONDS, MOST_LOST, Protection, Protections
 from core.engine.risk_guard import RiskGuard
-from core.engine.stop_orders import StopOrders
+from core.engine.stop_orders import StopOrders, refusals
 from core.engine.tightening import Tightened, Tightening
 
 log = structlog.get_logger(__name__)
@@ -137,7 +139,7 @@ class ProtectionManager:
 
     async def tighten(self, position: Position, level: Price) -> Tightened:
         """Have its resting stop moved to `level`, closer to the price; there is one all the while."""
-        told = self._tightening.wish(position.id, level)
+        told = self._tightening.wish(position, level)
         self.guard(position.key)
         return await told
 
@@ -330,7 +332,7 @@ class ProtectionManager:
         if self._keeps_none(position):
             await self._flatten(position, f"{MOST_LOST} stops of it were gone again within {LOST_SECONDS:g} s")
             return
-        refused = self._refusals(position)
+        refused = refusals(self._orders.state.orders_of(position.id))
         if refused and self._rules_stale(position):
             await self._renew(position.instrument.venue)
         if refused == 1:
@@ -343,7 +345,7 @@ class ProtectionManager:
     async def _plan(self, position: Position, trigger: TriggerReference, refused: int) -> StopPlan | None:
         """The stop it is to have; None where none can stand: then it was closed."""
         reference = self._reference(position.instrument, trigger)
-        wanted = self._wanted(position.id)
+        wanted = self._tightest(position)
         decision = plan(position, self._instruments[position.instrument], reference, refused, wanted)
         if isinstance(decision, StopPlan):
             return decision
@@ -352,6 +354,16 @@ class ProtectionManager:
         else:
             await self._flatten(position, decision.why)
         return None
+
+    def _tightest(self, position: Position) -> Price | None:
+        """Where its exits want the stop, or one moved there rests: never loosened (TRL-01) once its entry is over."""
+        stops = self._stops(position)
+        live = self._orders.state.live_orders(position.instrument)
+        if any(o.intent.leg is Leg.ENTRY and o.intent.position_id == position.id for o in live):
+            stops = []
+        resting = [o.trigger_price for o in stops if o.status is OrderStatus.ACCEPTED and not provisional(o)]
+        levels = [level for level in (self._wanted(position.id), *resting) if level is not None]
+        return reduce(partial(tighter, position.side), levels) if levels else None
 
     def _rules_stale(self, position: Position) -> bool:
         stops = [o for o in self._orders.state.orders_of(position.id) if o.intent.leg is Leg.STOP]
@@ -375,18 +387,6 @@ class ProtectionManager:
         left = [o for o in mine if state.position(PositionKey(o.instrument, o.intent.side.opposite)) is None]
         if tasks := self._cancel(left):
             await asyncio.wait(tasks, timeout=MAKE_ROOM_SECONDS)
-
-    def _refusals(self, position: Position) -> int:
-        """How many stops of this position the venue refused since the last one it confirmed."""
-        refusals = 0
-        for order in self._orders.state.orders_of(position.id):
-            if order.intent.leg is not Leg.STOP:
-                continue
-            if order.status is OrderStatus.REJECTED:
-                refusals += 1
-            elif order.status not in UNACKNOWLEDGED and order.status is not OrderStatus.ABSENT:
-                refusals = 0
-        return refusals
 
     async def _await_answer(self, position: Position, stop: Order) -> None:
         """A stop is on its way. When the deadline passes first the position goes, whatever became of the stop.

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
 from core.domain.ids import InstrumentId, Leg, VenueName, client_order_id
 from core.domain.instrument import Instrument
-from core.domain.order import Order, OrderIntent, OrderType, TriggerReference
+from core.domain.order import UNACKNOWLEDGED, Order, OrderIntent, OrderStatus, OrderType, TriggerReference
 from core.domain.position import Position
 from core.domain.protection import StopPlan, crossed, provisional_level
 from core.engine.closer import next_attempt
 from core.engine.ports import Attach, VenueTraits
+
+MOVED = "closer to the price"
+"""The reason of a stop that is placed beside one that rests, to take its place."""
+
+
+def refusals(orders: Sequence[Order]) -> int:
+    """How many stops the venue refused since the last one it confirmed, of a position's orders, oldest first. A move it
+    refused took no protection away."""
+    refused = 0
+    for order in orders:
+        if order.intent.leg is not Leg.STOP or (order.status is OrderStatus.REJECTED and order.intent.reason == MOVED):
+            continue
+        if order.status is OrderStatus.REJECTED:
+            refused += 1
+        elif order.status not in UNACKNOWLEDGED and order.status is not OrderStatus.ABSENT:
+            refused = 0
+    return refused
 
 
 class StopOrders:
@@ -57,7 +74,15 @@ class StopOrders:
             whole_position=traits.whole_position_stops,
         )
 
-    def own(self, position: Position, stop: StopPlan, trigger: TriggerReference, earlier: list[Order]) -> OrderIntent:
+    def own(
+        self,
+        position: Position,
+        stop: StopPlan,
+        trigger: TriggerReference,
+        earlier: Sequence[Order],
+        *,
+        reason: str = "",
+    ) -> OrderIntent:
         """One of the position's own, after those `earlier` ones."""
         venue, attempt = position.instrument.venue, next_attempt(earlier, Leg.STOP)
         return OrderIntent(
@@ -73,5 +98,6 @@ class StopOrders:
             reduce_only=True,
             trigger_price=stop.trigger_price,
             trigger_reference=trigger,
+            reason=reason,
             whole_position=self._traits(venue).whole_position_stops,
         )

@@ -25,7 +25,7 @@ from core.domain.trailing import better
 from core.engine.order_manager import OrderManager
 from core.engine.ports import Rejected, VenueTraits
 from core.engine.risk_guard import RiskGuard
-from core.engine.stop_orders import StopOrders
+from core.engine.stop_orders import MOVED, StopOrders
 
 log = structlog.get_logger(__name__)
 
@@ -74,11 +74,14 @@ class Tightening:
         self._traits = traits
         self._wishes: dict[PositionId, _Wish] = {}
 
-    def wish(self, position_id: PositionId, level: Price) -> asyncio.Future[Tightened]:
-        """A newer wish takes the place of one that is not begun."""
-        if (older := self._wishes.pop(position_id, None)) is not None:
-            older.end(Tightened.NEEDLESS)
-        wish = self._wishes[position_id] = _Wish(level)
+    def wish(self, position: Position, level: Price) -> asyncio.Future[Tightened]:
+        """A newer wish takes the place of one that is not begun; of a position that is gone nothing can be moved."""
+        self.forget(position.id)
+        wish, held = _Wish(level), self._orders.state.position(position.key)
+        if held is None or held.id != position.id:
+            wish.end(Tightened.NEEDLESS)
+        else:
+            self._wishes[position.id] = wish
         return wish.told
 
     def forget(self, position_id: PositionId) -> None:
@@ -129,7 +132,7 @@ class Tightening:
     async def _replace(self, position: Position, stop: Order, wish: _Wish) -> None:
         plan = StopPlan(side=position.side.opposite, quantity=position.quantity, trigger_price=wish.level)
         earlier = self._orders.state.orders_of(position.id)
-        intent = self._stop_orders.own(position, plan, stop.intent.trigger_reference, earlier)
+        intent = self._stop_orders.own(position, plan, stop.intent.trigger_reference, earlier, reason=MOVED)
 
         def decided() -> bool:
             order = self._orders.state.order(intent.client_order_id)
