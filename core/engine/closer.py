@@ -7,7 +7,7 @@ close is under way. A part of a position is closed by one order; the guardian ma
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -16,7 +16,7 @@ from types import MappingProxyType
 import structlog
 
 from core.clock import Clock
-from core.domain.ids import ClientOrderId, InstrumentId, Leg, VenueName, client_order_id
+from core.domain.ids import ClientOrderId, InstrumentId, Leg, PositionId, VenueName, client_order_id
 from core.domain.instrument import Instrument
 from core.domain.money import ZERO, Price, Quantity, plain
 from core.domain.order import Order, OrderIntent, OrderType
@@ -83,16 +83,23 @@ class Closer:
         return self._dust.get(position.key) == position.quantity
 
     async def flatten(
-        self, key: PositionKey, why: str, *, leg: Leg = Leg.FLATTEN, figures: Mapping[str, str] = NO_FIGURES
+        self,
+        key: PositionKey,
+        why: str,
+        *,
+        of: PositionId | None = None,
+        leg: Leg = Leg.FLATTEN,
+        figures: Mapping[str, str] = NO_FIGURES,
     ) -> None:
-        """Return when nothing is left of the position, by our fills or by reconciliation, or only dust the venue will
-        not take. `figures` are kept with the order that closes it."""
+        """Return when nothing is left of the position `of` (None = the one that is open now), by our fills or by
+        reconciliation, or only dust the venue will not take; one that is opened after it is left alone. `figures` are
+        kept with the order that closes it."""
         if (running := self._closing.get(key)) is not None:
             await running.wait()
             return
         self._closing[key] = asyncio.Event()
         try:
-            await self._until_flat(key, why, leg, figures)
+            await self._until_flat(key, of, why, leg, figures)
         finally:
             self._closing.pop(key).set()
         await self._venue_agrees(key)
@@ -100,6 +107,9 @@ class Closer:
     async def take_part(self, position: Position, part: Part, why: str, figures: Mapping[str, str]) -> bool:
         """Close it by one order; True when something was filled, or may be. The order's number is its memory: a step
         that has one is not ordered again, also after a restart (TRL-12)."""
+        held = self._orders.state.position(position.key)
+        if held is None or held.id != position.id or part.quantity >= held.quantity:
+            return False  # meanwhile something else closed it, or most of it
         attempt = self._next_try(position, part.step)
         intent = self._intent(position, Leg.TAKE_PROFIT, attempt, part.quantity, why, limit=part.limit)
         self._explain(intent.client_order_id, figures)
@@ -137,9 +147,14 @@ class Closer:
         told = (report for report in self._orders.state.venue_positions() if report.instrument == key.instrument)
         return not any(report.quantity * key.side.sign > ZERO for report in told)
 
-    async def _until_flat(self, key: PositionKey, why: str, leg: Leg, figures: Mapping[str, str]) -> None:
-        tries = 0
+    async def _until_flat(
+        self, key: PositionKey, of: PositionId | None, why: str, leg: Leg, figures: Mapping[str, str]
+    ) -> None:
+        tries, about = 0, of
         while (position := self._orders.state.position(key)) is not None:
+            about = about or position.id
+            if position.id != about:
+                break  # that one is gone, and another has been opened since
             tries += 1
             if tries == 1:
                 log.warning("close.started", position=str(key), leg=leg.value, why=why)
@@ -221,6 +236,6 @@ def _counts(order: Order) -> bool:
     return bool(order.filled or order.fills_missing) or not order.ended
 
 
-def next_attempt(orders: list[Order], leg: Leg) -> int:
+def next_attempt(orders: Iterable[Order], leg: Leg) -> int:
     """The number after the highest used for this leg of a position: a new order, never a re-send of an old one."""
     return 1 + max((order.intent.attempt for order in orders if order.intent.leg is leg), default=-1)
