@@ -171,7 +171,11 @@ class Confirmations:
         return next((since for known, since in self.since if known is reason), None)
 
     def holding(self, reason: ExitReason, now_ms: int) -> Confirmations:
-        return self if self.of(reason) is not None else replace(self, since=(*self.since, (reason, now_ms)))
+        """One that is said to hold since later than now was seen before the clock was set back: it holds from now."""
+        since = self.of(reason)
+        if since is not None and since <= now_ms:
+            return self
+        return replace(self, since=(*self.without(reason).since, (reason, now_ms)))
 
     def without(self, *reasons: ExitReason) -> Confirmations:
         if not any(known in reasons for known, _ in self.since):

@@ -43,7 +43,7 @@ from core.domain.risk import TradingState
 from core.domain.trailing import TrailingRules, away, worth_moving
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.closer import Closer, Part
-from core.engine.exit_watch import ExitCounts, ExitWatch
+from core.engine.exit_watch import ExitCounts, ExitWatch, figures_of
 from core.engine.order_manager import OrderManager
 from core.engine.ports import Level, Notifier
 from core.engine.protection_manager import ProtectionManager
@@ -59,8 +59,8 @@ AT_ONCE = 16
 """Positions looked at in one step of that round."""
 COUNT_SECONDS = 60.0
 TRY_AGAIN_SECONDS = 1.0
-MOVE_AGAIN_SECONDS = 10.0
-"""After a move the venue refused."""
+MOVE_AGAIN_SECONDS, LONGEST_PAUSE_SECONDS = 10.0, 640.0
+"""After a move the venue refused; twice as long after each more."""
 LIMIT_TRIES = 5
 """A take profit at its level that was not filled so often goes at market (TRL-16)."""
 NEVER_MS = 10**15
@@ -204,13 +204,19 @@ class ExitEngine:
         """Own what follows from judgements, and look at everything once a second, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            counted = self._clock.monotonic()
-            while True:
-                await asyncio.sleep(LOOK_SECONDS)
-                await self.look_at_all()
-                if self._clock.monotonic() - counted >= COUNT_SECONDS:
-                    counted = self._clock.monotonic()
-                    self._count()
+            try:
+                await self._look_again_and_again()
+            finally:
+                self._tasks = None  # ticks come for as long as the sockets are open
+
+    async def _look_again_and_again(self) -> None:
+        counted = self._clock.monotonic()
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            await self.look_at_all()
+            if self._clock.monotonic() - counted >= COUNT_SECONDS:
+                counted = self._clock.monotonic()
+                self._count()
 
     async def look_at_all(self) -> None:
         """Judge every position, whatever its prices did."""
@@ -269,13 +275,16 @@ class ExitEngine:
             self._prices.unwatch(watch.key.instrument)
 
     def _compare(self, instrument: InstrumentId) -> None:
-        """Whether the venue says the position goes the other way: then only what protects may act (POS-11)."""
-        for watch in self._by_instrument.get(instrument, ()):
-            told = [r.quantity for r in self._orders.state.venue_positions() if r.instrument == instrument]
-            signs = {quantity > ZERO for quantity in told if quantity}
-            watch.conflict = bool(signs) and (watch.key.side.sign > 0) not in signs
+        for watch in tuple(self._by_instrument.get(instrument, ())):
+            watch.conflict = self._contradicted(watch.key)
             if watch.conflict:
                 self._orders.doubt(instrument, f"{watch.key}: the venue says it goes the other way")
+
+    def _contradicted(self, key: PositionKey) -> bool:
+        """Whether the venue says the position goes the other way: then only what protects may act (POS-11)."""
+        told = [r.quantity for r in self._orders.state.venue_positions() if r.instrument == key.instrument]
+        signs = {quantity > ZERO for quantity in told if quantity}
+        return bool(signs) and (key.side.sign > 0) not in signs
 
     def _count(self) -> None:
         """Every open position has its watch, and no other has one."""
@@ -293,6 +302,19 @@ class ExitEngine:
     # judging
 
     def _look(self, watch: ExitWatch, view: tuple[Snapshot, bool] | None = None) -> None:
+        """Never raises: it runs where a socket is read, and an error about one position must not end the prices of all.
+        Its stop rests; it is looked at again as long as it is open."""
+        try:
+            self._decide(watch, view)
+        except Exception as error:  # swallow: trading halts, and people are told (INV-8)
+            if not watch.failed:
+                log.exception("exits.failed", position=str(watch.key))
+                self._orders.broken(f"the exits of {watch.key} failed: {error!r}")
+            watch.failed = True
+        else:
+            watch.failed = False
+
+    def _decide(self, watch: ExitWatch, view: tuple[Snapshot, bool] | None) -> None:
         position = self._orders.state.position(watch.key)
         instrument = self._instruments.get(watch.key.instrument)
         if position is None or instrument is None or watch.closing or not self._protection.confirmed(watch.key):
@@ -301,6 +323,8 @@ class ExitEngine:
             return
         self.counts.analyses += 1
         self.counts.trailing_checks += watch.rules.trailing is not None
+        if watch.conflict:  # a reading may have ended it
+            watch.conflict = self._contradicted(watch.key)
         view = view if view is not None else self._prices.exit_view(watch.key.instrument)
         stop = self._protection.resting(position)
         seen = self._seen(watch, position, view, stop)
@@ -331,7 +355,7 @@ class ExitEngine:
             passed = reference is not None and crossed(position.side, resting, reference)
         halted = self._risk.standing_of(venue).state is TradingState.HALTED
         return Seen(
-            now_ms=self._clock.now_ms() + self._offset_ms(venue),
+            now_ms=self._venue_ms(venue),
             price=None if snapshot is None else snapshot.price(self.policy.kind),
             source=None if snapshot is None else snapshot.source,
             age_ms=0 if snapshot is None else snapshot.age_ms,
@@ -343,6 +367,10 @@ class ExitEngine:
             advice=watch.advice,
             discretionary=not halted and not watch.conflict,
         )
+
+    def _venue_ms(self, venue: VenueName) -> int:
+        """A jump of this host's clock since the offset was measured makes no position older (NET-01)."""
+        return self._clock.now_ms() + self._offset_ms(venue) - (self._risk.clocks.error_ms(venue) or 0)
 
     def _note_waiting(self, watch: ExitWatch, *, waiting: bool) -> None:
         if waiting and not watch.waiting:
@@ -370,7 +398,7 @@ class ExitEngine:
             self._tasks.create_task(self._take(watch, position, part, close, seen), name=f"exits/take/{watch.key}")
 
     async def _close(self, watch: ExitWatch, position: Position, close: Close, seen: Seen) -> None:
-        why, figures = f"{close.reason.value}: {close.detail}", self._figures(watch, position, close, seen)
+        why, figures = f"{close.reason.value}: {close.detail}", figures_of(watch.state, position, close, seen)
         self.counts.closes[close.reason.value] += 1
         log.info("exits.close", position=str(watch.key), why=why, **figures)
         self._books.note("exit", {"position_id": position.id, "instrument": str(position.instrument), **figures})
@@ -379,7 +407,8 @@ class ExitEngine:
             Level.CRITICAL if urgent else Level.INFO, f"{watch.key}: closing at market, {why} ({figures['profit']} %)"
         )
         try:
-            await self._closer.flatten(watch.key, why, leg=Leg.FLATTEN if urgent else Leg.CLOSE, figures=figures)
+            leg = Leg.FLATTEN if urgent else Leg.CLOSE
+            await self._closer.flatten(watch.key, why, of=position.id, leg=leg, figures=figures)
         finally:
             watch.closing = False
 
@@ -392,16 +421,19 @@ class ExitEngine:
             return None
         if not sizes[step]:
             watch.steps_skipped = step + 1
+        quantity = Quantity(min(sizes[step], position.quantity))
+        if quantity and ZERO < position.quantity - quantity < instrument.market_lot.minimum:
+            return None  # what it would leave could never be closed (VAL-19)
         tries = self._closer.tries(position, step)
         limit = None
         if self.policy.limit_profits and tries < LIMIT_TRIES:
             level = away(position.side, position.entry_price, steps[step].percent)
             rounded = instrument.round_price_up if position.side.sign > 0 else instrument.round_price_down
             limit = rounded(level)
-        return Part(step=step, quantity=Quantity(min(sizes[step], position.quantity)), limit=limit)
+        return Part(step=step, quantity=quantity, limit=limit)
 
     async def _take(self, watch: ExitWatch, position: Position, part: Part, close: Close, seen: Seen) -> None:
-        why, figures = f"{close.reason.value}: {close.detail}", self._figures(watch, position, close, seen)
+        why, figures = f"{close.reason.value}: {close.detail}", figures_of(watch.state, position, close, seen)
         log.info("exits.take_part", position=str(watch.key), quantity=plain(part.quantity), why=why, **figures)
         self._books.note("exit", {"position_id": position.id, "instrument": str(position.instrument), **figures})
         try:
@@ -412,20 +444,6 @@ class ExitEngine:
         finally:
             watch.taking = False
             watch.band = EVERY_PRICE
-
-    def _figures(self, watch: ExitWatch, position: Position, close: Close, seen: Seen) -> dict[str, str]:
-        """What the decision was made from, for the execution row, the audit and people."""
-        price, state = seen.price, watch.state
-        return {
-            "rule": close.reason.value,
-            "price": "" if price is None else plain(price),
-            "price_source": "" if seen.source is None else seen.source.value,
-            "price_age_ms": str(seen.age_ms),
-            "profit": "unknown" if price is None else plain(round(position.profit_percent(price), 3)),
-            "best_price": "" if state.peak is None else plain(state.peak),
-            "stop": "" if seen.resting is None else plain(seen.resting),
-            "held_ms": str(seen.now_ms - position.opened_ms),
-        }
 
     def _consider_moving(self, watch: ExitWatch, position: Position, stop: Order, seen: Seen) -> None:
         level, resting, tasks = watch.state.level, stop.trigger_price, self._tasks
@@ -444,7 +462,7 @@ class ExitEngine:
         """Since the stop was moved or that was tried; a stop tells by itself that it was, also after a restart."""
         tried = None if watch.attempted is None else int((self._clock.monotonic() - watch.attempted) * 1000)
         moved = now_ms - stop.venue_time_ms if stop.level is not None or stop.intent.attempt else None
-        return min((since for since in (tried, moved) if since is not None), default=None)
+        return min((since for since in (tried, moved) if since is not None and since >= 0), default=None)
 
     async def _move(self, watch: ExitWatch, position: Position, level: Price) -> None:
         by = ExitReason.TRAILING if watch.moved_by is None else watch.moved_by
@@ -455,10 +473,13 @@ class ExitEngine:
             watch.band = EVERY_PRICE
         if outcome is Tightened.MOVED:
             self.counts.stops_moved += 1
+            watch.refused = 0
             log.info("exits.stop_moved", position=str(watch.key), to=plain(level), rule=by.value)
         elif outcome is Tightened.REFUSED:
             self.counts.moves_refused += 1
-            watch.move_not_before = self._clock.monotonic() + MOVE_AGAIN_SECONDS
+            pause = min(MOVE_AGAIN_SECONDS * 2 ** min(watch.refused, 10), LONGEST_PAUSE_SECONDS)
+            watch.refused += 1
+            watch.move_not_before = self._clock.monotonic() + pause
         elif outcome is Tightened.CROSSED:
             self._close_crossed(watch, level, by)
 

@@ -42,7 +42,9 @@ class _Jumping(selectors.SelectSelector):
 
 
 class VirtualClock:
-    """Both clocks on the loop's time; UTC starts at `NOW_MS`."""
+    """Both clocks on the loop's time; UTC starts at `NOW_MS` and is ahead of itself by `skew_ms`."""
+
+    skew_ms = 0.0
 
     def monotonic(self) -> float:
         return asyncio.get_running_loop().time()
@@ -52,4 +54,4 @@ class VirtualClock:
 
     def exact_ms(self) -> float:
         """UTC with fractions of a millisecond."""
-        return NOW_MS + (self.monotonic() - 1_000.0) * 1_000
+        return NOW_MS + self.skew_ms + (self.monotonic() - 1_000.0) * 1_000
