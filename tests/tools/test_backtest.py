@@ -121,11 +121,14 @@ def test_an_order_gains_nothing_by_a_price_that_moves_its_way_while_it_travels()
     assert _one(_play(_candles(rises), side=Side.SELL)).entry_price == 40_000
 
 
-def test_spread_and_slippage_make_every_fill_worse() -> None:
+@pytest.mark.parametrize("venue", list(VenueName))
+def test_spread_and_slippage_make_every_fill_worse(venue: VenueName) -> None:
     costs = Costs(spread=Decimal("0.1"), slippage=Decimal("0.1"))
-    trade = _one(_play(_candles((40_000, 40_000, 40_000, 40_000), (40_000, 40_000, 39_000, 39_000)), costs=costs))
+    candles = _candles((40_000, 40_000, 40_000, 40_000), (40_000, 40_000, 39_000, 39_000))
+    trade = _one(_play(candles, venue=venue, costs=costs))
+    assert trade.reason == "stop", "that it was moved to where the fill put it is nothing to tell"
     assert trade.entry_price == 40_060  # half of 0.1 % and 0.1 % above
-    stop = trade.stops[0].price
+    stop = trade.stops[-1].price
     assert trade.exit_price < stop
     assert abs(trade.exit_price / stop - 1) <= Decimal("0.00151")
     assert trade.slippage == sum(fill.slippage for fill in trade.fills) > 0

@@ -32,11 +32,13 @@ class Gap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """Candles in order, `length_ms` each, with the gaps between them. Turnover is volume times close."""
+    """Candles in order, `length_ms` each, with the gaps between them. Turnover is volume times close. `parts` are the
+    shorter ones they were joined from."""
 
     candles: Sequence[Candle]
     length_ms: int
     gaps: tuple[Gap, ...]
+    parts: Recording | None = None
 
     @property
     def timeframe(self) -> str:
@@ -70,19 +72,20 @@ def joined(recording: Recording, timeframe: str) -> Recording:
         return recording
     if length_ms % recording.length_ms:
         raise BadInput(f"--timeframe {timeframe} cannot be made of the file's {recording.timeframe} candles.")
-    parts = length_ms // recording.length_ms
+    wanted = length_ms // recording.length_ms
     candles: list[Candle] = []
     group: list[Candle] = []
     for candle in recording.candles:
         if group and candle.open_ms // length_ms != group[0].open_ms // length_ms:
             group = []
         group.append(candle)
-        if len(group) == parts:
+        if len(group) == wanted:
             candles.append(_merged(group))
             group = []
     if not candles:
         raise BadInput(f"The file holds no complete candle of --timeframe {timeframe}.")
-    return Recording(candles=candles, length_ms=length_ms, gaps=tuple(_gaps(candles, length_ms)))
+    gaps = tuple(_gaps(candles, length_ms))
+    return Recording(candles=candles, length_ms=length_ms, gaps=gaps, parts=recording)
 
 
 def moment(text: str, option: str) -> int:

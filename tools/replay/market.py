@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 from core.domain.candle import TIMEFRAME_MS, Candle
@@ -77,13 +78,13 @@ class ReplayReads:
     """Implements ports.MarketReads: of the recording only what has closed by now.
 
     A recording says nothing of open interest: the simulator's figure stands in. Asked for shorter candles than it has,
-    it answers with its own: an hour of them holds the same turnover.
+    it gives each of its own as the last short one in it: the close is right, and an hour holds the same turnover.
     """
 
     def __init__(
         self, recording: Recording, exchange: MatchingEngine, tape: Tape, symbol: Symbol, clock: ReplayClock
     ) -> None:
-        self._recording = recording
+        self._recording = recording.parts or recording
         self._exchange = exchange
         self._tape = tape
         self._symbol = symbol
@@ -94,9 +95,13 @@ class ReplayReads:
         del symbol
         length_ms, own_ms = TIMEFRAME_MS[timeframe], self._recording.length_ms
         if length_ms < own_ms:
-            limit, timeframe, length_ms = max(1, limit * length_ms // own_ms), self._recording.timeframe, own_ms
+            told = self._closed(self._recording.timeframe, max(1, limit * length_ms // own_ms))
+            return [replace(candle, open_ms=candle.open_ms + own_ms - length_ms) for candle in told]
+        return self._closed(timeframe, limit)
+
+    def _closed(self, timeframe: str, limit: int) -> Sequence[Candle]:
         candles, opened = self._cached(timeframe)
-        end = bisect_right(opened, self._clock.now_ms() - length_ms)
+        end = bisect_right(opened, self._clock.now_ms() - TIMEFRAME_MS[timeframe])
         return candles[max(0, end - limit) : end]
 
     async def open_interest(self, symbol: Symbol) -> Quantity:

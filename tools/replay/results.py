@@ -10,11 +10,14 @@ from typing import NamedTuple
 
 from core.domain.events import Event, OrderChanged, PositionChanged, ReducedElsewhere
 from core.domain.ids import InstrumentId, Leg, PositionId, SignalId
+from core.domain.instrument import Instrument
 from core.domain.money import HUNDRED, ZERO
 from core.domain.order import Order, OrderStatus
 from core.domain.position import Position
+from core.domain.protection import stop_price
 from core.domain.reports import FillReport
 from core.domain.signal import Side
+from core.domain.trailing import better
 from core.domain.wave import LegState, WaveReport
 from core.engine.ports import SignalBatch
 
@@ -88,7 +91,8 @@ class _Open:
 class Recorder:
     """Listens to the engine and writes down what happens; it decides nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, instrument: Instrument) -> None:
+        self._instrument = instrument
         self._open: dict[PositionId, _Open] = {}
         self.trades: list[Trade] = []
         self.refusals: Counter[str] = Counter()
@@ -120,7 +124,7 @@ class Recorder:
             )
         )
         if not entry:
-            row.reason, row.detail = _why(order)
+            row.reason, row.detail = _why(order, position, self._instrument)
 
     def on_events(self, events: Sequence[Event]) -> None:
         """OrderManager.listen."""
@@ -205,10 +209,11 @@ class Recorder:
         )
 
 
-def _why(order: Order) -> tuple[str, str]:
-    """The rule that closed, and its sentence."""
+def _why(order: Order, position: Position, instrument: Instrument) -> tuple[str, str]:
+    """The rule that closed, and its sentence. A stop that was moved stands tighter than the fill price put it."""
     if order.intent.leg is Leg.STOP:
-        moved = order.level is not None or order.intent.attempt > 0
+        level = order.trigger_price
+        moved = level is not None and better(position.side, level, stop_price(position, instrument))
         return (MOVED_STOP if moved else STOP), ""
     if order.intent.leg is Leg.TRAIL:
         return "trailing", "the venue's own trailing order"

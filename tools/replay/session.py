@@ -139,7 +139,7 @@ class Session:
         self._client = ReplayClient(self._place, self._wire, translator)
         self._market = ReplayMarket(self._tape, symbol, self._clock)
         self._reads = ReplayReads(recording, self._exchange, self._tape, symbol, self._clock)
-        self._recorder = Recorder()
+        self._recorder = Recorder(account.instrument)
         self._equity: list[EquityPoint] = []
         self._wallet = float(account.balance)
         self._waves_open = 0
