@@ -91,8 +91,9 @@ class Tape(Market):
     def _half(self) -> int:
         return math.ceil(self._last * self._half_spread)
 
-    def _make_levels(self, side: Side) -> list[tuple[int, int]]:
-        """One level: the worse of now and of when the order left, beyond the spread and the slippage."""
+    def _make_levels(self, side: Side, count: int = 1) -> list[tuple[int, int]]:
+        """One level, however many: the worse of now and of when the order left, beyond spread and slippage."""
+        del count
         base = self._last
         if self._sent is not None:
             base = max(base, self._sent) if side is Side.BUY else min(base, self._sent)
