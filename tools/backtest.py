@@ -38,8 +38,8 @@ from tools.replay.tape import Costs
 
 DONE, UNUSABLE = 0, 2
 HELP_WIDTH = 78
-QUIET_BELOW = 20_000
-"""Candles that are done before a progress bar would be read."""
+QUIET_BELOW = 5_000
+"""So few candles are done before a progress bar could be read."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
