@@ -212,6 +212,7 @@ def assemble(
         clock=clock,
         notifier=notifier,
         offset_ms=partial(_offset_ms, clients),
+        serves=lambda venue: venue in clients and outages.serves(venue),
         activity=screener.activity,
         reads_funding=settings.exits.funding_window_minutes > 0,
     )
@@ -250,6 +251,7 @@ def assemble(
         reference=reference,
         working_type=TriggerReference(settings.protection.working_type),
         deadline_seconds=settings.protection.protection_deadline_ms / 1000,
+        alert_ms=settings.protection.unprotected_alert_ms,
         traits=partial(_traits, clients),
         books=books,
         clock=clock,

@@ -58,13 +58,15 @@ class DataRegistry:
         clock: Clock,
         notifier: Notifier,
         offset_ms: Callable[[VenueName], int],
+        serves: Callable[[VenueName], bool],
         activity: Callable[[InstrumentId], Activity],
         reads_funding: bool,
     ) -> None:
-        """`markets` and `reads` may lose and gain venues. `offset_ms` is a venue's clock minus ours; `activity` what
-        the screener knows; funding is read only where somebody goes by it."""
+        """`markets` and `reads` may lose and gain venues. `offset_ms` is a venue's clock minus ours; one that does not
+        serve is asked nothing (`serves`). `activity` is what the screener knows; funding is read only where somebody
+        goes by it."""
         self._markets, self._reads, self._rules = markets, reads, rules
-        self._clock, self._notifier, self._offset_ms = clock, notifier, offset_ms
+        self._clock, self._notifier, self._offset_ms, self._serves = clock, notifier, offset_ms, serves
         self.activity = activity
         self._reads_funding = reads_funding
         self._watched: dict[InstrumentId, _Watched] = {}
@@ -398,6 +400,7 @@ class DataRegistry:
         return PriceReads(
             venue=venue,
             reads=self._reads,
+            serves=self._serves,
             watched=lambda: [chain.instrument for chain in self._held(venue).values()],
             known=lambda instrument: len(self.candles(instrument)),
             takers=Takers(tickers=self._take_tickers, candles=self._take_candles, funding=self._take_funding),

@@ -57,6 +57,7 @@ class PriceReads:
         *,
         venue: VenueName,
         reads: Mapping[VenueName, MarketReads],
+        serves: Callable[[VenueName], bool],
         watched: Callable[[], Collection[InstrumentId]],
         known: Callable[[InstrumentId], int],
         takers: Takers,
@@ -64,8 +65,9 @@ class PriceReads:
         clock: Clock,
         counts: Counter[str],
     ) -> None:
-        """`watched` and `known` (how many candles there are) of this venue; `venue_ms` the venue's UTC."""
-        self._venue, self._reads = venue, reads
+        """While the venue does not serve nothing is asked. `watched` and `known` (how many candles there are) of this
+        venue; `venue_ms` the venue's UTC."""
+        self._venue, self._reads, self._serves = venue, reads, serves
         self._watched, self._known = watched, known
         self._takers, self._venue_ms, self._clock, self._counts = takers, venue_ms, clock, counts
         self._needed, self._urgent = asyncio.Event(), asyncio.Event()
@@ -113,6 +115,9 @@ class PriceReads:
                     await self._ask_funding(instrument)
             await asyncio.sleep(FUNDING_LOOK_SECONDS)
 
+    def _usable(self) -> MarketReads | None:
+        return self._reads.get(self._venue) if self._serves(self._venue) else None
+
     async def _rest(self, seconds: float) -> None:
         await asyncio.sleep(LEAST_TICKER_PAUSE)
         with suppress(TimeoutError):
@@ -120,7 +125,7 @@ class PriceReads:
                 await self._urgent.wait()
 
     async def _ask_tickers(self) -> bool:
-        reads = self._reads.get(self._venue)
+        reads = self._usable()
         if reads is None:
             return False
         self._counts["ticker_requests"] += 1
@@ -134,7 +139,7 @@ class PriceReads:
         return True
 
     async def _ask_candles(self, instrument: InstrumentId, turns: asyncio.Semaphore) -> None:
-        reads = self._reads.get(self._venue)
+        reads = self._usable()
         if reads is None:
             return
         limit = MORE_CANDLES if self._known(instrument) else FIRST_CANDLES
@@ -148,7 +153,7 @@ class PriceReads:
             self._takers.candles(instrument, candles)
 
     async def _ask_funding(self, instrument: InstrumentId) -> None:
-        reads = self._reads.get(self._venue)
+        reads = self._usable()
         if reads is None:
             return
         try:

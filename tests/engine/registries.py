@@ -26,6 +26,7 @@ def a_registry(
     clock: VirtualClock | None = None,
     notifier: FakeNotifier | None = None,
     offset_ms: Callable[[VenueName], int] = lambda _: 0,
+    serves: Callable[[VenueName], bool] = lambda _: True,
     reads_funding: bool = False,
 ) -> DataRegistry:
     return DataRegistry(
@@ -35,6 +36,7 @@ def a_registry(
         clock=clock or VirtualClock(),
         notifier=notifier or FakeNotifier(),
         offset_ms=offset_ms,
+        serves=serves,
         activity=lambda _: Activity(),
         reads_funding=reads_funding,
     )
