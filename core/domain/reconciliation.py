@@ -6,7 +6,7 @@ second, later reading agrees (INV-5).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -14,8 +14,8 @@ from core.domain.ids import ClientOrderId, InstrumentId, PositionId, client_orde
 from core.domain.ids import Leg as LegName
 from core.domain.money import ZERO, Quantity
 from core.domain.order import Order, OrderStatus
-from core.domain.position import Position, PositionKey
-from core.domain.reports import OrderStatusReport, PositionReport, PositionSide
+from core.domain.position import Position, PositionKey, closing_key
+from core.domain.reports import FillReport, OrderStatusReport, PositionReport, PositionSide
 from core.domain.signal import Side
 
 ENTRY_TOLERANCE = Decimal("0.001")
@@ -87,8 +87,24 @@ def orphans(
     return found
 
 
-def adopted(mismatch: Mismatch, stop_loss_percent: Decimal, known: Position | None) -> Position | None:
-    """The position to book so that ours equals the venue's; None when the venue has none.
+def entered_ms(key: PositionKey, quantity: Quantity, fills: Sequence[FillReport]) -> int | None:
+    """Since when there has been a position here: the account's own trades in its instrument, oldest first, taken back
+    from today's unsigned `quantity` until nothing is left. None where they do not reach back so far (TRL-09)."""
+    left: Decimal = quantity
+    for fill in reversed(fills):
+        if fill.position_side is not PositionSide.BOTH and closing_key(fill) != key:
+            continue  # of the other direction
+        left += fill.quantity if fill.side is not key.side else -fill.quantity
+        if left <= ZERO:
+            return fill.venue_time_ms
+    return None
+
+
+def adopted(
+    mismatch: Mismatch, stop_loss_percent: Decimal, known: Position | None, opened_ms: int | None = None
+) -> Position | None:
+    """The position to book so that ours equals the venue's; None when the venue has none. `opened_ms` of one that is
+    not known; without it the venue's stamp of what it told.
 
     Its id is a pure function of the facts, so adopting twice is adopting once (REC-03). Its time is one of them:
     another position at the same price, after a start that has forgotten this one, must not use its orders' ids again.
@@ -110,7 +126,7 @@ def adopted(mismatch: Mismatch, stop_loss_percent: Decimal, known: Position | No
         entry_quantity=quantity,
         entry_cost=quantity * report.entry_price,
         stop_loss_percent=stop_loss_percent,
-        opened_ms=report.venue_time_ms,
+        opened_ms=report.venue_time_ms if opened_ms is None else opened_ms,
     )
 
 

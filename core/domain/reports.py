@@ -85,6 +85,7 @@ class PositionReport:
     """The venue's position, quantity signed (negative = short). Zero means flat, and only a report may say so.
 
     `unrealized` and `isolated_margin` in quote coin; None = this message does not say. `isolated` None likewise.
+    `opened_ms` venue UTC: since when there has been one in this direction, None = the venue does not tell.
     """
 
     instrument: InstrumentId
@@ -97,6 +98,7 @@ class PositionReport:
     unrealized: Decimal | None = None
     isolated: bool | None = None
     isolated_margin: Decimal | None = None
+    opened_ms: int | None = None
 
 
 class WalletCause(StrEnum):

@@ -45,6 +45,7 @@ from core.engine.tightening import Tightened, Tightening
 
 log = structlog.get_logger(__name__)
 
+FIRED = (OrderStatus.TRIGGERED, OrderStatus.PARTIALLY_FILLED)
 TRIGGERED_WITHOUT_FILL_SECONDS = 1.0
 """A stop that fired and did not fill is not protection (STP-19)."""
 MAKE_ROOM_SECONDS = 0.5
@@ -75,6 +76,7 @@ class ProtectionManager:
         reference: Callable[[InstrumentId, TriggerReference], Decimal | None],
         working_type: TriggerReference,
         deadline_seconds: float,
+        alert_ms: int,
         traits: Callable[[VenueName], VenueTraits],
         books: Bookkeeper,
         clock: Clock,
@@ -105,7 +107,7 @@ class ProtectionManager:
         self._notifier = notifier
         self._guards: dict[PositionKey, asyncio.Task[None]] = {}
         self._naked: dict[PositionKey, _Naked] = {}
-        self._protections = Protections(books=books, clock=clock)
+        self._protections = Protections(books=books, clock=clock, notifier=notifier, alert_ms=alert_ms)
         self._cancelling: set[ClientOrderId] = set()
         self._moving: set[ClientOrderId] = set()
         self._moves: Counter[ClientOrderId] = Counter()
@@ -232,7 +234,7 @@ class ProtectionManager:
                 self._tightening.forget(position.id)
                 return
             stops = self._stops(position)
-            if (fired := _with_status(stops, OrderStatus.TRIGGERED, OrderStatus.PARTIALLY_FILLED)) is not None:
+            if (fired := next((stop for stop in stops if stop.status in FIRED), None)) is not None:
                 await self._watch_fired(position, fired)
             elif (exact := self._exact(stops, position)) is not None:
                 self._record(position, exact)
@@ -486,10 +488,6 @@ class ProtectionManager:
         live = self._orders.state.live_orders(key.instrument)
         stops = [order for order in live if order.intent.leg is Leg.STOP and order.status is OrderStatus.ACCEPTED]
         return [order for order in stops if order.intent.side is key.side.opposite]
-
-
-def _with_status(stops: list[Order], *statuses: OrderStatus) -> Order | None:
-    return next((stop for stop in stops if stop.status in statuses), None)
 
 
 def _as_placed_first(_position_id: PositionId) -> None:

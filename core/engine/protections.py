@@ -14,11 +14,14 @@ from core.domain.money import Price, Quantity, plain
 from core.domain.order import Order
 from core.domain.position import Position
 from core.engine.bookkeeping import Bookkeeper
+from core.engine.ports import Level, Notifier
 
 log = structlog.get_logger(__name__)
 
 REMEMBERED = 2_000
 """Records of positions, closed ones too, oldest first; far more than can be open at a time."""
+FIRST_STOP_FACTOR = 4
+"""A first stop may take so many times as long as a later one before people are told: it follows its fill."""
 MOST_LOST = 5
 LOST_SECONDS = 60.0
 """So many stops of one position that are gone again within this time, and the next one would go too."""
@@ -45,9 +48,12 @@ class _Losses:
 
 
 class Protections:
-    def __init__(self, *, books: Bookkeeper, clock: Clock) -> None:
+    def __init__(self, *, books: Bookkeeper, clock: Clock, notifier: Notifier, alert_ms: int) -> None:
+        """`alert_ms`: time without a stop above which people are told, for a position that has had one (STP-01)."""
         self._books = books
         self._clock = clock
+        self._notifier = notifier
+        self._alert_ms = alert_ms
         self._known: dict[PositionId, Protection] = {}
         self._losses: dict[PositionId, _Losses] = {}
 
@@ -63,7 +69,9 @@ class Protections:
             return False
         longest = known.unprotected_ms or 0 if known else 0
         if naked_since_ms is not None:
-            longest = max(longest, stop.venue_time_ms - naked_since_ms)
+            lasted = stop.venue_time_ms - naked_since_ms
+            longest = max(longest, lasted)
+            self._alert(position, lasted, first=known is None)
         while len(self._known) >= REMEMBERED:
             oldest = next(iter(self._known))
             del self._known[oldest]
@@ -86,6 +94,17 @@ class Protections:
         log.info("protection.confirmed", **facts)
         self._books.note("protected", facts)
         return True
+
+    def _alert(self, position: Position, lasted_ms: int, *, first: bool) -> None:
+        """Of what was opened elsewhere its taking over is told, and how long it stood there is not known."""
+        limit = self._alert_ms * (FIRST_STOP_FACTOR if first else 1)
+        if lasted_ms <= limit or (first and not position.signal_id):
+            return
+        log.warning("protection.late", position=str(position.key), unprotected_ms=lasted_ms, limit_ms=limit)
+        self._notifier.notify(
+            Level.WARNING,
+            f"{position.key}: was without a stop for {lasted_ms} ms (UNPROTECTED_ALERT_MS); it has one now",
+        )
 
     def keeps_none(self, position: Position, last: Order | None) -> bool:
         """Asked before another stop is placed; `last` is the stop that was recorded last. Whether stops of this

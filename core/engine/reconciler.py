@@ -24,6 +24,7 @@ from core.domain.reconciliation import (
     Mismatch,
     adopted,
     closed_elsewhere,
+    entered_ms,
     entry_differs,
     key_of,
     missing_orders,
@@ -50,6 +51,8 @@ SECOND_READING_SECONDS = 1.0
 DENIED_SECONDS = 10.0
 """An order that was acknowledged once is believed gone after being denied for so long, in look-ups that answered."""
 TRADES_LOOK_BACK_MS = 60_000
+ENTRY_LOOK_BACK_MS = 7 * 86_400_000
+"""How far the trades of a position that is taken over are read for when it was entered: what one request covers."""
 TOLD_SECONDS = 0.5
 """After the stream spoke of a position: its trades come within the same millisecond, or were not ours."""
 ORPHAN_MIN_AGE_MS = 10_000
@@ -228,8 +231,11 @@ class Reconciler:
         return any(o.status in UNACKNOWLEDGED or o.fills_missing for o in self._orders.state.live_orders(instrument))
 
     async def _settle(self, client: VenueClient, mismatches: list[Mismatch]) -> None:
+        entered: dict[PositionKey, int | None] = {}
         for mismatch in mismatches:
             known = self._orders.state.position(mismatch.key)
+            if known is None:
+                entered[mismatch.key] = await self._entered(client, mismatch)
             since = self._clock.now_ms() if known is None else known.opened_ms
             fills = await client.fills(mismatch.instrument, since - TRADES_LOOK_BACK_MS)
             await self._orders.take(fills)
@@ -242,13 +248,28 @@ class Reconciler:
         for mismatch in position_mismatches(self._positions(client.name), second):
             agreed = first.get(mismatch.key) == mismatch.venue
             if agreed and not self._busy(mismatch.instrument):
-                self._book(mismatch)
+                self._book(mismatch, entered.get(mismatch.key))
             else:
                 self.ask(client.name)
 
-    def _book(self, mismatch: Mismatch) -> None:
+    async def _entered(self, client: VenueClient, mismatch: Mismatch) -> int | None:
+        """When a position that is not ours was entered: as the venue says, else by the account's trades (TRL-09)."""
+        report = mismatch.report
+        if report is None or not mismatch.venue or self._external is ExternalPositions.IGNORE:
+            return None
+        if report.opened_ms is not None:
+            return report.opened_ms
+        try:
+            fills = await client.fills(mismatch.instrument, self._clock.now_ms() - ENTRY_LOOK_BACK_MS)
+        except VenueError as error:
+            log.warning("reconcile.entry_unread", position=str(mismatch.key), error=str(error))
+            return None
+        return entered_ms(mismatch.key, mismatch.venue, fills)
+
+    def _book(self, mismatch: Mismatch, entered: int | None) -> None:
         known = self._orders.state.position(mismatch.key)
-        position = adopted(mismatch, self._books.default_stop_percent, known)
+        at_ms = self._clock.now_ms() if entered is None else entered
+        position = adopted(mismatch, self._books.default_stop_percent, known, at_ms)
         if known is None and self._external is ExternalPositions.IGNORE:
             self._leave_alone(mismatch)
             return
@@ -257,6 +278,9 @@ class Reconciler:
         self._notifier.notify(Level.WARNING, f"{mismatch.key}: {what}; the venue's figure is taken over")
         if known is not None and position is None:
             self._orders.put_position(closed_elsewhere(known, self._clock.now_ms()))
+        if position is not None and known is None and entered is None:
+            text = f"{mismatch.key}: when it was entered is not known; its age counts from now"
+            self._notifier.notify(Level.WARNING, text)
         if position is not None and mismatch.report is not None:
             self._orders.take_over(position, mismatch.report.venue_time_ms)
 

@@ -240,6 +240,16 @@ class ProtectionSettings(Frozen):
             "100 to 60000",
         ),
     ] = 3000
+    unprotected_alert_ms: Annotated[
+        Count,
+        Field(ge=50, le=60_000),
+        Setting(
+            "UNPROTECTED_ALERT_MS",
+            "time without a stop above which people are told, milliseconds; four times as long for the first stop of a"
+            " position, which follows its fill",
+            "50 to 60000",
+        ),
+    ] = 300
     external_positions: Annotated[
         Annotated[Literal["ignore", "protect", "manage"], lower],
         Setting(

@@ -22,10 +22,14 @@ from tools.venuesim.exchange.model import PositionSide, Side
 
 SETTLED_MS = 5_000.0
 """A stop that came with its entry is moved to its place behind the fill within so long; what follows only tightens."""
+WITHOUT_MS = 10_000.0
 INTERVAL_MS = 30_000.0
 FORCED = Decimal("0.01")
 TOO_OFTEN = frozenset({-1003, -1015, 10006, 10018, 10429, "50011", "50061", "51113"})
 """What the venues say to whoever asks too often."""
+OVERTAKEN = frozenset({-2021, -2022, 10001, 110017, "51169", "51277", "51278", "51279", "51280"})
+"""What they say of a stop the price has passed while it was on its way, or of a close whose position went meanwhile: the
+market was faster than half the latency. Bybit has no code of its own for the first."""
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -133,6 +137,16 @@ def naked(protection: Rows) -> list[str]:
     ]
 
 
+def never_protected(protection: Rows, simulation_ms: float) -> list[str]:
+    """Positions that had no stop at all for longer than it may take to close them instead."""
+    rows = [row for row in protection if row["protected"] is None]
+    return [
+        f"{row['symbol']} had no stop for all its {lasted / 1000:.1f} s"
+        for row in rows
+        if (lasted := (row["closed"] or simulation_ms) - row["opened"]) > WITHOUT_MS
+    ]
+
+
 def flips(lives: Sequence[Life], entries: Mapping[str, int]) -> list[str]:
     """Positions that no entry opened; `entries` is how many entry orders traded, by symbol."""
     opened = Counter(life.symbol for life in lives)
@@ -178,6 +192,12 @@ def refused_as_too_often(requests: Rows) -> list[str]:
         for row in rows
         if row["status"] in (418, 429) or row["code"] in TOO_OFTEN
     ]
+
+
+def refused_without_need(requests: Rows) -> list[str]:
+    """What the market does not explain."""
+    rows = [row for row in requests if refused(row) and row["code"] not in OVERTAKEN]
+    return [f"{row['method']} {row['path']} was refused: {row['status']} {row['code']}" for row in rows]
 
 
 class _Level(NamedTuple):

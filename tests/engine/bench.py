@@ -250,6 +250,7 @@ async def a_bench(  # noqa: PLR0915 - the wiring of the whole engine, one statem
         reference=partial(_mark, markets),
         working_type=TriggerReference.MARK_PRICE,
         deadline_seconds=DEADLINE_SECONDS,
+        alert_ms=300,
         traits=lambda venue: clients[venue].traits,
         books=books,
         clock=clock,

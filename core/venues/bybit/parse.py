@@ -208,6 +208,7 @@ def position_report(row: PositionRow, instrument: InstrumentId, source: Source) 
             venue_time_ms=int(row.updatedTime),
             source=source,
             unrealized=amount_in(row.unrealisedPnl, "unrealisedPnl") if row.unrealisedPnl else None,
+            opened_ms=int(row.openTime or 0) or None,
         )
     except (KeyError, ValueError) as error:
         raise MalformedPayload("bybit position", say(error)) from None

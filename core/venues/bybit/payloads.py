@@ -127,6 +127,8 @@ class PositionRow(Struct, frozen=True, gc=False):
     unrealisedPnl: str = ""  # noqa: N815
     positionMM: str = ""  # noqa: N815
     positionStatus: str = ""  # noqa: N815
+    openTime: int | str = 0  # noqa: N815
+    """Of this position; `createdTime` is that of the first one ever."""
 
 
 class CoinRow(Struct, frozen=True, gc=False):
@@ -254,6 +256,22 @@ class TierRow(Struct, frozen=True, gc=False):
     symbol: str
     riskLimitValue: str  # noqa: N815
     maxLeverage: str  # noqa: N815
+
+
+class TransactionRow(Struct, frozen=True, gc=False):
+    """GET account/transaction-log; `fee` is positive when paid, `funding` and `change` when received."""
+
+    id: str
+    type: str
+    currency: str
+    change: str
+    transactionTime: str  # noqa: N815
+    symbol: str = ""
+    category: str = ""
+    tradeId: str = ""  # noqa: N815
+    cashFlow: str = ""  # noqa: N815
+    funding: str = ""
+    fee: str = ""
 
 
 # --- frames ---------------------------------------------------------------------------------------------------------

@@ -205,6 +205,7 @@ def position_report(row: PositionRow, contract: Contract, source: Source) -> Pos
             unrealized=decimal_of(row.upl, "upl") if row.upl else None,
             isolated=row.mgnMode == "isolated",
             isolated_margin=decimal_of(row.margin, "margin") if row.margin else None,
+            opened_ms=ms_told(row.cTime, "cTime") if row.cTime else None,
         )
     except (KeyError, ValueError) as error:
         raise MalformedPayload("okx position", say(error)) from None

@@ -119,6 +119,20 @@ class TradeRow(Struct, frozen=True, gc=False):
 # --- account --------------------------------------------------------------------------------------------------------
 
 
+class BillRow(Struct, frozen=True, gc=False):
+    """GET account/bills, bills-archive. `balChg` and `fee` are negative when paid."""
+
+    billId: str  # noqa: N815
+    ccy: str
+    type: str
+    balChg: str  # noqa: N815
+    ts: str
+    instId: str = ""  # noqa: N815
+    tradeId: str = ""  # noqa: N815
+    pnl: str = ""
+    fee: str = ""
+
+
 class PositionRow(Struct, frozen=True, gc=False):
     """GET account/positions and the `positions` channel: open ones, and each once more when it has become flat."""
 
@@ -133,6 +147,7 @@ class PositionRow(Struct, frozen=True, gc=False):
     margin: str = ""
     mmr: str = ""
     lever: str = ""
+    cTime: str = ""  # noqa: N815
 
 
 class DetailRow(Struct, frozen=True, gc=False):
