@@ -1,16 +1,20 @@
 """A data registry over fakes."""
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from decimal import Decimal
 
-from core.domain.ids import VenueName
+from core.domain.ids import InstrumentId, VenueName
 from core.domain.liquidity import Activity
-from core.domain.prices import AgeLimits, PriceKind
+from core.domain.prices import AgeLimits, PriceKind, PriceSource, Snapshot
 from core.engine.data_registry import DataRegistry
-from core.engine.ports import MarketData, MarketReads
+from core.engine.ports import MarketData, MarketReads, PriceTriple
 from core.engine.price_chain import ChainRules
-from tests.builders import Number
+from tests.builders import BTC, Number, price
+from tests.fakes.fake_market import FakeMarket
 from tests.fakes.fake_notifier import FakeNotifier
+from tests.fakes.fake_reads import FakeReads
 from tests.fakes.virtual_loop import VirtualClock
 
 
@@ -40,3 +44,54 @@ def a_registry(
         activity=lambda _: Activity(),
         reads_funding=reads_funding,
     )
+
+
+class Stage:
+    """A registry over one venue's fakes; `told` is what its listener saw."""
+
+    def __init__(self, kind: PriceKind = PriceKind.MARK, *, funding: bool = False) -> None:
+        self.clock, self.offset_ms = VirtualClock(), 0
+        self.market, self.reads, self.notifier = FakeMarket(None), FakeReads(self.clock), FakeNotifier()
+        self.told: list[tuple[InstrumentId, Snapshot]] = []
+        self.markets: dict[VenueName, MarketData] = {BTC.venue: self.market}
+        self.registry = a_registry(
+            self.markets,
+            {BTC.venue: self.reads},
+            rules=chain_rules(kind),
+            clock=self.clock,
+            notifier=self.notifier,
+            offset_ms=lambda _: self.offset_ms,
+            reads_funding=funding,
+        )
+        self.registry.on_tick(self._note)
+
+    def _note(self, instrument: InstrumentId) -> None:
+        view = self.registry.exit_view(instrument)
+        assert view is not None
+        self.told.append((instrument, view[0]))
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Stage"]:
+        task = asyncio.create_task(self.registry.run(), name="data")
+        try:
+            yield self
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def ticking(self, seconds: float, *, every: float = 1.0, at: Number = 100) -> None:
+        for _ in range(round(seconds / every)):
+            self.market.tick(BTC.symbol, at)
+            await asyncio.sleep(every)
+
+    def triple(self, mark: Number, last: Number | None = None) -> None:
+        self.reads.triples[BTC.symbol] = PriceTriple(
+            mark=price(mark), index=price(mark), last=price(mark if last is None else last)
+        )
+
+    def source(self) -> PriceSource | None:
+        view = self.registry.exit_view(BTC)
+        return None if view is None else view[0].source
+
+    def asked(self, what: str) -> int:
+        return sum(1 for name, _ in self.reads.asked if name == what)

@@ -2,8 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -11,18 +10,14 @@ import pytest
 import structlog
 
 from core.domain.exits import Funding
-from core.domain.ids import InstrumentId, Leg, VenueName
 from core.domain.order import TriggerReference
-from core.domain.prices import PriceKind, PriceSource, Snapshot
+from core.domain.prices import PriceKind, PriceSource
 from core.engine.data_registry import DataRegistry
-from core.engine.ports import FundingRate, MarketData, PriceTriple
+from core.engine.ports import FundingRate
 from core.errors import Unreachable
-from tests.builders import BTC, ETH, Number, a_signal, price
-from tests.engine.bench import a_bench
-from tests.engine.registries import a_registry, chain_rules
-from tests.fakes.fake_market import FakeMarket
+from tests.builders import BTC, ETH, price
+from tests.engine.registries import Stage
 from tests.fakes.fake_notifier import FakeNotifier
-from tests.fakes.fake_reads import FakeReads
 from tests.fakes.virtual_loop import VirtualClock
 from tests.scenarios.log_lines import LogLines
 
@@ -34,55 +29,6 @@ def lines() -> Iterator[LogLines]:
     before = structlog.get_config()
     yield LogLines()
     structlog.configure(**before)
-
-
-class Stage:
-    def __init__(self, kind: PriceKind = PriceKind.MARK, *, funding: bool = False) -> None:
-        self.clock, self.offset_ms = VirtualClock(), 0
-        self.market, self.reads, self.notifier = FakeMarket(None), FakeReads(self.clock), FakeNotifier()
-        self.told: list[tuple[InstrumentId, Snapshot]] = []
-        self.markets: dict[VenueName, MarketData] = {BTC.venue: self.market}
-        self.registry = a_registry(
-            self.markets,
-            {BTC.venue: self.reads},
-            rules=chain_rules(kind),
-            clock=self.clock,
-            notifier=self.notifier,
-            offset_ms=lambda _: self.offset_ms,
-            reads_funding=funding,
-        )
-        self.registry.on_tick(self._note)
-
-    def _note(self, instrument: InstrumentId) -> None:
-        view = self.registry.exit_view(instrument)
-        assert view is not None
-        self.told.append((instrument, view[0]))
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator["Stage"]:
-        task = asyncio.create_task(self.registry.run(), name="data")
-        try:
-            yield self
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
-
-    async def ticking(self, seconds: float, *, every: float = 1.0, at: Number = 100) -> None:
-        for _ in range(round(seconds / every)):
-            self.market.tick(BTC.symbol, at)
-            await asyncio.sleep(every)
-
-    def triple(self, mark: Number, last: Number | None = None) -> None:
-        self.reads.triples[BTC.symbol] = PriceTriple(
-            mark=price(mark), index=price(mark), last=price(mark if last is None else last)
-        )
-
-    def source(self) -> PriceSource | None:
-        view = self.registry.exit_view(BTC)
-        return None if view is None else view[0].source
-
-    def asked(self, what: str) -> int:
-        return sum(1 for name, _ in self.reads.asked if name == what)
 
 
 # one picture
@@ -365,213 +311,3 @@ async def test_ticks_at_a_pace_of_their_own_are_never_called_stale() -> None:
         transitions = [name for name in stage.registry.counts if "->" in name]
     assert transitions in ([], ["websocket->rest", "rest->websocket"]), "once at most, while the pace was not known"
     assert sum(stage.registry.counts[name] for name in transitions) <= 2
-
-
-# rogue ticks
-
-
-@pytest.mark.failure("MKT-11")
-@pytest.mark.parametrize("rogue", [1_000, 10, "105.2", "94.7"])
-async def test_one_rogue_tick_reaches_nobody_and_the_next_good_one_does(rogue: Number) -> None:
-    stage = Stage()
-    stage.registry.watch(BTC)
-    stage.triple(100)
-    async with stage.running():
-        await stage.ticking(3)
-        stage.market.touches[BTC.symbol] = ("99.9", "100.1")
-        stage.market.tick(BTC.symbol, rogue)
-        await asyncio.sleep(0.5)
-        assert stage.told[-1][1].mark == price(100)
-        view = stage.registry.exit_view(BTC)
-        assert view is not None
-        assert view[0].mark == price(100)
-        assert stage.registry.reference(BTC, MARK) == price(100)
-        assert stage.registry.counts["rogue_ticks"] == 1
-        stage.market.tick(BTC.symbol, "100.5")
-        assert stage.told[-1][1].mark == price("100.5")
-
-
-@pytest.mark.failure("MKT-11")
-async def test_a_crash_that_the_book_shows_too_acts_in_the_same_step() -> None:
-    stage = Stage()
-    stage.registry.watch(BTC)
-    stage.market.tick(BTC.symbol, 100)
-    stage.market.touches[BTC.symbol] = ("79.9", "80.3")
-    stage.market.tick(BTC.symbol, 80)
-    assert [told.mark for _, told in stage.told] == [price(100), price(80)]
-    assert stage.registry.counts["rogue_ticks"] == 0
-
-
-@pytest.mark.failure("MKT-11")
-async def test_a_crash_without_a_book_acts_once_the_ticker_says_the_same() -> None:
-    stage = Stage()
-    stage.registry.watch(BTC)
-    stage.reads.latency = 0.2
-    async with stage.running():
-        await stage.ticking(2)
-        stage.market.touches[BTC.symbol] = None
-        stage.triple("80.4")
-        stage.market.tick(BTC.symbol, 80)
-        assert len(stage.told) == 2, "not before somebody agrees"
-        await asyncio.sleep(0.75)
-        assert stage.told[-1][1].mark == price(80)
-        assert stage.told[-1][1].source is PriceSource.WEBSOCKET
-        stage.market.tick(BTC.symbol, "79.8")
-        assert stage.told[-1][1].mark == price("79.8")
-
-
-@pytest.mark.failure("MKT-11")
-async def test_while_a_stream_stays_rogue_exits_go_by_the_ticker() -> None:
-    stage = Stage()
-    stage.registry.watch(BTC)
-    stage.triple(101)
-    async with stage.running():
-        await stage.ticking(2)
-        stage.market.touches[BTC.symbol] = None
-        await stage.ticking(10, at=1_000)
-        view = stage.registry.exit_view(BTC)
-        assert view is not None
-        assert (view[0].source, view[0].mark) == (PriceSource.REST, price(101))
-        assert stage.registry.reference(BTC, MARK) == price(101)
-
-
-@pytest.mark.failure("MKT-11")
-@pytest.mark.parametrize("rogue", [1_000, 10])
-async def test_a_rogue_tick_enters_nothing(rogue: int) -> None:
-    async with a_bench() as bench:
-        bench.market.marks[BTC.symbol], bench.market.touches[BTC.symbol] = rogue, ("99.9", "100.1")
-        bench.waves.handle(bench.batch(a_signal()))
-        await bench.settle(5)
-        assert bench.venue.only(Leg.ENTRY) == []
-        bench.market.marks[BTC.symbol] = 100
-        bench.waves.handle(bench.batch(a_signal("s2")))
-        await bench.settle(5)
-        assert len(bench.venue.only(Leg.ENTRY)) == 1
-
-
-# silence
-
-
-@pytest.mark.failure("MKT-05")
-async def test_a_silent_symbol_is_asked_for_alone_at_growing_pauses_then_alarms_once() -> None:
-    stage = Stage()
-    stage.triple(100)
-    for instrument in (BTC, ETH):
-        stage.registry.watch(instrument)
-    async with stage.running():
-        asked_at: list[float] = []
-        last = stage.clock.monotonic()
-        stage.market.tick(BTC.symbol, 100)
-        for _ in range(400):
-            stage.market.tick(ETH.symbol, 100)
-            await asyncio.sleep(0.5)
-            while len(asked_at) < len(stage.market.refreshed):
-                asked_at.append(stage.clock.monotonic() - last)
-        assert set(stage.market.refreshed) == {BTC.symbol}, "no other symbol is touched"
-        gaps = [b - a for a, b in itertools.pairwise(asked_at)]
-        assert asked_at[0] == pytest.approx(30.5, abs=0.6)
-        assert gaps[:4] == pytest.approx([2, 4, 8, 16], abs=0.6)
-        (alert,) = stage.notifier.critical()
-        assert "BTC/USDT:USDT: no live price for 120 s with a position open; it goes by rest" in alert
-        assert stage.source() is PriceSource.REST, "its price is asked for by request"
-        stage.market.tick(BTC.symbol, 100)
-        await asyncio.sleep(1)
-        refreshed = stage.market.refreshed.count(BTC.symbol)
-        await stage.ticking(60)
-        assert stage.market.refreshed.count(BTC.symbol) == refreshed
-
-
-@pytest.mark.failure("MKT-05")
-async def test_a_symbol_that_is_only_wanted_is_asked_for_too_and_a_dead_socket_is_left_to_itself() -> None:
-    stage = Stage()
-    stage.market.unasked = False
-    stage.market.want([BTC.symbol, ETH.symbol])
-    stage.market.tick(BTC.symbol, 100)
-    async with stage.running():
-        for _ in range(60):
-            stage.market.tick(ETH.symbol, 100)
-            await asyncio.sleep(1)
-        assert set(stage.market.refreshed) == {BTC.symbol}
-        refreshed = len(stage.market.refreshed)
-        await asyncio.sleep(36)
-        stage.market.refreshed.clear()
-        await asyncio.sleep(300)
-        assert stage.market.refreshed == [], "where all are silent it is not the symbols' fault"
-    assert refreshed <= 5
-    assert stage.notifier.critical() == [], "nothing is held there"
-
-
-# references of stops
-
-
-@pytest.mark.failure("STP-04")
-async def test_a_reference_too_old_is_not_used_but_asked_for_anew() -> None:
-    stage = Stage()
-    stage.registry.watch(BTC)
-    stage.market.tick(BTC.symbol, 100)
-    stage.triple("50.5")
-    assert stage.registry.reference(BTC, MARK) == price(100)
-    await asyncio.sleep(10.1)
-    assert stage.registry.reference(BTC, MARK) is None, "hours old or ten seconds old: it is none"
-    async with stage.running():
-        stage.registry.reference(BTC, MARK)
-        await asyncio.sleep(0.1)
-        assert stage.registry.reference(BTC, MARK) == price("50.5")
-        assert stage.registry.reference(BTC, CONTRACT) is None, "a ticker tells no book"
-
-
-@pytest.mark.failure("STP-04")
-async def test_before_a_position_is_known_its_late_reference_is_refreshed_as_well() -> None:
-    stage = Stage()
-    stage.market.tick(ETH.symbol, 100)
-    stage.reads.triples[ETH.symbol] = PriceTriple(mark=price(60), index=price(60), last=price(61))
-    async with stage.running():
-        await asyncio.sleep(11)
-        assert stage.asked("prices") == 0, "nobody wanted it"
-        assert stage.registry.reference(ETH, MARK) is None
-        await asyncio.sleep(0.1)
-        assert stage.registry.reference(ETH, MARK) == price(60)
-        await asyncio.sleep(25)
-        assert stage.registry.reference(ETH, MARK) is None
-
-
-async def test_each_kind_of_reference_is_its_own_price() -> None:
-    stage = Stage()
-    stage.market.touches[BTC.symbol] = (98, 100)
-    stage.market.tick(BTC.symbol, 100)
-    assert stage.registry.reference(BTC, MARK) == price(100)
-    assert stage.registry.reference(BTC, CONTRACT) == price(99)
-    assert stage.registry.reference(InstrumentId(VenueName.OKX, BTC.symbol), MARK) is None
-
-
-# the start, and venues that come and go
-
-
-@pytest.mark.failure("MKT-04")
-async def test_entries_wait_where_a_position_has_no_price_until_it_has() -> None:
-    stage = Stage()
-    stage.registry.watch(BTC)
-    said: list[str | None] = []
-    assert stage.registry.unpriced(BTC.venue, live=True) == [BTC]
-    stage.registry.hold_blind([BTC.venue], lambda _venue, why: said.append(why))
-    assert said == ["no price of BTC/USDT:USDT since the start"]
-    stage.triple(100)
-    async with stage.running():
-        await asyncio.sleep(1)
-        assert said[1:] == [None]
-        assert stage.registry.unpriced(BTC.venue, live=False) == []
-        assert stage.registry.unpriced(BTC.venue, live=True) == [BTC]
-
-
-async def test_a_venue_that_joins_late_is_heard_and_told_what_is_wanted_of_it() -> None:
-    stage = Stage()
-    del stage.markets[BTC.venue]
-    stage.registry.watch(BTC)
-    late = FakeMarket(None)
-    async with stage.running():
-        await asyncio.sleep(2)
-        stage.markets[BTC.venue] = late
-        await asyncio.sleep(1)
-        assert list(late.wanted) == [BTC.symbol]
-        late.tick(BTC.symbol, 100)
-        assert stage.source() is PriceSource.WEBSOCKET
