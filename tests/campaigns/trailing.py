@@ -147,7 +147,6 @@ async def run(
     """Play it on a loop whose time jumps. Raises AssertionError when the daemon does not come up."""
     result = Result(venue=venue, faults=faults, seed=seed, minutes=minutes)
     began = time.process_time()
-    folder.mkdir(parents=True, exist_ok=True)
     balance = Decimal(1_000_000)
     async with SimulatedWorld(
         folder, (venue,), latency_ms=LATENCY_MS, seed=seed, symbols=LISTED, speed=speed, balance=balance

@@ -28,8 +28,8 @@ FORCED = Decimal("0.01")
 TOO_OFTEN = frozenset({-1003, -1015, 10006, 10018, 10429, "50011", "50061", "51113"})
 """What the venues say to whoever asks too often."""
 OVERTAKEN = frozenset({-2021, -2022, 10001, 110017, "51169", "51277", "51278", "51279", "51280"})
-"""What they say of a stop the price has passed while it was on its way, or of a close whose position went meanwhile: the
-market was faster than half the latency. Bybit has no code of its own for the first."""
+"""What they say of a stop the price has passed while it was on its way, or of a close whose position went meanwhile:
+the market was faster than half the latency. Bybit has no code of its own for the first."""
 
 Rows = Sequence[Mapping[str, Any]]
 
