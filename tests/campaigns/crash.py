@@ -1,0 +1,297 @@
+"""Kill the daemon at every point of a life with waves, trailing, take profit and closes, and start it again.
+
+The life is played once per venue in virtual time against the simulator in this process (the same seed gives the same
+points). At each point the process forks. What the fork goes on with is what a SIGKILL at that moment leaves: the venue
+with what is on its way to it, the files as the operating system has them, and the time. The dead daemon's loop, tasks
+and frames stay frozen on a thread that never runs again: no `finally`, no flush, no last word. A new daemon is started
+on a copy of the files (the normal start), and five seconds after it is ready everything is judged. `--death power`
+takes away what was never synced as well. Points between which nothing that survives has changed are one and the same
+death and are tried once (`--all` tries each).
+
+`--venue NAME --point N` replays one, in a process that then really ends by SIGKILL; its survivor's log is shown.
+`make chaos-kill` kills real processes at moments of real time. Exit status 1 when anything is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from hashlib import sha256
+from pathlib import Path
+from random import Random
+from typing import TextIO
+
+import structlog
+
+from tests.campaigns import crash_figures, crash_life
+from tests.campaigns.crash_points import Kind, Point, PointedWorld
+from tests.fakes.virtual_loop import QuickLoop
+from tools.bench.venues import VENUES
+
+CHILD_SECONDS = 90
+"""Of real time, for a new start on a busy machine; one that takes longer hangs."""
+SAID_EVERY = 50
+
+
+class Death(StrEnum):
+    KILL = "kill"
+    POWER = "power"
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """What one venue's life came to: points, distinct ones and deaths by kind, and what was wrong after which."""
+
+    venue: str
+    points: Counter[Kind] = field(default_factory=Counter)
+    distinct: Counter[Kind] = field(default_factory=Counter)
+    died: Counter[Kind] = field(default_factory=Counter)
+    wrong: dict[int, list[str]] = field(default_factory=dict)
+    named: dict[int, Point] = field(default_factory=dict)
+    digest: str = ""
+
+
+class Reaper:
+    """The deaths under way, at most `jobs` at a time, and what they said."""
+
+    def __init__(self, tally: Tally, jobs: int, folder: Path, death: Death, say: Callable[[str], None]) -> None:
+        self._tally, self._jobs, self._folder, self._death, self._say = tally, jobs, folder, death, say
+        self._running: dict[int, Point] = {}
+
+    def die(self, world: PointedWorld, point: Point) -> None:
+        """A fork that is what is left; the life itself goes on."""
+        while len(self._running) >= self._jobs:
+            self.reap()
+        place = self._folder / str(point.number)
+        left = world.leave(place / "data", power=self._death is Death.POWER)
+        now = asyncio.get_running_loop().time()
+        child = os.fork()
+        if not child:
+            _survive(lambda say: _lead(world, self._tally.venue, left, now, say), place, verbose=False)
+        self._running[child] = point
+
+    def reap(self) -> None:
+        child, status = os.wait()
+        point = self._running.pop(child)
+        place = self._folder / str(point.number)
+        wrong = _answer(place, status)
+        self._tally.died[point.kind] += 1
+        if wrong:
+            self._tally.wrong[point.number] = wrong
+            self._say(f"{self._tally.venue}: point {point}: {'; '.join(wrong)}")
+        else:
+            shutil.rmtree(place)
+        if self._tally.died.total() % SAID_EVERY == 0:
+            self._say(f"{self._tally.venue}: {self._tally.died.total()} deaths, {len(self._tally.wrong)} with something wrong")
+
+    def all(self) -> None:
+        while self._running:
+            self.reap()
+
+
+def _answer(place: Path, status: int) -> list[str]:
+    if os.WIFSIGNALED(status):
+        return [f"the survivor was ended by {signal.Signals(os.WTERMSIG(status)).name} (it hung, or crashed)"]
+    try:
+        wrong: list[str] = json.loads((place / "wrong.json").read_text())
+    except (OSError, ValueError) as error:
+        return [f"the survivor said nothing: {error}"]
+    return wrong
+
+
+def _survive(lead: Callable[[Callable[[str], None]], list[str]], place: Path, *, verbose: bool) -> None:
+    """In the fork: never returns. The thread that forked, with the dead daemon's frames on it, only waits."""
+
+    def go() -> None:
+        wrong = ["the survivor could not be started"]
+        try:
+            with (place / "daemon.log").open("w", encoding="utf-8") as log:
+                _log_to(sys.stdout if verbose else log)
+                wrong = lead(print if verbose else lambda _: None)
+        except BaseException as error:  # swallow: told to the parent, this process has nobody else
+            wrong = [f"{type(error).__name__}: {error}"]
+        finally:
+            (place / "wrong.json").write_text(json.dumps(wrong))
+            sys.stdout.flush()
+            os._exit(0)
+
+    try:
+        signal.alarm(CHILD_SECONDS)
+        gc.disable()  # collecting the dead daemon's tasks would run their `finally`
+        threading.Thread(target=go, name="survivor").start()
+        threading.Event().wait()
+    finally:
+        os._exit(1)
+
+
+def _lead(world: PointedWorld, venue: str, left: crash_life.Left, now: float, say: Callable[[str], None]) -> list[str]:
+    loop = QuickLoop()
+    loop.jump(now - loop.time())
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        return runner.run(crash_life.after(world, venue, left, say))
+
+
+def _log_to(file: TextIO) -> None:
+    structlog.configure(
+        processors=[structlog.processors.KeyValueRenderer(key_order=["event"])],
+        logger_factory=structlog.WriteLoggerFactory(file=file),
+    )
+
+
+async def _live(venue: str, folder: Path, seed: int, on_point: Callable[[PointedWorld, Point], None]) -> None:
+    world = await crash_life.a_world(folder, venue, seed)
+    world.points.on_point = lambda point: on_point(world, point)
+    async with world:
+        daemon = await crash_life.live(world, venue)
+        await daemon.stop()
+
+
+def play(venue: str, folder: Path, seed: int, on_point: Callable[[PointedWorld, Point], None]) -> str:
+    """One whole life; a digest of its points, which are the same for the same seed."""
+    told = sha256()
+
+    def heard(world: PointedWorld, point: Point) -> None:
+        told.update(f"{point}\n".encode())
+        on_point(world, point)
+
+    with (folder / "life.log").open("w", encoding="utf-8") as log, asyncio.Runner(loop_factory=QuickLoop) as runner:
+        _log_to(log)
+        runner.run(_live(venue, folder, seed, heard))
+    return told.hexdigest()[:12]
+
+
+def campaign(venue: str, folder: Path, asked: argparse.Namespace, say: Callable[[str], None]) -> Tally:
+    """Every point of one venue, or a share of them drawn from the seed."""
+    tally = Tally(venue=venue)
+    folder.mkdir(parents=True)
+    chance = Random(f"{asked.seed}/{venue}")
+    reaper = Reaper(tally, asked.jobs, folder, Death(asked.death), say)
+
+    def reached(world: PointedWorld, point: Point) -> None:
+        tally.points[point.kind] += 1
+        tally.named[point.number] = point
+        if point.same_as is None:
+            tally.distinct[point.kind] += 1
+        elif not asked.all:
+            return
+        if chance.random() < asked.share:
+            reaper.die(world, point)
+
+    tally.digest = play(venue, folder, asked.seed, reached)
+    reaper.all()
+    return tally
+
+
+def replay(venue: str, folder: Path, asked: argparse.Namespace) -> int:
+    """One point: the process that lives to it ends by SIGKILL, its survivor tells what is left."""
+    folder.mkdir(parents=True)
+    place = folder / str(asked.point)
+
+    def reached(world: PointedWorld, point: Point) -> None:
+        if point.number != asked.point:
+            return
+        print(f"{venue}: dies at point {point}", flush=True)
+        left = world.leave(place / "data", power=asked.death == Death.POWER)
+        now = asyncio.get_running_loop().time()
+        if not os.fork():
+            _survive(lambda say: _lead(world, venue, left, now, say), place, verbose=asked.verbose)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    told, telling = os.pipe()  # open at its other end until the survivor has ended: it is no child of this process
+    victim = os.fork()
+    if not victim:
+        os.close(told)
+        play(venue, folder, asked.seed, reached)
+        os._exit(0)
+    os.close(telling)
+    _, status = os.waitpid(victim, 0)
+    if not (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL):
+        print(f"{venue}: the life ended before point {asked.point}")
+        return 2
+    os.read(told, 1)
+    wrong = _answer(place, 0)
+    for what in wrong:
+        print(f"{venue}: {what}")
+    print(f"{venue}: {len(wrong)} things wrong; files and log are in {place}" if wrong else f"{venue}: all is well")
+    return 1 if wrong else 0
+
+
+def _summary(tally: Tally, asked: argparse.Namespace) -> list[str]:
+    lines = [
+        f"{tally.venue}: {tally.points.total()} points, {tally.distinct.total()} of them distinct, "
+        f"{tally.died.total()} deaths by {asked.death}, {len(tally.wrong)} with something wrong (points {tally.digest})"
+    ]
+    for kind in Kind:
+        counts = tally.points[kind], tally.distinct[kind], tally.died[kind]
+        lines.append(f"  {kind.value:<22} {counts[0]:>6} points {counts[1]:>5} distinct {counts[2]:>5} died")
+    for number, wrong in sorted(tally.wrong.items()):
+        power = f" --death {asked.death}" if asked.death != Death.KILL else ""
+        again = f"python -m tests.campaigns.crash --venue {tally.venue} --point {number} --seed {asked.seed}{power}"
+        lines += [f"  point {tally.named[number]}: {'; '.join(wrong)}", f"    {again}"]
+    return lines
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    asked = _arguments(arguments)
+    if os.environ.get("PYTHONHASHSEED") != "0":  # the order of sets would make every run another one
+        os.execve(sys.executable, [sys.executable, "-m", "tests.campaigns.crash", *sys.argv[1:]],
+                  os.environ | {"PYTHONHASHSEED": "0"})  # fmt: skip
+    root = Path(tempfile.mkdtemp(prefix="breakwater-crash-"))
+    say: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True)  # noqa: E731
+    venues = asked.venue or list(VENUES)
+    if asked.point is not None:
+        status = replay(venues[0], root / venues[0], asked)
+    else:
+        began = time.monotonic()
+        tallies = [campaign(venue, root / venue, asked, say) for venue in venues]
+        for tally in tallies:
+            print("\n".join(_summary(tally, asked)))
+        wrong = [] if asked.no_figures else crash_figures.told(venues, root, print)
+        deaths = sum(tally.died.total() for tally in tallies)
+        print(f"{deaths} deaths in {time.monotonic() - began:.0f} s")
+        status = 1 if wrong or any(tally.wrong for tally in tallies) or not deaths else 0
+    if status or asked.keep:
+        print(f"files and logs are in {root}", file=sys.stderr)
+    else:
+        shutil.rmtree(root)
+    return status
+
+
+def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.campaigns.crash",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--venue", action="append", choices=sorted(VENUES), help="may be repeated (all three)")
+    add("--point", type=int, metavar="N", help="die at this one only, of the first venue")
+    add("--seed", type=int, default=1, help="of prices, faults and chance (1)")
+    add("--death", choices=[d.value for d in Death], default=Death.KILL.value, help="what is lost with it (kill)")
+    add("--share", type=float, default=1.0, help="die at so many of the points, drawn from the seed (1)")
+    add("--all", action="store_true", help="also at points that leave the same behind as an earlier one")
+    add("--jobs", type=int, default=2, help="deaths at a time (2)")
+    add("--no-figures", action="store_true", help="leave out the time to all-protected and what follows an outage")
+    add("--verbose", action="store_true", help="with --point: show the survivor's log")
+    add("--keep", action="store_true", help="leave files and logs also when all is well")
+    asked = parser.parse_args(arguments)
+    if asked.point is not None and not asked.venue:
+        parser.error("--point needs --venue")
+    return asked
+
+
+if __name__ == "__main__":
+    sys.exit(main())
