@@ -17,10 +17,11 @@ import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from decimal import Decimal
 from functools import partial
 from random import Random
+from typing import Any
 
 import structlog
 
@@ -41,6 +42,7 @@ from core.engine.ports import Attach, UserStream, VenueClient, VenueTraits
 from core.engine.prefetch import Prefetcher
 from core.engine.protection_manager import ProtectionManager
 from core.engine.reconciler import Reconciler
+from core.engine.records import JournalState
 from core.engine.risk_guard import RiskGuard
 from core.engine.state import State
 from core.errors import VenueError
@@ -71,7 +73,9 @@ CALM_SECONDS = 15.0
 
 
 class History(Judge):
-    """One life of one account. `chance` decides everything."""
+    """One life of one account, of `length` happenings. `chance` decides everything."""
+
+    length = (5, 40)
 
     def __init__(self, chance: Random, *, hedge: bool, kind: str = "apart", dies: bool = False) -> None:
         self._chance = chance
@@ -106,20 +110,20 @@ class History(Judge):
             results=result_rules(),
             quotes=dict.fromkeys(INSTRUMENTS, USDT),
             quote_coins=frozenset({USDT}),
-            mark=lambda _instrument: None,
+            mark=self._mark,
             journal=self.journal,
             clock=self._clock,
             notifier=self.notifier,
             most_positions=lambda venue: clients[venue].traits.most_stops,
         )
-        accounts = {BINANCE: ACCOUNT}
+        accounts, self.books = {BINANCE: ACCOUNT}, books
         self.closer = Closer(
             accounts=accounts,
             orders=self.orders,
             risk=self.risk,
             clock=self._clock,
             notifier=self.notifier,
-            mark=lambda _instrument: None,
+            mark=self._mark,
             instruments=listed,
         )
         self.protection = ProtectionManager(
@@ -128,9 +132,10 @@ class History(Judge):
             risk=self.risk,
             closer=self.closer,
             instruments=listed,
-            reference=lambda _instrument, _trigger: None,
+            reference=self._reference,
             working_type=TriggerReference.MARK_PRICE,
             deadline_seconds=3.0,
+            alert_ms=300,
             traits=lambda venue: clients[venue].traits,
             books=books,
             clock=self._clock,
@@ -158,6 +163,12 @@ class History(Judge):
         self.orders.on_unresolved(self.inflight.watch)
         self.orders.on_broken(self._broke)
 
+    def _mark(self, _instrument: InstrumentId) -> Decimal | None:
+        """No price is known in these histories."""
+
+    def _reference(self, instrument: InstrumentId, _kind: TriggerReference) -> Decimal | None:
+        return self._mark(instrument)
+
     def _broke(self, reason: str) -> None:
         self.broken.append(reason)
         self.risk.halt(reason)
@@ -178,21 +189,27 @@ class History(Judge):
         await asyncio.sleep(self._chance.choice((0.0, 0.5, 30.0)) * self._chance.random())
         self._assemble()
         held = await self.journal.load()
-        self.orders.restore(held.orders, held.positions)
+        self._restore(held)
         for order in held.orders:
             if order.intent.leg is Leg.ENTRY and (not order.ended or order.fills_missing):
                 self.risk.hold(order)
 
+    def _restore(self, held: JournalState) -> None:
+        self.orders.restore(held.orders, held.positions)
+
+    def _parts(self) -> list[Coroutine[Any, Any, None]]:
+        """What runs in a life."""
+        return [part.run() for part in (self.orders, self.protection, self.inflight, self.reconciler)]
+
     async def _one_life(self, *, last: bool) -> list[str]:
         self.risk.set_state(TradingState.ACTIVE, reason="history", author="test")
         async with asyncio.TaskGroup() as group:
-            parts = (self.orders, self.protection, self.inflight, self.reconciler)
-            tasks = [group.create_task(part.run()) for part in parts]
+            tasks = [group.create_task(part) for part in self._parts()]
             tasks.append(group.create_task(self._deliver()))
             await asyncio.sleep(0)
             try:
                 await self._reconciled()
-                for _ in range(self._chance.randint(5, 40)):
+                for _ in range(self._chance.randint(*self.length)):
                     await self._step()
                 return await self._calm() if last else []
             finally:
@@ -213,23 +230,25 @@ class History(Judge):
 
     async def _step(self) -> None:
         chance = self._chance
-        happening = chance.choices(
-            (
-                self._enter,
-                self._fire,
-                self._by_hand,
-                self._venue_takes,
-                self._close,
-                self._cancel_by_hand,
-                self._money,
-                self._reconcile,
-                self._weather_turns,
-            ),
-            weights=(8, 4, 3, 2, 2, 1, 1, 3, 4),
-        )[0]
+        likely = self._happenings()
+        happening = chance.choices(tuple(likely), weights=tuple(likely.values()))[0]
         self.seen[happening.__name__.strip("_")] += 1
         happening()
         await asyncio.sleep(chance.choice((0.0, 0.02, 0.2, 1.0, 4.0)) * chance.random())
+
+    def _happenings(self) -> dict[Callable[[], None], int]:
+        """How likely each is, against the others."""
+        return {
+            self._enter: 8,
+            self._fire: 4,
+            self._by_hand: 3,
+            self._venue_takes: 2,
+            self._close: 2,
+            self._cancel_by_hand: 1,
+            self._money: 1,
+            self._reconcile: 3,
+            self._weather_turns: 4,
+        }
 
     async def _calm(self) -> list[str]:
         """Nothing is lost any more, and what was on its way has arrived or never will: one reading makes it true.
@@ -307,11 +326,15 @@ class History(Judge):
             decision_price=price(100),
             stop_loss_percent=Decimal(2),
         )
-        approved = self.risk.approve_entry(intent, notional(intent.quantity * 100)).approved
+        approved = self.risk.approve_entry(self._asked_for(intent), notional(intent.quantity * 100)).approved
         if approved is not None:
             stop = self.protection.attached(intent)
             stops = {} if stop is None else {client_id: self.risk.approve_reducing(stop)}
             self._work(lambda: self.orders.submit([approved], stops))
+
+    def _asked_for(self, intent: OrderIntent) -> OrderIntent:
+        """What a signal would have asked for."""
+        return intent
 
     def _plan(self, order: TrueOrder) -> None:
         """How the venue fills an entry it took: at once, in parts with pauses, in part, or not at all."""
@@ -355,7 +378,7 @@ class History(Judge):
         if chance.random() < 0.1:
             self.venue.end(stop, S.EXPIRED)
             return
-        first = stop.quantity if chance.random() < 0.6 else Decimal(chance.randint(1, int(stop.quantity)))
+        first = stop.quantity if chance.random() < 0.6 else Decimal(chance.randint(1, max(1, int(stop.quantity))))
         later = chance.choice((0.0, 0.3, 0.8))
 
         rest = later + chance.choice((0.0, 0.4))
@@ -394,7 +417,7 @@ class History(Judge):
             return
         key = chance.choice(held)
         whole = chance.random() < 0.4
-        amount = self.venue.held[key] if whole else Decimal(chance.randint(1, int(self.venue.held[key])))
+        amount = self.venue.held[key] if whole else Decimal(chance.randint(1, max(1, int(self.venue.held[key]))))
         origin = Origin.LIQUIDATION if whole else Origin.ADL
         if whole:
             for order in self.venue.orders.values():
@@ -429,11 +452,13 @@ class History(Judge):
         self._work(lambda: self.reconciler.reconcile(BINANCE))
 
 
-def run(chance: Random, kind: str = "apart", *, dies: bool = False) -> tuple[list[str], Counter[str]]:
+def run(
+    chance: Random, kind: str = "apart", *, dies: bool = False, of: type[History] = History
+) -> tuple[list[str], Counter[str]]:
     """What is wrong in the end of one history, and what happened in it."""
 
     async def live() -> tuple[list[str], Counter[str]]:
-        history = History(chance, hedge=chance.random() < 0.25, kind=kind, dies=dies)
+        history = of(chance, hedge=chance.random() < 0.25, kind=kind, dies=dies)
         wrong = await history.live()
         history.seen["entries"] += len(history.venue.sent)
         history.seen["trades"] += len(history.venue.fills_told)
@@ -443,7 +468,8 @@ def run(chance: Random, kind: str = "apart", *, dies: bool = False) -> tuple[lis
         return runner.run(live())
 
 
-def main() -> int:
+def campaign(of: type[History]) -> int:
+    """Run many, as asked on the command line; the exit status of the program."""
     parser = argparse.ArgumentParser(prog="histories", description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--runs", type=int, default=10_000, help="how many histories (10000)")
     parser.add_argument("--seed", type=int, default=1, help="the first seed (1)")
@@ -457,7 +483,7 @@ def main() -> int:
     failed, started = 0, time.monotonic()
     for seed in range(asked.seed, asked.seed + asked.runs):
         kind = asked.venue or list(KINDS)[seed % len(KINDS)]
-        wrong, happened = run(Random(seed), kind, dies=asked.dies)
+        wrong, happened = run(Random(seed), kind, dies=asked.dies, of=of)
         seen += happened
         if wrong:
             failed += 1
@@ -470,4 +496,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(campaign(History))

@@ -78,12 +78,12 @@ async def test_a_move_that_is_refused_again_and_again_is_tried_ever_less_often()
     async with a_position(trailing=trailing_rules()) as bench:
         bench.venue.always(Leg.STOP, bench.venue.reject("-4045"))
         bench.tick(103)
-        for _ in range(360):
+        for _ in range(30):
             bench.tick(103)
             await bench.settle(10)
-        assert 5 <= bench.exits.counts.moves_refused <= 20
+        assert 3 <= bench.exits.counts.moves_refused <= 6
         bench.venue.always(Leg.STOP, bench.venue.behave)
-        for _ in range(70):
+        for _ in range(35):
             bench.tick(103)
             await bench.settle(10)
         assert bench.exits.counts.stops_moved == 1

@@ -12,7 +12,7 @@ from core.domain.money import Price, Quantity
 from core.domain.order import Order, OrderIntent, OrderStatus
 from core.domain.position import PositionKey
 from core.domain.reports import Origin, Report, Source
-from core.engine.ports import Accepted, Attach, Departure, Outcome, Rejected, Unknown, VenueTraits
+from core.engine.ports import About, Accepted, Attach, Departure, Outcome, Rejected, Unknown, VenueTraits
 from tests.fakes.true_venue import TrueOrder, TrueVenue
 
 S = OrderStatus
@@ -35,6 +35,8 @@ class AttachingVenue(TrueVenue):
         super().__init__(instruments, clock, chance, post, hedge=hedge)
         self.traits = traits
         self._attached: dict[str, OrderIntent] = {}
+        self.amended: list[tuple[str, Price | None, Price]] = []
+        """Id, from, to."""
         self._slots: dict[PositionKey, TrueOrder] = {}
         """The one stop of each position, where a venue has them."""
 
@@ -49,7 +51,7 @@ class AttachingVenue(TrueVenue):
                 self.sent.append(stop.client_order_id)
 
     def _take(self, intent: OrderIntent) -> TrueOrder:
-        if not intent.reduce_only:
+        if not intent.reduce_only and not self.prices:
             self.price = Decimal(self._chance.choice(PRICES))
         order = super()._take(intent)
         if intent.whole_position:
@@ -96,7 +98,11 @@ class AttachingVenue(TrueVenue):
         await self._half_way()
         known = self.orders.get(order.client_order_id)
         refused = known is None or not known.waiting or self._hits(self.weather.refused)
+        if not refused and self.beyond(order.instrument, order.intent.side, trigger_price):
+            self.too_late.append(order.client_order_id)
+            return Rejected(code="late", detail="would trigger at once", about=About.WOULD_TRIGGER)
         if arrives and not refused and known is not None:
+            self.amended.append((known.client_order_id, known.trigger, trigger_price))
             self.move(known, trigger_price, None if order.intent.whole_position else quantity)
         told = () if known is None else (self.status(known, Source.REST),)
         await self._half_way()

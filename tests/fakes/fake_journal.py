@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from core.domain.ids import ClientOrderId
 from core.domain.order import Order
-from core.engine.records import IntentRecord, JournalState, OrderRecord, PositionRecord, Record
+from core.engine.records import ExitRecord, IntentRecord, JournalState, OrderRecord, PositionRecord, Record
 from core.errors import JournalUnwritable
 from tests.fakes.diary import Diary
 
@@ -60,7 +60,9 @@ class FakeJournal:
         held = {key: position for key, position in positions.items() if position.open}
         alive = {o.intent.position_id for o in orders.values() if not o.ended or o.fills_missing} | set(held)
         wanted = [o for o in orders.values() if o.intent.position_id in alive]
+        exits = {r.state.position_id: r.state for r in self.posted if isinstance(r, ExitRecord)}
         return JournalState(
+            exits=tuple(exits[position.id] for position in held.values() if position.id in exits),
             orders=tuple(wanted),
             positions=tuple(held.values()),
             seen_signals=frozenset(),

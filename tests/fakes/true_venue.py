@@ -127,6 +127,8 @@ class TrueVenue:
         self.hedge = hedge
         self.weather = Weather()
         self.price = Decimal(100)
+        self.prices: dict[InstrumentId, Decimal] = {}
+        """Where each trades and what fires its stops; without one everything trades at `price` and nothing fires."""
         self.orders: dict[str, TrueOrder] = {}
         self.fills_told: list[FillReport] = []
         self._owners: dict[VenueOrderId, ClientOrderId] = {}
@@ -135,6 +137,9 @@ class TrueVenue:
         self.wallet_ms = clock.now_ms()
         self.changed_ms: dict[PositionKey, int] = {}
         self.sent: list[ClientOrderId] = []
+        self.too_late: list[ClientOrderId] = []
+        self.found_nothing: list[ClientOrderId] = []
+        """Refused, because the price was there already, or the position was gone."""
         self.plan: Callable[[TrueOrder], None] = lambda _order: None
         """What becomes of an entry the venue took; trades and ends come from here."""
 
@@ -241,7 +246,7 @@ class TrueVenue:
             trade_id=TradeId(f"t{self._number()}"),
             side=order.side,
             quantity=Quantity(amount),
-            price=Price(self.price),
+            price=Price(self.prices.get(order.instrument, self.price)),
             fee=FEE,
             fee_asset=USDT,
             realized=ZERO,
@@ -330,12 +335,23 @@ class TrueVenue:
             return Unknown(cause="time-out")
         if self._hits(self.weather.refused):
             return Rejected(code="-2019", detail="no")
-        if intent.reduce_only and intent.type is OrderType.MARKET and not self.held.get(_key(intent)):
+        if intent.reduce_only and not intent.conditional and not self.held.get(_key(intent)):
+            self.found_nothing.append(intent.client_order_id)
             return Rejected(code="-2022", detail="nothing to reduce", about=About.NOTHING_TO_REDUCE)
+        if intent.conditional and self.beyond(intent.instrument, intent.side, intent.trigger_price):
+            self.too_late.append(intent.client_order_id)
+            return Rejected(code="-2021", detail="would trigger at once", about=About.WOULD_TRIGGER)
         order = self._take(intent)
         report = self.status(order, Source.REST)
         await self._half_way()
         return Unknown(cause="connection reset") if unclear else Accepted(reports=(report,))
+
+    def beyond(self, instrument: InstrumentId, side: Side, trigger: Price | None) -> bool:
+        """Whether the price has come to the trigger of a stop of this (closing) side."""
+        price = self.prices.get(instrument)
+        if price is None or trigger is None:
+            return False
+        return price <= trigger if side is Side.SELL else price >= trigger
 
     def _take(self, intent: OrderIntent) -> TrueOrder:
         now = self._clock.now_ms()
@@ -354,13 +370,19 @@ class TrueVenue:
         )
         self.orders[intent.client_order_id] = order
         self._tell([self.status(order, Source.STREAM)])
-        if intent.type is OrderType.MARKET and intent.reduce_only:
-            self.trade(order, intent.quantity)
+        if intent.type is not OrderType.STOP_MARKET and intent.reduce_only:
+            self.trade(order, self._found(intent))
             if order.filled < order.quantity:
                 self.end(order, S.EXPIRED)
         elif intent.leg is Leg.ENTRY:
             self.plan(order)
         return order
+
+    def _found(self, intent: OrderIntent) -> Decimal:
+        """How much of a reduce-only order somebody takes: of a limit all, a part or nothing."""
+        if intent.type is OrderType.MARKET:
+            return intent.quantity
+        return intent.quantity * self._chance.choice((Decimal(0), Decimal("0.5"), Decimal(1)))
 
     async def submit_together(self, departures: Sequence[Departure]) -> Sequence[Outcome]:
         return await asyncio.gather(*(self.submit(departure) for departure in departures))
