@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from core.domain.ids import ClientOrderId, InstrumentId, Leg, PositionId, SignalId, TradeId, VenueOrderId
-from core.domain.money import ZERO, Price, Quantity
+from core.domain.money import ZERO, Price, Quantity, plain
 from core.domain.signal import Side
 
 if TYPE_CHECKING:
@@ -207,6 +207,16 @@ class Order:
         rest, how it ended."""
         resting = self.intent.conditional and self.status not in UNACKNOWLEDGED
         return bool(self.fills_missing) or not (self.ended or resting)
+
+
+def purpose(order: Order) -> str:
+    """What an order was for, in words: why a position was closed is read from the order that closed it."""
+    level = order.trigger_price
+    if order.intent.leg is Leg.STOP and level is not None:
+        return f"stop at {plain(level)}"
+    if order.intent.leg is Leg.TRAIL:
+        return "the venue's trailing order"
+    return order.intent.reason or order.intent.leg.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

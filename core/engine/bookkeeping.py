@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -101,6 +102,8 @@ class Bookkeeper:
         )
 
     def fill(self, fill: FillReport, order: Order) -> None:
+        if fill.client_order_id != order.client_order_id:  # some venues tell a trade by their own order id only
+            fill = replace(fill, client_order_id=order.client_order_id)
         self.soon([FillRecord(fill=fill, time_ms=self._clock.now_ms())])
         self.note(
             "fill",
@@ -135,9 +138,10 @@ class Bookkeeper:
             },
         )
 
-    def position(self, position: Position) -> None:
+    def position(self, position: Position, by: str) -> None:
+        """`by`: what changed it, for people."""
         if not position.open:
-            _log_closed(position)
+            _log_closed(position, by)
         self.soon([PositionRecord(position=position, time_ms=self._clock.now_ms())])
         self.note(
             "position",
@@ -149,6 +153,7 @@ class Bookkeeper:
                 "entry_price": plain(position.entry_price),
                 "realized": plain(position.realized),
                 "fees": plain(position.fees),
+                "by": by,
             },
         )
 
@@ -179,7 +184,7 @@ class Bookkeeper:
             log.exception("audit.not_recorded", kind=kind)
 
 
-def _log_closed(position: Position) -> None:
+def _log_closed(position: Position, by: str) -> None:
     """The one line that says how it ended, whoever closed it; `result` is after fees, in quote coin."""
     log.info(
         "position.closed",
@@ -188,6 +193,7 @@ def _log_closed(position: Position) -> None:
         exit_price=plain(round(position.exit_cost / position.exit_quantity, 8)) if position.exit_quantity else None,
         quantity=plain(position.entry_quantity),
         result=plain(round(position.realized - position.fees, 8)),
+        by=by,
     )
 
 

@@ -34,6 +34,7 @@ from core.domain.order import (
     OrderStatus,
     apply_fill,
     apply_status,
+    purpose,
 )
 from core.domain.position import FillWithoutPosition, Position, PositionKey, closing_key, open_or_add, reduce
 from core.domain.reports import (
@@ -248,7 +249,7 @@ class OrderManager:
         except FillWithoutPosition as error:
             events.append(self._inconsistent(fill.instrument, str(error)))
             return
-        self.put_position(position, events)
+        self.put_position(position, events, by=purpose(changed))
         for listener in self._trades:  # after the position is kept: its stop must not hang on who is told of the trade
             listener(fill, changed, known, position)
 
@@ -270,7 +271,7 @@ class OrderManager:
             self._foreign_trades.popitem(last=False)
         reduced = reduce(position, fill)
         self._books.foreign_fill(fill, reduced)
-        self.put_position(reduced, events)
+        self.put_position(reduced, events, by=f"somebody else: {fill.origin.value}")
         events.append(ReducedElsewhere(position=reduced, origin=fill.origin, quantity=fill.quantity, price=fill.price))
 
     def _put(self, before: Order, order: Order, events: list[Event]) -> None:
@@ -306,12 +307,14 @@ class OrderManager:
         self._books.inconsistent(instrument, what)
         return Inconsistent(instrument=instrument, what=what)
 
-    def put_position(self, position: Position, events: list[Event] | None = None) -> None:
-        """Write a position; from reconciliation (no `events`) it is published at once."""
+    def put_position(
+        self, position: Position, events: list[Event] | None = None, *, by: str = "reconciliation"
+    ) -> None:
+        """Write a position; from reconciliation (no `events`) it is published at once. `by` is what changed it."""
         self._state.put_position(position)
         if not position.open:
             self._taken_over.pop(position.key, None)
-        self._books.position(position)
+        self._books.position(position, by)
         event = PositionChanged(position=position)
         if events is None:
             self._publish([event])

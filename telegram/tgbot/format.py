@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Final
 
 from core.domain.money import plain
-from core.engine.queries import PositionRow, StatusReport, VenueRow
+from core.engine.queries import ExitRow, PositionRow, StatusReport, VenueRow
 
 COMMANDS: Final = {"status": "trading state, venues and positions", "help": "what can be asked"}
 HELP: Final = "\n".join(f"/{name}: {told}" for name, told in COMMANDS.items())
@@ -24,8 +24,22 @@ def status_text(status: StatusReport) -> str:
         lines.append(f"⚠️ {status.unresolved_orders} orders with unknown outcome, being looked up")
     if status.balances:
         lines += ["", *(f"{asset}: {plain(amount)}" for asset, amount in sorted(status.balances.items()))]
+    if (money := _money(status)) is not None:
+        lines.append(money)
     lines.append(f"Waves: {status.waves}" + _refusals(status.refusals))
+    if status.signals:
+        lines.append("Signals: " + ", ".join(f"{count} {source}" for source, count in sorted(status.signals.items())))
+    if status.prices:
+        lines.append("Prices: " + ", ".join(f"{count} {source}" for source, count in status.prices.items()))
+    if status.exits is not None and status.exits.analyses:
+        lines.append(_exits(status.exits))
     return "\n".join(lines)
+
+
+def _exits(exits: ExitRow) -> str:
+    closed = ", ".join(f"{count} {rule}" for rule, count in exits.closes.items())
+    looked = f"{exits.analyses} analyses, {exits.trailing_checks} trailing checks"
+    return f"Exits: {looked}, {exits.stops_moved} stops moved" + (f"; closed: {closed}" if closed else "")
 
 
 def duration(seconds: float) -> str:
@@ -35,6 +49,17 @@ def duration(seconds: float) -> str:
     while len(parts) > 1 and not parts[0][0]:
         del parts[0]
     return " ".join(f"{count}{unit}" for count, unit in parts[:2])
+
+
+def _money(status: StatusReport) -> str | None:
+    """What of the wallets' changes nothing explains; None before anything was asked."""
+    if not status.money:
+        return None
+    unread = sorted({row.venue.value for row in status.money if row.residual is None})
+    odd = [row for row in status.money if row.residual is not None and not row.balanced]
+    told = [f"⚠️ {plain(row.residual or Decimal(0))} {row.asset} at {row.venue.value}" for row in odd]
+    told += [f"not read yet at {venue}" for venue in unread]
+    return "Unexplained: " + (", ".join(told) or "0")
 
 
 def _venue(row: VenueRow) -> str:

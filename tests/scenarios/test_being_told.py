@@ -96,6 +96,7 @@ async def test_a_position_that_its_stop_closed_leaves_one_line_with_its_result(
     assert line["position"] == "binance:BTC/USDT:USDT long"
     assert float(line["exit_price"]) < float(line["entry_price"])
     assert float(line["result"]) < 0
+    assert line["by"].startswith("stop at ")
 
 
 async def _flat(world: SimulatedWorld) -> bool:

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from core.domain.ids import InstrumentId, Symbol, VenueName
-from core.engine.queries import PositionRow, StatusReport, VenueRow
+from core.engine.queries import ExitRow, PositionRow, StatusReport, VenueRow
 from tgbot.format import duration, status_text
 
 VENUE = VenueRow(
@@ -87,3 +87,20 @@ def test_an_empty_account_has_a_status_too() -> None:
 )
 def test_durations_show_their_two_largest_units(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_a_status_counts_signals_prices_by_source_and_exits() -> None:
+    row = ExitRow(
+        analyses=1204,
+        trailing_checks=1200,
+        stops_moved=3,
+        moves_refused=0,
+        waited_for_price=0,
+        closes={"trailing": 2, "aged": 1},
+    )
+    status = a_status(signals={"server": 6, "scalping_v1": 1}, prices={"websocket": 2, "candle": 1}, exits=row)
+    assert status_text(status).split("\n")[-3:] == [
+        "Signals: 1 scalping_v1, 6 server",
+        "Prices: 2 websocket, 1 candle",
+        "Exits: 1204 analyses, 1200 trailing checks, 3 stops moved; closed: 2 trailing, 1 aged",
+    ]
