@@ -8,8 +8,9 @@ SHELL := bash
 VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
+SEEDS ?= 200
 
-.PHONY: help setup setup-dev demo run check lint test failures fuzz chaos waves bench lock clean
+.PHONY: help setup setup-dev demo run check lint test failures fuzz chaos chaos-kill waves bench lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -62,7 +63,10 @@ failures: setup-dev ## which entries of docs/FAILURES.md a test proves
 fuzz: setup-dev ## ten thousand generated histories, each must end in the venue's state (a minute)
 	@$(BIN)/python -m tests.campaigns.histories $(ARGS)
 
-chaos: setup-dev ## kill -9 at random moments of waves, fifty times (ten minutes)
+chaos: setup-dev ## the daemon in virtual time under random faults, SEEDS of them (some 120 a minute on two cores)
+	@$(BIN)/python -m tests.campaigns.chaos --seeds $(SEEDS) $(ARGS)
+
+chaos-kill: setup-dev ## kill -9 at random moments of waves, fifty times (ten minutes)
 	@$(BIN)/python -m tests.campaigns.kill --runs 50 $(ARGS)
 
 waves: setup-dev ## waves over three venues and what these say of them (seven minutes; ARGS="--dead NAME:HOW", "--faults NAME" for worse)

@@ -1,0 +1,522 @@
+"""One seed, played: the whole daemon on a clock that jumps, against façades that misbehave as its plan says."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import hashlib
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+import structlog
+
+from core import orchestrator
+from core.outcome import ExitStatus, Outcome
+from core.redaction import Redactor
+from core.signals import backoff
+from core.status.control import ControlServer
+from core.venues import reconnecting
+from tests.campaigns.chaos_plan import Happening, Plan
+from tests.campaigns.chaos_witness import Witness
+from tests.fakes.sim_transport import SimulatedFeed
+from tests.fakes.virtual_loop import QuickLoop
+from tests.scenarios.worlds import AFTER_CRASHES, Daemon, SimulatedWorld
+from tools.venuesim.binance import signing as binance_signing
+from tools.venuesim.bybit import signing as bybit_signing
+from tools.venuesim.exchange.model import OrderRequest, OrderType, PositionMode, PositionSide, Refused, Side
+from tools.venuesim.gate import FaultGate
+from tools.venuesim.okx import signing as okx_signing
+
+READY_SECONDS = 90.0
+AGAIN_SECONDS = 5.0
+"""A daemon that ended by itself is started again after so long, as a service manager does."""
+TOKEN = "feedtoken-9f2c71"
+KEYS = {name: f"{name}key0a1b2c3d" for name in ("binance", "bybit", "okx")}
+SECRETS = {name: f"{name}secret4e5f6a7b" for name in KEYS}
+PASSPHRASE = "okxpassphrase8c9d"
+WORTH = Decimal(60)
+"""Of one trade of the owner, in quote coin."""
+
+_number: ContextVar[int] = ContextVar("daemon", default=0)
+"""Which start of the daemon a log line belongs to."""
+
+
+class Said(NamedTuple):
+    """One line of the timeline; `time_s` since the start."""
+
+    time_s: float
+    who: str
+    text: str
+
+
+class Window(NamedTuple):
+    """A stretch of time, seconds since the start."""
+
+    since: float
+    until: float
+    venue: str = ""
+    why: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class Trouble:
+    """A log line that needs to be explained."""
+
+    number: int
+    event: str
+    text: str
+
+
+@dataclass(slots=True)
+class Record:
+    """What a run leaves for the judge."""
+
+    plan: Plan
+    lines: list[Said] = field(default_factory=list)
+    troubles: list[Trouble] = field(default_factory=list)
+    unhandled: list[str] = field(default_factory=list)
+    down: list[Window] = field(default_factory=list)
+    faulty: list[Window] = field(default_factory=list)
+    no_entries: list[Window] = field(default_factory=list)
+    own_hand: list[Window] = field(default_factory=list)
+    witnesses: dict[str, Witness] = field(default_factory=dict)
+    folders: list[Path] = field(default_factory=list)
+    killed: set[int] = field(default_factory=set)
+    endings: list[str] = field(default_factory=list)
+    struck: Counter[str] = field(default_factory=Counter)
+    commands: Counter[str] = field(default_factory=Counter)
+    log: list[str] = field(default_factory=list)
+    waves: int = 0
+    digest: str = ""
+    end_s: float = 0.0
+    seconds: float = 0.0
+    wrong: list[str] = field(default_factory=list)
+
+
+class Game:
+    """Plays one plan. `alive` is the daemon of the moment, None while it is down."""
+
+    def __init__(self, plan: Plan, folder: Path, record: Record) -> None:
+        self._plan, self._folder, self.record = plan, folder, record
+        self.alive: Daemon | None = None
+        self._starts = 0
+        self._wanted = True
+        self._down_s = 0.0
+        self._asked_to_stop = False
+        self._orders = 0
+        self._background: set[asyncio.Task[Any]] = set()
+        self._servers: list[ControlServer] = []
+
+    def now_s(self) -> float:
+        return asyncio.get_running_loop().time() - 1_000.0
+
+    def say(self, who: str, text: str) -> None:
+        self.record.lines.append(Said(self.now_s(), who, text))
+
+    async def play(self, judge: Any) -> None:
+        plan = self._plan
+        world_settings = {**plan.world, "position_mode": PositionMode(plan.world["position_mode"])}
+        async with SimulatedWorld(self._folder, plan.venues, **world_settings) as world:
+            self._world = world
+            world._feed = SimulatedFeed(plan.waves, token=TOKEN)
+            for venue in plan.venues:
+                simulation = world.venues[venue].simulation
+                witness = Witness(simulation.engine, simulation.time_ms, partial(self.say, venue))
+                simulation.engine.connect(witness.before(simulation._on_events), FaultGate(simulation))
+                self.record.witnesses[venue] = witness
+            keeper = asyncio.create_task(self._keep_up(), name="chaos/keeper")
+            for happening in plan.happenings:
+                await self._until(happening.at_s)
+                await self._do(happening)
+            await self._until(plan.chaos_s)
+            await self._forgive()
+            self.say("campaign", "everything is whole again")
+            await self._until(plan.chaos_s + plan.calm_s)
+            self.record.end_s = self.now_s()
+            await judge(self, world)
+            self._wanted = False
+            if self.alive is not None:
+                self.alive.orchestrator.stop.set()
+            await keeper
+            if self._background:
+                await asyncio.wait(self._background)
+            for venue in plan.venues:
+                for fault in world.venues[venue].simulation.faults.all():
+                    self.record.struck[fault.kind] += fault.hits
+
+    async def _until(self, at_s: float) -> None:
+        await asyncio.sleep(max(0.0, at_s - self.now_s()))
+
+    # the process
+
+    async def _keep_up(self) -> None:
+        """Start it, and start it again whenever it ended, until it is wanted no more."""
+        data: Path | None = None
+        while self._wanted:
+            self._starts += 1
+            _number.set(self._starts)
+            daemon = self._world.daemon(data, **self._settings())
+            self.record.folders.append(daemon.data_dir)
+            began = self.now_s()
+            self.say("daemon", f"start {self._starts}")
+            self.alive, self._left = daemon, None
+            daemon.begin()
+            assert daemon._task is not None
+            watching = self._spawn(self._until_ready(daemon, began), "ready")
+            self._struck: asyncio.Future[Path] = asyncio.get_running_loop().create_future()
+            await self._over(daemon._task)
+            watching.cancel()
+            self.alive = None
+            if self._struck.done():
+                data = self._struck.result()
+                self._spawn(self._bury(daemon), "bury")
+            else:
+                data = daemon.data_dir
+                self._note_end(daemon._task, asked=self._asked_to_stop or not self._wanted)
+            down_s, self._down_s = self._down_s, 0.0
+            self.record.down.append(Window(self.now_s(), self.now_s() + down_s))
+            if self._wanted:
+                await asyncio.sleep(down_s)
+
+    async def _over(self, task: asyncio.Task[Outcome]) -> None:
+        """Until it ended, or was struck dead."""
+        ends: list[asyncio.Future[Any]] = [task, self._struck]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _bury(self, daemon: Daemon) -> None:
+        await daemon.bury(daemon.data_dir)
+
+    def _note_end(self, task: asyncio.Task[Outcome], *, asked: bool) -> None:
+        if (error := task.exception()) is not None:
+            self.record.endings.append(f"the daemon died of {error!r}: {_leaves(error)}")
+            self._down_s = AGAIN_SECONDS
+            return
+        outcome = task.result()
+        self.say("daemon", f"ended {outcome.status.name}: {outcome.said}")
+        if not asked:
+            self._down_s = AGAIN_SECONDS
+            if outcome.status is not ExitStatus.PREFLIGHT_REFUSED:
+                self.record.endings.append(f"the daemon ended by itself: {outcome.status.name} {outcome.said}")
+            elif self.now_s() > self._plan.chaos_s:
+                self.record.endings.append(f"the daemon refused to start in calm weather: {outcome.said}")
+
+    async def _until_ready(self, daemon: Daemon, began: float) -> None:
+        while "status-line" not in daemon.orchestrator._tasks:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.05)
+        self.record.down.append(Window(began, self.now_s(), why="start"))
+        self.say("daemon", f"ready after {self.now_s() - began:.2f} s, {daemon.status.trading_state}")
+
+    def _settings(self) -> dict[str, Any]:
+        access = {f"{name.upper()}_API_KEY": KEYS[name] for name in self._plan.venues}
+        access |= {f"{name.upper()}_API_SECRET": SECRETS[name] for name in self._plan.venues}
+        if "okx" in self._plan.venues:
+            access["OKX_PASSPHRASE"] = PASSPHRASE
+        return {**AFTER_CRASHES, **access, "SIGNAL_WS_TOKEN": TOKEN, **self._plan.settings}
+
+    # what happens
+
+    async def _do(self, happening: Happening) -> None:
+        self.say(happening.venue or "people", happening.line())
+        await getattr(self, f"_do_{happening.what}")(happening)
+
+    async def _do_fault(self, happening: Happening) -> None:
+        table = dict(happening.details)
+        await self._world.tell("fault", happening.venue, **table)
+        now = self.now_s()
+        lasts = min(float(table.get("duration_ms", 0.0)) / 1000, max(0.0, self._plan.chaos_s - now))
+        self.record.faulty.append(Window(now, now + lasts, happening.venue, str(table["kind"])))
+
+    async def _do_price(self, happening: Happening) -> None:
+        venue, symbol = self._world.venues[happening.venue], str(happening.details["symbol"])
+        venue.catch_up()
+        engine = venue.simulation.engine
+        engine.set_price(symbol, engine.quote(symbol).last * Decimal(happening.details["factor"]))
+        venue.arm()
+
+    async def _do_kill(self, happening: Happening) -> None:
+        daemon = self.alive
+        if daemon is None or not daemon.data_dir.exists() or self._struck.done():
+            self.say("daemon", "is not up")
+            return
+        self._down_s = float(happening.details["down_s"])
+        self.record.killed.add(self._starts)
+        self._servers.clear()
+        self.alive = None
+        self._struck.set_result(daemon.strike())
+        self.say("daemon", "killed")
+
+    async def _do_stop(self, happening: Happening) -> None:
+        daemon = self.alive
+        if daemon is None:
+            self.say("daemon", "is not up")
+            return
+        self._down_s, self._asked_to_stop = float(happening.details["down_s"]), True
+        since = self.now_s()
+        daemon.orchestrator.stop.set()
+        assert daemon._task is not None
+        await self._over(daemon._task)
+        await asyncio.sleep(0)
+        self._asked_to_stop = False
+        self.record.down.append(Window(since, self.now_s(), why="stop"))
+
+    async def _do_command(self, happening: Happening) -> None:
+        if not self._servers:
+            self.say("daemon", "takes no commands now")
+            return
+        self._spawn(self._command(self._servers[-1], dict(happening.details)), "command")
+
+    async def _command(self, server: ControlServer, request: dict[str, Any]) -> None:
+        name, starts = request["command"], self._starts
+        if name == "resume":
+            self._resumed()
+        answer = await server._answer(json.dumps(request).encode())
+        if self._starts != starts or self.alive is None:
+            return
+        self.record.commands[name] += 1
+        text = json.dumps(answer, default=str)
+        self.say("daemon", f"answers {name}: {text[:200]}")
+        if answer["ok"] and name in ("pause", "reduce", "panic"):
+            self.record.no_entries.append(Window(self.now_s(), float("inf"), request.get("venue", ""), name))
+
+    def _resumed(self) -> None:
+        """Whatever a resume may give free is no longer watched."""
+        now = self.now_s()
+        self.record.no_entries = [
+            window._replace(until=min(window.until, now)) for window in self.record.no_entries
+        ]  # fmt: skip
+
+    async def _do_owner(self, happening: Happening) -> None:
+        venue, details = self._world.venues[happening.venue], happening.details
+        symbol, witness = str(details["symbol"]), self.record.witnesses[happening.venue]
+        venue.catch_up()
+        engine = venue.simulation.engine
+        try:
+            if details["does"] == "cancel_stop":
+                for row in engine.open_conditionals(symbol):
+                    engine.cancel_conditional(conditional_id=row.id, symbol=symbol)
+            else:
+                for request in self._trades(happening.venue, symbol, details):
+                    engine.place(request)
+        except Refused as refused:
+            self.say(happening.venue, f"the owner is refused: {refused}")
+        witness.touched(symbol)
+        self.record.own_hand.append(Window(self.now_s(), self.now_s(), happening.venue, symbol))
+        venue.arm()
+
+    def _trades(self, venue: str, symbol: str, details: Any) -> Iterator[OrderRequest]:
+        """What the owner sends by hand."""
+        engine = self._world.venues[venue].simulation.engine
+        instrument, quote = engine.instrument(symbol), engine.quote(symbol)
+        step = max(instrument.step, instrument.market_step)
+        some = max(instrument.min_qty, (WORTH / quote.last) // step * step)
+        hedge = engine.position_mode is PositionMode.HEDGE
+        does, held = details["does"], [row for row in engine.positions() if row.symbol == symbol]
+        if does == "open" or not held:
+            side = Side.BUY if details["side"] == "buy" else Side.SELL
+            where = (PositionSide.LONG if side is Side.BUY else PositionSide.SHORT) if hedge else PositionSide.BOTH
+            if does in ("open", "add"):
+                yield self._trade(symbol, side, some, where, reduces=False)
+            return
+        row = held[0]
+        away, more = (Side.SELL, Side.BUY) if row.qty > 0 else (Side.BUY, Side.SELL)
+        size = abs(row.qty)
+        match does:
+            case "add":
+                yield self._trade(symbol, more, some, row.position_side, reduces=False)
+            case "reduce":
+                yield self._trade(
+                    symbol, away, max(step, size / 2 // step * step), row.position_side, reduces=not hedge
+                )
+            case "turn" if not hedge:
+                yield self._trade(symbol, away, size + some, row.position_side, reduces=False)
+            case _:
+                yield self._trade(symbol, away, size, row.position_side, reduces=not hedge)
+
+    def _trade(self, symbol: str, side: Side, quantity: Decimal, where: PositionSide, *, reduces: bool) -> OrderRequest:
+        self._orders += 1
+        return OrderRequest(
+            symbol=symbol,
+            side=side,
+            type=OrderType.MARKET,
+            qty=quantity,
+            position_side=where,
+            reduce_only=reduces,
+            client_id=f"android{self._orders}",
+        )
+
+    async def _forgive(self) -> None:
+        for name in self._plan.venues:
+            for fault in self._world.venues[name].simulation.faults.all():
+                self.record.struck[fault.kind] += fault.hits
+        await self._world.forgive()
+
+    # what is remembered
+
+    def _spawn(self, work: Any, name: str) -> asyncio.Task[Any]:
+        task = asyncio.create_task(work, name=f"chaos/{name}")
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task
+
+    def console(self) -> type[ControlServer]:
+        """The control server without its socket, known here while it serves."""
+        servers = self._servers
+
+        class Console(ControlServer):
+            async def run(self) -> None:
+                servers.append(self)
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    if self in servers:
+                        servers.remove(self)
+
+        return Console
+
+    def hear(self, redactor: Redactor) -> Any:
+        """The last processor of the daemon's log."""
+
+        def keep(_logger: object, method: str, event: Any) -> Any:
+            number = _number.get()
+            info = event.pop("exc_info", None)
+            error = info if isinstance(info, BaseException) else None
+            if info is True:
+                error = sys.exc_info()[1]
+            if error is not None:
+                event["error"] = f"{error!r} {_leaves(error)}"
+            values = redactor.mapping(event)
+            text = " ".join(f"{name}={value}" for name, value in values.items() if name != "event")
+            name = str(values.get("event", ""))
+            if number not in self.record.killed:
+                self.record.log.append(f"{name} {text}")
+                if name not in _QUIET:
+                    self.say("daemon", f"{method}: {name} {text}")
+                if method in ("error", "critical", "exception"):
+                    self.record.troubles.append(Trouble(number=number, event=name, text=text))
+            raise structlog.DropEvent
+
+        return keep
+
+
+_QUIET = frozenset({"status", "preflight"})
+
+
+def _leaves(error: BaseException) -> str:
+    """Where the innermost errors of a group came from."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(_leaves(one) for one in error.exceptions)
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = "" if trace is None else f" at {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
+    return f"{error!r}{where}"
+
+
+@contextmanager
+def _patched(game: Game, seed: int) -> Iterator[None]:
+    """What a run borrows from the process: chance, keys, the control server's socket, the log."""
+    chance = Random(f"jitter/{seed}")
+    before = [
+        (owner, name, getattr(owner, name))
+        for owner, name in (
+            (reconnecting, "SystemRandom"),
+            (backoff, "SystemRandom"),
+            (orchestrator, "ControlServer"),
+            *((module, name) for module in _SIGNING.values() for name in ("API_KEY", "API_SECRET")),
+            (okx_signing, "PASSPHRASE"),
+        )
+    ]
+    redactor = Redactor([TOKEN, PASSPHRASE, *KEYS.values(), *SECRETS.values()])
+    structlog.configure(
+        processors=[structlog.contextvars.merge_contextvars, game.hear(redactor)],
+        wrapper_class=structlog.make_filtering_bound_logger(20),
+        cache_logger_on_first_use=False,
+    )
+    try:
+        for module in (reconnecting, backoff):
+            setattr(module, "SystemRandom", lambda: chance)  # noqa: B010 - as a test would
+        setattr(orchestrator, "ControlServer", game.console())  # noqa: B010
+        for name, module in _SIGNING.items():
+            module.API_KEY, module.API_SECRET = KEYS[name], SECRETS[name]
+        okx_signing.PASSPHRASE = PASSPHRASE
+        yield
+    finally:
+        for owner, name, value in before:
+            setattr(owner, name, value)
+        structlog.reset_defaults()
+        structlog.contextvars.clear_contextvars()
+
+
+_SIGNING: dict[str, Any] = {"binance": binance_signing, "bybit": bybit_signing, "okx": okx_signing}
+
+
+class ChaosTask(asyncio.Task[Any]):
+    """Numbered, so that a set of tasks is walked in the same order in every process: asyncio cancels by walking one."""
+
+    _made = 0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        ChaosTask._made += 1
+        self._mine = ChaosTask._made
+        super().__init__(*args, **kwargs)
+
+    def __hash__(self) -> int:
+        return self._mine
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+def run(plan: Plan, folder: Path, judge: Any) -> Record:
+    """Play and judge it on a loop of its own; what is wrong is in the record."""
+    record, began = Record(plan), time.process_time()
+    ChaosTask._made = 0
+    with asyncio.Runner(loop_factory=QuickLoop) as runner:
+        loop = runner.get_loop()
+        loop.set_task_factory(lambda loop, coro, **keys: ChaosTask(coro, loop=loop, **keys))
+        game = Game(plan, folder, record)
+        loop.set_exception_handler(lambda _loop, context: record.unhandled.append(_context(context)))
+        with _patched(game, plan.seed):
+            try:
+                runner.run(_whole(game, judge))
+            except Exception as error:  # swallow: a run that breaks is a failed seed, and told as one
+                record.wrong.append(f"the run broke: {error!r} {_leaves(error)}")
+            gc.collect()
+    gc.unfreeze()
+    record.digest = _digest(record.folders)
+    record.wrong += [f"unhandled: {what}" for what in record.unhandled]
+    record.seconds = time.process_time() - began
+    return record
+
+
+async def _whole(game: Game, judge: Any) -> None:
+    await game.play(judge)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    left = sorted(task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task())
+    game.record.wrong += [f"a task is left: {name}" for name in left]
+
+
+def _context(context: dict[str, Any]) -> str:
+    error = context.get("exception")
+    return f"{context.get('message')} {error!r} {'' if error is None else _leaves(error)}"
+
+
+def _digest(folders: list[Path]) -> str:
+    """Of every audit log of the run, byte for byte."""
+    digest = hashlib.sha256()
+    for folder in dict.fromkeys(folders):
+        for path in sorted(folder.glob("audit*.log*")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
