@@ -22,6 +22,7 @@ from core.domain.ids import Leg, VenueName
 from core.domain.order import UNACKNOWLEDGED, Order
 from core.domain.risk import TradingState
 from core.domain.wave import WaveReport
+from core.engine.interrupted_waves import end_interrupted
 from core.engine.ports import AuditLog, Level, Notifier
 from core.engine.queries import Queries
 from core.engine.records import JournalState, StateRecord
@@ -57,6 +58,7 @@ _WATCHERS = (
     "journal-watch",
     "status-line",
     "reconciler",
+    "money",
     "exits",
     "risk-watch",
     "account-watch",
@@ -219,12 +221,14 @@ class Orchestrator:
         start("reconciler", engine.reconciler.run())
         await asyncio.gather(self._until_protected(engine), self._leverage(engine))
         await self._until_priced(engine)  # of positions found meanwhile, too
+        end_interrupted(held, engine.orders.state, engine.journal, engine.audit, engine.notifier, self._clock.now_ms())
         self._go(engine, held)
         control = ControlServer(folder=self._settings.process.data_dir, queries=self.queries, commands=engine.commands)
         start("control", control.run())
         start("exits", engine.exits.run())
         if engine.native is not None:
             start("native-trailing", engine.native.run())
+        start("money", engine.money.run())
         start("risk-watch", engine.risk_watch.run())
         start("account-watch", engine.watch.run())
         start("upkeep", engine.upkeep.run())
@@ -259,12 +263,10 @@ class Orchestrator:
         engine.orders.restore(held.orders, held.positions)
         engine.exits.restore(held.exits)
         engine.risk.recall(held.values)
+        engine.money.recall(held.values, held.fills)
         for order in held.orders:
             if not order.intent.reduce_only and (not order.ended or order.fills_missing):
                 engine.risk.hold(order)
-        for venue in engine.clients:
-            mine = [p.instrument.symbol for p in held.positions if p.instrument.venue is venue]
-            engine.markets[venue].want(mine)
         log.info(
             "journal.restored",
             positions=len(held.positions),

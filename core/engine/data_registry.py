@@ -99,7 +99,7 @@ class DataRegistry:
         self._listen()
         market = self._markets.get(instrument.venue)
         if market is not None:
-            market.want([instrument.symbol])
+            market.hold([instrument.symbol])
             if (quote := market.quote(instrument.symbol)) is not None:
                 self._take(chain, quote)
 
@@ -107,6 +107,8 @@ class DataRegistry:
         if self._watched.pop(instrument, None) is not None:
             del self._by_venue[instrument.venue][instrument.symbol]
             self._fundings.pop(instrument, None)
+            if (market := self._markets.get(instrument.venue)) is not None:
+                market.release([instrument.symbol])
 
     # asking
 
@@ -238,7 +240,7 @@ class DataRegistry:
                 held = self._held(venue)
                 market.on_tick(partial(self._on_tick, market, held))
                 if held:
-                    market.want(list(held))
+                    market.hold(list(held))
 
     def _on_tick(self, market: MarketData, held: Mapping[Symbol, _Watched], symbol: Symbol) -> None:
         chain = held.get(symbol)

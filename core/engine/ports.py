@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from core.domain.candle import Candle
 from core.domain.ids import Asset, ClientOrderId, InstrumentId, Symbol, VenueName, VenueOrderId
 from core.domain.instrument import Instrument
+from core.domain.ledger import Income
 from core.domain.money import Price, Quantity
 from core.domain.order import Order, OrderIntent
 from core.domain.reports import BalanceReport, FillReport, OrderStatusReport, PositionReport, Report
@@ -184,6 +185,8 @@ class VenueTraits:
     """Resting stops the venue takes from one account; None = more than we could ever want."""
     native_trailing: bool = False
     """The venue has a trailing order of its own that we know how to place."""
+    income_days: int = 85
+    """How far back the income history can be read."""
     margin_of_account: bool = False
     """The margin mode is a setting of the whole account, which is never changed from here (Bybit)."""
 
@@ -253,6 +256,11 @@ class VenueClient(Protocol):
     async def fills(self, instrument: InstrumentId, since_ms: int) -> Sequence[FillReport]:
         """Own trades, oldest first, complete from `since_ms` (venue time). `client_order_id` may be "" where the venue
         does not tell it; `venue_order_id` is always there. Raises VenueError."""
+        ...
+
+    async def income(self, since_ms: int) -> Sequence[Income]:
+        """Every change of every wallet since then (venue time), oldest first, complete as far back as the venue keeps
+        them (`traits.income_days`); one row of the venue may be several of them. Raises VenueError."""
         ...
 
     async def positions(self) -> Sequence[PositionReport]: ...
@@ -345,6 +353,14 @@ class MarketData(Protocol):
     def quote(self, symbol: Symbol) -> Quote | None: ...
     def want(self, symbols: Sequence[Symbol]) -> None:
         """Add to the desired set of per-symbol streams."""
+        ...
+
+    def hold(self, symbols: Sequence[Symbol]) -> None:
+        """Have them in the desired set until they are released."""
+        ...
+
+    def release(self, symbols: Sequence[Symbol]) -> None:
+        """Take out of the desired set what was held and not also wanted (TRL-15)."""
         ...
 
     def drop(self, symbols: Sequence[Symbol]) -> None:

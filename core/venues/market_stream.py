@@ -102,7 +102,8 @@ class MarketStream:
     ) -> None:
         self._venue, self._open_socket, self._clock = venue, open_socket, clock
         self._routes = [_RouteState(route=route, backoff=backoff()) for route in routes]
-        self._wanted: dict[Symbol, None] = {}
+        self._wanted: dict[Symbol, bool] = {}
+        """False while it is only held."""
         self._listeners: list[Callable[[Symbol], None]] = []
         self._ending = False
         self.counts: Counter[str] = Counter()
@@ -146,9 +147,19 @@ class MarketStream:
         )
 
     def want(self, symbols: Sequence[Symbol]) -> None:
-        self._wanted.update(dict.fromkeys(symbols))
+        self._wanted.update(dict.fromkeys(symbols, True))
         for state in self._routes:
             state.changed.set()
+
+    def hold(self, symbols: Sequence[Symbol]) -> None:
+        if new := [symbol for symbol in symbols if symbol not in self._wanted]:
+            self._wanted.update(dict.fromkeys(new, False))
+            for state in self._routes:
+                state.changed.set()
+
+    def release(self, symbols: Sequence[Symbol]) -> None:
+        if gone := [symbol for symbol in symbols if self._wanted.get(symbol) is False]:
+            self.drop(gone)
 
     def drop(self, symbols: Sequence[Symbol]) -> None:
         for symbol in symbols:

@@ -49,7 +49,8 @@ from tools.venuesim.gate import FaultGate
 
 COINS = ("BTC", "ETH", "SOL", "XRP", "DOGE", "ADA", "TRX", "DOT", "LINK")
 FIRST_WAVE_SECONDS, BETWEEN_WAVES_SECONDS = 6, 60
-JUMP_SECONDS, JUMP_PERCENT = 40.0, 1.6
+JUMP_SECONDS = 40.0
+JUMP_BASIS_POINTS = 160
 LATENCY_MS = 60.0
 SPEED = 10.0
 LISTED = 12
@@ -183,7 +184,7 @@ async def _play(
         held = sorted(await world.held())
         if held:
             symbol = chance.choice(held)
-            factor = Decimal(round(1 + chance.uniform(-1, 1) * JUMP_PERCENT / 100, 5))
+            factor = 1 + Decimal(chance.randint(-JUMP_BASIS_POINTS, JUMP_BASIS_POINTS)) / 10_000
             world.venue.catch_up()
             engine.set_price(symbol, engine.quote(symbol).last * factor)
             world.venue.arm()

@@ -23,7 +23,7 @@ class FakeMarket:
         self.received: dict[Symbol, float] = {}
         """When a symbol was last told, for those that are not live at any time."""
         self.refreshed: list[Symbol] = []
-        self._wanted: dict[Symbol, None] = {}
+        self._wanted: dict[Symbol, bool] = {}
         self._listeners: list[Callable[[Symbol], None]] = []
 
     unasked = True
@@ -44,7 +44,14 @@ class FakeMarket:
         )
 
     def want(self, symbols: Sequence[Symbol]) -> None:
-        self._wanted.update(dict.fromkeys(symbols))
+        self._wanted.update(dict.fromkeys(symbols, True))
+
+    def hold(self, symbols: Sequence[Symbol]) -> None:
+        for symbol in symbols:
+            self._wanted.setdefault(symbol, False)
+
+    def release(self, symbols: Sequence[Symbol]) -> None:
+        self.drop([symbol for symbol in symbols if self._wanted.get(symbol) is False])
 
     def drop(self, symbols: Sequence[Symbol]) -> None:
         for symbol in symbols:

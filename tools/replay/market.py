@@ -59,6 +59,12 @@ class ReplayMarket:
     def drop(self, symbols: Sequence[Symbol]) -> None:
         """As `want`."""
 
+    def hold(self, symbols: Sequence[Symbol]) -> None:
+        """As `want`."""
+
+    def release(self, symbols: Sequence[Symbol]) -> None:
+        """As `want`."""
+
     def refresh(self, symbols: Sequence[Symbol]) -> None:
         """As `want`."""
 
