@@ -26,6 +26,7 @@ from core.engine.executions import ExecutionNotes
 from core.engine.exit_engine import ExitEngine
 from core.engine.inflight import InflightResolver
 from core.engine.leverage import LeverageKeeper
+from core.engine.money_ledger import MoneyLedgers
 from core.engine.native_trailing import NativeTrailing
 from core.engine.order_manager import OrderManager
 from core.engine.outages import Outages
@@ -43,6 +44,7 @@ from core.engine.state import State
 from core.engine.upkeep import Upkeep, UpkeepRules
 from core.engine.wave_processor import WaveProcessor
 from core.instance_lock import account_key
+from core.listing import Listing
 from core.rules import (
     chain_rules,
     entry_rules,
@@ -93,6 +95,7 @@ class Engine:
     """Where the venues trail (`TRAILING_MODE=native`)."""
     inflight: InflightResolver
     reconciler: Reconciler
+    money: MoneyLedgers
     leverage: LeverageKeeper
     watch: AccountWatch
     upkeep: Upkeep
@@ -141,23 +144,6 @@ class Engine:
         return known[1]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Listing:
-    """The venues and what is known of their instruments; filled as they are connected and opened."""
-
-    clients: dict[VenueName, VenueClient] = field(default_factory=dict)
-    streams: dict[VenueName, UserStream] = field(default_factory=dict)
-    markets: dict[VenueName, MarketData] = field(default_factory=dict)
-    reads: dict[VenueName, MarketReads] = field(default_factory=dict)
-    instruments: dict[InstrumentId, Instrument] = field(default_factory=dict)
-    quotes: dict[InstrumentId, Asset] = field(default_factory=dict)
-
-    def connected(self, connections: Mapping[VenueName, VenueConnection]) -> None:
-        for name, connection in connections.items():
-            self.clients[name], self.streams[name] = connection.client, connection.user_stream
-            self.markets[name], self.reads[name] = connection.market, connection.reads
-
-
 def accesses(settings: Settings) -> list[VenueAccess]:
     """How to reach each configured venue."""
     trades = PriceKind(settings.exits.price) is PriceKind.TRADES
@@ -182,7 +168,7 @@ def assemble(
 ) -> Engine:
     """Build everything; `workers` do the long parsing (None = on the loop). `connect` is what reaches a venue: an
     adapter, or a replay's exchange. Raises ValueError for a venue without an adapter."""
-    listing = _Listing()
+    listing = Listing()
     clients, streams, markets, reads = listing.clients, listing.streams, listing.markets, listing.reads
     instruments, quotes = listing.instruments, listing.quotes
     names = {access.name: account_key(access.name, "", access.key) for access in accesses(settings)}
@@ -287,6 +273,8 @@ def assemble(
         clock=clock,
         notifier=notifier,
         trailed_by_venue=_nobody_trails if native is None else native.trails,
+        serves=lambda venue: outages.serves(venue),  # noqa: PLW0108 - made below
+        told=lambda venue: venue not in streams or streams[venue].live_since_ms is not None,
     )
     inflight = InflightResolver(orders=orders, clients=clients, clock=clock, notifier=notifier)
     prefetcher = Prefetcher(
@@ -312,29 +300,39 @@ def assemble(
     )
     watch = AccountWatch(clients=clients, risk=risk, leverage=leverage, notifier=notifier)
     outages = Outages(clients=clients, risk=risk, reconcile=reconciler.ask, notifier=notifier, clock=clock)
-    connections = {
-        access.name: connect(
-            access,
-            clock=clock,
-            transport=transport(access.name),
-            sink=orders.take,
-            on_connected=partial(_resume, access.name, reconciler, watch, risk),
-            on_set_aside=partial(reconciler.ask, access.name),
-            on_health=partial(outages.on_health, access.name),
-            on_refused=partial(outages.on_stream_refused, access.name),
-            workers=workers,
-        )
-        for access in accesses(settings)
-    }
-    listing.connected(connections)
-    rules_loaded: dict[VenueName, float] = {}
+    money = MoneyLedgers(
+        clients=clients,
+        orders=orders,
+        books=books,
+        quote_coins=frozenset(Asset(quote) for quote in settings.trading.quote_coins),
+        listed=risk.ledger.funding_listed,
+        serves=outages.serves,
+        notifier=notifier,
+        clock=clock,
+    )
+    listing.connected(
+        {
+            access.name: connect(
+                access,
+                clock=clock,
+                transport=transport(access.name),
+                sink=orders.take,
+                on_connected=partial(_resume, access.name, reconciler, watch, risk, money),
+                on_set_aside=partial(reconciler.ask, access.name),
+                on_health=partial(outages.on_health, access.name),
+                on_refused=partial(outages.on_stream_refused, access.name),
+                workers=workers,
+            )
+            for access in accesses(settings)
+        }
+    )
     desk = EntryDesk(
         accounts=names,
         instruments=instruments,
         market=markets,
         leverage=leverage,
         screener=screener,
-        rules_age=lambda venue: clock.monotonic() - rules_loaded.get(venue, float("-inf")),
+        rules_age=partial(listing.rules_age, clock),
         orders=orders,
         risk=risk,
         protection=protection,
@@ -342,13 +340,7 @@ def assemble(
         rules=entry_rules(settings),
         clock=clock,
     )
-    learn = partial(
-        _learn,
-        listing,
-        rules_loaded,
-        clock,
-        settings,
-    )
+    learn = partial(listing.learn, clock, settings)
     upkeep = Upkeep(
         clients=clients,
         markets=markets,
@@ -370,7 +362,8 @@ def assemble(
     for consumer in (exits, native, reconciler, leverage, watch):
         if consumer is not None:
             orders.listen(consumer.on_events)
-    executions.follow(orders)
+    for follower in (executions, money):
+        follower.follow(orders)
     orders.on_unresolved(inflight.watch)
 
     def queries(waves: WaveProcessor) -> Queries:
@@ -384,6 +377,7 @@ def assemble(
             exits=exits,
             data=data,
             reconciler=reconciler,
+            money=money,
             streams=streams,
             reference=reference,
             clock=clock,
@@ -413,6 +407,7 @@ def assemble(
         native=native,
         inflight=inflight,
         reconciler=reconciler,
+        money=money,
         leverage=leverage,
         watch=watch,
         upkeep=upkeep,
@@ -457,34 +452,18 @@ def _introduce(
     upkeep.on_clock(risk.clocks.measured)
 
 
-def _learn(
-    listing: _Listing,
-    loaded: dict[VenueName, float],
-    clock: Clock,
-    settings: Settings,
-    venue: VenueName,
-) -> None:
-    """Take over what a venue lists, and have prices of what may be entered where they do not come by themselves: an
-    entry that first asked for one would be late."""
-    loaded[venue] = clock.monotonic()
-    listed = listing.clients[venue].instruments
-    for symbol, instrument in listed.items():
-        listing.instruments[InstrumentId(venue, symbol)] = instrument
-        listing.quotes[InstrumentId(venue, symbol)] = instrument.quote
-    if not listing.markets[venue].unasked:
-        wanted = [s for s, i in listed.items() if i.tradable and may_be_entered(settings, i)]
-        listing.markets[venue].want(wanted)
-
-
 def _connections(settings: Settings) -> int:
     """What one wave needs at once: an entry or its stop for every trade, and room for the reads beside them."""
     return min(2 + max(settings.wave.max_trades_per_wave, settings.wave.max_trades_per_wave_total), MOST_WARM)
 
 
-async def _resume(venue: VenueName, reconciler: Reconciler, watch: AccountWatch, risk: RiskGuard) -> None:
+async def _resume(
+    venue: VenueName, reconciler: Reconciler, watch: AccountWatch, risk: RiskGuard, money: MoneyLedgers
+) -> None:
     """What a new connection must settle before it counts as live. Raises VenueError."""
     await asyncio.gather(reconciler.reconcile(venue), watch.look(venue))
     risk.set_venue(venue, None, by=STREAM)
+    money.ask(venue)
 
 
 def _access(name: VenueName, venue: VenueSettings, *, trades: bool) -> VenueAccess:

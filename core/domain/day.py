@@ -40,7 +40,8 @@ class Share:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DayAccount:
-    """`closed` is the part of positions that are gone, `funding` positive when received.
+    """`closed` is the part of positions that are gone, `funding` positive when received. `other_fees` are those charged
+    in another coin (BNB) than the position is settled in, at that coin's price when they were charged.
 
     `forgiven` is the loss at which somebody resumed: the limit counts anew from there (0 = nobody did).
     """
@@ -50,6 +51,7 @@ class DayAccount:
     funding: Decimal = ZERO
     shares: Mapping[PositionId, Share] = field(default_factory=dict)
     forgiven: Decimal = ZERO
+    other_fees: Decimal = ZERO
 
     @property
     def open(self) -> Decimal:
@@ -58,7 +60,7 @@ class DayAccount:
     @property
     def result(self) -> Decimal:
         """Negative = a loss."""
-        return self.closed + self.funding + self.open
+        return self.closed + self.funding + self.open - self.other_fees
 
     @property
     def counted_loss(self) -> Decimal:
@@ -92,6 +94,10 @@ class DayAccount:
 
     def funded(self, change: Decimal) -> DayAccount:
         return replace(self, funding=self.funding + change)
+
+    def charged(self, fee: Decimal) -> DayAccount:
+        """A fee in another coin, valued in quote coin."""
+        return replace(self, other_fees=self.other_fees + fee)
 
     def forgave(self) -> DayAccount:
         """The loss so far is accepted; a winning day has nothing to forgive."""

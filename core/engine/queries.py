@@ -16,6 +16,7 @@ from core.domain.risk import TradingState
 from core.engine.data_registry import DataRegistry
 from core.engine.exit_engine import ExitEngine
 from core.engine.inflight import InflightResolver
+from core.engine.money_ledger import MoneyLedgers, MoneyRow
 from core.engine.order_manager import OrderManager
 from core.engine.ports import UserStream
 from core.engine.protection_manager import ProtectionManager
@@ -107,6 +108,8 @@ class StatusReport:
     """How many held instruments go by which source: websocket, candle, rest or none."""
     price_counts: Mapping[str, int] = field(default_factory=dict)
     """Since the start: prices by source, changes from one source to another, what was done about late ones."""
+    money: tuple[MoneyRow, ...] = ()
+    """What of each wallet's change nothing explains."""
 
 
 class Queries:
@@ -122,6 +125,7 @@ class Queries:
         exits: ExitEngine,
         data: DataRegistry,
         reconciler: Reconciler,
+        money: MoneyLedgers,
         streams: Mapping[VenueName, UserStream],
         reference: Callable[[InstrumentId, TriggerReference], Decimal | None],
         clock: Clock,
@@ -135,6 +139,7 @@ class Queries:
         self._exits = exits
         self._data = data
         self._reconciler = reconciler
+        self._money = money
         self._streams = streams
         self._reference = reference
         self._clock = clock
@@ -159,6 +164,7 @@ class Queries:
             exits=self._exit_row(),
             prices=_by_source(self._data.levels().values()),
             price_counts=dict(self._data.counts),
+            money=self._money.rows(),
         )
 
     def risk(self) -> RiskFigures:

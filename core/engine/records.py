@@ -129,8 +129,12 @@ class JournalState:
     seen_signals: frozenset[tuple[str, str]]
     unfinished_waves: tuple[str, ...]
     values: Mapping[str, str]
+    undecided: tuple[SignalMark, ...] = ()
+    """Of unfinished waves, without a verdict; `values` name the last entry, if there is one ("entry", "bought")."""
     exits: tuple[ExitState, ...] = ()
     """Of open positions."""
+    fills: tuple[FillReport, ...] = ()
+    """Trades of ours that were booked since the money ledger was last written down."""
 
 
 class Journal(Protocol):

@@ -19,8 +19,10 @@ from core.clock import Clock
 from core.domain.cooldown import CloseKind, LastClose
 from core.domain.day import DayAccount, day_of, worth
 from core.domain.events import Event, PositionChanged, WalletMoved
+from core.domain.funding import HOUR_MS, FundingBook, FundingHour, Paid, funding_hour
 from core.domain.gate import Gate
-from core.domain.ids import Asset, InstrumentId, Leg, PositionId
+from core.domain.ids import Asset, InstrumentId, Leg, PositionId, Symbol
+from core.domain.ledger import settle_asset
 from core.domain.money import HUNDRED, ZERO, Quantity, plain
 from core.domain.order import Order, OrderIntent
 from core.domain.position import Position
@@ -77,6 +79,7 @@ class RiskLedger:
         self._saved = ""
         self.rules = rules
         self.book = RiskBook(day=DayAccount(day=day_of(clock.now_ms())))
+        self.funding = FundingBook()
 
     # asking
 
@@ -117,7 +120,7 @@ class RiskLedger:
 
     def traded(self, fill: FillReport, order: Order, before: Position | None, after: Position) -> None:
         """A trade of an order of ours (OrderManager.on_trade)."""
-        del fill
+        self._charge_other_coin(fill)
         self._traded.setdefault(after.id, deque()).append(_size(after))
         if order.intent.reduce_only:
             self._reduced_by[after.id] = order.intent.leg
@@ -143,6 +146,7 @@ class RiskLedger:
                 self._notifier.notify(Level.CRITICAL, f"the journal's risk book cannot be read: {lost}")
             else:
                 self.book, self._counted = record.book, set(record.counted)
+                self.funding = record.funding
         held = {position.id: position for position in self._state.positions()}
         day = self.book.day
         for gone in [key for key in day.shares if key not in held]:
@@ -201,11 +205,41 @@ class RiskLedger:
         while len(self._wallet_moves) > WALLET_MOVES_REMEMBERED:
             self._wallet_moves.popitem(last=False)
         if report.cause is WalletCause.FUNDING:
-            self._set_day(self.book.day.funded(report.change))
+            hour = funding_hour(report.venue, report.asset, report.venue_time_ms)
+            self._take_funding(hour, self.funding.with_told(hour, report.change), of_today=True)
         elif report.cause is not WalletCause.SETTING:
             self.book = replace(self.book, equity=self.book.equity.transferred(report.change))
         self.settle()
         self._save()
+
+    def funding_listed(self, payments: Mapping[FundingHour, Paid]) -> None:
+        """What the income history has of whole hours: payments that the stream missed count too, each once."""
+        for hour, paid in payments.items():
+            today = day_of(hour.hour * HOUR_MS) == self.book.day.day
+            self._take_funding(hour, self.funding.with_listed(hour, paid), of_today=today)
+        self.settle()
+        self._save()
+
+    def _take_funding(self, hour: FundingHour, funding: FundingBook, *, of_today: bool) -> None:
+        """What belongs to an earlier day moves the equity and no day's result."""
+        made = funding.of(hour) - self.funding.of(hour)
+        self.funding = funding
+        if made and of_today:
+            self._set_day(self.book.day.funded(made))
+        elif made:
+            self.book = replace(self.book, equity=self.book.equity.earned(made))
+
+    def _charge_other_coin(self, fill: FillReport) -> None:
+        """A fee in another coin (BNB) than the position is settled in, at the mark of that coin's own contract."""
+        quote = settle_asset(fill.instrument)
+        if not fill.fee or fill.fee_asset == quote:
+            return
+        priced_by = InstrumentId(fill.instrument.venue, Symbol(f"{fill.fee_asset}/{quote}:{quote}"))
+        price = self._mark(priced_by)
+        if price is None:
+            log.error("risk.fee_not_valued", fee=plain(fill.fee), asset=fill.fee_asset, trade=fill.trade_id)
+            return
+        self._set_day(self.book.day.charged(fill.fee * price))
 
     def _set_day(self, day: DayAccount) -> None:
         """Every change of the day's result is one of the equity."""
@@ -269,7 +303,7 @@ class RiskLedger:
     def _save(self) -> None:
         """Write the book down if it is another one than was written last."""
         self._saved_at = self._clock.monotonic()
-        value = encoded(self.book, self._counted)
+        value = encoded(self.book, self._counted, self.funding)
         if value == self._saved:
             return
         self._saved = value

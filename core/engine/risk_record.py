@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 from core.domain.cooldown import CloseKind, LastClose
 from core.domain.day import DayAccount, Share
 from core.domain.equity import Equity
-from core.domain.ids import InstrumentId, PositionId, Symbol, VenueName
-from core.domain.money import plain
+from core.domain.funding import FundingBook, FundingHour, Paid
+from core.domain.ids import Asset, InstrumentId, PositionId, Symbol, VenueName
+from core.domain.money import ZERO, plain
 from core.domain.position import PositionKey
 from core.domain.risk_book import Episode, Limit, RiskBook
 from core.domain.signal import Side
@@ -24,16 +25,20 @@ class RiskRecord:
 
     book: RiskBook
     counted: frozenset[str]
+    funding: FundingBook = field(default_factory=FundingBook)
 
 
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, ArithmeticError)
 """What a text that was not written here may raise; Decimal says InvalidOperation, which is no ValueError."""
 
 
-def encoded(book: RiskBook, counted: Iterable[str]) -> str:
+def encoded(book: RiskBook, counted: Iterable[str], funding: FundingBook) -> str:
     day = book.day
     return json.dumps(
         {
+            "other_fees": plain(day.other_fees),
+            "funding_told": _paid(funding.told),
+            "funding_listed": _paid(funding.listed),
             "day": day.day,
             "closed": plain(day.closed),
             "funding": plain(day.funding),
@@ -64,6 +69,7 @@ def decoded(text: str) -> RiskRecord:
         funding=Decimal(told["funding"]),
         forgiven=Decimal(told["forgiven"]),
         shares=shares,
+        other_fees=Decimal(told.get("other_fees", ZERO)),
     )
     now, peak = told["equity"]
     episodes = {
@@ -78,7 +84,19 @@ def decoded(text: str) -> RiskRecord:
         episodes=episodes,
         closes=closes,
     )
-    return RiskRecord(book=book, counted=frozenset(told["counted"]))
+    funding = FundingBook(told=_hours(told.get("funding_told", ())), listed=_hours(told.get("funding_listed", ())))
+    return RiskRecord(book=book, counted=frozenset(told["counted"]), funding=funding)
+
+
+def _paid(hours: Mapping[FundingHour, Paid]) -> list[list[Any]]:
+    return [[*hour, paid.payments, plain(paid.sum)] for hour, paid in sorted(hours.items())]
+
+
+def _hours(rows: Iterable[Sequence[Any]]) -> dict[FundingHour, Paid]:
+    return {
+        FundingHour(VenueName(venue), Asset(asset), int(hour)): Paid(int(payments), Decimal(total))
+        for venue, asset, hour, payments, total in rows
+    }
 
 
 def _names(instrument: InstrumentId) -> tuple[str, str]:

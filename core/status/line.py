@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from core.domain.money import plain
 from core.domain.risk import BALANCE_WARN_SECONDS
+from core.engine.money_ledger import MoneyRow
 from core.engine.queries import ExitRow, RiskRow, StatusReport
 
 
@@ -28,6 +31,8 @@ def status_line(status: StatusReport) -> str:
     if status.unresolved_orders:
         parts.append(f"{status.unresolved_orders} orders unresolved")
     parts.append(_balances(status))
+    if status.money:
+        parts.append(money_told(status.money))
     parts.append(f"up {span(status.uptime_s)}")
     return " | ".join(part for part in parts if part)
 
@@ -62,6 +67,19 @@ def _balances(status: StatusReport) -> str:
     return ", ".join(
         f"{name} {plain(round(value, 2))}" + _old(ages.get(name, 0.0)) for name, value in status.balances.items()
     )
+
+
+def money_told(rows: Sequence[MoneyRow]) -> str:
+    """E.g. `unexplained 0 binance, not read yet okx`; coins at a venue that are all explained are one figure."""
+    told: dict[str, None] = {}
+    for row in rows:
+        if row.residual is None:
+            told[f"not read yet {row.venue}"] = None
+        elif row.balanced:
+            told[f"0 {row.venue}"] = None
+        else:
+            told[f"{plain(round(row.residual, 4))} {row.asset} {row.venue}"] = None
+    return "unexplained " + ", ".join(told)
 
 
 def _old(age_s: float) -> str:

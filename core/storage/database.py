@@ -107,7 +107,9 @@ class Database:
             seen_signals=frozenset(read(rows.SEEN_SIGNALS, (self._now_ms() - SEEN_SIGNALS_MS,))),
             unfinished_waves=tuple(wave_id for (wave_id,) in read(rows.UNFINISHED_WAVES)),
             values=dict(read(rows.STATE_VALUES)),
+            undecided=tuple(rows.undecided_of(row) for row in read(rows.UNDECIDED_SIGNALS)),
             exits=tuple(rows.exit_state_of(row) for row in read(rows.EXIT_STATES)),
+            fills=tuple(rows.fill_of(row) for row in read(rows.NEW_FILLS)),
         )
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from core.domain.exits import ExitState
 from core.domain.gate import Gate
 from core.domain.ids import (
+    Asset,
     ClientOrderId,
     InstrumentId,
     Leg,
@@ -25,6 +26,7 @@ from core.domain.ids import (
 from core.domain.money import Price, Quantity
 from core.domain.order import Order, OrderIntent, OrderStatus, OrderType, TriggerReference
 from core.domain.position import Position
+from core.domain.reports import FillReport, Source
 from core.domain.signal import Side
 from core.domain.verdict import Denied, Reason
 from core.engine.records import (
@@ -148,17 +150,34 @@ POSITION_SELECT: Final = ", ".join(_POSITION_COLUMNS)
 OPEN_POSITIONS: Final = f"SELECT {POSITION_SELECT} FROM positions WHERE closed_ms IS NULL"
 SEEN_SIGNALS: Final = "SELECT source, signal_id FROM signals WHERE time_ms >= ?"
 UNFINISHED_WAVES: Final = "SELECT wave_id FROM waves WHERE finished_ms IS NULL ORDER BY received_ms, wave_id"
+UNDECIDED_SIGNALS: Final = (
+    "SELECT s.source, s.signal_id, s.wave_id, s.venue, s.symbol, s.side, s.score, s.time_ms, "
+    "o.client_order_id, o.filled "
+    "FROM waves w JOIN signals s ON s.wave_id = w.wave_id LEFT JOIN orders o ON o.client_order_id = ("
+    "SELECT client_order_id FROM orders WHERE wave_id = s.wave_id AND signal_id = s.signal_id AND leg = 'entry' "
+    "ORDER BY attempt DESC LIMIT 1) "
+    "WHERE w.finished_ms IS NULL AND s.code = '' AND s.detail = '' ORDER BY w.received_ms, s.signal_id"
+)
+"""An accepted signal has an empty code as well, but is told in the commit that finishes its wave."""
 STATE_VALUES: Final = "SELECT key, value FROM state"
 EXIT_STATES: Final = (
     f"SELECT {', '.join(_EXIT_COLUMNS[:-1])} FROM exits "
     "WHERE position_id IN (SELECT position_id FROM positions WHERE closed_ms IS NULL)"
 )
 
+FILL_SELECT: Final = ", ".join(_FILL_COLUMNS[:-1])
+# No index by time: a start may look through all trades once, which writes would pay for each time.
+NEW_FILLS: Final = (
+    f"SELECT {FILL_SELECT} FROM fills WHERE time_ms >= (SELECT min(time_ms) FROM state WHERE key LIKE 'money/%') "
+    "AND client_order_id IN (SELECT client_order_id FROM orders)"
+)
+
 WRITES: Final = (
     _WAVE, _SIGNAL, _ORDER, _ORDER_STATUS, _FILL, _POSITION, _STATE, _EXECUTION, _EXIT, SET_ASIDE, PROBE,
 )  # fmt: skip
 READS: Final = (
-    KNOWN_ORDERS, OPEN_POSITIONS, SEEN_SIGNALS, UNFINISHED_WAVES, STATE_VALUES, EXIT_STATES,
+    KNOWN_ORDERS, OPEN_POSITIONS, SEEN_SIGNALS, UNFINISHED_WAVES, UNDECIDED_SIGNALS, STATE_VALUES, EXIT_STATES,
+    NEW_FILLS,
 )  # fmt: skip
 
 
@@ -250,6 +269,45 @@ def position_of(row: Row) -> Position:
         exit_quantity=Quantity(Decimal(cells["exit_quantity"])),
         exit_cost=Decimal(cells["exit_cost"]),
         closed_ms=cells["closed_ms"],
+    )
+
+
+def fill_of(row: Row) -> FillReport:
+    """A trade from a row of `FILL_SELECT`."""
+    cells: dict[str, Any] = dict(zip(_FILL_COLUMNS, row, strict=False))
+    return FillReport(
+        instrument=_instrument(cells),
+        client_order_id=ClientOrderId(cells["client_order_id"]),
+        venue_order_id=VenueOrderId(cells["venue_order_id"]),
+        trade_id=TradeId(cells["trade_id"]),
+        side=Side(cells["side"]),
+        quantity=Quantity(Decimal(cells["quantity"])),
+        price=Price(Decimal(cells["price"])),
+        fee=Decimal(cells["fee"]),
+        fee_asset=Asset(cells["fee_asset"]),
+        realized=Decimal(cells["realized"]),
+        maker=bool(cells["maker"]),
+        venue_time_ms=cells["venue_time_ms"],
+        source=Source(cells["source"]),
+    )
+
+
+def undecided_of(row: Row) -> SignalMark:
+    """A signal from a row of `UNDECIDED_SIGNALS`."""
+    *mark, time_ms, entry, bought = row
+    source, signal_id, wave_id, venue, symbol, side, score = map(str, mark)
+    return SignalMark(
+        source=source,
+        signal_id=signal_id,
+        wave_id=wave_id,
+        venue=venue,
+        symbol=symbol,
+        side=side,
+        score=score,
+        code="",
+        detail="",
+        time_ms=time_ms,
+        values={} if entry is None else {"entry": entry, "bought": bought},
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.fakes.virtual_loop import QuickLoop
 
-OF_OUR_CLIENT = frozenset({"test_venue_client_contract", "test_trailing_orders_contract"})
+OF_OUR_CLIENT = frozenset({"test_venue_client_contract", "test_trailing_orders_contract", "test_income_contract"})
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:

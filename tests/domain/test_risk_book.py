@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from core.domain.cooldown import CloseKind, CooldownRules, LastClose, cooldown_gate
 from core.domain.day import MS_PER_DAY, DayAccount, day_of, end_of
 from core.domain.equity import Equity
+from core.domain.funding import FundingBook, FundingHour, Paid
 from core.domain.gate import first_refusal
-from core.domain.ids import PositionId
+from core.domain.ids import Asset, PositionId, VenueName
 from core.domain.risk_book import Limit, ResultRules, RiskBook
 from core.domain.signal import Side
 from core.domain.verdict import Reason
@@ -177,7 +178,7 @@ def test_a_cooldown_is_of_its_symbol_alone_and_is_forgotten_when_it_can_matter_n
 
 @pytest.mark.parametrize(("written", "kind", "external"), [("external", "even", True), ("loss", "loss", False)])
 def test_a_close_that_an_earlier_version_wrote_is_read(written: str, kind: str, *, external: bool) -> None:
-    told = json.loads(encoded(a_book(), ()))
+    told = json.loads(encoded(a_book(), (), FundingBook()))
     told["closes"] = [["binance", BTC.symbol, "sell", written, NOW_MS]]
     (last,) = decoded(json.dumps(told)).book.closes.values()
     assert last == LastClose(side=Side.SELL, kind=CloseKind(kind), at_ms=NOW_MS, external=external)
@@ -217,5 +218,7 @@ def test_the_book_comes_back_from_the_journal_as_it_was(
         last = closed(kind, side=side, external=external)
         book = book.with_close(BTC, last, by_stop=False, rules=COOLDOWNS)
     book = book.judged(RULES, NOW_MS)
-    record = decoded(encoded(book, {"binance USDT"}))
-    assert (record.book, record.counted) == (book, {"binance USDT"})
+    hour = FundingHour(VenueName.BINANCE, Asset("USDT"), 495_000)
+    paid = FundingBook().with_told(hour, funding).with_listed(hour, Paid(2, funding))
+    record = decoded(encoded(book, {"binance USDT"}, paid))
+    assert (record.book, record.counted, record.funding) == (book, {"binance USDT"}, paid)

@@ -22,9 +22,11 @@ from core.engine.bookkeeping import Bookkeeper
 from core.engine.closer import Closer
 from core.engine.entry import EntryDesk, EntryRules
 from core.engine.executions import ExecutionNotes
-from core.engine.exit_engine import ExitEngine, ExitPolicy
+from core.engine.exit_actions import ExitPolicy
+from core.engine.exit_engine import ExitEngine
 from core.engine.inflight import InflightResolver
 from core.engine.leverage import LeverageKeeper
+from core.engine.money_ledger import MoneyLedgers
 from core.engine.order_manager import OrderManager
 from core.engine.ports import MarketData, MarketReads, SignalBatch, UserStream, VenueClient
 from core.engine.prefetch import Prefetcher
@@ -87,6 +89,7 @@ class Bench:
     inflight: InflightResolver
     prefetcher: Prefetcher
     reconciler: Reconciler
+    money: MoneyLedgers
     leverage: LeverageKeeper
     reads: dict[VenueName, FakeReads]
     screener: Screener
@@ -283,6 +286,16 @@ async def a_bench(  # noqa: PLR0915 - the wiring of the whole engine, one statem
         clock=clock,
         notifier=notifier,
     )
+    money = MoneyLedgers(
+        clients=clients,
+        orders=orders,
+        books=books,
+        quote_coins=frozenset(quotes.values()),
+        listed=risk.ledger.funding_listed,
+        serves=lambda _venue: True,
+        notifier=notifier,
+        clock=clock,
+    )
     leverage = LeverageKeeper(clients=clients, state=state, leverage=bounds.leverage)
     reads = {name: FakeReads(clock) for name in names}
     figures: dict[VenueName, MarketReads] = dict(reads)
@@ -338,6 +351,7 @@ async def a_bench(  # noqa: PLR0915 - the wiring of the whole engine, one statem
     orders.listen(exit_engine.on_events)
     orders.listen(reconciler.on_events)
     executions.follow(orders)
+    money.follow(orders)
     orders.on_unresolved(inflight.watch)
     orders.on_broken(risk.halt)
     risk.set_state(TradingState.ACTIVE, reason="test", author="test")
@@ -365,6 +379,7 @@ async def a_bench(  # noqa: PLR0915 - the wiring of the whole engine, one statem
         inflight=inflight,
         prefetcher=prefetcher,
         reconciler=reconciler,
+        money=money,
         leverage=leverage,
         reads=reads,
         screener=screener,

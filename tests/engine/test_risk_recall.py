@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 
 from core.domain.day import DayAccount, day_of
+from core.domain.funding import FundingBook
 from core.domain.risk_book import RiskBook
 from core.engine.ports import Level
 from core.engine.risk_record import encoded
 from tests.builders import NOW_MS
 from tests.engine.bench import a_bench
 
-BOOK = json.loads(encoded(RiskBook(day=DayAccount(day=day_of(NOW_MS))), []))
+BOOK = json.loads(encoded(RiskBook(day=DayAccount(day=day_of(NOW_MS))), [], FundingBook()))
 
 
 @pytest.mark.parametrize(
@@ -21,6 +22,7 @@ BOOK = json.loads(encoded(RiskBook(day=DayAccount(day=day_of(NOW_MS))), []))
         {"closed": "much"},
         {"closed": None},
         {"shares": []},
+        {"funding_told": [["binance", "USDT", 1, "two", "0.1"]]},
         {"shares": {"p": ["1"]}},
         {"episodes": {"weather": ["x", 0, None]}},
         {"closes": [["nowhere", "BTC/USDT:USDT", "buy", "loss", 0]]},

@@ -13,6 +13,7 @@ from decimal import Decimal
 from core.clock import Clock
 from core.domain.ids import ClientOrderId, InstrumentId, Leg, Symbol, VenueName, VenueOrderId
 from core.domain.instrument import Instrument
+from core.domain.ledger import Income
 from core.domain.money import ZERO, Price, Quantity
 from core.domain.order import Order, OrderIntent, OrderStatus
 from core.domain.reports import BalanceReport, FillReport, OrderStatusReport, PositionReport, Report, Source
@@ -75,6 +76,8 @@ class ScriptedVenue:
         self.pause = 0.0
         self.price = Decimal(100)
         self.wallet = Decimal(10_000)
+        self.history: list[Income] = []
+        """What changed the wallet, as the venue lists it; scripted beside `wallet`."""
         self.error: VenueError | None = None
         self.cancel_answers: deque[Outcome] = deque()
         self.orders: dict[ClientOrderId, Resting] = {}
@@ -335,6 +338,10 @@ class ScriptedVenue:
             for fill in every
             if fill.venue_time_ms >= since_ms
         ]
+
+    async def income(self, since_ms: int) -> Sequence[Income]:
+        await self._read("income")
+        return [line for line in self.history if line.venue_time_ms >= since_ms]
 
     async def positions(self) -> Sequence[PositionReport]:
         await self._read("positions")

@@ -15,6 +15,7 @@ from random import Random
 from core.clock import Clock
 from core.domain.ids import ClientOrderId, InstrumentId, Leg, Symbol, TradeId, VenueName, VenueOrderId
 from core.domain.instrument import Instrument
+from core.domain.ledger import Income
 from core.domain.money import ZERO, Price, Quantity
 from core.domain.order import Order, OrderIntent, OrderStatus, OrderType
 from core.domain.position import PositionKey
@@ -431,6 +432,11 @@ class TrueVenue:
         await self._half_way()
         nameless = {"client_order_id": ClientOrderId(""), "position_side": PositionSide.BOTH, "origin": Origin.ORDER}
         return [replace(fill, source=Source.REST, **nameless) for fill in found]  # type: ignore[arg-type]
+
+    async def income(self, since_ms: int) -> Sequence[Income]:
+        await self._asked()
+        await self._half_way()
+        raise Unreachable(self.name, f"this venue keeps no income history (asked from {since_ms})")
 
     async def positions(self) -> Sequence[PositionReport]:
         await self._asked()

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from core.domain.ids import Asset, ClientOrderId, InstrumentId, Symbol, TradeId, VenueName, VenueOrderId
 from core.domain.instrument import Bracket, Instrument, LotRule, PriceBand
+from core.domain.ledger import Income, IncomeKind
 from core.domain.money import ZERO, Notional, Price, Quantity
 from core.domain.order import OrderStatus
 from core.domain.reports import (
@@ -71,6 +72,30 @@ def instrument_of(row: model.Instrument, venue: VenueName) -> Instrument:
             Bracket(most_notional=Notional(bracket.cap), max_leverage=bracket.leverage) for bracket in row.brackets
         ),
         band=PriceBand(up=row.band_up, down=row.band_down),
+    )
+
+
+_INCOME = {
+    model.IncomeType.REALIZED_PNL: IncomeKind.PROFIT,
+    model.IncomeType.COMMISSION: IncomeKind.FEE,
+    model.IncomeType.FUNDING_FEE: IncomeKind.FUNDING,
+    model.IncomeType.TRANSFER: IncomeKind.TRANSFER,
+    model.IncomeType.INSURANCE_CLEAR: IncomeKind.INSURANCE,
+}
+
+
+def income_of(row: model.Income, venue: VenueName, symbol: Symbol) -> Income:
+    """A line of the account's books, about the one instrument there is or about none."""
+    return Income(
+        venue=venue,
+        id=str(row.id),
+        asset=Asset(row.asset),
+        kind=_INCOME[row.type],
+        amount=row.amount,
+        venue_time_ms=row.time_ms,
+        symbol=None if row.symbol is None else symbol,
+        trade_id=None if row.trade_id is None else TradeId(str(row.trade_id)),
+        word=row.type.value,
     )
 
 

@@ -14,6 +14,7 @@ from decimal import Decimal
 
 from core.domain.ids import Asset, ClientOrderId, InstrumentId, Symbol, VenueOrderId
 from core.domain.instrument import Instrument
+from core.domain.ledger import Income
 from core.domain.money import HUNDRED, Price, Quantity
 from core.domain.order import Order, OrderIntent, OrderType, TriggerReference
 from core.domain.reports import (
@@ -42,7 +43,7 @@ from core.engine.ports import (
 )
 from tools.replay.loop import ReplayClock
 from tools.replay.tape import Tape
-from tools.replay.translate import Translator
+from tools.replay.translate import Translator, income_of
 from tools.venuesim.exchange import model
 from tools.venuesim.exchange.engine import MatchingEngine
 from tools.venuesim.exchange.events import Event
@@ -323,6 +324,10 @@ class ReplayClient:
         await self._wire.travel()
         rows = [fill for fill in self._exchange.fills(self._symbol) if fill.time_ms >= since_ms]
         return [self._translator.fill(row, self._exchange.order(self._symbol, order_id=row.order_id)) for row in rows]
+
+    async def income(self, since_ms: int) -> Sequence[Income]:
+        name = self._place.instrument.id.symbol
+        return [income_of(row, self.name, name) for row in self._exchange.income() if row.time_ms >= since_ms]
 
     async def positions(self) -> Sequence[PositionReport]:
         now_ms = self._place.clock.now_ms()

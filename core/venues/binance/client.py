@@ -11,12 +11,14 @@ import structlog
 from core.clock import Clock
 from core.domain.ids import ClientOrderId, InstrumentId, Symbol, VenueName, VenueOrderId
 from core.domain.instrument import Instrument
+from core.domain.ledger import Income
 from core.domain.money import ZERO, Price, Quantity
 from core.domain.order import Order, OrderIntent, OrderStatus
 from core.domain.reports import BalanceReport, FillReport, OrderStatusReport, PositionReport, Report, Source
 from core.engine.ports import AccountSettings, Departure, KeyRights, MarginMode, MassStatus, NotFound, Outcome, Rejected
 from core.errors import MalformedPayload, Refused, StartRefused, VenueError
 from core.venues.binance import facts
+from core.venues.binance.income import history
 from core.venues.binance.instruments import listing
 from core.venues.binance.orders import Command, Store, callback_refusal, cancellation, placement
 from core.venues.binance.parse import (
@@ -31,6 +33,7 @@ from core.venues.binance.payloads import (
     AccountConfigRow,
     AccountRow,
     AlgoRow,
+    IncomeRow,
     KeyRightsRow,
     LeverageRow,
     OrderRow,
@@ -271,6 +274,13 @@ class BinanceClient:
                 break
             start = end + 1
         return [trade_report(row, instrument, Source.REST) for _, row in sorted(found.items())]
+
+    @_reading
+    async def income(self, since_ms: int) -> Sequence[Income]:
+        async def ask(params: dict[str, str]) -> list[IncomeRow]:
+            return await self._read(self._ccxt.fapiPrivateGetIncome, params, list[IncomeRow])
+
+        return await history(ask, self._symbols, since_ms, self._venue_clock.now_ms())
 
     @_reading
     async def positions(self) -> Sequence[PositionReport]:

@@ -94,6 +94,7 @@ _CHARGES: Mapping[tuple[str, str], tuple[Lane, int, int]] = {
     ("GET", "openOrders"): (Lane.CANCEL, 1, 40),
     ("GET", "userTrades"): (Lane.CANCEL, 5, 5),
     ("GET", "positionRisk"): (Lane.CANCEL, 5, 5),
+    ("GET", "income"): (Lane.DATA, 30, 30),
     ("GET", "account"): (Lane.CANCEL, 5, 5),
     ("GET", "accountConfig"): (Lane.DATA, 5, 5),
     ("GET", "symbolConfig"): (Lane.DATA, 5, 5),

@@ -62,6 +62,18 @@ class TradeRow(Struct, frozen=True, gc=False):
     maker: bool
 
 
+class IncomeRow(Struct, frozen=True, gc=False):
+    """GET /income; `symbol` and `tradeId` "" where the line is about none."""
+
+    incomeType: str  # noqa: N815
+    income: str
+    asset: str
+    time: int
+    tranId: int  # noqa: N815
+    symbol: str = ""
+    tradeId: str = ""  # noqa: N815
+
+
 class PositionRow(Struct, frozen=True, gc=False):
     """GET /fapi/v3/positionRisk: only symbols with a position or an open order."""
 

@@ -20,6 +20,7 @@ from core.venues.bybit.payloads import (
     PositionRow,
     SymbolRow,
     TierRow,
+    TransactionRow,
     WalletRow,
 )
 from core.venues.reading import ReadPolicy
@@ -77,6 +78,12 @@ class AccountReads:
             self._ccxt.privateGetV5AccountWalletBalance, params, Answer[Page[WalletRow]], "bybit"
         )
 
+    async def transactions(self, start_ms: int, end_ms: int) -> list[TransactionRow]:
+        """At most a week of every wallet; newest first. No category is asked for: transfers have none."""
+        of = {"accountType": "UNIFIED", "startTime": str(start_ms), "endTime": str(end_ms)}
+        call, size = self._ccxt.privateGetV5AccountTransactionLog, facts.ORDERS_PAGE
+        return await self._pages(call, of, TransactionRow, size, category=None)
+
     # --- settings ---------------------------------------------------------------------------------------------------
 
     async def account_info(self) -> AccountInfo:
@@ -119,10 +126,17 @@ class AccountReads:
         return await self._reads.shaped(call, params, Answer[shape], "bybit")  # type: ignore[valid-type]
 
     async def _pages(
-        self, call: Call, of: dict[str, str], shape: type[_T], size: int | None, rows: list[_T] | None = None
+        self,
+        call: Call,
+        of: dict[str, str],
+        shape: type[_T],
+        size: int | None,
+        rows: list[_T] | None = None,
+        *,
+        category: str | None = facts.CATEGORY,
     ) -> list[_T]:
         """All of a list. Raises MalformedPayload for one that does not end."""
-        params = {"category": facts.CATEGORY, **of}
+        params = dict(of) if category is None else {"category": category, **of}
         if size is not None:
             params["limit"] = str(size)
         rows = [] if rows is None else rows

@@ -11,6 +11,7 @@ import structlog
 from core.clock import Clock
 from core.domain.ids import ClientOrderId, InstrumentId, Symbol, VenueName, VenueOrderId
 from core.domain.instrument import Instrument
+from core.domain.ledger import Income
 from core.domain.money import Price, Quantity
 from core.domain.order import Order, OrderIntent
 from core.domain.reports import BalanceReport, FillReport, OrderStatusReport, PositionReport
@@ -203,6 +204,10 @@ class BybitClient:
     @reading("bybit")
     async def fills(self, instrument: InstrumentId, since_ms: int) -> Sequence[FillReport]:
         return await self._lookups.fills(instrument, since_ms)
+
+    @reading("bybit")
+    async def income(self, since_ms: int) -> Sequence[Income]:
+        return await self._lookups.income(since_ms)
 
     @reading("bybit")
     async def positions(self) -> Sequence[PositionReport]:

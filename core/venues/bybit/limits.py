@@ -37,6 +37,7 @@ _PRIVATE: Mapping[tuple[str, str], tuple[Lane, int, bool]] = {
     ("GET", "position/symbol-info"): (Lane.DATA, 10, False),
     ("GET", "account/wallet-balance"): (Lane.CANCEL, 50, False),
     ("GET", "account/info"): (Lane.DATA, 50, False),
+    ("GET", "account/transaction-log"): (Lane.DATA, 25, False),
     ("GET", "user/query-api"): (Lane.DATA, 10, False),
 }
 LIMITS = (

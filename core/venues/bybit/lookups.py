@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from core.clock import Clock
 from core.domain.ids import ClientOrderId, InstrumentId, VenueName, VenueOrderId
+from core.domain.ledger import Income
 from core.domain.money import ZERO, Quantity
 from core.domain.order import OrderIntent, OrderStatus
 from core.domain.reports import BalanceReport, FillReport, OrderStatusReport, PositionReport, Source
@@ -14,6 +15,7 @@ from core.errors import Unreachable
 from core.venues.bybit import facts
 from core.venues.bybit.account import Account
 from core.venues.bybit.account_reads import AccountReads
+from core.venues.bybit.income import lines
 from core.venues.bybit.modes import ONE_WAY
 from core.venues.bybit.parse import fill_report, order_reports, position_report, stop_over
 from core.venues.bybit.payloads import ExecutionRow, OrderRow, PositionRow
@@ -110,6 +112,17 @@ class Lookups:
                     found[row.execId] = self._fill(row, instrument)
             start = end + 1
         return sorted(found.values(), key=lambda fill: fill.venue_time_ms)
+
+    async def income(self, since_ms: int) -> Sequence[Income]:
+        """Windows of a week, each with all its pages; oldest first."""
+        found: dict[str, Income] = {}
+        start, now = since_ms, self._venue_clock.now_ms()
+        while start <= now:
+            end = start + facts.HISTORY_MS
+            for row in await self._lists.transactions(start, end):
+                found |= {line.id: line for line in lines(row, self._account.symbols)}
+            start = end + 1
+        return sorted(found.values(), key=lambda line: line.venue_time_ms)
 
     async def positions(self) -> list[PositionReport]:
         usdt, usdc = await together(self._lists.positions(settleCoin=_USDT), self._lists.positions(settleCoin=_USDC))

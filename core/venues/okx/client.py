@@ -11,6 +11,7 @@ import structlog
 from core.clock import Clock
 from core.domain.ids import ClientOrderId, InstrumentId, Symbol, VenueName, VenueOrderId
 from core.domain.instrument import Instrument
+from core.domain.ledger import Income
 from core.domain.money import ZERO, Price, Quantity
 from core.domain.order import Order, OrderIntent, OrderStatus, OrderType
 from core.domain.reports import BalanceReport, FillReport, OrderStatusReport, PositionReport, Report, Source
@@ -32,6 +33,7 @@ from core.venues.okx import codes, facts
 from core.venues.okx.account import AccountReads
 from core.venues.okx.batches import Batch
 from core.venues.okx.contracts import ContractTable, UncountableError
+from core.venues.okx.income import history
 from core.venues.okx.lookups import Lookups
 from core.venues.okx.margin import MarginBook
 from core.venues.okx.orders import (
@@ -69,7 +71,7 @@ class OkxClient:
         self._clock, self._venue_clock = clock, venue_clock
         self._mode = AccountMode()
         self._leverages: dict[Symbol, int] = {}
-        reads = ReadPolicy(codes.ERRORS, self.measure_clock)
+        reads = self._reads = ReadPolicy(codes.ERRORS, self.measure_clock)
         self._account = AccountReads(ccxt, table, margin, reads)
         self._lookups = Lookups(ccxt, table, reads)
         self._rules = Rules(ccxt, table, reads)
@@ -305,6 +307,10 @@ class OkxClient:
     @_reading
     async def fills(self, instrument: InstrumentId, since_ms: int) -> Sequence[FillReport]:
         return await self._lookups.fills(self._table.contract_of(instrument), since_ms, self._venue_clock.now_ms())
+
+    @_reading
+    async def income(self, since_ms: int) -> Sequence[Income]:
+        return await history(self._ccxt, self._table, self._reads, since_ms, self._venue_clock.now_ms())
 
     @_reading
     async def positions(self) -> Sequence[PositionReport]:
