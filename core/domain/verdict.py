@@ -79,6 +79,7 @@ class Reason(StrEnum):
     REJECTED = "rejected_by_venue"
     NOT_FILLED = "not_filled"
     WAVE_TIMEOUT = "wave_timeout"
+    INTERRUPTED = "interrupted"
     INTERNAL_ERROR = "internal_error"
 
 

@@ -37,7 +37,7 @@ from typing import TextIO
 import structlog
 
 from tests.campaigns import crash_figures, crash_life
-from tests.campaigns.crash_points import Kind, Point, PointedWorld
+from tests.campaigns.crash_points import Kind, Left, Point, PointedWorld
 from tests.fakes.virtual_loop import QuickLoop
 from tools.bench.venues import VENUES
 
@@ -95,7 +95,8 @@ class Reaper:
         else:
             shutil.rmtree(place)
         if self._tally.died.total() % SAID_EVERY == 0:
-            self._say(f"{self._tally.venue}: {self._tally.died.total()} deaths, {len(self._tally.wrong)} with something wrong")
+            died, bad = self._tally.died.total(), len(self._tally.wrong)
+            self._say(f"{self._tally.venue}: {died} deaths, {bad} with something wrong")
 
     def all(self) -> None:
         while self._running:
@@ -137,7 +138,7 @@ def _survive(lead: Callable[[Callable[[str], None]], list[str]], place: Path, *,
         os._exit(1)
 
 
-def _lead(world: PointedWorld, venue: str, left: crash_life.Left, now: float, say: Callable[[str], None]) -> list[str]:
+def _lead(world: PointedWorld, venue: str, left: Left, now: float, say: Callable[[str], None]) -> list[str]:
     loop = QuickLoop()
     loop.jump(now - loop.time())
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
@@ -230,10 +231,10 @@ def replay(venue: str, folder: Path, asked: argparse.Namespace) -> int:
 
 
 def _summary(tally: Tally, asked: argparse.Namespace) -> list[str]:
-    lines = [
-        f"{tally.venue}: {tally.points.total()} points, {tally.distinct.total()} of them distinct, "
-        f"{tally.died.total()} deaths by {asked.death}, {len(tally.wrong)} with something wrong (points {tally.digest})"
-    ]
+    head = (
+        f"{tally.venue}: {tally.points.total()} points (sequence {tally.digest}), {tally.distinct.total()} distinct, "
+    )
+    lines = [f"{head}{tally.died.total()} deaths by {asked.death}, {len(tally.wrong)} with something wrong"]
     for kind in Kind:
         counts = tally.points[kind], tally.distinct[kind], tally.died[kind]
         lines.append(f"  {kind.value:<22} {counts[0]:>6} points {counts[1]:>5} distinct {counts[2]:>5} died")

@@ -138,4 +138,3 @@ async def _judged(world: PointedWorld, venue: str, daemon: Daemon) -> list[str]:
         *judge.in_the_daemon(record, daemon, daemon.status),
         *judge.in_the_journal(record, venue, daemon.data_dir / "journal.db"),
     ]
-

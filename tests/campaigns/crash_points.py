@@ -12,7 +12,6 @@ import asyncio
 import shutil
 from collections.abc import Callable, Coroutine, Generator, Hashable, Mapping
 from concurrent.futures import Executor, Future
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import count
@@ -232,8 +231,8 @@ class PointedWorld(SimulatedWorld):
                 self.points.step_ended(name[0] if name else "task")
 
             task: asyncio.Task[Any] = asyncio.Task(Steps(work, ended), loop=loop, **options)
-            with suppress(IndexError):
-                name.append(task.get_name())
+            named = task.get_name()
+            name.append("task" if named.startswith("Task-") else named)  # those are counted over the whole process
             return task
 
         loop.set_task_factory(make)
