@@ -24,7 +24,7 @@ from core.domain.symbol_lists import SymbolLists
 from core.domain.trailing import TrailingMode, TrailingRules
 from core.domain.universe import UniverseRules
 from core.engine.entry import EntryRules
-from core.engine.exit_engine import ExitPolicy
+from core.engine.exit_actions import ExitPolicy
 from core.engine.ports import MarginMode, VenueTraits
 from core.engine.price_chain import ChainRules
 from core.engine.reconciler import ExternalPositions

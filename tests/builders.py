@@ -42,7 +42,8 @@ from core.domain.stop_distance import StopRules
 from core.domain.symbol_lists import SymbolLists
 from core.domain.trailing import TrailingRules
 from core.domain.wave import Candidate
-from core.engine.exit_engine import NEVER_MS, ExitPolicy
+from core.engine.exit_actions import ExitPolicy
+from core.engine.exit_engine import NEVER_MS
 from core.engine.ports import MassStatus, Quote, SignalBatch
 
 NOW_MS = 1_790_000_000_000

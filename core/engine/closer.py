@@ -32,6 +32,8 @@ QUICK_ATTEMPTS = 2
 """Attempts before people are called; after them it is tried again at `SLOW_RETRY_SECONDS`, for as long as it takes."""
 ANSWER_SECONDS = 3.0
 SLOW_RETRY_SECONDS = 5.0
+MOST_SLOW_PAUSES = 6
+"""The pause grows by itself so many times: half a minute at most."""
 VENUE_AGREES_SECONDS = 2.0
 """How long the venue's own figure may lag behind the fills that closed a position, before it is read (POS-02)."""
 TRIES_A_STEP = 100
@@ -161,7 +163,8 @@ class Closer:
             if tries == QUICK_ATTEMPTS + 1:
                 self._notifier.notify(Level.CRITICAL, f"{key}: cannot be closed, still trying ({why})")
             slow = tries > QUICK_ATTEMPTS
-            if slow and await self._orders.wait(key.instrument, partial(self._flat, key), SLOW_RETRY_SECONDS):
+            pause = SLOW_RETRY_SECONDS * min(tries - QUICK_ATTEMPTS, MOST_SLOW_PAUSES)
+            if slow and await self._orders.wait(key.instrument, partial(self._flat, key), pause):
                 break
             order = self._working_close(position) or await self._send(position, leg, why, figures)
             await self._orders.wait(key.instrument, partial(self._decided, order, key), ANSWER_SECONDS)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from typing import Protocol
 
@@ -19,7 +19,6 @@ from core.clock import Clock
 from core.domain.events import Event, OrderChanged, PositionChanged, PositionTold
 from core.domain.exits import (
     EVERY_PRICE,
-    URGENT,
     Band,
     Close,
     ExitReason,
@@ -31,25 +30,23 @@ from core.domain.exits import (
     judge,
     rules_for,
 )
-from core.domain.ids import InstrumentId, Leg, PositionId, VenueName
+from core.domain.ids import InstrumentId, PositionId, VenueName
 from core.domain.instrument import Instrument
-from core.domain.money import ZERO, Price, Quantity, plain
+from core.domain.money import ZERO, Price, plain
 from core.domain.order import Order, TriggerReference
 from core.domain.position import Position, PositionKey
-from core.domain.prices import PriceKind, Snapshot
-from core.domain.profit_steps import slices
+from core.domain.prices import Snapshot
 from core.domain.protection import crossed
 from core.domain.risk import TradingState
-from core.domain.trailing import TrailingRules, away, worth_moving
 from core.engine.bookkeeping import Bookkeeper
-from core.engine.closer import Closer, Part
-from core.engine.exit_watch import ExitCounts, ExitWatch, figures_of
+from core.engine.closer import Closer
+from core.engine.exit_actions import ExitActions, ExitPolicy
+from core.engine.exit_watch import ExitCounts, ExitWatch
 from core.engine.order_manager import OrderManager
 from core.engine.ports import Level, Notifier
 from core.engine.protection_manager import ProtectionManager
 from core.engine.records import ExitRecord
 from core.engine.risk_guard import RiskGuard
-from core.engine.tightening import Tightened
 
 log = structlog.get_logger(__name__)
 
@@ -58,14 +55,9 @@ LOOK_SECONDS = 1.0
 AT_ONCE = 16
 """Positions looked at in one step of that round."""
 COUNT_SECONDS = 60.0
-TRY_AGAIN_SECONDS = 1.0
-MOVE_AGAIN_SECONDS, LONGEST_PAUSE_SECONDS = 10.0, 640.0
-"""After a move the venue refused; twice as long after each more."""
-LIMIT_TRIES = 5
-"""A take profit at its level that was not filled so often goes at market (TRL-16)."""
 NEVER_MS = 10**15
-CLOSERS = frozenset({ExitReason.CRITICAL_LOSS, ExitReason.STOP_PASSED})
-"""People are called for these: something that should have closed the position before did not."""
+UNTOLD_CONFIRM_MS = 15_000
+"""A venue is polled while its stream is down; two of these readings."""
 
 
 class Prices(Protocol):
@@ -79,18 +71,6 @@ class Prices(Protocol):
         ...
 
     def funding(self, instrument: InstrumentId) -> Funding | None: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExitPolicy:
-    """The configuration. `rules` hold for a position that asked for nothing; `moves` say when a stop is worth moving,
-    whichever rule wants it. `limit_profits`: take profits are limit orders at their level first."""
-
-    rules: ExitRules
-    moves: TrailingRules
-    kind: PriceKind
-    limit_profits: bool = False
-    manages_external: bool = False
 
 
 class ExitEngine:
@@ -112,8 +92,11 @@ class ExitEngine:
         clock: Clock,
         notifier: Notifier,
         trailed_by_venue: Callable[[PositionId], bool] = lambda _: False,
+        serves: Callable[[VenueName], bool] = lambda _: True,
+        told: Callable[[VenueName], bool] = lambda _: True,
     ) -> None:
-        """`offset_ms` is a venue's clock minus ours; `reference` the price that fires a stop, None = not known."""
+        """`offset_ms` is a venue's clock minus ours; `reference` the price that fires a stop, None = not known.
+        `serves`: whether the venue takes anything at present; `told`: whether its private stream is up."""
         self.policy = policy
         self._orders = orders
         self._protection = protection
@@ -127,12 +110,24 @@ class ExitEngine:
         self._clock = clock
         self._notifier = notifier
         self._trailed_by_venue = trailed_by_venue
+        self._serves = serves
+        self._told = told
         self._watches: dict[PositionKey, ExitWatch] = {}
         self._by_instrument: dict[InstrumentId, list[ExitWatch]] = {}
         self._remembered: dict[PositionId, ExitState] = {}
         self._advice: dict[str, Mapping[PositionKey, str]] = {}
-        self._tasks: asyncio.TaskGroup | None = None
         self.counts = ExitCounts()
+        self._actions = ExitActions(
+            policy=policy,
+            protection=protection,
+            closer=closer,
+            instruments=instruments,
+            books=books,
+            clock=clock,
+            notifier=notifier,
+            counts=self.counts,
+            crossed=self._close_crossed,
+        )
         prices.on_tick(self.on_tick)
         protection.on_levels(self.level)
 
@@ -203,11 +198,11 @@ class ExitEngine:
     async def run(self) -> None:
         """Own what follows from judgements, and look at everything once a second, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            self._tasks = tasks
+            self._actions.tasks = tasks
             try:
                 await self._look_again_and_again()
             finally:
-                self._tasks = None  # ticks come for as long as the sockets are open
+                self._actions.tasks = None  # ticks come for as long as the sockets are open
 
     async def _look_again_and_again(self) -> None:
         counted = self._clock.monotonic()
@@ -328,9 +323,7 @@ class ExitEngine:
         view = view if view is not None else self._prices.exit_view(watch.key.instrument)
         stop = self._protection.resting(position)
         seen = self._seen(watch, position, view, stop)
-        rules = watch.rules
-        if rules.trailing is not None and self._trailed_by_venue(position.id):
-            rules = replace(rules, trailing=None)
+        rules = self._rules_now(watch, position)
         verdict = judge(position, watch.state, watch.confirmations, rules, seen, instrument)
         watch.confirmations, watch.band = verdict.confirmations, verdict.band
         watch.moved_by = verdict.moved_by or watch.moved_by
@@ -339,9 +332,23 @@ class ExitEngine:
             watch.state = verdict.state
             self._keep(watch)
         if verdict.close is not None:
-            self._act(watch, position, verdict.close, seen)
+            self._actions.act(watch, position, verdict.close, seen)
         elif stop is not None and seen.discretionary and seen.normal:
-            self._consider_moving(watch, position, stop, seen)
+            self._actions.consider_moving(watch, position, stop, seen)
+
+    def _rules_now(self, watch: ExitWatch, position: Position) -> ExitRules:
+        """Without our trailing where the venue trails. While the private stream is down the stop may have acted and
+        nobody said so: what a stop left undone waits for a reading of the venue."""
+        rules = watch.rules
+        if rules.trailing is not None and self._trailed_by_venue(position.id):
+            rules = replace(rules, trailing=None)
+        if self._told(watch.key.instrument.venue):
+            return rules
+        return replace(
+            rules,
+            critical_confirm_ms=max(rules.critical_confirm_ms, UNTOLD_CONFIRM_MS),
+            stop_passed_ms=max(rules.stop_passed_ms, UNTOLD_CONFIRM_MS),
+        )
 
     def _seen(
         self, watch: ExitWatch, position: Position, view: tuple[Snapshot, bool] | None, stop: Order | None
@@ -365,7 +372,7 @@ class ExitEngine:
             steps_done=max(watch.steps_skipped, self._closer.steps_taken(position)) if watch.rules.steps else 0,
             funding=self._prices.funding(watch.key.instrument) if watch.rules.funding_window_ms else None,
             advice=watch.advice,
-            discretionary=not halted and not watch.conflict,
+            discretionary=not halted and not watch.conflict and self._serves(venue),
         )
 
     def _venue_ms(self, venue: VenueName) -> int:
@@ -381,108 +388,6 @@ class ExitEngine:
     def _keep(self, watch: ExitWatch) -> None:
         self._books.soon([ExitRecord(state=watch.state, time_ms=self._clock.now_ms())])
 
-    # acting
-
-    def _act(self, watch: ExitWatch, position: Position, close: Close, seen: Seen) -> None:
-        if self._tasks is None:
-            return
-        if close.reason in URGENT and not seen.normal and seen.price is not None:
-            self.counts.critical_on_old_price += 1
-            log.warning("exits.on_old_price", position=str(watch.key), rule=close.reason.value, age_ms=seen.age_ms)
-        part = None if close.step is None else self._part(watch, position, close.step)
-        if part is None or part.quantity >= position.quantity:
-            watch.closing = True
-            self._tasks.create_task(self._close(watch, position, close, seen), name=f"exits/close/{watch.key}")
-        elif part.quantity and not watch.taking and self._clock.monotonic() >= watch.part_not_before:
-            watch.taking = True
-            self._tasks.create_task(self._take(watch, position, part, close, seen), name=f"exits/take/{watch.key}")
-
-    async def _close(self, watch: ExitWatch, position: Position, close: Close, seen: Seen) -> None:
-        why, figures = f"{close.reason.value}: {close.detail}", figures_of(watch.state, position, close, seen)
-        self.counts.closes[close.reason.value] += 1
-        log.info("exits.close", position=str(watch.key), why=why, **figures)
-        self._books.note("exit", {"position_id": position.id, "instrument": str(position.instrument), **figures})
-        urgent = close.reason in CLOSERS
-        self._notifier.notify(
-            Level.CRITICAL if urgent else Level.INFO, f"{watch.key}: closing at market, {why} ({figures['profit']} %)"
-        )
-        try:
-            leg = Leg.FLATTEN if urgent else Leg.CLOSE
-            await self._closer.flatten(watch.key, why, of=position.id, leg=leg, figures=figures)
-        finally:
-            watch.closing = False
-
-    def _part(self, watch: ExitWatch, position: Position, step: int) -> Part | None:
-        """What this step closes; None = everything. A step whose slice is too small is merged into the next one. Slices
-        go by the entry price: by one that moves, a step could leave to its neighbour what that does not take."""
-        instrument, steps = self._instruments[position.instrument], watch.rules.steps
-        sizes = slices(position.entry_quantity, steps, instrument, position.entry_price)
-        if step + 1 == len(steps) and sum(sizes, ZERO) >= position.entry_quantity:
-            return None
-        if not sizes[step]:
-            watch.steps_skipped = step + 1
-        quantity = Quantity(min(sizes[step], position.quantity))
-        if quantity and ZERO < position.quantity - quantity < instrument.market_lot.minimum:
-            return None  # what it would leave could never be closed (VAL-19)
-        tries = self._closer.tries(position, step)
-        limit = None
-        if self.policy.limit_profits and tries < LIMIT_TRIES:
-            level = away(position.side, position.entry_price, steps[step].percent)
-            rounded = instrument.round_price_up if position.side.sign > 0 else instrument.round_price_down
-            limit = rounded(level)
-        return Part(step=step, quantity=quantity, limit=limit)
-
-    async def _take(self, watch: ExitWatch, position: Position, part: Part, close: Close, seen: Seen) -> None:
-        why, figures = f"{close.reason.value}: {close.detail}", figures_of(watch.state, position, close, seen)
-        log.info("exits.take_part", position=str(watch.key), quantity=plain(part.quantity), why=why, **figures)
-        self._books.note("exit", {"position_id": position.id, "instrument": str(position.instrument), **figures})
-        try:
-            if await self._closer.take_part(position, part, why, figures):
-                self.counts.closes[close.reason.value] += 1
-            else:
-                watch.part_not_before = self._clock.monotonic() + TRY_AGAIN_SECONDS
-        finally:
-            watch.taking = False
-            watch.band = EVERY_PRICE
-
-    def _consider_moving(self, watch: ExitWatch, position: Position, stop: Order, seen: Seen) -> None:
-        level, resting, tasks = watch.state.level, stop.trigger_price, self._tasks
-        if level is None or resting is None or watch.moving or watch.closing or tasks is None:
-            return
-        if self._clock.monotonic() < watch.move_not_before:
-            return
-        tick = self._instruments[position.instrument].tick
-        since = self._since_moved(watch, stop, seen.now_ms)
-        if worth_moving(position.side, resting, level, self.policy.moves, tick, since_last_ms=since):
-            watch.moving = True
-            watch.attempted = self._clock.monotonic()
-            tasks.create_task(self._move(watch, position, level), name=f"exits/move/{watch.key}")
-
-    def _since_moved(self, watch: ExitWatch, stop: Order, now_ms: int) -> int | None:
-        """Since the stop was moved or that was tried; a stop tells by itself that it was, also after a restart."""
-        tried = None if watch.attempted is None else int((self._clock.monotonic() - watch.attempted) * 1000)
-        moved = now_ms - stop.venue_time_ms if stop.level is not None or stop.intent.attempt else None
-        return min((since for since in (tried, moved) if since is not None and since >= 0), default=None)
-
-    async def _move(self, watch: ExitWatch, position: Position, level: Price) -> None:
-        by = ExitReason.TRAILING if watch.moved_by is None else watch.moved_by
-        try:
-            outcome = await self._protection.tighten(position, level)
-        finally:
-            watch.moving = False
-            watch.band = EVERY_PRICE
-        if outcome is Tightened.MOVED:
-            self.counts.stops_moved += 1
-            watch.refused = 0
-            log.info("exits.stop_moved", position=str(watch.key), to=plain(level), rule=by.value)
-        elif outcome is Tightened.REFUSED:
-            self.counts.moves_refused += 1
-            pause = min(MOVE_AGAIN_SECONDS * 2 ** min(watch.refused, 10), LONGEST_PAUSE_SECONDS)
-            watch.refused += 1
-            watch.move_not_before = self._clock.monotonic() + pause
-        elif outcome is Tightened.CROSSED:
-            self._close_crossed(watch, level, by)
-
     def _close_crossed(self, watch: ExitWatch, level: Price, by: ExitReason) -> None:
         """The price came to the level before the stop did (STP-06)."""
         position = self._orders.state.position(watch.key)
@@ -491,4 +396,4 @@ class ExitEngine:
         seen = self._seen(watch, position, self._prices.exit_view(watch.key.instrument), None)
         if seen.discretionary:
             detail = f"the price reached {plain(level)} before the stop was there"
-            self._act(watch, position, Close(reason=by, detail=detail), seen)
+            self._actions.act(watch, position, Close(reason=by, detail=detail), seen)

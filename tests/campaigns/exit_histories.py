@@ -32,7 +32,8 @@ from core.domain.risk import TradingState
 from core.domain.signal import Side
 from core.domain.trailing import TrailingRules, better
 from core.engine.closer import TRIES_A_STEP
-from core.engine.exit_engine import ExitEngine, ExitPolicy
+from core.engine.exit_actions import ExitPolicy
+from core.engine.exit_engine import ExitEngine
 from core.engine.records import JournalState
 from core.engine.stop_orders import refusals
 from tests.campaigns.histories import CALM_SECONDS, INSTRUMENTS, History, campaign
@@ -140,7 +141,8 @@ class ExitHistory(History):
         chance, instrument = self._chance, self._chance.choice(INSTRUMENTS)
         percent = Decimal(chance.choice((-20, -6, -4, -2, -1, 1, 2, 3, 4, 6, 8, 20))) / 10
         price = self.venue.prices[instrument] * (100 + percent) / 100
-        self.venue.prices[instrument] = Decimal(self._listed[instrument].round_price_down(min(max(price, 50), 200)))
+        within = min(max(price, Decimal(50)), Decimal(200))
+        self.venue.prices[instrument] = Decimal(self._listed[instrument].round_price_down(within))
         if chance.random() < 0.1:
             self.prices.tick(instrument)  # before the venue's stops act
         for stop in self.venue.waiting_stops(instrument):
@@ -207,8 +209,9 @@ class ExitHistory(History):
         if refusals(orders) or any(o.intent.leg is Leg.ENTRY and (not o.ended or o.fills_missing) for o in orders):
             return None
         stops = [o for o in orders if o.intent.leg is Leg.STOP and o.status is S.ACCEPTED and not provisional(o)]
-        true = [self.venue.orders.get(stop.client_order_id) for stop in stops]
-        levels = [order.trigger for order in true if order is not None and order.waiting and order.trigger is not None]
+        true = {c: order.trigger for c, order in self.venue.orders.items() if order.waiting}
+        both = [stop.trigger_price for stop in stops if stop.trigger_price == true.get(stop.client_order_id)]
+        levels = [level for level in both if level is not None]
         if not levels:
             return None
         return max(levels) if key.side is Side.BUY else min(levels)
