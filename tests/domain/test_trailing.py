@@ -146,6 +146,7 @@ def play(life: Life, legs: list[Leg]) -> list[Price | None]:
     return wanted
 
 
+@pytest.mark.failure("TRL-01")
 @given(side=st.sampled_from(BOTH), legs=LEGS, breakeven=st.sampled_from([ZERO, Decimal("0.5")]))
 def test_a_stop_only_ever_improves_whatever_the_price_does_and_however_often_we_restart(
     side: Side, legs: list[Leg], breakeven: Decimal
