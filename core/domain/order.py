@@ -234,6 +234,8 @@ def apply_status(order: Order, report: OrderStatusReport) -> Order | IllegalRepo
     """
     move = NEXT[order.status, report.status]
     reported = ZERO if report.conditional else report.filled
+    if order.intent.conditional and order.overfilled_by(reported) and reported <= report.quantity:
+        order = replace(order, size=report.quantity)  # a stop made larger, and that word was lost
     if move is Move.ILLEGAL or order.overfilled_by(reported):
         return IllegalReport(order=order, told=f"{report.status}, filled {report.filled} of {order.quantity}")
     moved = _amended(order, report)

@@ -148,6 +148,13 @@ def provisional(stop: Order) -> bool:
     return stop.intent.attached_to is not None and stop.level is None
 
 
+def closer(stop: Order, other: Order) -> bool:
+    """Whether it stands closer to the price than another stop of the same position, where it belongs."""
+    if stop.trigger_price is None or other.trigger_price is None or provisional(stop):
+        return False
+    return better(stop.intent.side.opposite, stop.trigger_price, other.trigger_price)
+
+
 def crossed(side: Side, level: Decimal, reference: Decimal) -> bool:
     """Whether `reference` has reached the stop of a position of this side."""
     return reference <= level if side is Side.BUY else reference >= level

@@ -26,6 +26,7 @@ from core.domain.position import Position, PositionKey
 from core.domain.protection import (
     Dust,
     StopPlan,
+    closer,
     covers,
     plan,
     protects,
@@ -458,13 +459,14 @@ class ProtectionManager:
             self._cancelling.discard(stop.client_order_id)
 
     def _exact(self, stops: list[Order], position: Position) -> Order | None:
-        """The newest confirmed stop that is the one this position wants; of a venue that is off only sizes count."""
-        instrument = self._instruments.get(position.instrument)
+        """The confirmed stop that is the one this position wants, the closest where one was told late, else the newest;
+        of a venue that is off only sizes count."""
+        instrument, found = self._instruments.get(position.instrument), None
         for stop in reversed(stops):
             right = covers(stop, position) if instrument is None else protects(stop, position, instrument)
-            if right and stop.status is OrderStatus.ACCEPTED:
-                return stop
-        return None
+            if right and stop.status is OrderStatus.ACCEPTED and (found is None or closer(stop, found)):
+                found = stop
+        return found
 
     def _on_its_way(self, stops: list[Order], position: Position) -> Order | None:
         """A stop of this quantity that was sent and not answered."""

@@ -1,6 +1,6 @@
 """The order table over every pair, and the promise behind it: arrival order and repetition of news change nothing."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import product
 
@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.domain.ids import Leg
 from core.domain.order import (
     ENDED,
     NEXT,
@@ -21,7 +22,7 @@ from core.domain.order import (
     apply_status,
 )
 from core.domain.reports import FillReport, OrderStatusReport
-from tests.builders import NOW_MS, a_fill, a_status, an_intent, an_order
+from tests.builders import NOW_MS, a_fill, a_status, an_intent, an_order, quantity
 
 S = OrderStatus
 ODD_BUT_REAL = [
@@ -203,3 +204,15 @@ def test_a_smaller_sum_told_later_takes_no_fill_back() -> None:
 
 def test_ended_is_what_can_hold_no_reservation() -> None:
     assert {S.FILLED, S.CANCELED, S.EXPIRED, S.REJECTED, S.ABSENT} == ENDED
+
+
+def test_a_stop_that_was_made_larger_unheard_is_filled_for_what_the_venue_says() -> None:
+    """The word of the amendment was lost, then the stop fired: its trades are looked for, not refused for ever."""
+    stop = an_intent(leg=Leg.STOP)
+    larger = replace(a_status(stop, S.FILLED, filled=2, conditional=False), quantity=quantity(2))
+    moved = apply_status(an_order(stop, status=S.ACCEPTED), larger)
+    assert isinstance(moved, Order)
+    assert (moved.quantity, moved.fills_missing, moved.status) == (2, 2, S.FILLED)
+    entry = an_intent()
+    larger = replace(a_status(entry, S.FILLED, filled=2), quantity=quantity(2))
+    assert isinstance(apply_status(an_order(entry, status=S.ACCEPTED), larger), IllegalReport), "nobody amends an entry"
