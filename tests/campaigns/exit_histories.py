@@ -32,7 +32,7 @@ from core.domain.risk import TradingState
 from core.domain.signal import Side
 from core.domain.trailing import TrailingRules, better
 from core.engine.closer import TRIES_A_STEP
-from core.engine.exit_engine import ExitPolicy
+from core.engine.exit_actions import ExitPolicy
 from core.engine.exit_engine import ExitEngine
 from core.engine.records import JournalState
 from core.engine.stop_orders import refusals
