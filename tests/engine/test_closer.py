@@ -57,7 +57,7 @@ async def test_people_are_called_when_two_attempts_fail_and_it_goes_on_slowly() 
         bench.venue.script(Leg.FLATTEN, *[bench.venue.reject()] * 4)
         await bench.closer.flatten(BTC_LONG, "test")
         times = bench.venue.sent_at[-3:]
-        assert [round(b - a, 1) for a, b in pairwise(times)] == [5.0, 10.0]
+        assert [round(b - a, 1) for a, b in pairwise(times)] == [10.0, 15.0]
         assert len(bench.notifier.critical()) == 1
         assert bench.state.position(BTC_LONG) is None
 

@@ -258,11 +258,11 @@ async def _received(daemon: Any) -> bool:
 
 async def test_a_restart_recognises_every_stop_and_sends_nothing(world: SimulatedWorld) -> None:
     await world.play(a_mixed_wave(COINS))
-    async with world.running() as first:
+    async with world.running(BREAKEVEN_ACTIVATION_PERCENT=0) as first:
         await first.wave()
         await asyncio.sleep(5)
         before = {venue: await world.sent("order", "stop", "cancel", "amend", venue=venue) for venue in VENUES}
-    async with world.running(first.data_dir) as second:
+    async with world.running(first.data_dir, BREAKEVEN_ACTIVATION_PERCENT=0) as second:
         await asyncio.sleep(90)
         for venue in VENUES:
             assert await world.sent("order", "stop", "cancel", "amend", venue=venue) == before[venue]
