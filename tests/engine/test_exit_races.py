@@ -161,7 +161,9 @@ async def test_a_clock_that_jumps_ahead_makes_no_position_older() -> None:
     """Until the venue's clock is measured anew its offset is wrong by the jump."""
     async with a_position(time_limit_ms=3_600_000) as bench:
         bench.clock.skew_ms = 50 * 3_600_000
-        bench.tick("100.5")
+        await bench.exits.look_at_all()
+        for _ in range(20):
+            await bench.settle(0)
         assert not bench.venue.only(Leg.CLOSE)
         assert not bench.venue.only(Leg.FLATTEN)
         bench.venue.offset_ms = -50 * 3_600_000
