@@ -183,6 +183,8 @@ class VenueTraits:
     entries_per_request: int = 1
     most_stops: int | None = None
     """Resting stops the venue takes from one account; None = more than we could ever want."""
+    stops_end_with_position: bool = False
+    """The venue may take a stop away by itself when its position is closed (OKX, where the account's mode allows)."""
     native_trailing: bool = False
     """The venue has a trailing order of its own that we know how to place."""
     income_days: int = 85

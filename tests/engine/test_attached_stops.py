@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -263,3 +264,27 @@ async def test_a_restart_knows_the_level_an_amendment_gave() -> None:
         kept = [record.order for record in bench.journal.posted if isinstance(record, OrderRecord)]
         mine = [order for order in kept if order.client_order_id == stop.client_order_id]
         assert mine[-1].level == Decimal("98.5")
+
+
+async def test_a_stop_that_ends_with_its_position_is_not_cancelled_on_its_way_out() -> None:
+    traits = replace(OKX_LIKE, stops_end_with_position=True)
+    async with a_venue(traits) as bench:
+        await bench.wave(a_signal("s"))
+        (stop,) = bench.venue.working_stops()
+        closing = asyncio.create_task(bench.closer.flatten(bench.position().key, "test"))
+        await bench.until(lambda: not bench.state.positions())
+        await bench.settle(0.3)
+        await bench.venue.end(stop, OrderStatus.CANCELED)
+        await closing
+        await bench.settle(5)
+        assert not bench.venue.cancelled
+
+
+async def test_a_stop_that_should_have_ended_with_its_position_and_did_not_is_cancelled() -> None:
+    traits = replace(OKX_LIKE, stops_end_with_position=True)
+    async with a_venue(traits) as bench:
+        await bench.wave(a_signal("s"))
+        (stop,) = bench.venue.working_stops()
+        await bench.closer.flatten(bench.position().key, "test")
+        await bench.settle(2)
+        assert bench.venue.cancelled == [stop.intent.client_order_id]

@@ -44,7 +44,13 @@ def hosts_of(base_url: str | None, *, testnet: bool) -> Hosts:
     return Hosts(rest=root, stream=f"{'wss' if scheme == 'https' else 'ws'}://{rest}")
 
 
-TRAITS = VenueTraits(attach=Attach.COMPLETE_FILL, amends_stops=True, entries_per_request=20, native_trailing=True)
+TRAITS = VenueTraits(
+    attach=Attach.COMPLETE_FILL,
+    amends_stops=True,
+    entries_per_request=20,
+    stops_end_with_position=True,
+    native_trailing=True,
+)
 CALLBACK_PERCENT = (Decimal("0.1"), Decimal(100))
 """Least and most a trailing order may let the price fall back (51311)."""
 COINS = ("USDT", "USDC")
