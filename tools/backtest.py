@@ -28,13 +28,13 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from core.domain.ids import VenueName
 from core.errors import ConfigError
 from core.logs import configure_logging
-from tools.replay.candles import BadInput
-from tools.replay.document import DECISIONS, FILLS, PATH, STOPS, UNTRIED, Result, document
-from tools.replay.page import page
-from tools.replay.request import NORMAL_COSTS, Request, prepare
-from tools.replay.session import replay
-from tools.replay.table import show
-from tools.replay.tape import Costs
+from tools.candle_replay.candles import BadInput
+from tools.candle_replay.document import DECISIONS, FILLS, PATH, STOPS, UNTRIED, Result, document
+from tools.candle_replay.page import page
+from tools.candle_replay.request import NORMAL_COSTS, Request, prepare
+from tools.candle_replay.session import replay
+from tools.candle_replay.table import show
+from tools.candle_replay.tape import Costs
 
 DONE, UNUSABLE = 0, 2
 HELP_WIDTH = 78

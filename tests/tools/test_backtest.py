@@ -19,12 +19,12 @@ from core.engine.ports import SignalBatch
 from core.logs import configure_logging
 from core.signals.strategy_scan import StrategyScan
 from tools import backtest
-from tools.replay.candles import BadInput, Recording, read
-from tools.replay.loop import ReplayLoop
-from tools.replay.request import Request, account_of, settings_of
-from tools.replay.results import Trade
-from tools.replay.session import Outcome, Session
-from tools.replay.tape import Costs
+from tools.candle_replay.candles import BadInput, Recording, read
+from tools.candle_replay.loop import ReplayLoop
+from tools.candle_replay.request import Request, account_of, settings_of
+from tools.candle_replay.results import Trade
+from tools.candle_replay.session import Outcome, Session
+from tools.candle_replay.tape import Costs
 
 MINUTE_MS = 60_000
 START_MS = 1_700_006_400_000 // 3_600_000 * 3_600_000 + 3_600_000

@@ -24,10 +24,10 @@ from tools.bench.effort import Effort
 from tools.bench.figure import Figure
 from tools.bench.processes import BenchError
 from tools.bench.venues import VenueFacts
-from tools.replay.candles import Recording
-from tools.replay.loop import ReplayLoop
-from tools.replay.request import Prepared, Request, account_of, settings_of
-from tools.replay.session import Session
+from tools.candle_replay.candles import Recording
+from tools.candle_replay.loop import ReplayLoop
+from tools.candle_replay.request import Prepared, Request, account_of, settings_of
+from tools.candle_replay.session import Session
 
 STRATEGY, MINUTE_MS, EVERY = "scalping_v1", 60_000, 100
 START_MS = 1_700_000_040_000 // MINUTE_MS * MINUTE_MS

@@ -17,10 +17,10 @@ from core.domain.money import HUNDRED, ZERO, plain
 from core.domain.signal import Side
 from core.settings.display import shown_value
 from core.settings.fields import entries
-from tools.replay.candles import Recording
-from tools.replay.request import FUNDING_HOURS, Prepared, Request
-from tools.replay.results import Figures, Trade, figures
-from tools.replay.session import Outcome
+from tools.candle_replay.candles import Recording
+from tools.candle_replay.request import FUNDING_HOURS, Prepared, Request
+from tools.candle_replay.results import Figures, Trade, figures
+from tools.candle_replay.session import Outcome
 
 PATH = (
     "Each candle is played as open, the extreme against the open position, the other extreme, close: straight lines of "

@@ -12,9 +12,9 @@ from core.domain.candle import TIMEFRAME_MS, Candle
 from core.domain.ids import Symbol
 from core.domain.money import Price, Quantity
 from core.engine.ports import FundingRate, PriceTriple, Quote
-from tools.replay.candles import Recording, joined
-from tools.replay.loop import ReplayClock
-from tools.replay.tape import Tape
+from tools.candle_replay.candles import Recording, joined
+from tools.candle_replay.loop import ReplayClock
+from tools.candle_replay.tape import Tape
 from tools.venuesim.exchange.engine import MatchingEngine
 from tools.venuesim.exchange.market import OPEN_INTEREST_NOTIONAL
 

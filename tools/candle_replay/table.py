@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from core.domain.money import plain
-from tools.replay.candles import day_and_time
-from tools.replay.document import Result, assumptions, by_number, exit_reasons, side_name
-from tools.replay.results import Trade
+from tools.candle_replay.candles import day_and_time
+from tools.candle_replay.document import Result, assumptions, by_number, exit_reasons, side_name
+from tools.candle_replay.results import Trade
 
 SHOWN = 30
 """Trades in the table; the first and the last ones of more. JSON and the page have all."""

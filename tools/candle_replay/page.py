@@ -11,9 +11,9 @@ from typing import Any
 
 from core.domain.candle import Candle
 from core.domain.money import plain
-from tools.replay.candles import day_and_time
-from tools.replay.document import Result, assumptions, by_number, changed_settings, exit_reasons, side_name
-from tools.replay.results import Trade
+from tools.candle_replay.candles import day_and_time
+from tools.candle_replay.document import Result, assumptions, by_number, changed_settings, exit_reasons, side_name
+from tools.candle_replay.results import Trade
 
 TEMPLATE = Path(__file__).with_name("report.html")
 COLUMNS = 3_000

@@ -41,9 +41,9 @@ from core.engine.ports import (
     StreamState,
     VenueTraits,
 )
-from tools.replay.loop import ReplayClock
-from tools.replay.tape import Tape
-from tools.replay.translate import Translator, income_of
+from tools.candle_replay.loop import ReplayClock
+from tools.candle_replay.tape import Tape
+from tools.candle_replay.translate import Translator, income_of
 from tools.venuesim.exchange import model
 from tools.venuesim.exchange.engine import MatchingEngine
 from tools.venuesim.exchange.events import Event

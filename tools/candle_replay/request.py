@@ -17,10 +17,10 @@ from core.domain.symbols import SymbolAmbiguous, SymbolIndex
 from core.engine.ports import VenueTraits
 from core.sources import NO_STRATEGY
 from strategies.registry import known
-from tools.replay.candles import BadInput, Recording, joined, moment, read
-from tools.replay.session import Account
-from tools.replay.tape import Costs
-from tools.replay.translate import instrument_of
+from tools.candle_replay.candles import BadInput, Recording, joined, moment, read
+from tools.candle_replay.session import Account
+from tools.candle_replay.tape import Costs
+from tools.candle_replay.translate import instrument_of
 from tools.venuesim.exchange.model import Instrument as SimulatedInstrument
 from tools.venuesim.venues import load
 

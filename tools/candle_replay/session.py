@@ -32,13 +32,13 @@ from core.signals.strategy_scan import StrategyScan
 from core.sources import NO_STRATEGY, strategy_scan
 from core.transport import HttpResponse, Socket, Transport
 from core.venues import VenueAccess, VenueConnection
-from tools.replay.candles import Recording
-from tools.replay.loop import ReplayClock, ReplayLoop
-from tools.replay.market import ReplayMarket, ReplayReads
-from tools.replay.results import EquityPoint, Recorder
-from tools.replay.tape import Costs, Tape
-from tools.replay.translate import Translator
-from tools.replay.venue import Place, ReplayClient, ReplayTime, Wire
+from tools.candle_replay.candles import Recording
+from tools.candle_replay.loop import ReplayClock, ReplayLoop
+from tools.candle_replay.market import ReplayMarket, ReplayReads
+from tools.candle_replay.results import EquityPoint, Recorder
+from tools.candle_replay.tape import Costs, Tape
+from tools.candle_replay.translate import Translator
+from tools.candle_replay.venue import Place, ReplayClient, ReplayTime, Wire
 from tools.venuesim.exchange.engine import MatchingEngine
 from tools.venuesim.exchange.market import MarketSettings
 from tools.venuesim.exchange.model import Conditional, ConditionalType, IncomeType, Policy
