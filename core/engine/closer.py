@@ -134,7 +134,7 @@ class Closer:
         return max(mine, default=step * TRIES_A_STEP - 1) + 1
 
     def _parts(self, position: Position) -> list[Order]:
-        return [o for o in self._orders.state.orders_of(position.id) if o.intent.leg is Leg.TAKE_PROFIT]
+        return self._orders.state.orders_of(position.id, Leg.TAKE_PROFIT)
 
     async def _venue_agrees(self, key: PositionKey) -> None:
         """The venue's own word that it is flat, or it is read (INV-5)."""
@@ -175,7 +175,7 @@ class Closer:
         log.info("close.done", position=str(key), tries=tries)
 
     async def _send(self, position: Position, leg: Leg, why: str, figures: Mapping[str, str]) -> OrderIntent:
-        attempt = next_attempt(self._orders.state.orders_of(position.id), leg)
+        attempt = next_attempt(self._orders.state.orders_of(position.id, leg), leg)
         intent = self._intent(position, leg, attempt, position.quantity, why)
         self._explain(intent.client_order_id, figures)
         await self._orders.submit([self._risk.approve_reducing(intent)])
@@ -217,10 +217,9 @@ class Closer:
 
     def _working_close(self, position: Position) -> OrderIntent | None:
         """A close that is under way or unknown: wait for it, a second one would be a second order."""
-        for order in self._orders.state.orders_of(position.id):
-            if order.intent.leg in (Leg.FLATTEN, Leg.CLOSE) and not order.ended:
-                return order.intent
-        return None
+        state = self._orders.state
+        closes = [*state.orders_of(position.id, Leg.FLATTEN), *state.orders_of(position.id, Leg.CLOSE)]
+        return next((order.intent for order in closes if not order.ended), None)
 
     def _found_nothing(self, intent: OrderIntent) -> bool:
         rejection = self._orders.rejection(intent.client_order_id)

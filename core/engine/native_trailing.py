@@ -169,7 +169,7 @@ class NativeTrailing:
             return
         if not self._may_have_one(position):
             return
-        mine = [o for o in self._orders.state.orders_of(position.id) if o.intent.leg is Leg.TRAIL]
+        mine = self._orders.state.orders_of(position.id, Leg.TRAIL)
         live = [order for order in mine if not order.ended]
         exact = next((o for o in reversed(live) if o.status is OrderStatus.ACCEPTED and covers(o, position)), None)
         if exact is not None:
@@ -182,11 +182,9 @@ class NativeTrailing:
         instrument = self._instruments.get(position.instrument)
         if instrument is None or is_dust(position, instrument):
             return False
-        closing = (Leg.FLATTEN, Leg.CLOSE)
-        orders = self._orders.state.orders_of(position.id)
-        return self._protection.covered(position.key) and not any(
-            order.intent.leg in closing and not order.ended for order in orders
-        )
+        state = self._orders.state
+        closes = [*state.orders_of(position.id, Leg.FLATTEN), *state.orders_of(position.id, Leg.CLOSE)]
+        return self._protection.covered(position.key) and all(order.ended for order in closes)
 
     def _rules_of(self, position: Position) -> TrailingRules | None:
         if not position.signal_id and not self._manages_external:

@@ -42,7 +42,6 @@ from core.engine.ports import About, Attach, Level, Notifier, VenueTraits
 from core.engine.protections import LOST_SECONDS, MOST_LOST, Protection, Protections
 from core.engine.risk_guard import RiskGuard
 from core.engine.stop_orders import StopOrders, refusals
-from core.engine.stop_removal import StopRemoval
 from core.engine.tightening import Tightened, Tightening
 
 log = structlog.get_logger(__name__)
@@ -110,7 +109,7 @@ class ProtectionManager:
         self._guards: dict[PositionKey, asyncio.Task[None]] = {}
         self._naked: dict[PositionKey, _Naked] = {}
         self._protections = Protections(books=books, clock=clock, notifier=notifier, alert_ms=alert_ms)
-        self._removal = StopRemoval(orders=orders, traits=traits)
+        self._cancelling: set[ClientOrderId] = set()
         self._moving: set[ClientOrderId] = set()
         self._moves: Counter[ClientOrderId] = Counter()
         self._moved_to: dict[PositionKey, tuple[ClientOrderId, Price, Quantity]] = {}
@@ -179,7 +178,7 @@ class ProtectionManager:
     @property
     def busy(self) -> bool:
         """Whether a stop is being placed, moved or cancelled now."""
-        return self._removal.busy or bool(self._moving) or any(not guard.done() for guard in self._guards.values())
+        return bool(self._cancelling or self._moving) or any(not guard.done() for guard in self._guards.values())
 
     def all_covered(self) -> bool:
         return all(self.covered(position.key) for position in self._orders.state.positions())
@@ -442,7 +441,23 @@ class ProtectionManager:
         return self._protections.keeps_none(position, last)
 
     def _cancel(self, stops: Sequence[Order]) -> list[asyncio.Task[None]]:
-        return self._removal.remove(stops, self._tasks)
+        """In tasks of their own: a cancel without an answer must not keep the guardian from the next fill.
+
+        One that fails is tried again when something changes here, or by the reconciler.
+        """
+        tasks = []
+        for stop in stops:
+            if self._tasks is not None and stop.client_order_id not in self._cancelling:
+                self._cancelling.add(stop.client_order_id)
+                name = f"protection/cancel/{stop.client_order_id}"
+                tasks.append(self._tasks.create_task(self._cancel_one(stop), name=name))
+        return tasks
+
+    async def _cancel_one(self, stop: Order) -> None:
+        try:
+            await self._orders.cancel(stop)
+        finally:
+            self._cancelling.discard(stop.client_order_id)
 
     def _exact(self, stops: list[Order], position: Position) -> Order | None:
         """The confirmed stop that is the one this position wants, the closest where one was told late, else the newest;

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from core.domain.ids import Asset, ClientOrderId, InstrumentId, PositionId, VenueName, VenueOrderId
+from core.domain.ids import Asset, ClientOrderId, InstrumentId, Leg, PositionId, VenueName, VenueOrderId
 from core.domain.money import ZERO
 from core.domain.order import ENDED, Order
 from core.domain.position import Position, PositionKey
@@ -15,6 +15,7 @@ from core.domain.reports import BalanceReport, PositionReport, PositionSide
 from core.domain.signal import Side
 from core.engine.ports import Balance
 
+_K = TypeVar("_K")
 REMEMBERED_ENDED_ORDERS = 2_000
 """Ended orders kept for late reports; older ones are in the journal. Bounds memory and per-event cost."""
 
@@ -29,8 +30,9 @@ class StateView(Protocol):
         ...
 
     def all_live_orders(self) -> list[Order]: ...
-    def orders_of(self, position_id: PositionId) -> list[Order]:
-        """Every order of an open position, ended ones too, oldest first."""
+    def orders_of(self, position_id: PositionId, leg: Leg | None = None) -> list[Order]:
+        """Every order of an open position, ended ones too, oldest first; with `leg` of that leg only, which costs no
+        more where a stop was moved a thousand times. Of very many stops that never traded the oldest are forgotten."""
         ...
 
     def position(self, key: PositionKey) -> Position | None:
@@ -67,6 +69,7 @@ class State:
         self._by_venue_id: dict[tuple[InstrumentId, VenueOrderId], ClientOrderId] = {}
         self._venue_ids: dict[ClientOrderId, set[VenueOrderId]] = {}
         self._by_position: dict[PositionId, dict[ClientOrderId, None]] = {}
+        self._by_leg: dict[tuple[PositionId, Leg], dict[ClientOrderId, None]] = {}
         self._ended: OrderedDict[ClientOrderId, None] = OrderedDict()
         self._positions: dict[PositionKey, Position] = {}
         self._closed: dict[PositionKey, Position] = {}
@@ -88,8 +91,9 @@ class State:
     def all_live_orders(self) -> list[Order]:
         return [self._orders[client_order_id] for ids in self._live.values() for client_order_id in ids]
 
-    def orders_of(self, position_id: PositionId) -> list[Order]:
-        return [self._orders[client_order_id] for client_order_id in self._by_position.get(position_id, ())]
+    def orders_of(self, position_id: PositionId, leg: Leg | None = None) -> list[Order]:
+        ids = self._by_position.get(position_id, {}) if leg is None else self._by_leg.get((position_id, leg), {})
+        return [self._orders[client_order_id] for client_order_id in ids]
 
     def position(self, key: PositionKey) -> Position | None:
         return self._positions.get(key)
@@ -122,7 +126,9 @@ class State:
     def put_order(self, order: Order) -> None:
         client_order_id, instrument = order.client_order_id, order.instrument
         self._orders[client_order_id] = order
-        self._by_position.setdefault(order.intent.position_id, {})[client_order_id] = None
+        position_id = order.intent.position_id
+        self._by_position.setdefault(position_id, {})[client_order_id] = None
+        self._by_leg.setdefault((position_id, order.intent.leg), {})[client_order_id] = None
         if order.venue_order_id is not None:
             self._by_venue_id[instrument, order.venue_order_id] = client_order_id
             self._venue_ids.setdefault(client_order_id, set()).add(order.venue_order_id)
@@ -183,10 +189,17 @@ class State:
         while len(self._ended) > REMEMBERED_ENDED_ORDERS:
             oldest = next(iter(self._ended))
             order = self._orders[oldest]
-            if any(position.id == order.intent.position_id for position in self.positions_on(order.instrument)):
+            held = any(position.id == order.intent.position_id for position in self.positions_on(order.instrument))
+            if held and not self._replaced(order):
                 self._ended.move_to_end(oldest)
                 return
             self._forget(oldest)
+
+    def _replaced(self, order: Order) -> bool:
+        """A conditional order that never traded and has a younger one after it, which keeps the count of its numbers:
+        nothing is concluded from it any more, however long its position is trailed."""
+        siblings = self._by_leg[order.intent.position_id, order.intent.leg]
+        return order.intent.conditional and not order.filled and next(reversed(siblings)) != order.client_order_id
 
     def _forget(self, client_order_id: ClientOrderId) -> None:
         order = self._orders.pop(client_order_id)
@@ -197,10 +210,16 @@ class State:
                 del self._live[order.instrument]
         for venue_order_id in self._venue_ids.pop(client_order_id, ()):
             self._by_venue_id.pop((order.instrument, venue_order_id), None)
-        if (siblings := self._by_position.get(order.intent.position_id)) is not None:
-            siblings.pop(client_order_id, None)
-            if not siblings:
-                del self._by_position[order.intent.position_id]
+        position_id = order.intent.position_id
+        _drop(self._by_position, position_id, client_order_id)
+        _drop(self._by_leg, (position_id, order.intent.leg), client_order_id)
+
+
+def _drop(index: dict[_K, dict[ClientOrderId, None]], key: _K, client_order_id: ClientOrderId) -> None:
+    if (ids := index.get(key)) is not None:
+        ids.pop(client_order_id, None)
+        if not ids:
+            del index[key]
 
 
 def _merged(older: PositionReport, newer: PositionReport) -> PositionReport:
