@@ -42,6 +42,7 @@ from core.engine.ports import About, Attach, Level, Notifier, VenueTraits
 from core.engine.protections import LOST_SECONDS, MOST_LOST, Protection, Protections
 from core.engine.risk_guard import RiskGuard
 from core.engine.stop_orders import StopOrders, refusals
+from core.engine.stop_removal import StopRemoval
 from core.engine.tightening import Tightened, Tightening
 
 log = structlog.get_logger(__name__)
@@ -109,7 +110,7 @@ class ProtectionManager:
         self._guards: dict[PositionKey, asyncio.Task[None]] = {}
         self._naked: dict[PositionKey, _Naked] = {}
         self._protections = Protections(books=books, clock=clock, notifier=notifier, alert_ms=alert_ms)
-        self._cancelling: set[ClientOrderId] = set()
+        self._removal = StopRemoval(orders=orders, traits=traits)
         self._moving: set[ClientOrderId] = set()
         self._moves: Counter[ClientOrderId] = Counter()
         self._moved_to: dict[PositionKey, tuple[ClientOrderId, Price, Quantity]] = {}
@@ -178,7 +179,7 @@ class ProtectionManager:
     @property
     def busy(self) -> bool:
         """Whether a stop is being placed, moved or cancelled now."""
-        return bool(self._cancelling or self._moving) or any(not guard.done() for guard in self._guards.values())
+        return self._removal.busy or bool(self._moving) or any(not guard.done() for guard in self._guards.values())
 
     def all_covered(self) -> bool:
         return all(self.covered(position.key) for position in self._orders.state.positions())
@@ -441,23 +442,7 @@ class ProtectionManager:
         return self._protections.keeps_none(position, last)
 
     def _cancel(self, stops: Sequence[Order]) -> list[asyncio.Task[None]]:
-        """In tasks of their own: a cancel without an answer must not keep the guardian from the next fill.
-
-        One that fails is tried again when something changes here, or by the reconciler.
-        """
-        tasks = []
-        for stop in stops:
-            if self._tasks is not None and stop.client_order_id not in self._cancelling:
-                self._cancelling.add(stop.client_order_id)
-                name = f"protection/cancel/{stop.client_order_id}"
-                tasks.append(self._tasks.create_task(self._cancel_one(stop), name=name))
-        return tasks
-
-    async def _cancel_one(self, stop: Order) -> None:
-        try:
-            await self._orders.cancel(stop)
-        finally:
-            self._cancelling.discard(stop.client_order_id)
+        return self._removal.remove(stops, self._tasks)
 
     def _exact(self, stops: list[Order], position: Position) -> Order | None:
         """The confirmed stop that is the one this position wants, the closest where one was told late, else the newest;

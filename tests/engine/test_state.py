@@ -1,4 +1,4 @@
-"""What is kept of orders: enough to judge whatever comes late, and no more for a stop that was moved a thousand times."""
+"""What is kept of orders: enough to judge what comes late, and no more for a stop that was moved a thousand times."""
 
 from __future__ import annotations
 
