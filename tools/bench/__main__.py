@@ -3,8 +3,10 @@
 W1 to W3 run the real daemon against simulator processes and signals pushed by tools/signal_server; times come from the
 venues' own records. W4 to W6, O1 and V1 give work to the parts of a daemon inside this process, with ccxt as it comes
 beside it. E rows replay private stream frames in this process, R1 recorded candles. F rows start the daemon at all
-venues at once (F4 for ten minutes; --quick for seconds). W, V and E rows are measured per venue, waves over all of them
-as well. Nothing fails on a time; exit status 1 means that something did not do what it was to be measured doing.
+venues at once (F4 for ten minutes; --quick for seconds). X rows tick prices of symbols that are held: how soon the move
+of a stop leaves (X1), what a price costs in the exits (X3), what many symbols take (X2), and how late the loop is on a
+bad network (X4). W, V, E, X1 and X3 are measured per venue, waves over all of them as well. Nothing fails on a time;
+exit status 1 means that something did not do what it was to be measured doing.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import Final
 from tools.bench.at_rest import rest_figures
 from tools.bench.daemon_cost import daemon_figures
 from tools.bench.effort import FULL, QUICK, Effort
+from tools.bench.exit_latency import exit_figures
 from tools.bench.figure import Figure
 from tools.bench.frame_cost import frame_figures
 from tools.bench.order_burst import burst_figures
@@ -27,6 +30,7 @@ from tools.bench.order_cpu import cpu_figures
 from tools.bench.order_delay import delay_figures
 from tools.bench.processes import BenchError
 from tools.bench.replay_speed import replay_figures
+from tools.bench.streaming import streaming_figures
 from tools.bench.surroundings import sentence, surroundings
 from tools.bench.table import show
 from tools.bench.validation import validation_figures
@@ -43,6 +47,8 @@ GROUPS: Final = (
     (frozenset({"R1"}), replay_figures),
     (frozenset({"F1", "F2"}), daemon_figures),
     (frozenset({"F3", "F4"}), rest_figures),
+    (frozenset({"X1", "X3"}), exit_figures),
+    (frozenset({"X2", "X4"}), streaming_figures),
 )
 NAMES: Final = tuple(sorted(name for names, _ in GROUPS for name in names))
 

@@ -45,8 +45,8 @@ async def _f3(effort: Effort, venues: Sequence[VenueFacts]) -> Figure:
             "--seconds",
             f"{effort.idle_seconds:g}",
         )
-        ours = await _resident("ours", up, *asked)
-        theirs = await _resident("ccxt", up, *asked) if effort.compared else None
+        ours = await resident("ours", up, *asked)
+        theirs = await resident("ccxt", up, *asked) if effort.compared else None
     return Figure(
         id="F3",
         venue=_where(venues),
@@ -70,10 +70,10 @@ async def _f4(effort: Effort, venues: Sequence[VenueFacts]) -> list[Figure]:
     async with simulators(venues, latency_ms=LATENCY_MS, symbols=markets, tick_hz=TICK_HZ) as up:
         asked = ("--symbols", str(SYMBOLS), "--rest", f"{effort.rest_seconds:g}", "--lag", "--reloads", str(RELOADS))
         ours, bare = await asyncio.gather(
-            _resident("ours", up, *asked, "--seconds", f"{effort.lag_seconds:g}"),
-            _resident("nothing", up, *asked, "--seconds", f"{effort.lag_seconds:g}"),
+            resident("ours", up, *asked, "--seconds", f"{effort.lag_seconds:g}"),
+            resident("nothing", up, *asked, "--seconds", f"{effort.lag_seconds:g}"),
         )
-        theirs = await _resident("ccxt", up, *asked, "--seconds", f"{compared:g}") if effort.compared else None
+        theirs = await resident("ccxt", up, *asked, "--seconds", f"{compared:g}") if effort.compared else None
     note = (
         f"{effort.lag_seconds:g} s, {len(venues) * markets:,} markets, {_rate(ours):.0f} frames/s, {RELOADS} reloads "
         f"of the markets of {max(ours['reload_seconds']):.2f} s at most; an empty loop beside it: p99.9 "
@@ -105,7 +105,7 @@ async def _f4(effort: Effort, venues: Sequence[VenueFacts]) -> list[Figure]:
     ]
 
 
-async def _resident(kind: str, up: Sequence[Simulator], *arguments: str) -> Told:
+async def resident(kind: str, up: Sequence[Simulator], *arguments: str) -> Told:
     """What the program of that kind told. Raises BenchError."""
     at = [f"--at={venue.facts.name.value}={venue.url}" for venue in up]
     process = await asyncio.create_subprocess_exec(

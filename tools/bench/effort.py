@@ -12,6 +12,7 @@ class Effort:
     Between two waves at least `settle_ms` pass. For `rest_seconds` something is left alone before it is measured.
     `whole_windows`: bursts begin with a window of the venue's order count. `fresh_venues`: a large wave has venues and
     a daemon of its own. `cold_symbols`: so many a venue lists where the last ones must still be unread after the start.
+    `exit_symbols` with a position tick for `exit_seconds`; so many are `watched` for that long over all venues.
     `replayed` candles in each of `replays`. `compared`: ccxt does the same beside us.
     """
 
@@ -39,6 +40,10 @@ class Effort:
     cold_symbols: int = 120
     replayed: int = 20_000
     replays: int = 3
+    exit_symbols: int = 200
+    exit_seconds: float = 50.0
+    watched: tuple[int, ...] = (100, 250, 500)
+    watched_seconds: float = 15.0
     compared: bool = True
 
 
@@ -62,6 +67,10 @@ QUICK = Effort(
     burst_orders=20,
     replayed=600,
     replays=1,
+    exit_symbols=20,
+    exit_seconds=1.5,
+    watched=(30, 60),
+    watched_seconds=1.0,
     cpu_orders=12,
     cpu_rounds=1,
     idle_seconds=1.0,

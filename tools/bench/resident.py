@@ -12,6 +12,7 @@ import json
 import sys
 import tempfile
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -26,6 +27,10 @@ from tools.bench.processes import Simulator
 from tools.bench.venues import VENUES
 
 PROBE_SECONDS = 0.005
+BAD_NETWORK: tuple[Mapping[str, object], ...] = (
+    {"kind": "latency", "delay_ms": 5_000},
+    {"kind": "drop_response", "fraction": 0.3, "seed": 1},
+)
 RELOAD_LIMIT_SECONDS = 30.0
 
 Reload = Callable[[], Awaitable[object]]
@@ -49,8 +54,11 @@ class _CountedSocket:
 
 
 @asynccontextmanager
-async def _ours(venues: Sequence[Simulator], symbols: int, frames: Counter[str]) -> AsyncIterator[Reload]:
-    """The daemon, its filters warm, wanting the touch of so many symbols in real time."""
+async def _ours(
+    venues: Sequence[Simulator], symbols: int, frames: Counter[str], *, watched: bool = False
+) -> AsyncIterator[Reload]:
+    """The daemon, its filters warm, wanting the touch of so many symbols in real time; or, `watched`, every price of
+    theirs, as if each had a position."""
 
     def transport(name: str) -> Transport:
         real = real_transport(name)
@@ -61,7 +69,12 @@ async def _ours(venues: Sequence[Simulator], symbols: int, frames: Counter[str])
             await warm(engine)
             for venue, share in zip(venues, _shares(symbols, len(venues)), strict=True):
                 name = venue.facts.name
-                engine.markets[name].want([instrument.symbol for instrument in listed(engine, name, share)])
+                chosen = listed(engine, name, share)
+                if watched:
+                    for instrument in chosen:
+                        engine.data.watch(instrument)
+                else:
+                    engine.markets[name].want([instrument.symbol for instrument in chosen])
 
             async def reload() -> None:
                 await asyncio.gather(*(engine.upkeep.renew(venue.facts.name) for venue in venues))
@@ -134,7 +147,10 @@ _KINDS: Mapping[str, Any] = {"ours": _ours, "ccxt": _ccxt, "nothing": _nothing}
 async def _rest(asked: argparse.Namespace) -> dict[str, Any]:
     frames: Counter[str] = Counter()
     late: list[float] = []
-    async with _KINDS[asked.kind](asked.at, asked.symbols, frames) as reload:
+    kind = partial(_ours, watched=True) if asked.watched else _KINDS[asked.kind]
+    async with kind(asked.at, asked.symbols, frames) as reload:
+        if asked.bad_network:
+            await asyncio.gather(*(asyncio.to_thread(_spoil, venue) for venue in asked.at))
         await asyncio.sleep(asked.rest)
         received, cpu, began = frames["frames"], time.process_time(), time.monotonic()
         probe = asyncio.ensure_future(_probe(late)) if asked.lag else None
@@ -148,6 +164,7 @@ async def _rest(asked: argparse.Namespace) -> dict[str, Any]:
             "frames": frames["frames"] - received,
             "sockets": frames["sockets"],
             "reload_seconds": reloads,
+            "resident_kib": _resident_kib(),
             **_lateness(late),
         }
 
@@ -171,6 +188,20 @@ async def _probe(late: list[float]) -> None:
         due = time.monotonic() + PROBE_SECONDS  # the loop's own clock may count whole milliseconds
         await asyncio.sleep(PROBE_SECONDS)
         late.append(max(0.0, time.monotonic() - due) * 1000)
+
+
+def _spoil(venue: Simulator) -> None:
+    """Every answer takes five seconds, and three in ten are lost, from now on."""
+    for fault in BAD_NETWORK:
+        for method in ("GET", "POST", "PUT", "DELETE"):
+            body = json.dumps({**fault, "count": -1, "match": {"method": method}}).encode()
+            with urllib.request.urlopen(f"{venue.url}/_sim/fault", body, timeout=30):  # noqa: S310 - loopback, ours
+                pass
+
+
+def _resident_kib() -> int:
+    lines = Path("/proc/self/status").read_text("ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
 
 
 def _lateness(late: list[float]) -> dict[str, float]:
@@ -202,6 +233,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=30.0, help="how long (30)")
     parser.add_argument("--rest", type=float, default=3.0, help="seconds of streams before anything is counted (3)")
     parser.add_argument("--reloads", type=int, default=0, help="reloads of the markets meanwhile (0)")
+    parser.add_argument("--watched", action="store_true", help="as if there were a position in each of the symbols")
+    parser.add_argument("--bad-network", action="store_true", help="answers take 5 s and three in ten are lost")
     parser.add_argument("--lag", action="store_true", help="measure how late the event loop is")
     asked = parser.parse_args()
     from tools.bench.__main__ import loop_factory

@@ -1,0 +1,330 @@
+"""From a price's bytes to the request that follows from it (X1), and what a price costs where nothing follows (X3).
+
+The whole daemon runs in this process with a position in each of many symbols, against a simulator in another. What its
+public socket receives is made here: every symbol ticks twenty times a second, and four times a second one of them
+makes a new best price from which its stop is to be moved. Counted from the moment the frame is there for the socket's
+reader to the moment the request is handed to the transport.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+
+from core.assembly import Engine
+from core.domain.ids import InstrumentId, VenueName
+from core.domain.money import Price, plain
+from core.domain.position import Position
+from core.errors import Unreachable, VenueError
+from core.transport import Http, HttpResponse, Socket, Transport, real_transport
+from tools.bench.effort import Effort
+from tools.bench.entries import decided, listed, protected
+from tools.bench.figure import Figure
+from tools.bench.inner_daemon import inner_daemon, warm
+from tools.bench.order_burst import venue_symbols
+from tools.bench.processes import BenchError, simulator
+from tools.bench.venues import VenueFacts
+
+TICKS_PER_SECOND = 20
+MOVES_PER_SECOND = 4
+SPARE_STOPS = 10
+"""Fewer positions than a venue takes stops: one that is replaced has two for a moment."""
+STEP_SECONDS = 0.002
+MOVE_SECONDS = 3.0
+"""How long after the last price requests may still follow."""
+BEST = Decimal("1.101")
+"""Times the entry: the stop belongs then between where it stood and the venue's own price, which did not move."""
+JITTER = tuple(Decimal(part) / 100_000 for part in (0, -20, 10, -30, 5, -10, -25, -5))
+SETTINGS: Final[Mapping[str, str]] = {
+    "TRAILING_ACTIVATION_PERCENT": "10",
+    "TRAILING_CALLBACK_PERCENT": "9.9",
+    "PRICE_JUMP_PERCENT": "50",
+    "BREAKEVEN_ACTIVATION_PERCENT": "0",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Wire:
+    """One venue's words: the public socket of marks, what a frame of prices has in it, the mark of one symbol (ms,
+    symbol, price), and the request that moves or replaces a stop."""
+
+    path: str
+    prices: tuple[bytes, ...]
+    mark: Callable[[int, str, str], str]
+    move: str
+
+
+WIRES: Final[Mapping[VenueName, _Wire]] = {
+    VenueName.BINANCE: _Wire(
+        "/market/ws",
+        (b"markPriceUpdate",),
+        lambda ms, symbol, price: f'{{"e":"markPriceUpdate","E":{ms},"s":"{symbol}","p":"{price}","st":1}}',
+        "/fapi/v1/algoOrder",
+    ),
+    VenueName.BYBIT: _Wire(
+        "/v5/public/linear",
+        (b'"tickers.',),
+        lambda ms, symbol, price: (
+            f'{{"topic":"tickers.{symbol}","type":"delta","data":{{"symbol":"{symbol}","markPrice":"{price}"}},'
+            f'"cs":1,"ts":{ms}}}'
+        ),
+        "/v5/position/trading-stop",
+    ),
+    VenueName.OKX: _Wire(
+        "/ws/v5/public",
+        (b'"mark-price"', b'"tickers"'),
+        lambda ms, symbol, price: (
+            f'{{"arg":{{"channel":"mark-price","instId":"{symbol}"}},"data":[{{"instType":"SWAP","instId":"{symbol}",'
+            f'"markPx":"{price}","ts":"{ms}"}}]}}'
+        ),
+        "/api/v5/trade/amend-algos",
+    ),
+}
+
+
+@dataclass(slots=True)
+class _Tap:
+    """Between the daemon and its venue: `frames` come beside what the venue sends, whose prices are held back then."""
+
+    wire: _Wire
+    injecting: bool = False
+    sockets: list[_TappedSocket] = field(default_factory=list)
+    requests: list[tuple[int, str]] = field(default_factory=list)
+    """Nanoseconds of the performance counter, and what was asked."""
+
+    def transport(self, name: str) -> Transport:
+        real = real_transport(name)
+        return Transport(http=_TappedHttp(real.http, self), socket=lambda: _TappedSocket(real.socket(), self))
+
+    def put(self, frame: bytes) -> None:
+        self.sockets[-1].put(frame)
+
+
+class _TappedHttp:
+    def __init__(self, inner: Http, tap: _Tap) -> None:
+        self._inner, self._tap = inner, tap
+        self.close = inner.close
+
+    async def request(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
+    ) -> HttpResponse:
+        if self._tap.injecting and method == "POST":
+            asked = f"{url} {(body or b'').decode('utf-8', 'replace')}"
+            self._tap.requests.append((time.perf_counter_ns(), asked))
+        return await self._inner.request(method, url, headers, body)
+
+
+class _TappedSocket:
+    """Of prices: a reader of its own fills the queue that the daemon reads. Others pass."""
+
+    def __init__(self, inner: Socket, tap: _Tap) -> None:
+        self._inner, self._tap = inner, tap
+        self._frames: asyncio.Queue[bytes | VenueError] | None = None
+        self._pump: asyncio.Task[None] | None = None
+        self.send, self.ping = inner.send, inner.ping
+
+    async def open(self, url: str, headers: Mapping[str, str] | None = None) -> None:
+        await self._inner.open(url, headers)
+        if self._tap.wire.path in url:
+            self._frames = asyncio.Queue()
+            self._pump = asyncio.create_task(self._read(self._frames), name="bench/tap")
+            self._tap.sockets.append(self)
+
+    async def receive(self) -> bytes:
+        if self._frames is None:
+            return await self._inner.receive()
+        frame = await self._frames.get()
+        if isinstance(frame, VenueError):
+            raise frame
+        return frame
+
+    async def close(self) -> None:
+        if self._pump is not None:
+            self._pump.cancel()
+        await self._inner.close()
+
+    def put(self, frame: bytes) -> None:
+        if self._frames is None:
+            raise BenchError("the daemon has no socket of prices")
+        self._frames.put_nowait(frame)
+
+    async def _read(self, frames: asyncio.Queue[bytes | VenueError]) -> None:
+        while True:
+            try:
+                frame = await self._inner.receive()
+            except Unreachable as error:
+                frames.put_nowait(error)
+                return
+            if not (self._tap.injecting and any(part in frame[:100] for part in self._tap.wire.prices)):
+                frames.put_nowait(frame)
+
+
+@dataclass(slots=True)
+class _Symbol:
+    name: str
+    instrument: InstrumentId
+    base: Decimal
+    tick: Price
+    texts: list[str] = field(default_factory=list)
+
+    def at(self, base: Decimal) -> None:
+        self.base = base
+        self.texts = [plain((base * (1 + part) / self.tick).to_integral_value() * self.tick) for part in JITTER]
+
+
+async def exit_figures(effort: Effort, wanted: frozenset[str], venues: Sequence[VenueFacts]) -> list[Figure]:
+    """X1 and X3 at each venue, as far as they are wanted. Raises BenchError."""
+    return [figure for facts in venues for figure in await _at(effort, wanted, facts)]
+
+
+async def _at(effort: Effort, wanted: frozenset[str], facts: VenueFacts) -> list[Figure]:
+    async with _holding(effort, facts) as (engine, tap, symbols):
+        figures = []
+        if "X1" in wanted:
+            figures += await _x1(effort, facts, tap, symbols)
+        if "X3" in wanted:
+            figures += await _x3(facts, engine, tap, symbols)
+        return figures
+
+
+@asynccontextmanager
+async def _holding(effort: Effort, facts: VenueFacts) -> AsyncIterator[tuple[Engine, _Tap, list[_Symbol]]]:
+    """A daemon with that many positions, each under its stop."""
+    tap = _Tap(WIRES[facts.name])
+    with tempfile.TemporaryDirectory(prefix="breakwater-bench-") as folder:
+        async with (
+            simulator(facts, latency_ms=0, symbols=venue_symbols(effort.exit_symbols)) as venue,
+            inner_daemon(Path(folder), [venue], SETTINGS, tap.transport) as engine,
+        ):
+            await warm(engine)
+            most = engine.clients[facts.name].traits.most_stops
+            count = effort.exit_symbols if most is None else min(effort.exit_symbols, most - SPARE_STOPS)
+            candidates = await decided(engine, listed(engine, facts.name, count))
+            await engine.desk.send(candidates)
+            await protected(engine, candidates)
+            yield engine, tap, [_symbol(engine, position) for position in engine.orders.state.positions()]
+
+
+def _symbol(engine: Engine, position: Position) -> _Symbol:
+    rules = engine.instruments[position.instrument]
+    symbol = _Symbol(rules.venue_symbol, position.instrument, position.entry_price, rules.tick)
+    symbol.at(position.entry_price)
+    return symbol
+
+
+async def _x1(effort: Effort, facts: VenueFacts, tap: _Tap, symbols: Sequence[_Symbol]) -> list[Figure]:
+    tap.injecting = True
+    cpu, began = time.process_time(), time.perf_counter()
+    put, ticks = await _tick(effort, tap, symbols)
+    busy = 100 * (time.process_time() - cpu) / (time.perf_counter() - began)
+    await asyncio.sleep(min(MOVE_SECONDS, effort.exit_seconds))
+    tap.injecting = False
+    moves = [(at, asked) for at, asked in tap.requests if tap.wire.move in asked]
+    took = sorted(_took(put, moves))
+    missing = len(put) - len(took)
+    note = (
+        f"{len(symbols)} symbols with a position, {ticks:,} prices at {TICKS_PER_SECOND}/s each, {len(took)} moves of "
+        f"a stop; the process was busy {busy:.0f} % of one core; longest {took[-1] if took else float('nan'):.2f} ms"
+    )
+    failed = f"{missing} of {len(put)} new best prices were not followed by a request" if missing else ""
+
+    def figure(name: str, what: str, value: float, aim: str) -> Figure:
+        return Figure(
+            id=name,
+            venue=facts.name.value,
+            what=what,
+            unit="ms",
+            samples=(value,) if took else (),
+            aim=aim,
+            others="–",
+            note=note,
+            failed=failed,
+        )
+
+    return [
+        figure("X1", "price in → stop-move request handed over, p99", _share(took, 0.99), "< 2"),
+        figure("X1m", "the same, the median", _share(took, 0.5), "–"),
+    ]
+
+
+def _share(ordered: Sequence[float], part: float) -> float:
+    return ordered[min(len(ordered) - 1, int(len(ordered) * part))] if ordered else float("nan")
+
+
+async def _tick(effort: Effort, tap: _Tap, symbols: Sequence[_Symbol]) -> tuple[dict[str, int], int]:
+    """When the new best price of each symbol that made one was there, and how many prices there were."""
+    rate, sent = TICKS_PER_SECOND * len(symbols), 0
+    put: dict[str, int] = {}
+    best = iter(symbols)
+    started = time.perf_counter()
+    while (passed := time.perf_counter() - started) < effort.exit_seconds:
+        due = int(passed * rate)
+        now_ms = time.time_ns() // 1_000_000
+        for number in range(sent, due):
+            symbol = symbols[number % len(symbols)]
+            text = symbol.texts[number // len(symbols) % len(JITTER)]
+            tap.put(tap.wire.mark(now_ms, symbol.name, text).encode("ascii"))
+        sent = max(sent, due)
+        if len(put) < int(passed * MOVES_PER_SECOND) and (winner := next(best, None)) is not None:
+            winner.at(winner.base * BEST)
+            frame = tap.wire.mark(now_ms, winner.name, winner.texts[0]).encode("ascii")
+            put[winner.name] = time.perf_counter_ns()
+            tap.put(frame)
+        await asyncio.sleep(STEP_SECONDS)
+    return put, sent
+
+
+def _took(put: Mapping[str, int], moves: Sequence[tuple[int, str]]) -> list[float]:
+    """Milliseconds from each price to the first request about its symbol."""
+    found = []
+    for name, at in put.items():
+        later = [when for when, asked in moves if when >= at and _about(name, asked)]
+        if later:
+            found.append((min(later) - at) / 1e6)
+    return found
+
+
+def _about(name: str, asked: str) -> bool:
+    return f"symbol={name}&" in asked or f'"{name}"' in asked or asked.rstrip().endswith(f"symbol={name}")
+
+
+async def _x3(facts: VenueFacts, engine: Engine, tap: _Tap, symbols: Sequence[_Symbol]) -> list[Figure]:
+    """Straight calls, without a socket: where nothing follows, and where everything is judged."""
+    calm, judged = [], []
+    for _ in range(5):
+        for symbol in symbols:
+            now_ms = time.time_ns() // 1_000_000
+            tap.put(tap.wire.mark(now_ms, symbol.name, symbol.texts[0]).encode("ascii"))
+        await asyncio.sleep(0.2)
+        started = time.perf_counter()
+        for symbol in symbols:
+            engine.exits.on_tick(symbol.instrument)
+        calm.append((time.perf_counter() - started) * 1e6 / len(symbols))
+        started = time.perf_counter()
+        await engine.exits.look_at_all()
+        judged.append((time.perf_counter() - started) * 1e6 / len(symbols))
+    note = f"{len(symbols)} positions, five rounds; the price is stored already"
+
+    def figure(name: str, what: str, samples: Sequence[float]) -> Figure:
+        return Figure(
+            id=name,
+            venue=facts.name.value,
+            what=what,
+            unit="µs",
+            samples=tuple(samples),
+            aim="–",
+            others="–",
+            note=note,
+        )
+
+    return [
+        figure("X3", "one price of a held symbol in the exit engine, calm", calm),
+        figure("X3j", "the same, every rule judged", judged),
+    ]
