@@ -12,6 +12,7 @@ from core.assembly import Engine
 from core.config import Settings, venue_lines
 from core.domain.ids import Asset, VenueName
 from core.engine.ports import Level, MarketData, MarketReads, UserStream, VenueClient
+from core.engine.records import JournalState
 from core.engine.risk_guard import STREAM
 from core.preflight import Check, Grade, Preflight, PreflightRules, examine
 from core.preflight_questions import QUESTIONS
@@ -33,10 +34,12 @@ class _Late:
 
 
 class Opening:
-    """`late` venues are out of the engine until they serve; everything else goes on without them."""
+    """`late` venues are out of the engine until they serve; everything else goes on without them. A venue at which the
+    journal holds (`held`) something is never given up because it cannot be reached: somebody must see to it."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, held: JournalState) -> None:
         self._engine = engine
+        self._held = {row.instrument.venue for row in (*held.orders, *held.positions)}
         self._rules = preflight_rules(engine.settings)
         self._late: dict[VenueName, _Late] = {}
 
@@ -52,7 +55,7 @@ class Opening:
         )
         usable = any(result.grade in (Grade.OK, Grade.WARN) for result in results)
         for result in results:
-            if result.grade is Grade.LATE and (usable or result.not_now):
+            if result.grade is Grade.LATE and (usable or result.not_now or result.venue in self._held):
                 self._put_aside(result.venue)
             elif result.grade in (Grade.OFF, Grade.LATE):
                 self._engine.drop_venue(result.venue)

@@ -176,7 +176,7 @@ class Orchestrator:
 
     async def _preflight(self, engine: Engine, held: JournalState, *, waits: bool) -> Opening | None:
         """The venues opened; None when there is nothing to trade on."""
-        opening = Opening(engine)
+        opening = Opening(engine, held)
         probing = not waits and self._settings.process.preflight_probe_orders
         self.outcome.preflights = await opening.examine(probing=probing)
         if waits:

@@ -32,9 +32,6 @@ from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
 from random import Random
-from typing import TextIO
-
-import structlog
 
 from tests.campaigns import crash_figures, crash_life
 from tests.campaigns.crash_points import Kind, Left, Point, PointedWorld
@@ -120,7 +117,7 @@ def _survive(lead: Callable[[Callable[[str], None]], list[str]], place: Path, *,
         wrong = ["the survivor could not be started"]
         try:
             with (place / "daemon.log").open("w", encoding="utf-8") as log:
-                _log_to(sys.stdout if verbose else log)
+                crash_life.log_to(sys.stdout if verbose else log)
                 wrong = lead(print if verbose else lambda _: None)
         except BaseException as error:  # swallow: told to the parent, this process has nobody else
             wrong = [f"{type(error).__name__}: {error}"]
@@ -145,18 +142,12 @@ def _lead(world: PointedWorld, venue: str, left: Left, now: float, say: Callable
         return runner.run(crash_life.after(world, venue, left, say))
 
 
-def _log_to(file: TextIO) -> None:
-    structlog.configure(
-        processors=[structlog.processors.KeyValueRenderer(key_order=["event"])],
-        logger_factory=structlog.WriteLoggerFactory(file=file),
-    )
-
-
 async def _live(venue: str, folder: Path, seed: int, on_point: Callable[[PointedWorld, Point], None]) -> None:
     world = await crash_life.a_world(folder, venue, seed)
     world.points.on_point = lambda point: on_point(world, point)
     async with world:
-        daemon = await crash_life.live(world, venue)
+        with world.disk.watching():
+            daemon = await crash_life.live(world, venue)
         await daemon.stop()
 
 
@@ -169,7 +160,7 @@ def play(venue: str, folder: Path, seed: int, on_point: Callable[[PointedWorld, 
         on_point(world, point)
 
     with (folder / "life.log").open("w", encoding="utf-8") as log, asyncio.Runner(loop_factory=QuickLoop) as runner:
-        _log_to(log)
+        crash_life.log_to(log)
         runner.run(_live(venue, folder, seed, heard))
     return told.hexdigest()[:12]
 

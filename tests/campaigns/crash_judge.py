@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 from core.domain.order import UNACKNOWLEDGED
 from core.domain.risk import TradingState
 from core.engine.queries import StatusReport
+from tests.campaigns.crash_points import AUDIT
 from tests.scenarios.worlds import Daemon, World
 from tools.bench.venues import VENUES
 from tools.verify_audit import check
 
-AUDIT = "audit.log"
 ZERO = Decimal(0)
 CENT_SHARE = Decimal("0.000001")
 """Profit at an average entry may be rounded in its last places, at the venue as with us."""

@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
+
+import structlog
 
 from core.signals import backoff
 from core.venues import reconnecting
@@ -138,3 +140,11 @@ async def _judged(world: PointedWorld, venue: str, daemon: Daemon) -> list[str]:
         *judge.in_the_daemon(record, daemon, daemon.status),
         *judge.in_the_journal(record, venue, daemon.data_dir / "journal.db"),
     ]
+
+
+def log_to(file: TextIO) -> None:
+    """What the daemon says, without colours and traces."""
+    structlog.configure(
+        processors=[structlog.processors.KeyValueRenderer(key_order=["event"])],
+        logger_factory=structlog.WriteLoggerFactory(file=file),
+    )

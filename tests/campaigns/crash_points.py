@@ -9,16 +9,22 @@ these changed are one and the same to whoever comes after, and the later one car
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
-from collections.abc import Callable, Coroutine, Generator, Hashable, Mapping
+from collections.abc import Callable, Coroutine, Generator, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import count
 from pathlib import Path
+from random import Random
 from typing import Any, NamedTuple, ParamSpec, TypeVar
+from unittest.mock import patch
 
+from core.engine.records import Record
 from core.orchestrator import Host
+from core.storage.database import Database
 from core.storage.writer import InlineExecutor
 from core.transport import Socket, Transport
 from tests.fakes.sim_transport import Line, Watch
@@ -28,6 +34,7 @@ from tools.venuesim.gate import FaultGate
 
 P = ParamSpec("P")
 T = TypeVar("T")
+AUDIT = "audit.log"
 FILES = ("journal", "audit")
 """Of the executors, in the order in which the daemon makes them; the third only parses."""
 
@@ -78,6 +85,11 @@ class Points:
         self._pending: list[tuple[Kind, str]] = []
         self._last: tuple[Hashable, int] | None = None
 
+    @property
+    def reached(self) -> int:
+        """The number of the newest one."""
+        return self._count
+
     def reach(self, kind: Kind, what: str) -> None:
         if not self.armed:
             return
@@ -106,6 +118,51 @@ class Points:
         else:
             self.reach(Kind.RECEIVE_BEFORE, asked)
             self.at_step_end(Kind.RECEIVE_AFTER, asked)
+
+
+class Disk:
+    """What of the journals is certainly on the disk: their files after each write that was synced.
+
+    SQLite syncs a commit only where somebody waits for it; what came after would be lost with the power.
+    """
+
+    def __init__(self) -> None:
+        self._synced: dict[Path, dict[str, bytes]] = {}
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Stands behind every `Database` meanwhile."""
+        opened, written, noted = Database.open, Database.write, self._note
+
+        def open_(database: Database) -> Path | None:
+            broken = opened(database)
+            noted(database._path)
+            return broken
+
+        def write(database: Database, groups: Sequence[Sequence[Record]], *, durable: bool) -> list[str]:
+            refused = written(database, groups, durable=durable)
+            if durable:
+                noted(database._path)
+            return refused
+
+        with patch.object(Database, "open", open_), patch.object(Database, "write", write):
+            yield
+
+    def _note(self, path: Path) -> None:
+        parts = (path, path.with_name(f"{path.name}-wal"))
+        self._synced[path.parent] = {part.name: part.read_bytes() for part in parts if part.exists()}
+
+    def cut(self, data: Path, left: Path, chance: Random) -> None:
+        """Makes of the files in `left` what a loss of power would have left of those in `data`: the journal as it was
+        last synced; of the audit log, which is synced when it is closed, any beginning, torn in the middle of a line.
+        """
+        for path in left.glob("journal.db*"):
+            path.unlink()
+        for name, content in self._synced.get(data, {}).items():
+            (left / name).write_bytes(content)
+        audit = left / AUDIT
+        if audit.exists():
+            os.truncate(audit, chance.randint(0, audit.stat().st_size))
 
 
 class PointExecutor(Executor):
@@ -188,7 +245,7 @@ class PointedWorld(SimulatedWorld):
 
     def __init__(self, folder: Path, venue: str, **settings: Any) -> None:
         super().__init__(folder, (venue,), **settings)
-        self.points = Points()
+        self.points, self.disk = Points(), Disk()
         self._happened = 0
         began = self.clock.monotonic()
         self.points.now_ms = lambda: (self.clock.monotonic() - began) * 1000
@@ -212,7 +269,9 @@ class PointedWorld(SimulatedWorld):
         for path in data.iterdir() if data.exists() else ():
             if path.is_file() and not path.name.endswith("-shm"):
                 shutil.copyfile(path, target / path.name)
-        audit = target / "audit.log"
+        if power:
+            self.disk.cut(data, target, Random(self.points.reached))
+        audit = target / AUDIT
         return Left(target, audit.read_bytes() if audit.exists() else b"")
 
     def _survives(self) -> Hashable:
