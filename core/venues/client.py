@@ -20,6 +20,7 @@ import msgspec
 from core.engine.ports import About, Accepted, Outcome, Rejected, Unknown
 from core.errors import Ambiguous, MalformedPayload, RateLimited, Refused, Unreachable, VenueError
 from core.venues.errors import ENDPOINT
+from core.venues.payload import UNREADABLE
 from core.venues.request_budget import Lane, only_tightening, ranked
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Seam:
                 data = _JSON.decode(answer.body)
             else:
                 data = await self.off_loop(partial(_JSON.decode, answer.body))
-        except (msgspec.DecodeError, RecursionError):  # the second from what is nested too deep
+        except UNREADABLE:
             raise self._error(answer, charge, "", _beginning(answer)) from None
         fault = self.fault_in(data)
         if fault is not None:

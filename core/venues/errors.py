@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from core.errors import Ambiguous, RateLimited, Refused, Unreachable, VenueError
+from core.venues.payload import whole_in
 
 
 class Meaning(StrEnum):
@@ -121,14 +122,15 @@ class ErrorTable:
     def _retry_at_ms(self, text: str, headers: Mapping[str, str], venue_ms: int, silence: Silence) -> int:
         """On the venue's clock. An end that the venue names counts, unless it cannot be one."""
         after = headers.get("retry-after", "")
-        if after.isdecimal():
-            return venue_ms + min(int(after) * 1000, _LONGEST_PAUSE_MS)
+        if (seconds := whole_in(after)) is not None:
+            return venue_ms + min(seconds * 1000, _LONGEST_PAUSE_MS)
         named = [until[1]] if (until := _BANNED_UNTIL.search(text)) is not None else []
         if self.reset_header and silence.bucket is not None:  # it tells of a bucket, and nothing of a ban
             named.append(headers.get(self.reset_header, ""))
         for stamp in named:
-            if stamp.isdecimal() and venue_ms < int(stamp) <= venue_ms + _LONGEST_PAUSE_MS:
-                return int(stamp) + (0 if until is not None else _RESET_GUARD_MS)
+            end = whole_in(stamp)
+            if end is not None and venue_ms < end <= venue_ms + _LONGEST_PAUSE_MS:
+                return end + (0 if until is not None else _RESET_GUARD_MS)
         if silence.calendar:
             return venue_ms - venue_ms % silence.ms + silence.ms + _WINDOW_GUARD_MS
         return venue_ms + silence.ms

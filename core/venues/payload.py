@@ -11,15 +11,25 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
 from core.domain.money import LARGEST, ZERO, Price, Quantity, decimal_of
 from core.errors import MalformedPayload
 
+_K = TypeVar("_K")
 _T = TypeVar("_T")
+
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidOperation)
+"""What decoding raises: text that is no UTF-8, nesting that is too deep and a number with an exponent too large for a
+Decimal are no DecodeError of msgspec's."""
+AFTER_ALL_MS: Final = 10**14
+"""No venue's clock will ever be there (the year 5138); a number beyond is no time, and breaks what computes with it."""
+Ms = Annotated[int, msgspec.Meta(ge=0, lt=AFTER_ALL_MS)]
+"""UTC milliseconds as venues tell them; 0 where they tell none."""
 
 
 def shaped(payload: Any, shape: type[_T], source: str) -> _T:
@@ -70,6 +80,28 @@ def ceiling_in(text: str | None, field: str) -> Decimal:
 def amount_in(text: str | None, field: str) -> Decimal:
     """Signed. Raises ValueError."""
     return decimal_of(text, field) if text else ZERO
+
+
+def note_page(found: dict[_K, _T], page: Mapping[_K, _T], source: str, *, last: bool) -> None:
+    """Adds a page of a list. One that is not the last must hold something new: else the venue would be asked for the
+    same page for ever. Raises MalformedPayload."""
+    known = len(found)
+    found |= page
+    if not last and len(found) == known:
+        raise MalformedPayload(source, "a list whose pages do not end")
+
+
+def ms_in(text: str, field: str) -> int:
+    """UTC milliseconds. Raises ValueError."""
+    value = whole_in(text)
+    if value is None or value >= AFTER_ALL_MS:
+        raise ValueError(f"{field}: not a time")
+    return value
+
+
+def whole_in(text: str) -> int | None:
+    """None for what is not a few digits: numbers of requests, and others that have no field of their own."""
+    return int(text) if len(text) <= 18 and text.isascii() and text.isdecimal() else None
 
 
 def say(error: KeyError | ValueError) -> str:

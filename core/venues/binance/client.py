@@ -43,7 +43,7 @@ from core.venues.binance.payloads import (
     TradeRow,
 )
 from core.venues.client import CommandPolicy
-from core.venues.payload import shaped
+from core.venues.payload import note_page, shaped
 from core.venues.reading import ReadPolicy, reading, together
 from core.venues.symbols import SymbolTable
 from core.venues.venue_clock import VenueClock
@@ -265,12 +265,12 @@ class BinanceClient:
         while start <= now:
             end = start + facts.ORDER_HISTORY_MS - 1
             page = await self._trades({"symbol": symbol, "startTime": str(start), "endTime": str(end)})
-            found |= {row.id: row for row in page}
+            note_page(found, {row.id: row for row in page}, "binance userTrades", last=len(page) < _PAGE)
             if len(page) == _PAGE:
                 # By id there is no window: this reaches the newest trade.
                 while len(page) == _PAGE:
                     page = await self._trades({"symbol": symbol, "fromId": str(page[-1].id + 1)})
-                    found |= {row.id: row for row in page}
+                    note_page(found, {row.id: row for row in page}, "binance userTrades", last=len(page) < _PAGE)
                 break
             start = end + 1
         return [trade_report(row, instrument, Source.REST) for _, row in sorted(found.items())]

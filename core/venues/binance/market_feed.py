@@ -19,6 +19,7 @@ from core.domain.money import Price, decimal_of
 from core.errors import MalformedPayload
 from core.venues.binance.payloads import AggregateTrade, BookTicker, MarkPrice
 from core.venues.market_stream import Tick
+from core.venues.payload import UNREADABLE
 from core.venues.symbols import SymbolTable
 
 _T = TypeVar("_T")
@@ -202,7 +203,7 @@ def _request(method: str, channels: Sequence[str], number: int) -> str:
 def _decode(decoder: msgspec.json.Decoder[_T], frame: bytes) -> _T:
     try:
         return decoder.decode(frame)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise MalformedPayload("binance market stream", str(error)) from None
 
 

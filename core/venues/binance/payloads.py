@@ -10,6 +10,8 @@ from typing import Literal
 
 from msgspec import Struct, field
 
+from core.venues.payload import Ms
+
 
 class OrderRow(Struct, frozen=True, gc=False):
     """POST, GET and DELETE /order, GET /openOrders. POST answers have no avgPrice."""
@@ -26,7 +28,7 @@ class OrderRow(Struct, frozen=True, gc=False):
     closePosition: bool = False  # noqa: N815
     stopPrice: str | None = None  # noqa: N815
     avgPrice: str | None = None  # noqa: N815
-    updateTime: int = 0  # noqa: N815
+    updateTime: Ms = 0  # noqa: N815
 
 
 class AlgoRow(Struct, frozen=True, gc=False):
@@ -43,7 +45,7 @@ class AlgoRow(Struct, frozen=True, gc=False):
     reduceOnly: bool = False  # noqa: N815
     closePosition: bool = False  # noqa: N815
     actualOrderId: str | None = None  # noqa: N815
-    updateTime: int = 0  # noqa: N815
+    updateTime: Ms = 0  # noqa: N815
 
 
 class TradeRow(Struct, frozen=True, gc=False):
@@ -58,7 +60,7 @@ class TradeRow(Struct, frozen=True, gc=False):
     realizedPnl: str  # noqa: N815
     commission: str
     commissionAsset: str  # noqa: N815
-    time: int
+    time: Ms
     maker: bool
 
 
@@ -68,7 +70,7 @@ class IncomeRow(Struct, frozen=True, gc=False):
     incomeType: str  # noqa: N815
     income: str
     asset: str
-    time: int
+    time: Ms
     tranId: int  # noqa: N815
     symbol: str = ""
     tradeId: str = ""  # noqa: N815
@@ -82,14 +84,14 @@ class PositionRow(Struct, frozen=True, gc=False):
     entryPrice: str  # noqa: N815
     markPrice: str  # noqa: N815
     positionSide: str = "BOTH"  # noqa: N815
-    updateTime: int = 0  # noqa: N815
+    updateTime: Ms = 0  # noqa: N815
 
 
 class AssetRow(Struct, frozen=True, gc=False):
     asset: str
     walletBalance: str  # noqa: N815
     availableBalance: str  # noqa: N815
-    updateTime: int = 0  # noqa: N815
+    updateTime: Ms = 0  # noqa: N815
 
 
 class AccountPositionRow(Struct, frozen=True, gc=False):
@@ -98,7 +100,7 @@ class AccountPositionRow(Struct, frozen=True, gc=False):
     symbol: str
     positionAmt: str  # noqa: N815
     positionSide: str = "BOTH"  # noqa: N815
-    updateTime: int = 0  # noqa: N815
+    updateTime: Ms = 0  # noqa: N815
 
 
 class AccountRow(Struct, frozen=True):
@@ -131,7 +133,7 @@ class MarkRow(Struct, frozen=True, gc=False):
     markPrice: str  # noqa: N815
     indexPrice: str  # noqa: N815
     lastFundingRate: str = ""  # noqa: N815
-    nextFundingTime: int = 0  # noqa: N815
+    nextFundingTime: Ms = 0  # noqa: N815
     """The rate of the running interval, and its end; "" and 0 where there is none."""
 
 
@@ -163,7 +165,7 @@ class TouchRow(Struct, frozen=True, gc=False):
     symbol: str
     bidPrice: str  # noqa: N815
     askPrice: str  # noqa: N815
-    time: int
+    time: Ms
 
 
 class DayRow(Struct, frozen=True, gc=False):
@@ -172,7 +174,7 @@ class DayRow(Struct, frozen=True, gc=False):
 
 
 class ServerTime(Struct, frozen=True, gc=False):
-    serverTime: int  # noqa: N815
+    serverTime: Ms  # noqa: N815
 
 
 class ListenKey(Struct, frozen=True, gc=False):
@@ -207,7 +209,7 @@ class OrderUpdate(Struct, frozen=True, gc=False):
 
 
 class OrderTradeUpdate(Struct, frozen=True, gc=False):
-    time: int = field(name="T")
+    time: Ms = field(name="T")
     order: OrderUpdate = field(name="o")
 
 
@@ -227,7 +229,7 @@ class AlgoUpdate(Struct, frozen=True, gc=False):
 
 
 class AlgoEvent(Struct, frozen=True, gc=False):
-    time: int = field(name="T")
+    time: Ms = field(name="T")
     order: AlgoUpdate = field(name="o")
 
 
@@ -254,7 +256,7 @@ class AccountUpdate(Struct, frozen=True):
 
 
 class AccountEvent(Struct, frozen=True):
-    time: int = field(name="T")
+    time: Ms = field(name="T")
     account: AccountUpdate = field(name="a")
 
 
@@ -268,7 +270,7 @@ class AssetModeUpdate(Struct, frozen=True, gc=False):
 
 
 class ConfigEvent(Struct, frozen=True, gc=False):
-    time: int = field(name="T")
+    time: Ms = field(name="T")
     leverage: LeverageUpdate | None = field(name="ac", default=None)
     asset_mode: AssetModeUpdate | None = field(name="ai", default=None)
 
@@ -281,7 +283,7 @@ class MarginCallRow(Struct, frozen=True, gc=False):
 
 
 class MarginCallEvent(Struct, frozen=True):
-    time: int = field(name="E")
+    time: Ms = field(name="E")
     positions: list[MarginCallRow] = field(name="p", default_factory=list)
 
 
@@ -298,21 +300,21 @@ class BookTicker(Struct, frozen=True, gc=False):
     symbol: str = field(name="s")
     bid: str = field(name="b")
     ask: str = field(name="a")
-    time: int = field(name="T")
+    time: Ms = field(name="T")
     market: int = field(name="st", default=1)
 
 
 class AggregateTrade(Struct, frozen=True, gc=False):
     symbol: str = field(name="s")
     price: str = field(name="p")
-    time: int = field(name="T")
+    time: Ms = field(name="T")
     market: int = field(name="st", default=1)
 
 
 class MarkPrice(Struct, frozen=True, gc=False):
     symbol: str = field(name="s")
     price: str = field(name="p")
-    time: int = field(name="E")
+    time: Ms = field(name="E")
     market: int = field(name="st", default=1)
     """1 = USD-M, 2 = COIN-M; the arrays hold both. Frames from before the field came are of the linear market, whose
     host and symbols they carry."""

@@ -22,7 +22,7 @@ from core.venues.binance.payloads import (
     MarginCallEvent,
     OrderTradeUpdate,
 )
-from core.venues.payload import shaped
+from core.venues.payload import UNREADABLE, shaped
 from core.venues.private_session import KeyExpiredError, PrivateSession
 from core.venues.symbols import SymbolTable
 
@@ -60,7 +60,7 @@ class UserFrames:
             name = _name(frame)
             decoder = self._decoders.get(name)
             return decoder(frame) if decoder is not None else self._other(name.decode())
-        except (msgspec.DecodeError, RecursionError) as error:
+        except UNREADABLE as error:
             raise MalformedPayload("binance user stream", str(error)) from None
 
     def _other(self, name: str) -> Sequence[Report] | None:

@@ -16,7 +16,7 @@ from core.domain.money import ZERO
 from core.errors import MalformedPayload
 from core.venues.bybit import facts
 from core.venues.bybit.payloads import TransactionRow
-from core.venues.payload import amount_in, say
+from core.venues.payload import amount_in, ms_in, say
 from core.venues.symbols import SymbolTable
 
 _TRADES: Final = frozenset({"TRADE", "LIQUIDATION", "ADL", "DELIVERY", "BLOCKTRADE"})
@@ -36,7 +36,7 @@ def lines(row: TransactionRow, symbols: SymbolTable) -> list[Income]:
     instrument = symbols.unified(row.symbol) if row.symbol else None
     symbol = None if instrument is None else instrument.symbol
     try:
-        time_ms = int(row.transactionTime)
+        time_ms = ms_in(row.transactionTime, "transactionTime")
         parts = list(_parts(row, symbol))
     except ValueError as error:
         raise MalformedPayload("bybit transaction log", say(error)) from None

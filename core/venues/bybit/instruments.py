@@ -14,7 +14,7 @@ from core.domain.money import ZERO, Notional, Price, Quantity, decimal_of
 from core.errors import MalformedPayload
 from core.venues.bybit.facts import COINS, NOT_CRYPTO
 from core.venues.bybit.payloads import InstrumentRow, RiskParameters, TierRow
-from core.venues.payload import ceiling_in, shaped
+from core.venues.payload import ceiling_in, shaped, whole_in
 
 GONE = "NOT_LISTED"
 """Our word for the status of what the venue has ceased to list, or lists with rules nobody can read."""
@@ -87,7 +87,7 @@ def _instrument(row: InstrumentRow, brackets: tuple[Bracket, ...]) -> Instrument
         status=row.status,
         brackets=brackets,
         band=_band(row.riskParameters),
-        listed_ms=int(row.launchTime) if row.launchTime.isdecimal() and int(row.launchTime) else None,
+        listed_ms=whole_in(row.launchTime) or None,
     )
 
 

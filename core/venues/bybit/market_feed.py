@@ -20,7 +20,7 @@ from core.errors import MalformedPayload
 from core.venues.bybit import facts
 from core.venues.bybit.payloads import Head, TickerPush
 from core.venues.market_stream import Tick
-from core.venues.payload import price_in
+from core.venues.payload import UNREADABLE, price_in, whole_in
 from core.venues.reconnecting import TextPing
 from core.venues.subscriptions import Answered
 from core.venues.symbols import SymbolTable
@@ -97,7 +97,7 @@ class TickerRoute:
             head = _HEAD.decode(frame)
             if head.topic.startswith("tickers."):
                 return self._ticks(_TICKER.decode(frame))
-        except (msgspec.DecodeError, RecursionError, ValueError) as error:
+        except (*UNREADABLE, ValueError) as error:
             raise MalformedPayload("bybit market stream", str(error)) from None
         return self._answer(head) if head.op == "subscribe" else None
 
@@ -109,7 +109,7 @@ class TickerRoute:
         """To a whole request. A refusal mostly names a channel in its words, and by that one the request it answers
         where it has no number (a captured one had none)."""
         named = tuple(_NAMED.findall(head.ret_msg))
-        number = int(str(head.req_id)) if str(head.req_id).isdecimal() else None
+        number = whole_in(str(head.req_id))
         number = next((self._asked[name] for name in named if name in self._asked), None) if number is None else number
         if number is None:
             return None

@@ -12,11 +12,11 @@ from core.domain.candle import TIMEFRAME_MS, Candle
 from core.domain.ids import Symbol, VenueName
 from core.domain.money import HUNDRED, Price, Quantity, decimal_of
 from core.engine.ports import FundingRate, PriceTriple
-from core.errors import Unreachable
+from core.errors import MalformedPayload, Unreachable
 from core.venues.bybit import facts
 from core.venues.bybit.codes import ERRORS
 from core.venues.bybit.payloads import Answer, CandleRows, Page, TickerRow
-from core.venues.payload import amount_in, positive_in, price_in
+from core.venues.payload import amount_in, ms_in, positive_in, price_in
 from core.venues.reading import ReadPolicy, reading
 from core.venues.symbols import SymbolTable
 from core.venues.venue_clock import VenueClock
@@ -95,10 +95,13 @@ class BybitMarketReads:
     async def funding(self, symbol: Symbol) -> FundingRate | None:
         """Of the running interval; contracts that expire have none."""
         rows = await self._tickers(symbol=self._symbols.venue_symbol(symbol))
-        if not rows or not rows[0].fundingRate or not int(rows[0].nextFundingTime or "0"):
+        if not rows or not rows[0].fundingRate or rows[0].nextFundingTime in {"", "0"}:
             return None
         rate = self._number(rows[0].fundingRate, "fundingRate")
-        return FundingRate(rate_percent=rate * HUNDRED, due_ms=int(rows[0].nextFundingTime))
+        try:
+            return FundingRate(rate_percent=rate * HUNDRED, due_ms=ms_in(rows[0].nextFundingTime, "nextFundingTime"))
+        except ValueError as error:
+            raise MalformedPayload("bybit funding", str(error)) from None
 
     async def _listed(self) -> Iterator[tuple[Symbol, TickerRow]]:
         """Every contract is in one answer."""
@@ -128,4 +131,6 @@ def _candle(row: list[str]) -> Candle:
     """[start, open, high, low, close, volume, turnover]."""
     numbers = [Price(positive_in(row[at], name)) for at, name in ((1, "open"), (2, "high"), (3, "low"), (4, "close"))]
     first, high, low, last = numbers
-    return Candle(int(row[0]), first, high, low, last, decimal_of(row[5], "volume"), decimal_of(row[6], "turnover"))
+    return Candle(
+        ms_in(row[0], "candle"), first, high, low, last, decimal_of(row[5], "volume"), decimal_of(row[6], "turnover")
+    )

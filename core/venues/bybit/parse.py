@@ -19,7 +19,7 @@ from core.venues.bybit import facts
 from core.venues.bybit.modes import LONG, ONE_WAY, SIDES, PositionModes
 from core.venues.bybit.payloads import ExecutionRow, OrderRow, PositionRow
 from core.venues.bybit.position_stops import OwnStop, PositionStops, Stage, StopSeen
-from core.venues.payload import amount_in, positive_in, price_in, quantity_in, say
+from core.venues.payload import amount_in, ms_in, positive_in, price_in, quantity_in, say
 
 STATUSES = {
     "New": OrderStatus.ACCEPTED,
@@ -60,7 +60,7 @@ def order_reports(
             trigger_price=price_in(row.triggerPrice, "triggerPrice"),
             reduce_only=row.reduceOnly or row.closeOnTrigger,
             conditional=row.orderStatus in WAITING,
-            venue_time_ms=int(row.updatedTime),
+            venue_time_ms=ms_in(row.updatedTime, "updatedTime"),
             source=source,
             detail=_reason(row, status),
         )
@@ -180,7 +180,7 @@ def fill_report(
             fee_asset=fee_asset,
             realized=amount_in(row.execPnl, "execPnl"),
             maker=row.isMaker,
-            venue_time_ms=int(row.execTime),
+            venue_time_ms=ms_in(row.execTime, "execTime"),
             source=source,
             position_side=modes.side_of_trade(instrument, side, closing=closing),
             origin=facts.ORIGINS.get(row.execType) or facts.ORIGINS.get(row.createType, Origin.ORDER),
@@ -205,10 +205,10 @@ def position_report(row: PositionRow, instrument: InstrumentId, source: Source) 
             quantity=Quantity(quantity),
             entry_price=price_in(row.entryPrice or row.avgPrice, "entryPrice"),
             mark_price=price_in(row.markPrice, "markPrice"),
-            venue_time_ms=int(row.updatedTime),
+            venue_time_ms=ms_in(row.updatedTime, "updatedTime"),
             source=source,
             unrealized=amount_in(row.unrealisedPnl, "unrealisedPnl") if row.unrealisedPnl else None,
-            opened_ms=int(row.openTime or 0) or None,
+            opened_ms=ms_in(str(row.openTime or 0), "openTime") or None,
         )
     except (KeyError, ValueError) as error:
         raise MalformedPayload("bybit position", say(error)) from None

@@ -10,6 +10,8 @@ from typing import Generic, TypeVar
 
 from msgspec import UNSET, Struct, UnsetType, field
 
+from core.venues.payload import Ms
+
 _T = TypeVar("_T")
 
 
@@ -17,7 +19,7 @@ class Answer(Struct, Generic[_T], frozen=True):
     """What every request is answered with; `Seam` has judged `retCode` before this is read. `time` UTC ms."""
 
     result: _T
-    time: int = 0
+    time: Ms = 0
 
 
 class Page(Struct, Generic[_T], frozen=True):
@@ -296,7 +298,7 @@ class Push(Struct, Generic[_T], frozen=True):
     """`creationTime` UTC ms."""
 
     data: list[_T]
-    creationTime: int  # noqa: N815
+    creationTime: Ms  # noqa: N815
 
 
 class TickerPush(Struct, frozen=True, gc=False):
@@ -305,4 +307,4 @@ class TickerPush(Struct, frozen=True, gc=False):
     topic: str
     type: str
     data: TickerChange
-    ts: int
+    ts: Ms

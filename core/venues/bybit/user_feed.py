@@ -24,7 +24,7 @@ from core.venues.bybit.market_feed import PING
 from core.venues.bybit.parse import fill_report, order_reports, position_report, settle_coin
 from core.venues.bybit.payloads import ExecutionRow, Head, OrderRow, PositionRow, Push, WalletRow
 from core.venues.login_gate import LoginGate
-from core.venues.payload import amount_in
+from core.venues.payload import UNREADABLE, amount_in
 from core.venues.private_session import LoggedIn, LoginRefused, Notice, Subscribed, SubscriptionRefused
 from core.venues.venue_clock import VenueClock
 
@@ -61,7 +61,7 @@ class UserFrames:
             head = _HEAD.decode(frame)
             if (decoder := self._topics.get(head.topic.encode())) is not None:
                 return decoder(frame)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except UNREADABLE as error:
             raise MalformedPayload("bybit private stream", str(error)) from None
         if not head.topic:
             return head

@@ -15,7 +15,7 @@ from core.domain.reports import BalanceReport, Source, WalletCause
 from core.errors import MalformedPayload
 from core.venues.bybit import facts
 from core.venues.bybit.payloads import CoinRow, ExecutionRow, WalletRow
-from core.venues.payload import amount_in, say
+from core.venues.payload import amount_in, ms_in, say
 
 _REMEMBERED = 1_000
 """Funding payments, told twice while one connection takes over from another."""
@@ -59,7 +59,7 @@ class Wallets:
         if row.execId in self._funded:
             return None
         try:
-            change, time_ms = -amount_in(row.execFee, "execFee"), int(row.execTime)
+            change, time_ms = -amount_in(row.execFee, "execFee"), ms_in(row.execTime, "execTime")
         except ValueError as error:
             raise MalformedPayload("bybit execution", say(error)) from None
         last = self._last.get(asset)

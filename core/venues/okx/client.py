@@ -46,10 +46,10 @@ from core.venues.okx.orders import (
     stop_placement,
     trail_placement,
 )
-from core.venues.okx.parse import acknowledged, ms_told
+from core.venues.okx.parse import acknowledged
 from core.venues.okx.payloads import Ack, Answer, ConfigRow, TimeRow
 from core.venues.okx.rules import Rules
-from core.venues.payload import shaped
+from core.venues.payload import ms_in, shaped, whole_in
 from core.venues.reading import ReadPolicy, reading, together
 from core.venues.venue_clock import VenueClock
 
@@ -117,7 +117,7 @@ class OkxClient:
     async def _server_time(self) -> int:
         answer = shaped(await self._ccxt.publicGetPublicTime(), Answer[TimeRow], "okx time")
         try:
-            return ms_told(answer.data[0].ts, "ts")
+            return ms_in(answer.data[0].ts, "ts")
         except (ValueError, IndexError) as error:
             raise MalformedPayload("okx time", str(error)) from None
 
@@ -176,7 +176,7 @@ class OkxClient:
             return _uncountable(error)
 
         async def send() -> tuple[Report, ...]:
-            (ack,) = _acks(await call(dict(params)))
+            ack = _acks(await call(dict(params)), most=1)[0]
             return (self._acknowledged(intent, ack),)
 
         return await self._commands.run(send, protective=intent.reduce_only, tightening=departure.tightening)
@@ -251,7 +251,7 @@ class OkxClient:
         return outcome if told is None else Accepted(reports=(told,))
 
     def _acknowledged(self, intent: OrderIntent, ack: Ack) -> OrderStatusReport:
-        when = int(ack.ts) if ack.ts.isdecimal() else self._venue_clock.now_ms()
+        when = whole_in(ack.ts) or self._venue_clock.now_ms()
         return acknowledged(intent, ack.algoId or ack.ordId, when)
 
     def _told(
@@ -364,10 +364,10 @@ def _mode(config: ConfigRow) -> AccountMode:
     )
 
 
-def _acks(answer: Any) -> list[Ack]:
+def _acks(answer: Any, *, most: int = facts.PAGE) -> list[Ack]:
     rows = shaped(answer, Answer[Ack], "okx answer").data
-    if not rows:
-        raise MalformedPayload("okx answer", "it says nothing of the order")
+    if not 0 < len(rows) <= most:
+        raise MalformedPayload("okx answer", f"it speaks of {len(rows)} orders, not of the one that was sent")
     return rows
 
 

@@ -11,9 +11,8 @@ from core.domain.ledger import Income, IncomeKind
 from core.errors import MalformedPayload
 from core.venues.okx import facts
 from core.venues.okx.contracts import ContractTable
-from core.venues.okx.parse import ms_told
 from core.venues.okx.payloads import Answer, BillRow
-from core.venues.payload import amount_in
+from core.venues.payload import amount_in, ms_in
 from core.venues.reading import ReadPolicy
 
 RECENT_MS: Final = 7 * 24 * 3600 * 1000 - 3600 * 1000
@@ -54,7 +53,7 @@ def lines(row: BillRow, table: ContractTable) -> list[Income]:
     """What one bill says, part by part. Raises MalformedPayload."""
     contract = table.contract(row.instId) if row.instId else None
     try:
-        time_ms = ms_told(row.ts, "ts")
+        time_ms = ms_in(row.ts, "ts")
         parts = list(_parts(row, swap=contract is not None))
     except ValueError as error:
         raise MalformedPayload("okx bill", str(error)) from None

@@ -19,7 +19,7 @@ from core.errors import MalformedPayload
 from core.venues.okx.contracts import Contract, Listed
 from core.venues.okx.facts import COINS_ONLY
 from core.venues.okx.payloads import TierRow
-from core.venues.payload import ceiling_in
+from core.venues.payload import ceiling_in, whole_in
 
 GONE = "NOT_LISTED"
 """Our word for the state of what the venue has ceased to list, or lists with rules nobody can read."""
@@ -145,7 +145,7 @@ def _instrument(market: Mapping[str, Any], info: Mapping[str, Any], contract: Co
 
 
 def _ms_or_none(text: object) -> int | None:
-    return int(text) if isinstance(text, str) and text.isdecimal() else None
+    return whole_in(text) if isinstance(text, str) else None
 
 
 def _positive(text: object, field: str) -> Decimal:

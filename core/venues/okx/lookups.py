@@ -11,8 +11,9 @@ from core.domain.reports import FillReport, OrderStatusReport, Source
 from core.venues.okx import facts
 from core.venues.okx.codes import NO_SUCH_ORDER
 from core.venues.okx.contracts import Contract, ContractTable
-from core.venues.okx.parse import ALGO_STATUSES, algo_report, ms_told, order_report, trade_report
+from core.venues.okx.parse import ALGO_STATUSES, algo_report, order_report, trade_report
 from core.venues.okx.payloads import AlgoRow, Answer, OrderRow, TradeRow
+from core.venues.payload import note_page
 from core.venues.reading import ReadPolicy, together
 
 _ABSENT = frozenset({NO_SUCH_ORDER})
@@ -90,8 +91,9 @@ class Lookups:
         while True:
             call = self._ccxt.privateGetTradeOrdersPending
             page = (await self._reads.shaped(call, params, Answer[OrderRow], "okx orders-pending")).data
-            found |= {row.ordId: row for row in page}
-            if len(page) < facts.PAGE:
+            last = len(page) < facts.PAGE
+            note_page(found, {row.ordId: row for row in page}, "okx orders-pending", last=last)
+            if last:
                 return list(found.values())
             params = params | {"after": page[-1].ordId}
 
@@ -101,8 +103,9 @@ class Lookups:
         while True:
             call = self._ccxt.privateGetTradeOrdersAlgoPending
             page = (await self._reads.shaped(call, params, Answer[AlgoRow], "okx orders-algo-pending")).data
-            found |= {row.algoId: row for row in page}
-            if len(page) < facts.PAGE:
+            last = len(page) < facts.PAGE
+            note_page(found, {row.algoId: row for row in page}, "okx orders-algo-pending", last=last)
+            if last:
                 return list(found.values())
             params = params | {"after": page[-1].algoId}
 
@@ -114,14 +117,15 @@ class Lookups:
         found: dict[str, TradeRow] = {}
         while True:
             page = (await self._reads.shaped(call, params, Answer[TradeRow], "okx fills")).data
-            found |= {row.billId: row for row in page}
-            if len(page) < facts.PAGE:
+            last = len(page) < facts.PAGE
+            note_page(found, {row.billId: row for row in page}, "okx fills", last=last)
+            if last:
                 return _oldest_first(found.values(), contract, since_ms)
             params = params | {"after": page[-1].billId}
 
 
 def _oldest_first(rows: Iterable[TradeRow], contract: Contract, since_ms: int) -> list[FillReport]:
     """Within a millisecond by the venue's own numbers, which are longer where they are later."""
-    ordered = sorted(rows, key=lambda row: (ms_told(row.fillTime or row.ts, "fillTime"), len(row.billId), row.billId))
-    reports = [trade_report(row, contract, Source.REST) for row in ordered]
-    return [report for report in reports if report.venue_time_ms >= since_ms]
+    told = [(trade_report(row, contract, Source.REST), row.billId) for row in rows]
+    told.sort(key=lambda one: (one[0].venue_time_ms, len(one[1]), one[1]))
+    return [report for report, _ in told if report.venue_time_ms >= since_ms]

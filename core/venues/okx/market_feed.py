@@ -20,7 +20,7 @@ from core.venues.okx.contracts import ContractTable
 from core.venues.okx.market_reads import touch_of
 from core.venues.okx.payloads import Event, MarkRow, Push, TickerRow
 from core.venues.okx.user_feed import PING
-from core.venues.payload import price_in
+from core.venues.payload import UNREADABLE, ms_in, price_in, whole_in
 from core.venues.subscriptions import Answered
 
 _TICKERS = msgspec.json.Decoder(Push[TickerRow])
@@ -85,7 +85,7 @@ class PriceRoute:
                     self._mark(row, c.instrument.symbol) for row in marks if (c := self._table.contract(row.instId))
                 ]
             return _answer(_EVENT.decode(frame)) if _EVENT_NAMED in frame else None
-        except (msgspec.DecodeError, RecursionError, ValueError) as error:
+        except (*UNREADABLE, ValueError) as error:
             raise MalformedPayload("okx market stream", str(error)) from None
 
     async def picture(self) -> Sequence[Tick]:
@@ -97,7 +97,7 @@ class PriceRoute:
 
     def _mark(self, row: MarkRow, symbol: Symbol) -> Tick:
         mark = price_in(row.markPx, "markPx")
-        return self._keep(row.instId, Tick(symbol, mark, None, None, int(row.ts)), f"mark-price:{row.instId}")
+        return self._keep(row.instId, Tick(symbol, mark, None, None, ms_in(row.ts, "ts")), f"mark-price:{row.instId}")
 
     def _keep(self, inst_id: str, told: Tick, channel: str) -> Tick:
         """With what the other channel said. Neither's stamp is older news than the other's."""
@@ -114,11 +114,12 @@ def _answer(event: Event) -> Answered | None:
     """Acknowledgements come one by one; an error names the request, and in its words mostly the channel."""
     if event.event == "subscribe" and event.arg is not None:
         return Answered(channels=(f"{event.arg.channel}:{event.arg.instId}",))
-    if event.event != "error" or not event.id.isdecimal():
+    number = whole_in(event.id)
+    if event.event != "error" or number is None:
         return None
     named = _NAMED.search(event.msg)
     channels = () if named is None else (f"{named[1]}:{named[2]}",)
-    return Answered(number=int(event.id), channels=channels, refused=True, words=f"{event.code} {event.msg}")
+    return Answered(number=number, channels=channels, refused=True, words=f"{event.code} {event.msg}")
 
 
 def _request(op: str, channels: Sequence[str], number: int) -> str:

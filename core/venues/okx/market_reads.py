@@ -19,7 +19,7 @@ from core.venues.okx import facts
 from core.venues.okx.codes import ERRORS
 from core.venues.okx.contracts import Contract, ContractTable
 from core.venues.okx.payloads import Answer, FundingRow, IndexRow, MarkRow, OpenInterestRow, TickerRow
-from core.venues.payload import positive_in, price_in
+from core.venues.payload import ms_in, positive_in, price_in
 from core.venues.reading import ReadPolicy, reading, together
 from core.venues.venue_clock import VenueClock
 
@@ -113,7 +113,10 @@ class OkxMarketReads:
         if not rows or not rows[0].fundingRate or not rows[0].fundingTime:
             return None
         rate = _number(rows[0].fundingRate, "fundingRate")
-        return FundingRate(rate_percent=rate * HUNDRED, due_ms=int(rows[0].fundingTime))
+        try:
+            return FundingRate(rate_percent=rate * HUNDRED, due_ms=ms_in(rows[0].fundingTime, "fundingTime"))
+        except ValueError as error:
+            raise MalformedPayload("okx funding", str(error)) from None
 
     async def _indices(self, coin: str) -> list[IndexRow]:
         return await self._rows(self._ccxt.publicGetMarketIndexTickers, {"quoteCcy": coin}, IndexRow)
@@ -147,7 +150,7 @@ def touch_of(row: TickerRow, symbol: Symbol) -> Tick:
         mark=None,
         bid=price_in(row.bidPx, "bidPx"),
         ask=price_in(row.askPx, "askPx"),
-        venue_time_ms=int(row.ts),
+        venue_time_ms=ms_in(row.ts, "ts"),
         last=price_in(row.last, "last"),
     )
 
@@ -156,7 +159,15 @@ def _candle(row: list[Any]) -> Candle:
     """[open time, open, high, low, close, contracts, coins, quote coin, over or not]. Raises MalformedPayload."""
     try:
         first, high, low, last = (Price(positive_in(str(text), "candle")) for text in row[1:5])
-        return Candle(int(row[0]), first, high, low, last, _number(row[6], "volCcy"), _number(row[7], "volCcyQuote"))
+        return Candle(
+            ms_in(str(row[0]), "candle"),
+            first,
+            high,
+            low,
+            last,
+            _number(row[6], "volCcy"),
+            _number(row[7], "volCcyQuote"),
+        )
     except (ValueError, IndexError) as error:
         raise MalformedPayload("okx candle", str(error)) from None
 

@@ -15,7 +15,7 @@ from core.errors import MalformedPayload
 from core.venues.okx.contracts import Contract
 from core.venues.okx.facts import CANCEL_SOURCES, EXPIRED_BY, ORIGINS, ORIGINS_OF_TRADES
 from core.venues.okx.payloads import AlgoRow, OrderRow, PositionRow, TradeRow
-from core.venues.payload import amount_in, positive_in, price_in, say
+from core.venues.payload import amount_in, ms_in, positive_in, price_in, say
 
 STATUSES = {
     "live": OrderStatus.ACCEPTED,
@@ -87,7 +87,7 @@ def _status(row: OrderRow, contract: Contract, source: Source, client_id: str) -
         trigger_price=None,
         reduce_only=_closes(row),
         conditional=False,
-        venue_time_ms=ms_told(row.uTime, "uTime"),
+        venue_time_ms=ms_in(row.uTime, "uTime"),
         source=source,
         detail=CANCEL_SOURCES.get(row.cancelSource, row.cancelSource),
     )
@@ -135,7 +135,7 @@ def _fill(row: OrderRow, contract: Contract, source: Source) -> FillReport:
         fee_asset=Asset(row.fillFeeCcy or row.feeCcy or _settled_in(contract)),
         realized=amount_in(realized, "fillPnl"),
         maker=row.execType == "M",
-        venue_time_ms=ms_told(row.fillTime if row.fillTime not in {"", "0"} else row.uTime, "fillTime"),
+        venue_time_ms=ms_in(row.fillTime if row.fillTime not in {"", "0"} else row.uTime, "fillTime"),
         source=source,
         position_side=POSITION_SIDES[row.posSide],
         origin=ORIGINS.get(row.category, Origin.ORDER),
@@ -158,7 +158,7 @@ def algo_report(row: AlgoRow, contract: Contract, source: Source) -> OrderStatus
             trigger_price=price_in(row.slTriggerPx or row.triggerPx, "slTriggerPx"),
             reduce_only=_closes(row) or bool(row.closeFraction),
             conditional=True,
-            venue_time_ms=ms_told(row.uTime or row.pTime or row.cTime, "uTime"),
+            venue_time_ms=ms_in(row.uTime or row.pTime or row.cTime, "uTime"),
             source=source,
             detail=f"fail code {row.failCode}" if row.failCode not in {"", "0"} else "",
         )
@@ -181,7 +181,7 @@ def trade_report(row: TradeRow, contract: Contract, source: Source) -> FillRepor
             fee_asset=Asset(row.feeCcy or _settled_in(contract)),
             realized=amount_in(row.fillPnl, "fillPnl"),
             maker=row.execType == "M",
-            venue_time_ms=ms_told(row.fillTime or row.ts, "fillTime"),
+            venue_time_ms=ms_in(row.fillTime or row.ts, "fillTime"),
             source=source,
             position_side=POSITION_SIDES[row.posSide],
             origin=ORIGINS_OF_TRADES.get(row.subType, Origin.ORDER),
@@ -200,12 +200,12 @@ def position_report(row: PositionRow, contract: Contract, source: Source) -> Pos
             quantity=Quantity(-abs(size)) if row.posSide == "short" else size,
             entry_price=price_in(row.avgPx, "avgPx"),
             mark_price=price_in(row.markPx, "markPx"),
-            venue_time_ms=ms_told(row.uTime, "uTime"),
+            venue_time_ms=ms_in(row.uTime, "uTime"),
             source=source,
             unrealized=decimal_of(row.upl, "upl") if row.upl else None,
             isolated=row.mgnMode == "isolated",
             isolated_margin=decimal_of(row.margin, "margin") if row.margin else None,
-            opened_ms=ms_told(row.cTime, "cTime") if row.cTime else None,
+            opened_ms=ms_in(row.cTime, "cTime") if row.cTime else None,
         )
     except (KeyError, ValueError) as error:
         raise MalformedPayload("okx position", say(error)) from None
@@ -242,9 +242,3 @@ def _closes(row: OrderRow | AlgoRow) -> bool:
 
 def _settled_in(contract: Contract) -> str:
     return contract.instrument.symbol.rpartition(":")[2]
-
-
-def ms_told(text: str, field: str) -> int:
-    if not text.isdecimal() or len(text) > 15:
-        raise ValueError(f"{field}: not a time")
-    return int(text)

@@ -37,6 +37,7 @@ from core.venues.okx.payloads import (
 )
 from core.venues.okx.signing import Credentials, login
 from core.venues.okx.wallet import WalletLog, balance_reports
+from core.venues.payload import UNREADABLE, ms_in, whole_in
 from core.venues.private_session import (
     Leave,
     LoggedIn,
@@ -99,7 +100,7 @@ class UserFrames:
             decoder = self._channels.get(channel)
             if decoder is not None:
                 return decoder(frame)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except UNREADABLE as error:
             raise MalformedPayload("okx private stream", str(error)) from None
         log.info("stream.unknown_event", venue=VenueName.OKX, name=channel[:40].decode("utf-8", "replace"))
         return None
@@ -133,7 +134,7 @@ class UserFrames:
         if leverage is None or self._leverages.get(instrument) == leverage:
             return ()
         self._leverages[instrument] = leverage
-        return (LeverageReport(instrument=instrument, leverage=leverage, venue_time_ms=int(row.uTime)),)
+        return (LeverageReport(instrument=instrument, leverage=leverage, venue_time_ms=ms_in(row.uTime, "uTime")),)
 
     def _account(self, row: AccountRow) -> Sequence[Report]:
         return balance_reports(row, Source.STREAM, complete=False)
@@ -157,7 +158,7 @@ class UserFrames:
                     position_side=side,
                     maintenance_margin=decimal_of(known.mmr, "mmr"),
                     unrealized=decimal_of(known.upl, "upl"),
-                    venue_time_ms=int(known.uTime),
+                    venue_time_ms=ms_in(known.uTime, "uTime"),
                 ),
             )
         except ValueError as error:
@@ -246,7 +247,7 @@ class OkxSession:
     def _event(self, frame: bytes) -> Sequence[Report] | Notice | None:
         try:
             event = _EVENT.decode(frame)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except UNREADABLE as error:
             raise MalformedPayload("okx private stream", str(error)) from None
         match event.event:
             case "login" if event.code == "0":
@@ -270,7 +271,8 @@ class OkxSession:
 
     def _asked(self, number: str) -> tuple[str, ...]:
         known = self.topics
-        return (known[int(number)],) if number.isdecimal() and int(number) < len(known) else ()
+        at = whole_in(number)
+        return () if at is None or at >= len(known) else (known[at],)
 
 
 class OkxUserFeed:

@@ -14,9 +14,8 @@ from core.domain.money import ZERO, decimal_of
 from core.domain.reports import BalanceReport, Source, WalletCause
 from core.errors import MalformedPayload
 from core.venues.okx.facts import COINS
-from core.venues.okx.parse import ms_told
 from core.venues.okx.payloads import AccountRow, AccountUpdate, BalanceUpdate, DetailRow
-from core.venues.payload import amount_in
+from core.venues.payload import amount_in, ms_in
 
 CAUSES = {
     "snapshot": WalletCause.SNAPSHOT,
@@ -46,7 +45,7 @@ def balance_reports(row: AccountRow, source: Source, *, complete: bool) -> list[
         told = [_report(detail, whole, source, detail.uTime or row.uTime) for detail in row.details]
         if complete:
             known = {report.asset for report in told}
-            when = ms_told(row.uTime, "uTime")
+            when = ms_in(row.uTime, "uTime")
             told += [_empty(Asset(coin), when, source) for coin in COINS if coin not in known]
     except ValueError as error:
         raise MalformedPayload("okx account", str(error)) from None
@@ -72,7 +71,7 @@ def _report(detail: DetailRow, whole: Decimal | None, source: Source, when: str)
         wallet=amount_in(detail.cashBal, "cashBal"),
         available=min(both, default=None),
         unusable=not both,
-        venue_time_ms=ms_told(when, "uTime"),
+        venue_time_ms=ms_in(when, "uTime"),
         source=source,
     )
 
@@ -107,7 +106,7 @@ class WalletLog:
             asset=Asset(row.ccy),
             wallet=wallet,
             available=None,
-            venue_time_ms=ms_told(row.uTime, "uTime"),
+            venue_time_ms=ms_in(row.uTime, "uTime"),
             source=Source.STREAM,
             cause=cause,
             cause_text=word,
