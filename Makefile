@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 SEEDS ?= 200
 
-.PHONY: help setup setup-dev demo run check lint test failures fuzz chaos chaos-kill waves bench lock clean
+.PHONY: help setup setup-dev demo run check lint test failures fuzz fuzz-exits chaos chaos-kill waves bench lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -62,6 +62,9 @@ failures: setup-dev ## which entries of docs/FAILURES.md a test proves
 
 fuzz: setup-dev ## ten thousand generated histories, each must end in the venue's state (a minute)
 	@$(BIN)/python -m tests.campaigns.histories $(ARGS)
+
+fuzz-exits: setup-dev ## three thousand histories with prices, exits and deaths (three minutes)
+	@$(BIN)/python -m tests.campaigns.exit_histories --runs 3000 --dies $(ARGS)
 
 chaos: setup-dev ## the daemon in virtual time under random faults, SEEDS of them (some 120 a minute on two cores)
 	@$(BIN)/python -m tests.campaigns.chaos --seeds $(SEEDS) $(ARGS)

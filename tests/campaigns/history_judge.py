@@ -9,6 +9,7 @@ from decimal import Decimal
 from core.domain.ids import ClientOrderId, VenueName
 from core.domain.order import ENDED, UNACKNOWLEDGED, Order, OrderIntent, OrderStatus
 from core.domain.position import PositionKey
+from core.engine.closer import Closer
 from core.engine.inflight import InflightResolver
 from core.engine.protection_manager import ProtectionManager
 from core.engine.records import FillRecord, OrderRecord
@@ -29,6 +30,7 @@ class Judge:
     state: State
     journal: FakeJournal
     inflight: InflightResolver
+    closer: Closer
     protection: ProtectionManager
     risk: RiskGuard
     broken: list[str]
@@ -40,8 +42,12 @@ class Judge:
             *self._wrong_trades(),
             *self._wrong_positions(),
             *self._wrong_money(),
-            *(f"{p.key} is naked" for p in self.state.positions() if not self.protection.covered(p.key)),
+            *(f"{p.key} is naked" for p in self.state.positions() if not self._safe(p.key)),
         ]
+
+    def _safe(self, key: PositionKey) -> bool:
+        """It has its stop, or is being closed because the price has passed where that belongs."""
+        return self.protection.covered(key) or self.closer.closing(key)
 
     def _wrong_orders(self) -> list[str]:
         wrong = [f"{key} was sent {n} times" for key, n in Counter(self.venue.sent).items() if n > 1]
