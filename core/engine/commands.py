@@ -22,6 +22,7 @@ from core.domain.symbols import same_symbol
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.closer import Closer
 from core.engine.command_answers import Cancelled, Changed, Closed
+from core.engine.order_dispatch import NOT_OPEN
 from core.engine.order_manager import OrderManager
 from core.engine.ports import Accepted, Unknown, VenueClient
 from core.engine.risk_guard import RiskGuard
@@ -202,8 +203,10 @@ class Commands:
         return [order for order in self._orders.state.orders_of(position.id) if not order.ended]
 
     async def _ask(self, key: PositionKey) -> tuple[bool, str]:
+        if (client := self._clients.get(key.instrument.venue)) is None:
+            return False, NOT_OPEN
         try:
-            told = await self._clients[key.instrument.venue].positions()
+            told = await client.positions()
         except VenueError as error:
             return False, f"the venue could not be asked whether it is flat: {error}"
         held = sum((abs(report.quantity) for report in told if key_of(report) == key), ZERO)

@@ -218,7 +218,8 @@ class DataRegistry:
         if now - self._swept >= SWEEP_SECONDS:
             self._swept = now
             self._sweep(now, silent)
-        for venue, symbols in silent.items():
+        for venue in sorted(silent.keys() & self._markets.keys()):  # one that was late at the start tells nothing yet
+            symbols = silent[venue]
             self.counts["resubscribed"] += len(symbols)
             log.info("data.resubscribed", venue=venue, symbols=len(symbols), first=symbols[0])
             self._markets[venue].refresh(symbols)

@@ -11,9 +11,10 @@ from core.clock import Clock
 from core.domain.ids import ClientOrderId, InstrumentId, Leg, VenueName
 from core.domain.order import UNACKNOWLEDGED, Order, OrderIntent, OrderStatus
 from core.domain.reports import FillReport
+from core.engine.order_dispatch import NOT_OPEN
 from core.engine.order_manager import OrderManager
 from core.engine.ports import Level, NotFound, Notifier, VenueClient
-from core.errors import VenueError
+from core.errors import Unreachable, VenueError
 
 log = structlog.get_logger(__name__)
 
@@ -87,7 +88,8 @@ class InflightResolver:
 
     async def _ask(self, intent: OrderIntent) -> int:
         """1 when the venue says there is no such order, 0 when it told us something."""
-        client = self._clients[intent.instrument.venue]
+        if (client := self._clients.get(intent.instrument.venue)) is None:
+            raise Unreachable(intent.instrument.venue, NOT_OPEN)
         answer = await client.query_order(intent)
         if isinstance(answer, NotFound):
             return 1

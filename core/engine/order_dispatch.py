@@ -27,6 +27,7 @@ log = structlog.get_logger(__name__)
 
 OutcomeListener = Callable[[OrderIntent, Outcome], None]
 SentListener = Callable[[OrderIntent], None]
+NOT_OPEN = "the venue has not been opened yet"
 
 
 class Reports(Protocol):
@@ -113,10 +114,20 @@ class OrderDispatch:
             for intent in intents:
                 self._reports.unregister(intent.client_order_id)
             raise
+        for venue, group in self._leaving(departures).items():
+            for together in _batches(group, self._clients[venue].traits.entries_per_request):
+                name = f"order-manager/submit/{together[0].intent.client_order_id}"
+                tasks.create_task(self._send(venue, together), name=name)
+
+    def _leaving(self, departures: Sequence[Departure]) -> dict[VenueName, list[Departure]]:
+        """Those that go out now, by venue; of the others it is said why they do not."""
         leaving: dict[VenueName, list[Departure]] = {}
         for departure in departures:
             if (why := self.last_word.on(departure.intent)) is not None:
                 self._reports.apply([self._never_sent(departure.intent, why)])
+                continue
+            if departure.intent.instrument.venue not in self._clients:
+                self._keep_here(departure)
                 continue
             for intent in _intents(departure):
                 self._books.sent(intent)
@@ -124,10 +135,13 @@ class OrderDispatch:
             for listener in self._sent:
                 listener(departure.intent)
             leaving.setdefault(departure.intent.instrument.venue, []).append(departure)
-        for venue, group in leaving.items():
-            for together in _batches(group, self._clients[venue].traits.entries_per_request):
-                name = f"order-manager/submit/{together[0].intent.client_order_id}"
-                tasks.create_task(self._send(venue, together), name=name)
+        return leaving
+
+    def _keep_here(self, departure: Departure) -> None:
+        """Its venue was late at the start and has not been opened: nothing leaves, and who wanted it tries again."""
+        for intent in _intents(departure):
+            self._remember_rejection(intent, Rejected(code="", detail=NOT_OPEN, about=About.UNREACHED))
+            self._reports.apply([self.conclusion(intent, OrderStatus.REJECTED, NOT_OPEN)])
 
     def _mark_in_flight(self, intent: OrderIntent) -> None:
         order = self._state.order(intent.client_order_id)
@@ -179,7 +193,9 @@ class OrderDispatch:
 
     async def cancel(self, order: Order) -> None:
         """See `OrderManager.cancel`."""
-        client = self._clients[order.instrument.venue]
+        if (client := self._clients.get(order.instrument.venue)) is None:
+            log.info("orders.cancel_unclear", client_order_id=order.client_order_id, outcome=NOT_OPEN)
+            return
         outcome = await client.cancel(order)
         if isinstance(outcome, Accepted):
             await self._reports.take(outcome.reports)

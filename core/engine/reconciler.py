@@ -121,6 +121,8 @@ class Reconciler:
             self._asked.clear()
             for venue in sorted(self._due):
                 self._due.discard(venue)
+                if venue not in self._clients:
+                    continue  # late at the start: it is reconciled when it joins
                 try:
                     await self.reconcile(venue)
                 except VenueError as error:

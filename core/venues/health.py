@@ -7,6 +7,7 @@ and one question at growing intervals (NET-02, NET-05, NET-07, NET-11).
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -29,6 +30,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 KEY_LOOK_SECONDS = 600.0
 """A refused key is for the operator to mend, at the venue or here; this is how often it is looked whether he has."""
 
+QUESTION_SECONDS = 0.02
+"""One question may be several requests that leave together; one of them alone would be given up with the others."""
+
 
 class HealthMonitor:
     """One per venue. `on_change` hears of every change of condition, synchronously."""
@@ -49,6 +53,7 @@ class HealthMonitor:
         self._signed_failed = False
         self._pause = FIRST_PAUSE
         self._next_look = 0.0
+        self._asked_at = -math.inf
         self.kept_back = 0
         """Requests that were not sent because the venue does not serve them."""
         self.counts: Counter[str] = Counter()
@@ -74,7 +79,9 @@ class HealthMonitor:
             return  # it proves nothing either way, and others need it
         now = self._clock.monotonic()
         if now >= self._next_look:
+            self._asked_at = now
             self._schedule(now)
+        if now - self._asked_at < QUESTION_SECONDS:
             return
         self.kept_back += 1
         why = f"{self._health.detail}; not asked before {self._next_look - now:.0f} s are over"

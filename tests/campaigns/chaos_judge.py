@@ -29,6 +29,8 @@ FLATTENED_SECONDS = 2.0
 """After the deadline, for the close to be filled."""
 RECOVERY_SECONDS = 30.0
 """After a fault ended, or a start: a venue that did not serve is asked again at growing intervals."""
+FOREIGN_SECONDS = 12.0
+"""For taking over what somebody else opened: two readings, and a pause of five seconds after the last one."""
 UNSEEN_SECONDS = 60.0
 """What somebody did behind our back while frames were lost is found by the next reading."""
 SWEEP_SECONDS = 110.0
@@ -36,7 +38,17 @@ SWEEP_SECONDS = 110.0
 SETTLED_SECONDS = 5.0
 Rows = Sequence[Mapping[str, Any]]
 _KEYLIKE = re.compile(r"(?<![A-Za-z0-9])(?=[A-Za-z0-9]*[g-zG-Z])[A-Za-z0-9]{60,}(?![A-Za-z0-9])")
-EXPECTED = frozenset({"notice", "risk.limit_reached", "risk.venue_paused", "venue.outage", "orders.inconsistent"})
+EXPECTED = frozenset(
+    {
+        "filter.refuses_everything",
+        "stream.not_live",
+        "notice",
+        "risk.limit_reached",
+        "risk.venue_paused",
+        "venue.outage",
+        "orders.inconsistent",
+    }
+)
 
 
 @dataclass(slots=True)
@@ -296,8 +308,9 @@ def _excuses(record: Record, venue: str) -> Iterator[Window]:
     for window in faulty:
         yield Window(window.since, window.until + RECOVERY_SECONDS)
     for window in record.own_hand:
-        if window.venue == venue and any(w.since < window.since < w.until + UNSEEN_SECONDS for w in faulty):
-            yield Window(window.since, window.since + UNSEEN_SECONDS)
+        if window.venue == venue:
+            unseen = any(w.since < window.since < w.until + UNSEEN_SECONDS for w in faulty)
+            yield Window(window.since, window.since + (UNSEEN_SECONDS if unseen else FOREIGN_SECONDS))
 
 
 def _settled(life: Life) -> list[Any]:

@@ -17,7 +17,7 @@ LISTED = 12
 CALM_SECONDS = 120.0
 """After the last fault ended; then everything must be as the venues have it."""
 BANNED_SECONDS = 660.0
-"""Bybit bans for ten minutes whoever asks too often or with a key it refuses, and is not asked for so long."""
+"""Bybit bans for ten minutes, and a refused key is tried again that seldom at every venue."""
 FIRST_SECONDS = 2.0
 LAST_WAVE_BEFORE_END = 6.0
 EXIT_SETS: tuple[Mapping[str, Any], ...] = (

@@ -114,7 +114,7 @@ class Game:
         self._wanted = True
         self._down_s = 0.0
         self._asked_to_stop = False
-        self._orders = 0
+        self._orders = self._resumes = 0
         self._background: set[asyncio.Task[Any]] = set()
         self._servers: list[ControlServer] = []
 
@@ -280,18 +280,19 @@ class Game:
         name, starts = request["command"], self._starts
         if name == "resume":
             self._resumed()
+        resumes = self._resumes
         answer = await server._answer(json.dumps(request).encode())
         if self._starts != starts or self.alive is None:
             return
         self.record.commands[name] += 1
         text = json.dumps(answer, default=str)
         self.say("daemon", f"answers {name}: {text[:200]}")
-        if answer["ok"] and name in ("pause", "reduce", "panic"):
+        if answer["ok"] and name in ("pause", "reduce", "panic") and resumes == self._resumes:
             self.record.no_entries.append(Window(self.now_s(), float("inf"), request.get("venue", ""), name))
 
     def _resumed(self) -> None:
         """Whatever a resume may give free is no longer watched."""
-        now = self.now_s()
+        now, self._resumes = self.now_s(), self._resumes + 1
         self.record.no_entries = [
             window._replace(until=min(window.until, now)) for window in self.record.no_entries
         ]  # fmt: skip

@@ -233,7 +233,7 @@ async def a_bench(  # noqa: PLR0915 - the wiring of the whole engine, one statem
         notifier=notifier,
         most_positions=lambda venue: clients[venue].traits.most_stops,
     )
-    executions = ExecutionNotes(books=books, clock=clock, offset_ms=lambda venue: clients[venue].clock_offset_ms)
+    executions = ExecutionNotes(books=books, clock=clock, offset_ms=lambda venue: clients[venue].clock_offset_ms if venue in clients else 0)
     closer = Closer(
         accounts=accounts,
         orders=orders,
@@ -269,7 +269,7 @@ async def a_bench(  # noqa: PLR0915 - the wiring of the whole engine, one statem
         prices=seen_prices,
         instruments=by_id,
         reference=partial(_mark, markets),
-        offset_ms=lambda venue: clients[venue].clock_offset_ms,
+        offset_ms=lambda venue: clients[venue].clock_offset_ms if venue in clients else 0,
         books=books,
         clock=clock,
         notifier=notifier,
