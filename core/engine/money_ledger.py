@@ -188,7 +188,7 @@ class MoneyLedgers:
             at_ms = self._venue_now(client)
             before = await self._wallets(client)
             ledger = self._ledger(client) or opened(venue, before, self._venue_now(client) + 1)
-            history = await client.income(ledger.read_from_ms)
+            history = await client.income(min(ledger.read_from_ms, at_ms))
             await self._fetch(client, unbooked(ledger, history, self._trades[venue].values()))
             await self._orders.drained()
             trades = dict(self._trades[venue])

@@ -109,7 +109,7 @@ class Liquidator:
             with state.batch():
                 state.ledger.book(instrument.settle, amount, IncomeType.FUNDING_FEE, now, symbol=row.symbol)
                 after = state.ledger.move_margin(row, amount, now) if _is_isolated(row) else None
-                self._tell(AccountReason.FUNDING_FEE, instrument, () if after is None else (after,))
+                self._tell(AccountReason.FUNDING_FEE, instrument, () if after is None else (after,), change=amount)
             self.funding_paid.append(
                 FundingRecord(symbol=row.symbol, rate=instrument.funding_rate, mark=mark, time_ms=hour_ms)
             )
@@ -180,13 +180,17 @@ class Liquidator:
         state.ledger.book(instrument.settle, amount, IncomeType.INSURANCE_CLEAR, now, symbol=instrument.symbol)
         self._tell(AccountReason.INSURANCE_CLEAR, instrument, ())
 
-    def _tell(self, reason: AccountReason, instrument: Instrument, rows: tuple[Position, ...]) -> None:
+    def _tell(
+        self, reason: AccountReason, instrument: Instrument, rows: tuple[Position, ...], *, change: Decimal = ZERO
+    ) -> None:
+        """`change` is what moved that is neither profit nor fee."""
         self._state.emit(
             AccountChanged(
                 reason=reason,
                 balances=(margin.balance(self._state, instrument.settle),),
                 positions=rows,
                 symbol=instrument.symbol,
+                change=change,
             )
         )
 
