@@ -54,8 +54,9 @@ from tests.fakes.fake_audit import FakeAudit
 from tests.fakes.fake_journal import FakeJournal
 from tests.fakes.fake_notifier import FakeNotifier
 from tests.fakes.fake_stream import FakeStream
-from tests.fakes.true_venue import TrueOrder, TrueVenue, Weather
+from tests.fakes.true_venue import TrueOrder, TrueVenue
 from tests.fakes.virtual_loop import VirtualClock, VirtualLoop
+from tests.fakes.weather import Weather
 
 BINANCE = VenueName.BINANCE
 ACCOUNT = "binance/history"
