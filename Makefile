@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 SEEDS ?= 200
 
-.PHONY: help setup setup-dev demo run check lint test failures fuzz fuzz-exits chaos chaos-kill waves bench lock clean
+.PHONY: help setup setup-dev demo run check lint test failures fuzz fuzz-exits chaos chaos-kill waves trailing bench lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -74,6 +74,9 @@ chaos-kill: setup-dev ## kill -9 at random moments of waves, fifty times (ten mi
 
 waves: setup-dev ## waves over three venues and what these say of them (seven minutes; ARGS="--dead NAME:HOW", "--faults NAME" for worse)
 	@$(BIN)/python -m tests.campaigns.waves $(ARGS)
+
+trailing: setup-dev ## an hour of trailing on a random walk at each venue, judged by its record (two minutes; ARGS="--faults NAME" for worse)
+	@$(BIN)/python -m tests.campaigns.trailing $(ARGS)
 
 bench: setup-dev ## the figures of docs/ARCHITECTURE.md, measured against the simulator
 	@$(BIN)/python -m tools.bench $(ARGS)

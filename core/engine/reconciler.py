@@ -51,7 +51,7 @@ SECOND_READING_SECONDS = 1.0
 DENIED_SECONDS = 10.0
 """An order that was acknowledged once is believed gone after being denied for so long, in look-ups that answered."""
 TRADES_LOOK_BACK_MS = 60_000
-ENTRY_LOOK_BACK_MS = 7 * 86_400_000
+ENTRY_LOOK_BACK_MS = 7 * 86_400_000 - 2 * TRADES_LOOK_BACK_MS
 """How far the trades of a position that is taken over are read for when it was entered: what one request covers."""
 TOLD_SECONDS = 0.5
 """After the stream spoke of a position: its trades come within the same millisecond, or were not ours."""
@@ -192,11 +192,17 @@ class Reconciler:
         await self._orders.drained()
 
     async def _ask_for_missing(self, client: VenueClient, missing: Sequence[Order]) -> None:
-        """Each by its id, in every store: an order that is in no list has usually just ended."""
+        """Each by its id, in every store: an order that is in no list has usually just ended.
+
+        All at once: a start with ten positions would else take seconds of round trips before the first stop is set.
+        """
         before, now = self._denied.get(client.name, {}), self._clock.monotonic()
         denied: dict[ClientOrderId, float] = {}
-        for order in missing:
-            answer = await client.query_order(order.intent)
+        asking = (client.query_order(order.intent) for order in missing)
+        answers = await asyncio.gather(*asking, return_exceptions=True)
+        for order, answer in zip(missing, answers, strict=True):
+            if isinstance(answer, BaseException):
+                raise answer
             if not isinstance(answer, NotFound):
                 await self._orders.take([answer])
             elif self._orders.state.order(order.client_order_id) is order:
@@ -236,11 +242,12 @@ class Reconciler:
         entered: dict[PositionKey, int | None] = {}
         for mismatch in mismatches:
             known = self._orders.state.position(mismatch.key)
-            if known is None:
-                entered[mismatch.key] = await self._entered(client, mismatch)
-            since = self._clock.now_ms() if known is None else known.opened_ms
-            fills = await client.fills(mismatch.instrument, since - TRADES_LOOK_BACK_MS)
-            await self._orders.take(fills)
+            since = (self._clock.now_ms() if known is None else known.opened_ms) - TRADES_LOOK_BACK_MS
+            opened_ms = None if mismatch.report is None else mismatch.report.opened_ms
+            unknown = known is None and opened_ms is None and self._external is not ExternalPositions.IGNORE
+            fills = await client.fills(mismatch.instrument, since - (ENTRY_LOOK_BACK_MS if unknown else 0))
+            entered[mismatch.key] = entered_ms(mismatch.key, mismatch.venue, fills) if unknown else opened_ms
+            await self._orders.take([fill for fill in fills if fill.venue_time_ms >= since])
         await self._orders.drained()
         await asyncio.sleep(SECOND_READING_SECONDS)
         second = await client.positions()
@@ -253,20 +260,6 @@ class Reconciler:
                 self._book(mismatch, entered.get(mismatch.key))
             else:
                 self.ask(client.name)
-
-    async def _entered(self, client: VenueClient, mismatch: Mismatch) -> int | None:
-        """When a position that is not ours was entered: as the venue says, else by the account's trades (TRL-09)."""
-        report = mismatch.report
-        if report is None or not mismatch.venue or self._external is ExternalPositions.IGNORE:
-            return None
-        if report.opened_ms is not None:
-            return report.opened_ms
-        try:
-            fills = await client.fills(mismatch.instrument, self._clock.now_ms() - ENTRY_LOOK_BACK_MS)
-        except VenueError as error:
-            log.warning("reconcile.entry_unread", position=str(mismatch.key), error=str(error))
-            return None
-        return entered_ms(mismatch.key, mismatch.venue, fills)
 
     def _book(self, mismatch: Mismatch, entered: int | None) -> None:
         known = self._orders.state.position(mismatch.key)
