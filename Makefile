@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 SEEDS ?= 200
 
-.PHONY: help setup setup-dev demo run check lint test failures fuzz fuzz-exits chaos chaos-kill waves trailing bench lock clean
+.PHONY: help setup setup-dev demo run check lint test failures fuzz fuzz-exits chaos chaos-crash chaos-kill waves trailing bench lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -68,6 +68,9 @@ fuzz-exits: setup-dev ## three thousand histories with prices, exits and deaths 
 
 chaos: setup-dev ## the daemon in virtual time under random faults, SEEDS of them (some 120 a minute on two cores)
 	@$(BIN)/python -m tests.campaigns.chaos --seeds $(SEEDS) $(ARGS)
+
+chaos-crash: setup-dev ## die at every write, send, receive and await of a daemon's life, and start again (four minutes)
+	@$(BIN)/python -m tests.campaigns.crash $(ARGS)
 
 chaos-kill: setup-dev ## kill -9 at random moments of waves, fifty times (ten minutes)
 	@$(BIN)/python -m tests.campaigns.kill --runs 50 $(ARGS)

@@ -39,7 +39,8 @@ class Opening:
 
     def __init__(self, engine: Engine, held: JournalState) -> None:
         self._engine = engine
-        self._held = {row.instrument.venue for row in (*held.orders, *held.positions)}
+        instruments = (*(o.instrument for o in held.orders), *(p.instrument for p in held.positions))
+        self._held = {instrument.venue for instrument in instruments}
         self._rules = preflight_rules(engine.settings)
         self._late: dict[VenueName, _Late] = {}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from random import Random
@@ -143,8 +144,14 @@ async def _judged(world: PointedWorld, venue: str, daemon: Daemon) -> list[str]:
 
 
 def log_to(file: TextIO) -> None:
-    """What the daemon says, without colours and traces."""
+    """What the daemon says, with the time of its loop, without colours and traces."""
+
+    def timed(_logger: Any, _name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        with suppress(RuntimeError):  # said where no loop runs
+            event["at"] = round(asyncio.get_running_loop().time() - 1_000, 3)
+        return event
+
     structlog.configure(
-        processors=[structlog.processors.KeyValueRenderer(key_order=["event"])],
+        processors=[timed, structlog.processors.KeyValueRenderer(key_order=["at", "event"], drop_missing=True)],
         logger_factory=structlog.WriteLoggerFactory(file=file),
     )

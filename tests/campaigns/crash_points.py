@@ -35,6 +35,8 @@ from tools.venuesim.gate import FaultGate
 P = ParamSpec("P")
 T = TypeVar("T")
 AUDIT = "audit.log"
+FULL = 2
+"""SQLite's number for syncing each commit."""
 FILES = ("journal", "audit")
 """Of the executors, in the order in which the daemon makes them; the third only parses."""
 
@@ -141,7 +143,7 @@ class Disk:
 
         def write(database: Database, groups: Sequence[Sequence[Record]], *, durable: bool) -> list[str]:
             refused = written(database, groups, durable=durable)
-            if durable:
+            if database._connection.execute("PRAGMA synchronous").fetchone() == (FULL,):
                 noted(database._path)
             return refused
 
