@@ -6,7 +6,7 @@ import pytest
 
 from tests.venuesim.builders import BTC, START_MS, d
 from tests.venuesim.rig import Rig
-from tools.venuesim.exchange.model import AmendRequest
+from tools.venuesim.exchange.model import AmendRequest, OrderRequest, OrderType, Side, TimeInForce
 from tools.venuesim.faults import FaultError, load
 from tools.venuesim.wire import Response
 
@@ -304,6 +304,17 @@ def test_a_slow_fill_comes_in_parts() -> None:
     rig.pass_ms(100)
     assert rig.held() == "0.1"
     assert rig.get("state")["orders"] == []
+
+
+def test_a_slow_fill_keeps_no_order_open_that_must_fill_at_once_and_finds_nobody() -> None:
+    rig = Rig()
+    rig.fault("slow_fill", fraction=0.5, delay_ms=100)
+    request = OrderRequest(
+        symbol=BTC, side=Side.BUY, type=OrderType.LIMIT, qty=d("0.1"), price=d(990), tif=TimeInForce.IOC, client_id="i"
+    )
+    rig.simulation.engine.place(request)
+    assert rig.get("state")["orders"] == []
+    assert rig.held() == "0"
 
 
 def test_a_slow_close_of_a_position_that_is_gone_expires() -> None:

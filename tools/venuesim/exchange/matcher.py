@@ -201,7 +201,7 @@ class Matcher:
 
     def _match(self, order: Order, plan: FillPlan | None) -> Order:
         """Take what the book offers now; end or rest the remainder."""
-        state = self._state
+        state, before = self._state, order.filled
         market = state.market(order.symbol)
         wanted = order.open_qty if plan is None else self._part(order, plan)
         qty = self._fillable_qty(order, wanted)
@@ -220,7 +220,8 @@ class Matcher:
             return order
         if met.stop_before is not None:
             return self._expire(order, Expiry.SELF_TRADE)
-        if plan is not None and plan.again_ms is not None and qty:
+        found_nobody = order.tif in IMMEDIATE and order.filled == before  # it never waits, however slowly it fills
+        if plan is not None and plan.again_ms is not None and qty and not found_nobody:
             self._held.add(order.id)
             state.time.call_later(plan.again_ms, lambda: self._continue(order.id, plan))
             return order
