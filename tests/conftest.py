@@ -1,6 +1,7 @@
 """What every test gets: no real network, no leftover tasks, no blocking call on the loop, a clean environment."""
 
 import asyncio
+import asyncio.constants
 import inspect
 import os
 import sys
@@ -23,6 +24,8 @@ SETTING_PREFIXES = ("BINANCE_", "BYBIT_", "OKX_", "SIGNAL_", "WAVE_", "TRAILING_
 settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("project")
 strict_numbers.install()
+# asyncio's debug mode notes where each timer and task was made; two frames say that, ten cost half of a test's time.
+asyncio.constants.DEBUG_STACK_DEPTH = 2
 
 
 class RealNetworkError(AssertionError):
