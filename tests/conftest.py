@@ -25,7 +25,7 @@ settings.register_profile("project", deadline=None, suppress_health_check=[Healt
 settings.load_profile("project")
 strict_numbers.install()
 # asyncio's debug mode notes where each timer and task was made; two frames say that, ten cost half of a test's time.
-asyncio.constants.DEBUG_STACK_DEPTH = 2
+vars(asyncio.constants)["DEBUG_STACK_DEPTH"] = 2
 
 
 class RealNetworkError(AssertionError):
