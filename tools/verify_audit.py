@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 if __package__ in {None, ""}:  # run by path: the project root is not on the path yet
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -82,6 +83,18 @@ def _check_once(folder: Path) -> Result:
             reason=f"records up to {head.seq} were written ({HEAD_NAME}) and are missing at the end",
         )
     return good
+
+
+def records(folder: Path) -> Iterator[dict[str, Any]]:
+    """Every record of the log in `folder`, oldest first, unproved. Raises OSError, and ValueError for a line that is no
+    record."""
+    for path in (*rotated_files(folder), folder / LOG_NAME):
+        if path.exists():
+            for line in _lines(path):
+                record = json.loads(line)
+                if not isinstance(record, dict) or not {"kind", "data", "time"} <= record.keys():
+                    raise ValueError(f"{path.name}: a line is no record")
+                yield record
 
 
 def _lines(path: Path) -> Iterator[str]:

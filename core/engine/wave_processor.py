@@ -322,7 +322,8 @@ class WaveProcessor:
         for unusable in report.unusable:
             self.refusals[unusable.code] += 1
             log.info("signal.unusable", signal_id=unusable.id, symbol=unusable.symbol, why=unusable.detail)
-        self._books.note("wave", {"wave_id": run.wave.id, **states})
+        verdicts = [_verdict_facts(leg) for leg in report.legs if not _is_repeat(leg)]
+        self._books.note("wave", {"wave_id": run.wave.id, **states, "signals": verdicts})
         log.info("wave.done", **states, ms=run.stages.protected)
         told = states + Counter({"unusable": len(report.unusable)})
         self._notifier.notify(Level.INFO, f"wave of {told.total()}: " + _sentence(told) + _causes(report))
@@ -467,6 +468,18 @@ def _causes(report: WaveReport) -> str:
     named = [f"{count} {code}" for code, count in codes.most_common(CAUSES_TOLD)]
     others = codes.total() - sum(count for _, count in codes.most_common(CAUSES_TOLD))
     return f" ({', '.join([*named, f'{others} for other reasons'] if others else named)})" if named else ""
+
+
+def _verdict_facts(leg: Leg) -> dict[str, str]:
+    """What became of one signal, to be proved later; as its row in the journal has it."""
+    signal = leg.signal
+    return {
+        "source": signal.source,
+        "id": signal.id,
+        "instrument": str(signal.instrument),
+        "code": "" if leg.denied is None else leg.denied.reason.value,
+        "state": leg.state.value,
+    }
 
 
 def _sentence(states: Mapping[str, int]) -> str:

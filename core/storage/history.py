@@ -15,6 +15,7 @@ from core.domain.gate import Gate
 from core.domain.ids import PositionId, VenueName
 from core.domain.order import Order
 from core.domain.position import Position
+from core.domain.reports import FillReport
 from core.domain.symbols import same_symbol
 from core.errors import JournalUnreadable
 from core.storage import rows
@@ -44,6 +45,9 @@ _OF_POSITION: Final = (
 )
 _WORKING: Final = f"SELECT intent_ms, {rows.ORDER_SELECT} FROM orders WHERE ended = 0"
 _POSITION: Final = f"SELECT {rows.POSITION_SELECT} FROM positions WHERE position_id = ?"
+_EVERY_POSITION: Final = f"SELECT {rows.POSITION_SELECT} FROM positions ORDER BY opened_ms, position_id"
+_EVERY_FILL: Final = f"SELECT {rows.FILL_SELECT} FROM fills ORDER BY time_ms, venue_time_ms, trade_id"
+_EVERY_WAVE: Final = f"SELECT {_WAVE_COLUMNS} FROM waves ORDER BY received_ms, wave_id"
 _EXECUTION: Final = "SELECT execution_values FROM executions WHERE client_order_id = ?"
 
 
@@ -170,6 +174,18 @@ class History:
 
     def open_positions(self) -> list[Position]:
         return [rows.position_of(row) for row in self._read(rows.OPEN_POSITIONS)]
+
+    def every_position(self) -> list[Position]:
+        """Closed ones too, oldest first."""
+        return [rows.position_of(row) for row in self._read(_EVERY_POSITION)]
+
+    def every_fill(self) -> list[FillReport]:
+        """Trades of ours, and those of others that shrank a position of ours; oldest first."""
+        return [rows.fill_of(row) for row in self._read(_EVERY_FILL)]
+
+    def every_wave(self) -> list[PastWave]:
+        """Oldest first."""
+        return [_wave(row) for row in self._read(_EVERY_WAVE)]
 
     def values(self) -> dict[str, str]:
         """Durable state by name; values are JSON texts."""

@@ -194,7 +194,7 @@ async def test_fees_in_another_coin_are_explained_and_cost_the_day_what_the_coin
         async with world.running() as daemon:
             await daemon.wave()
             await looked(daemon)
-            rows = {row.asset: row for row in daemon.status.money}
+            rows = {str(row.asset): row for row in daemon.status.money}
             assert {asset: row.residual for asset, row in rows.items()} == {"USDT": 0, "BNB": 0}
             assert rows["BNB"].explained is not None
             assert rows["BNB"].explained["fees"] < 0
