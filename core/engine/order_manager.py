@@ -87,6 +87,7 @@ class OrderManager:
         self._unresolved: Callable[[Order, str], None] = _nobody_resolves
         self._broken: Callable[[str], None] = _nobody_halts
         self._taken_over: dict[PositionKey, int] = {}
+        self._ended_before: frozenset[ClientOrderId] = frozenset()
         self._foreign_trades: OrderedDict[tuple[InstrumentId, TradeId], None] = OrderedDict()
         self._trades: list[TradeListener] = []
         self.counts: Counter[str] = Counter()
@@ -297,7 +298,7 @@ class OrderManager:
 
     def _on_foreign(self, instrument: InstrumentId, client_order_id: str, events: list[Event]) -> None:
         self.counts["foreign_report"] += 1
-        if is_ours(client_order_id):
+        if is_ours(client_order_id) and client_order_id not in self._ended_before:
             self.counts["unknown_own_report"] += 1
             log.error("orders.id_not_in_journal", instrument=str(instrument), client_order_id=client_order_id)
             events.append(OwnIdUnknown(instrument=instrument, client_order_id=client_order_id))
@@ -326,8 +327,11 @@ class OrderManager:
         self._taken_over[position.key] = told_ms
         self.put_position(position)
 
-    def restore(self, orders: Iterable[Order], positions: Iterable[Position]) -> None:
-        """State from the journal, before anything runs; not written again."""
+    def restore(
+        self, orders: Iterable[Order], positions: Iterable[Position], ended: Iterable[ClientOrderId] = ()
+    ) -> None:
+        """State from the journal, before anything runs; not written again. `ended`: what a venue may tell of again."""
+        self._ended_before = frozenset(ended)
         for order in orders:
             self._state.put_order(order)
         for venue, client in self._clients.items():

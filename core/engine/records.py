@@ -135,6 +135,8 @@ class JournalState:
     """Of open positions."""
     fills: tuple[FillReport, ...] = ()
     """Trades of ours that were booked since the money ledger was last written down."""
+    ended: frozenset[ClientOrderId] = frozenset()
+    """Orders of ours that ended in the last 7 days: a venue may tell of them again, and they are nobody else's."""
 
 
 class Journal(Protocol):

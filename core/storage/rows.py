@@ -146,6 +146,7 @@ KNOWN_ORDERS: Final = (
 """What a start needs, oldest first, because the newest stop of a position is the one that counts: what the venue has
 more to tell of, every order of an open position, and those of one that an order under way may open again, so that no
 number of theirs is used twice."""
+ENDED_ORDERS: Final = "SELECT client_order_id FROM orders WHERE ended = 1 AND updated_ms >= ?"
 POSITION_SELECT: Final = ", ".join(_POSITION_COLUMNS)
 OPEN_POSITIONS: Final = f"SELECT {POSITION_SELECT} FROM positions WHERE closed_ms IS NULL"
 SEEN_SIGNALS: Final = "SELECT source, signal_id FROM signals WHERE time_ms >= ?"
@@ -177,7 +178,7 @@ WRITES: Final = (
 )  # fmt: skip
 READS: Final = (
     KNOWN_ORDERS, OPEN_POSITIONS, SEEN_SIGNALS, UNFINISHED_WAVES, UNDECIDED_SIGNALS, STATE_VALUES, EXIT_STATES,
-    NEW_FILLS,
+    NEW_FILLS, ENDED_ORDERS,
 )  # fmt: skip
 
 
