@@ -94,7 +94,7 @@ async def test_empty_partial_and_failed_readings_delete_nothing_however_often(
     world: World, path: str, fault: dict[str, Any]
 ) -> None:
     await world.play(a_wave(PAIRS[:3]))
-    async with world.running() as daemon:
+    async with world.running(BREAKEVEN_ACTIVATION_PERCENT=0) as daemon:
         await daemon.wave()
         held, stops, sent = await world.held(), await world.resting_stops(), await world.sent("order", "stop", "cancel")
         await world.tell("fault", match={"path": path, "method": "GET"}, count=-1, **fault)

@@ -84,7 +84,7 @@ async def test_answers_to_protective_orders_neither_pause_entries_nor_end_a_paus
         await bench.enter(an_intent("held"))
         await bench.until(lambda: len(bench.venue.sent) > 6)
         assert bench.risk.pauses.all() == {}
-        await bench.until(lambda: not bench.state.positions())
+        await bench.until(lambda: not bench.state.positions(), seconds=120)
         bench.venue.always(Leg.STOP, bench.venue.behave)
         for number in range(5):
             bench.venue.script(Leg.ENTRY, bench.venue.reject("-1001", About.UNREACHED))

@@ -374,7 +374,7 @@ NOT_BY_SETTINGS: dict[Reason, str] = {
         ),
         "what the venue does",
     ),
-    **dict.fromkeys((R.JOURNAL_UNWRITABLE, R.INTERNAL_ERROR), "what goes wrong here"),
+    **dict.fromkeys((R.JOURNAL_UNWRITABLE, R.INTERNAL_ERROR, R.INTERRUPTED), "what goes wrong here"),
 }  # fmt: skip
 
 

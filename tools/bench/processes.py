@@ -153,6 +153,8 @@ def environment(folder: Path, venues: Sequence[Simulator]) -> dict[str, str]:
         "MAX_POSITIONS": "1000",
         "MAX_EXPOSURE_USD": "10000000",
         "MAX_TRADES_PER_WAVE": "1000",
+        "TRAILING_MODE": "off",
+        "BREAKEVEN_ACTIVATION_PERCENT": "0",
         "COOLDOWN_AFTER_LOSS_SECONDS": "0",
         "COOLDOWN_SAME_SIDE_SECONDS": "0",
         "COOLDOWN_OPPOSITE_SIDE_SECONDS": "0",
