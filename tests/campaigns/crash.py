@@ -16,14 +16,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
-import json
 import os
 import shutil
 import signal
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -34,13 +31,13 @@ from pathlib import Path
 from random import Random
 
 from tests.campaigns import crash_figures, crash_life
-from tests.campaigns.crash_points import Kind, Left, Point, PointedWorld
+from tests.campaigns.crash_points import Kind, Point, PointedWorld
+from tests.campaigns.crash_survivor import Survivor, answer
 from tests.fakes.virtual_loop import QuickLoop
 from tools.bench.venues import VENUES
 
-CHILD_SECONDS = 90
-"""Of real time, for a new start on a busy machine; one that takes longer hangs."""
 SAID_EVERY = 50
+MANAGED = "managed"
 
 
 class Death(StrEnum):
@@ -64,27 +61,21 @@ class Tally:
 class Reaper:
     """The deaths under way, at most `jobs` at a time, and what they said."""
 
-    def __init__(self, tally: Tally, jobs: int, folder: Path, death: Death, say: Callable[[str], None]) -> None:
-        self._tally, self._jobs, self._folder, self._death, self._say = tally, jobs, folder, death, say
+    def __init__(self, tally: Tally, folder: Path, asked: argparse.Namespace, say: Callable[[str], None]) -> None:
+        self._tally, self._folder, self._asked, self._say = tally, folder, asked, say
         self._running: dict[int, Point] = {}
 
     def die(self, world: PointedWorld, point: Point) -> None:
         """A fork that is what is left; the life itself goes on."""
-        while len(self._running) >= self._jobs:
+        while len(self._running) >= self._asked.jobs:
             self.reap()
-        place = self._folder / str(point.number)
-        left = world.leave(place / "data", power=self._death is Death.POWER)
-        now = asyncio.get_running_loop().time()
-        child = os.fork()
-        if not child:
-            _survive(lambda say: _lead(world, self._tally.venue, left, now, say), place, verbose=False)
-        self._running[child] = point
+        self._running[_survivor(world, self._tally.venue, self._folder, point, self._asked).fork(point)] = point
 
     def reap(self) -> None:
         child, status = os.wait()
         point = self._running.pop(child)
         place = self._folder / str(point.number)
-        wrong = _answer(place, status)
+        wrong = answer(place, status)
         self._tally.died[point.kind] += 1
         if wrong:
             self._tally.wrong[point.number] = wrong
@@ -100,50 +91,21 @@ class Reaper:
             self.reap()
 
 
-def _answer(place: Path, status: int) -> list[str]:
-    if os.WIFSIGNALED(status):
-        return [f"the survivor was ended by {signal.Signals(os.WTERMSIG(status)).name} (it hung, or crashed)"]
-    try:
-        wrong: list[str] = json.loads((place / "wrong.json").read_text())
-    except (OSError, ValueError) as error:
-        return [f"the survivor said nothing: {error}"]
-    return wrong
+def _survivor(world: PointedWorld, venue: str, folder: Path, point: Point, asked: argparse.Namespace) -> Survivor:
+    return Survivor(
+        world=world,
+        venue=venue,
+        place=folder / str(point.number),
+        power=asked.death == Death.POWER,
+        twice=asked.twice,
+        verbose=asked.verbose,
+    )
 
 
-def _survive(lead: Callable[[Callable[[str], None]], list[str]], place: Path, *, verbose: bool) -> None:
-    """In the fork: never returns. The thread that forked, with the dead daemon's frames on it, only waits."""
-
-    def go() -> None:
-        wrong = ["the survivor could not be started"]
-        try:
-            with (place / "daemon.log").open("w", encoding="utf-8") as log:
-                crash_life.log_to(sys.stdout if verbose else log)
-                wrong = lead(print if verbose else lambda _: None)
-        except BaseException as error:  # swallow: told to the parent, this process has nobody else
-            wrong = [f"{type(error).__name__}: {error}"]
-        finally:
-            (place / "wrong.json").write_text(json.dumps(wrong))
-            sys.stdout.flush()
-            os._exit(0)
-
-    try:
-        signal.alarm(CHILD_SECONDS)
-        gc.disable()  # collecting the dead daemon's tasks would run their `finally`
-        threading.Thread(target=go, name="survivor").start()
-        threading.Event().wait()
-    finally:
-        os._exit(1)
-
-
-def _lead(world: PointedWorld, venue: str, left: Left, now: float, say: Callable[[str], None]) -> list[str]:
-    loop = QuickLoop()
-    loop.jump(now - loop.time())
-    with asyncio.Runner(loop_factory=lambda: loop) as runner:
-        return runner.run(crash_life.after(world, venue, left, say))
-
-
-async def _live(venue: str, folder: Path, seed: int, on_point: Callable[[PointedWorld, Point], None]) -> None:
-    world = await crash_life.a_world(folder, venue, seed)
+async def _live(
+    venue: str, folder: Path, asked: argparse.Namespace, on_point: Callable[[PointedWorld, Point], None]
+) -> None:
+    world = await crash_life.a_world(folder, venue, asked.seed, asked.trailing)
     world.points.on_point = lambda point: on_point(world, point)
     async with world:
         with world.disk.watching():
@@ -151,7 +113,7 @@ async def _live(venue: str, folder: Path, seed: int, on_point: Callable[[Pointed
         await daemon.stop()
 
 
-def play(venue: str, folder: Path, seed: int, on_point: Callable[[PointedWorld, Point], None]) -> str:
+def play(venue: str, folder: Path, asked: argparse.Namespace, on_point: Callable[[PointedWorld, Point], None]) -> str:
     """One whole life; a digest of its points, which are the same for the same seed."""
     told = sha256()
 
@@ -161,7 +123,7 @@ def play(venue: str, folder: Path, seed: int, on_point: Callable[[PointedWorld, 
 
     with (folder / "life.log").open("w", encoding="utf-8") as log, asyncio.Runner(loop_factory=QuickLoop) as runner:
         crash_life.log_to(log)
-        runner.run(_live(venue, folder, seed, heard))
+        runner.run(_live(venue, folder, asked, heard))
     return told.hexdigest()[:12]
 
 
@@ -170,7 +132,7 @@ def campaign(venue: str, folder: Path, asked: argparse.Namespace, say: Callable[
     tally = Tally(venue=venue)
     folder.mkdir(parents=True)
     chance = Random(f"{asked.seed}/{venue}")
-    reaper = Reaper(tally, asked.jobs, folder, Death(asked.death), say)
+    reaper = Reaper(tally, folder, asked, say)
 
     def reached(world: PointedWorld, point: Point) -> None:
         tally.points[point.kind] += 1
@@ -182,7 +144,7 @@ def campaign(venue: str, folder: Path, asked: argparse.Namespace, say: Callable[
         if chance.random() < asked.share:
             reaper.die(world, point)
 
-    tally.digest = play(venue, folder, asked.seed, reached)
+    tally.digest = play(venue, folder, asked, reached)
     reaper.all()
     return tally
 
@@ -196,17 +158,14 @@ def replay(venue: str, folder: Path, asked: argparse.Namespace) -> int:
         if point.number != asked.point:
             return
         print(f"{venue}: dies at point {point}", flush=True)
-        left = world.leave(place / "data", power=asked.death == Death.POWER)
-        now = asyncio.get_running_loop().time()
-        if not os.fork():
-            _survive(lambda say: _lead(world, venue, left, now, say), place, verbose=asked.verbose)
+        _survivor(world, venue, folder, point, asked).fork(point)
         os.kill(os.getpid(), signal.SIGKILL)
 
     told, telling = os.pipe()  # open at its other end until the survivor has ended: it is no child of this process
     victim = os.fork()
     if not victim:
         os.close(told)
-        play(venue, folder, asked.seed, reached)
+        play(venue, folder, asked, reached)
         os._exit(0)
     os.close(telling)
     _, status = os.waitpid(victim, 0)
@@ -214,7 +173,7 @@ def replay(venue: str, folder: Path, asked: argparse.Namespace) -> int:
         print(f"{venue}: the life ended before point {asked.point}")
         return 2
     os.read(told, 1)
-    wrong = _answer(place, 0)
+    wrong = answer(place, 0)
     for what in wrong:
         print(f"{venue}: {what}")
     print(f"{venue}: {len(wrong)} things wrong; files and log are in {place}" if wrong else f"{venue}: all is well")
@@ -230,10 +189,16 @@ def _summary(tally: Tally, asked: argparse.Namespace) -> list[str]:
         counts = tally.points[kind], tally.distinct[kind], tally.died[kind]
         lines.append(f"  {kind.value:<22} {counts[0]:>6} points {counts[1]:>5} distinct {counts[2]:>5} died")
     for number, wrong in sorted(tally.wrong.items()):
-        power = f" --death {asked.death}" if asked.death != Death.KILL else ""
-        again = f"python -m tests.campaigns.crash --venue {tally.venue} --point {number} --seed {asked.seed}{power}"
+        again = f"python -m tests.campaigns.crash --venue {tally.venue} --point {number}{_as(asked)}"
         lines += [f"  point {tally.named[number]}: {'; '.join(wrong)}", f"    {again}"]
     return lines
+
+
+def _as(asked: argparse.Namespace) -> str:
+    """What is not the default of what decides about a life and its end, as it was given."""
+    given = {"seed": (asked.seed, 1), "death": (asked.death, Death.KILL), "trailing": (asked.trailing, MANAGED)}
+    told = "".join(f" --{name} {value}" for name, (value, default) in given.items() if value != default)
+    return told + (" --twice" if asked.twice else "")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -273,6 +238,8 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--point", type=int, metavar="N", help="die at this one only, of the first venue")
     add("--seed", type=int, default=1, help="of prices, faults and chance (1)")
     add("--death", choices=[d.value for d in Death], default=Death.KILL.value, help="what is lost with it (kill)")
+    add("--trailing", choices=(MANAGED, "native"), default=MANAGED, help=f"who trails in that life ({MANAGED})")
+    add("--twice", action="store_true", help="the daemon that follows dies as well, somewhere in its start")
     add("--share", type=float, default=1.0, help="die at so many of the points, drawn from the seed (1)")
     add("--all", action="store_true", help="also at points that leave the same behind as an earlier one")
     add("--jobs", type=int, default=2, help="deaths at a time (2)")

@@ -21,6 +21,7 @@ from tools.bench.venues import VENUES
 from tools.verify_audit import check
 
 ZERO = Decimal(0)
+CENT = Decimal("0.01")
 CENT_SHARE = Decimal("0.000001")
 """Profit at an average entry may be rounded in its last places, at the venue as with us."""
 
@@ -48,7 +49,8 @@ async def read(world: World) -> Record:
 
 
 def at_the_venue(record: Record) -> list[str]:
-    """Nothing sent or entered twice, every position under one stop of its size, nothing else left resting."""
+    """Nothing sent or entered twice, every position under one stop of its size, nothing else left resting but one
+    trailing order of the same size beside it, where the venue trails."""
     posts = [r for r in record.requests if r["lane"] in ("order", "stop") and r["method"] != "GET"]
     sent = Counter(name for r in posts for name in r["client_ids"] if name)
     entered = Counter(
@@ -56,16 +58,21 @@ def at_the_venue(record: Record) -> list[str]:
         for o in record.state["orders"]
         if not o["reduce_only"] and o["type"] in ("market", "limit") and Decimal(o["filled"]) > 0
     )
-    held, stops, wrong = record.held, dict[str, list[Decimal]](), []
+    held, stops, trails, wrong = record.held, dict[str, list[Decimal]](), dict[str, list[Decimal]](), []
     for order in record.resting:
         if order["type"] == "stop" and order["reduce_only"]:
             stops.setdefault(order["symbol"], []).append(Decimal(order["qty"]))
+        elif order["type"] == "trailing" and order["reduce_only"]:
+            trails.setdefault(order["symbol"], []).append(Decimal(order["qty"]))
         else:
             wrong.append(f"{order['symbol']}: a {order['type']} order is left resting")
     for symbol in sorted(held.keys() | stops.keys()):
         size, covering = abs(held.get(symbol, ZERO)), stops.get(symbol, [])
         if covering != [size]:
-            wrong.append(f"{symbol}: a position of {size} under stops for {[str(s) for s in covering]}")
+            wrong.append(f"{symbol}: a position of {size} under stops for {_listed(covering)}")
+    for symbol, sizes in trails.items():
+        if sizes != [abs(held.get(symbol, ZERO))]:
+            wrong.append(f"{symbol}: a position of {held.get(symbol, 0)} beside trailing orders for {_listed(sizes)}")
     return [
         *(f"order {name} was sent {times} times" for name, times in sent.items() if times > 1),
         *(f"{symbol} was entered {times} times" for symbol, times in entered.items() if times > 1),
@@ -83,6 +90,11 @@ def in_the_daemon(record: Record, daemon: Daemon, status: StatusReport) -> list[
         wrong.append(f"{status.unresolved_orders} orders are unresolved")
     if status.trading_state != TradingState.ACTIVE.value:
         wrong.append(f"the daemon is {status.trading_state}: {status.reason}")
+    wrong += [
+        f"{row.residual} {row.asset} of the wallet are explained by nothing"
+        for row in status.money
+        if row.residual is not None and abs(row.residual) > CENT
+    ]
     return wrong
 
 
@@ -103,9 +115,8 @@ def in_the_journal(record: Record, venue: str, path: Path) -> list[str]:
         money = sum((Decimal(a) - Decimal(b) for a, b in rows("SELECT realized, fees FROM positions")), ZERO)
         undecided = [key for key, status in rows("SELECT client_order_id, status FROM orders WHERE ended = 0")
                      if status in {s.value for s in UNACKNOWLEDGED}]  # fmt: skip
-        stops = sorted(
-            facts.spelt(symbol) for (symbol,) in rows("SELECT symbol FROM orders WHERE ended = 0 AND leg = 'stop'")
-        )
+        resting = "SELECT symbol FROM orders WHERE ended = 0 AND leg IN ('stop', 'trail')"
+        stops = sorted(facts.spelt(symbol) for (symbol,) in rows(resting))
         waves = rows("SELECT wave_id FROM waves WHERE finished_ms IS NULL")
         signals = rows("SELECT signal_id, code FROM signals WHERE code = '' AND gates = '[]' AND detail = ''")
         aside = rows("SELECT kind, error FROM set_aside")
@@ -150,6 +161,10 @@ def _money(record: Record, booked: Decimal) -> list[str]:
     if abs(made - booked) <= turnover * CENT_SHARE:
         return []
     return [f"the venue's trades made {made}, the journal's positions {booked}"]
+
+
+def _listed(sizes: list[Decimal]) -> str:
+    return ", ".join(map(str, sizes)) or "nothing"
 
 
 def _said(held: dict[str, Decimal]) -> str:

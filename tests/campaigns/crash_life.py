@@ -79,12 +79,13 @@ def waves(venue: str) -> list[dict[str, Any]]:
     return [{"at_ms": 4_000, "signals": first}, {"at_ms": 13_500, "signals": second}]
 
 
-async def a_world(folder: Path, venue: str, seed: int) -> PointedWorld:
+async def a_world(folder: Path, venue: str, seed: int, trailing: str) -> PointedWorld:
     """Its signals count from now, the only chance in the daemon (how long it backs off) is seeded."""
     chance = Random(seed)
     for module in (reconnecting, backoff):
         module.SystemRandom = lambda: chance  # type: ignore[attr-defined]
     world = PointedWorld(folder, venue, latency_ms=LATENCY_MS, seed=seed, symbols=LISTED)
+    world.env = {**SETTINGS, "TRAILING_MODE": trailing}
     await world.play(*waves(venue))
     symbol = VENUES[venue].spelt("SOL/USDT:USDT")
     await world.fault("partial_fill", match={"symbol": symbol}, fraction=0.4, delay_ms=350)
@@ -96,7 +97,7 @@ async def live(world: PointedWorld, venue: str) -> Daemon:
     began = world.clock.monotonic()
     world.points.armed = True
     world.count_steps()
-    daemon = world.daemon(**SETTINGS)
+    daemon = world.daemon(**world.env)
     daemon.begin()
     engine, start = world.venue.simulation.engine, dict[str, Decimal]()
     for move in MOVES:
@@ -113,14 +114,14 @@ async def live(world: PointedWorld, venue: str) -> Daemon:
 
 async def after(world: PointedWorld, venue: str, left: Left, say: Callable[[str], None]) -> list[str]:
     """The new start, and what is wrong when it has had its five seconds."""
-    world.points.armed = False
-    for daemon in world._daemons:
-        for line in daemon._lines.values():
-            line.cut()
-    daemon = world.daemon(left.data, **SETTINGS)
+    world.die()
+    if world.points.armed:
+        world.count_steps()
+    daemon = world.daemon(left.data, **world.env)
     daemon.begin()
     began = world.clock.monotonic()
     await daemon.ready()
+    world.points.armed = False
     say(f"ready again after {world.clock.monotonic() - began:.2f} s")
     await asyncio.sleep(SETTLED_SECONDS)
     wrong = await _judged(world, venue, daemon)

@@ -243,11 +243,12 @@ class Steps(Coroutine[Any, Any, T]):
 
 
 class PointedWorld(SimulatedWorld):
-    """A world whose daemons are counted while `points.armed`; its survivors are not."""
+    """A world whose daemons are counted while `points.armed`; its survivors are not. `env` is what all of them get."""
 
     def __init__(self, folder: Path, venue: str, **settings: Any) -> None:
         super().__init__(folder, (venue,), **settings)
         self.points, self.disk = Points(), Disk()
+        self.env: Mapping[str, Any] = {}
         self._happened = 0
         began = self.clock.monotonic()
         self.points.now_ms = lambda: (self.clock.monotonic() - began) * 1000
@@ -262,6 +263,12 @@ class PointedWorld(SimulatedWorld):
             heard(events)
 
         simulation.engine.connect(on_events, FaultGate(simulation))
+
+    def die(self) -> None:
+        """The connections of the dead end."""
+        for daemon in self._daemons:
+            for line in daemon._lines.values():
+                line.cut()
 
     def leave(self, target: Path, *, power: bool) -> Left:
         """The files of the daemon that runs, as the operating system has them now; with `power` as the disk has them.
