@@ -114,7 +114,9 @@ def symbols(reading: Reading, rules: PreflightRules, __: VenueName) -> Answers:
     quotes = ", ".join(sorted(rules.quotes))
     wanted = rules.wanted(reading.instruments)
     trading = [i for i in wanted if i.tradable]
-    if not wanted:
+    if not reading.instruments:
+        yield Grade.LATE, "it lists nothing at all, and an empty answer proves nothing; it is asked again"
+    elif not wanted:
         yield Grade.OFF, f"it lists no linear perpetual in {quotes} (QUOTE_COIN)"
     elif not trading:
         yield Grade.OFF, f"none of its {len(wanted)} linear perpetuals in {quotes} is trading now"

@@ -1,1 +1,1 @@
-"""Long, seeded campaigns: run as programs by `make chaos`; a short part of each is a test."""
+"""Long, seeded campaigns: run as programs by `make chaos` and its like; a short part of each is a test."""
