@@ -38,6 +38,8 @@ MOVES_PER_SECOND = 4
 SPARE_STOPS = 10
 """Fewer positions than a venue takes stops: one that is replaced has two for a moment."""
 STEP_SECONDS = 0.002
+AFTER_STOPS_SECONDS = 1.1
+"""Where a venue counts stops by the second, those of the entries are not counted any more then."""
 MOVE_SECONDS = 3.0
 """How long after the last price requests may still follow."""
 BEST = Decimal("1.101")
@@ -232,6 +234,7 @@ def _symbol(engine: Engine, position: Position) -> _Symbol:
 
 
 async def _x1(effort: Effort, facts: VenueFacts, tap: _Tap, symbols: Sequence[_Symbol]) -> list[Figure]:
+    await asyncio.sleep(AFTER_STOPS_SECONDS)
     tap.injecting = True
     cpu, began = time.process_time(), time.perf_counter()
     put, ticks = await _tick(effort, tap, symbols)
