@@ -85,9 +85,7 @@ def plan_of(seed: int) -> Plan:
 
 def _bans(happening: Happening) -> bool:
     kind, status = happening.details.get("kind"), happening.details.get("status")
-    return happening.venue == "bybit" and (
-        kind == "revoke_key" or (kind, status) == ("rate_limit", BAN_STATUS["bybit"])
-    )
+    return kind == "revoke_key" or (kind, status, happening.venue) == ("rate_limit", BAN_STATUS["bybit"], "bybit")
 
 
 def symbol(venue: str, coin: str) -> str:
