@@ -15,6 +15,7 @@ from core.domain.ids import Leg
 from core.domain.reports import FillReport
 from core.domain.wave import LegState
 from core.engine.ports import Level
+from core.engine.reconciler import PERIOD_SECONDS
 from core.engine.records import StateRecord
 from core.errors import JournalUnwritable
 from core.venues import VenueAccess, connect_venue
@@ -98,7 +99,7 @@ async def test_empty_partial_and_failed_readings_delete_nothing_however_often(
         await daemon.wave()
         held, stops, sent = await world.held(), await world.resting_stops(), await world.sent("order", "stop", "cancel")
         await world.tell("fault", match={"path": path, "method": "GET"}, count=-1, **fault)
-        await asyncio.sleep(200)
+        await asyncio.sleep(2.5 * PERIOD_SECONDS)
         assert daemon.held() == await world.held() == held
         assert await world.resting_stops() == stops
         assert await world.sent("order", "stop", "cancel") == sent

@@ -235,7 +235,7 @@ async def test_answers_that_are_lost_on_every_venue_double_nothing(tmp_path: Pat
             await world.everything_holds()
 
 
-@pytest.mark.parametrize("moment_ms", [5, 120, 200, 260, 380, 520])
+@pytest.mark.parametrize("moment_ms", [120, 260, 520])
 async def test_a_kill_at_any_moment_of_a_mixed_wave(tmp_path: Path, moment_ms: int) -> None:
     async with SimulatedWorld(tmp_path, VENUES, latency_ms=LATENCY_MS) as world:
         await world.play(a_mixed_wave(COINS))

@@ -19,25 +19,22 @@ SHORT = Plan(name="short", sizes=(6, 9), limit=9, latency_ms=40.0, gap_seconds=4
 
 
 @pytest.mark.timeout(120)
-def test_waves_are_open_protected_closed_and_never_twice(tmp_path: Path) -> None:
-    names = ("reorder_events", "none")
-    with ThreadPoolExecutor(len(names)) as pool:
-        results = list(pool.map(lambda name: _short(name, tmp_path), names))
-    assert {result.faults: result.wrong for result in results} == {name: [] for name in names}
-    assert [result.opened for result in results] == [[6, 9]] * 2
-
-
-@pytest.mark.timeout(120)
-def test_a_venue_that_hangs_between_two_waves_costs_the_others_nothing(tmp_path: Path) -> None:
+def test_waves_are_open_protected_closed_and_never_twice_beside_a_dead_venue_too(tmp_path: Path) -> None:
+    """Both at once: most of their time is waiting."""
     death = Death(venue="okx", how="hang", wave=2)
-    result = _short("none", tmp_path, death)
+    with ThreadPoolExecutor(2) as pool:
+        stormy = pool.submit(_short, "reorder_events", tmp_path / "stormy")
+        beside = pool.submit(_short, "none", tmp_path / "beside", death)
+    assert not stormy.result().wrong
+    assert stormy.result().opened == [6, 9]
+    result = beside.result()
     assert not result.wrong
     assert result.opened == [6, 6]
     assert {name: set(codes.values()) for name, codes in result.verdicts.items()} == {"binance": {""}, "bybit": {""}}
 
 
 def _short(faults: str, folder: Path, death: Death | None = None) -> Result:
-    return run(SHORT, faults, folder / faults, lambda _line: None, death=death)
+    return run(SHORT, faults, folder, lambda _line: None, death=death)
 
 
 def test_every_named_fault_is_one_the_simulators_know() -> None:
