@@ -24,20 +24,24 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
 from random import Random
 
-from tests.campaigns import crash_figures, crash_life
+from tests.campaigns import crash_figures, crash_life, kill
 from tests.campaigns.crash_points import Kind, Point, PointedWorld
+from tests.campaigns.crash_process import MOMENTS
 from tests.campaigns.crash_survivor import Survivor, answer
 from tests.fakes.virtual_loop import QuickLoop
 from tools.bench.venues import VENUES
 
 SAID_EVERY = 50
 MANAGED = "managed"
+MOST_REAL = 12
+"""A real death comes at one of so many first moments of its kind: all of them are in the waves of one venue."""
 
 
 class Death(StrEnum):
@@ -180,6 +184,23 @@ def replay(venue: str, folder: Path, asked: argparse.Namespace) -> int:
     return 1 if wrong else 0
 
 
+def real(number: int, root: Path, venues: Sequence[str], asked: argparse.Namespace) -> int:
+    """Deaths of real processes, over real sockets in real time; how many were followed by something wrong."""
+    chance = Random(asked.seed)
+    points = [f"{MOMENTS[i % len(MOMENTS)]}:{chance.randint(1, MOST_REAL)}" for i in range(number)]
+
+    def die(index: int) -> list[str]:
+        return kill.run(asked.seed + index, root / str(index), venues, crash_at=points[index])
+
+    failed = 0
+    with ThreadPoolExecutor(asked.jobs) as pool:
+        for index, wrong in enumerate(pool.map(die, range(number))):
+            failed += bool(wrong)
+            print(f"{points[index]}: {'; '.join(wrong) or 'all is well'}", flush=True)
+    print(f"{number} real deaths, {failed} with something wrong")
+    return 1 if failed else 0
+
+
 def _summary(tally: Tally, asked: argparse.Namespace) -> list[str]:
     head = (
         f"{tally.venue}: {tally.points.total()} points (sequence {tally.digest}), {tally.distinct.total()} distinct, "
@@ -209,7 +230,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     root = Path(tempfile.mkdtemp(prefix="breakwater-crash-"))
     say: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True)  # noqa: E731
     venues = asked.venue or list(VENUES)
-    if asked.point is not None:
+    if asked.real:
+        status = real(asked.real, root, venues, asked)
+    elif asked.point is not None:
         status = replay(venues[0], root / venues[0], asked)
     else:
         began = time.monotonic()
@@ -239,6 +262,12 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--seed", type=int, default=1, help="of prices, faults and chance (1)")
     add("--death", choices=[d.value for d in Death], default=Death.KILL.value, help="what is lost with it (kill)")
     add("--trailing", choices=(MANAGED, "native"), default=MANAGED, help=f"who trails in that life ({MANAGED})")
+    add(
+        "--real",
+        type=int,
+        metavar="N",
+        help="instead: so many real processes that SIGKILL themselves at a counted moment",
+    )
     add("--twice", action="store_true", help="the daemon that follows dies as well, somewhere in its start")
     add("--share", type=float, default=1.0, help="die at so many of the points, drawn from the seed (1)")
     add("--all", action="store_true", help="also at points that leave the same behind as an earlier one")

@@ -13,19 +13,22 @@ import argparse
 import json
 import random
 import shutil
+import signal
 import sqlite3
+import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from tests.builders_config import NO_COOLDOWNS
+from tests.campaigns.crash_process import CRASH_AT
 from tests.campaigns.processes import Process, ask, running, wait_for_line
 from tools.bench.venues import VENUES, VenueFacts
 from tools.verify_audit import check
@@ -37,10 +40,15 @@ FIRST_WAVE_MS = 2_500
 BETWEEN_WAVES_MS = 700
 SETTLED_SECONDS = 5.0
 LATENCY_MS = 60
+DIES_WITHIN_SECONDS = 12.0
+"""A moment that does not come in the waves is the last one of them."""
 
 
-def run(seed: int, folder: Path, venues: Sequence[str] = tuple(VENUES)) -> list[str]:
-    """What is wrong after one kill and restart; empty = nothing. Raises when the daemon does not come up again."""
+def run(seed: int, folder: Path, venues: Sequence[str] = tuple(VENUES), crash_at: str | None = None) -> list[str]:
+    """What is wrong after one kill and restart; empty = nothing. Raises when the daemon does not come up again.
+
+    `crash_at`: the daemon kills itself at that moment (`tests/campaigns/crash_process.py`) instead.
+    """
     chance = random.Random(seed)
     folder.mkdir(parents=True)
     script = folder / "waves.jsonl"
@@ -55,9 +63,16 @@ def run(seed: int, folder: Path, venues: Sequence[str] = tuple(VENUES)) -> list[
         env = _environment(folder, urls, signals.ready_line()["url"])
         log = folder / "daemon.err"
         moment = time.monotonic() + _moment(chance)
-        first = Process(["main.py"], log, env)
-        time.sleep(max(0.0, moment - time.monotonic()))
+        if crash_at is None:
+            first = Process(["main.py"], log, env)
+            time.sleep(max(0.0, moment - time.monotonic()))
+        else:
+            first = Process(["-m", "tests.campaigns.crash_process"], log, env | {CRASH_AT: crash_at})
+            with suppress(subprocess.TimeoutExpired):
+                first.child.wait(DIES_WITHIN_SECONDS)
         first.kill()
+        if crash_at is not None and first.child.returncode != -signal.SIGKILL:
+            return [f"the daemon ended with {first.child.returncode} before {crash_at}"]
         seen = log.stat().st_size
         print(f"seed {seed}: killed with {'; '.join(_so_far(name, url) for name, url in urls.items())}", flush=True)
         with running(["main.py"], log, env) as second:
