@@ -92,16 +92,17 @@ class Closer:
         of: PositionId | None = None,
         leg: Leg = Leg.FLATTEN,
         figures: Mapping[str, str] = NO_FIGURES,
+        begun: Callable[[], None] = lambda: None,
     ) -> None:
         """Return when nothing is left of the position `of` (None = the one that is open now), by our fills or by
         reconciliation, or only dust the venue will not take; one that is opened after it is left alone. `figures` are
-        kept with the order that closes it."""
+        kept with the order that closes it; `begun` is called once that is on its way, to tell people."""
         if (running := self._closing.get(key)) is not None:
             await running.wait()
             return
         self._closing[key] = asyncio.Event()
         try:
-            await self._until_flat(key, of, why, leg, figures)
+            await self._until_flat(key, of, why, leg, figures, begun)
         finally:
             self._closing.pop(key).set()
         await self._venue_agrees(key)
@@ -150,7 +151,13 @@ class Closer:
         return not any(report.quantity * key.side.sign > ZERO for report in told)
 
     async def _until_flat(
-        self, key: PositionKey, of: PositionId | None, why: str, leg: Leg, figures: Mapping[str, str]
+        self,
+        key: PositionKey,
+        of: PositionId | None,
+        why: str,
+        leg: Leg,
+        figures: Mapping[str, str],
+        begun: Callable[[], None],
     ) -> None:
         tries, about = 0, of
         while (position := self._orders.state.position(key)) is not None:
@@ -158,8 +165,6 @@ class Closer:
             if position.id != about:
                 break  # that one is gone, and another has been opened since
             tries += 1
-            if tries == 1:
-                log.warning("close.started", position=str(key), leg=leg.value, why=why)
             if tries == QUICK_ATTEMPTS + 1:
                 self._notifier.notify(Level.CRITICAL, f"{key}: cannot be closed, still trying ({why})")
             slow = tries > QUICK_ATTEMPTS
@@ -167,6 +172,10 @@ class Closer:
             if slow and await self._orders.wait(key.instrument, partial(self._flat, key), pause):
                 break
             order = self._working_close(position) or await self._send(position, leg, why, figures)
+            if tries == 1:
+                await asyncio.sleep(0)  # the order leaves before anybody is told of it
+                log.warning("close.started", position=str(key), leg=leg.value, why=why)
+                begun()
             await self._orders.wait(key.instrument, partial(self._decided, order, key), ANSWER_SECONDS)
             if self._refused_dust(order, position):
                 return

@@ -94,18 +94,23 @@ class ExitActions:
 
     async def _close(self, watch: ExitWatch, position: Position, close: Close, seen: Seen) -> None:
         why, figures = f"{close.reason.value}: {close.detail}", figures_of(watch.state, position, close, seen)
-        self._counts.closes[close.reason.value] += 1
-        log.info("exits.close", position=str(watch.key), why=why, **figures)
-        self._books.note("exit", {"position_id": position.id, "instrument": str(position.instrument), **figures})
         urgent = close.reason in CLOSERS
-        self._notifier.notify(
-            Level.CRITICAL if urgent else Level.INFO, f"{watch.key}: closing at market, {why} ({figures['profit']} %)"
-        )
+
+        def tell() -> None:
+            self._counts.closes[close.reason.value] += 1
+            self._note(watch, position, "exits.close", why, figures)
+            text = f"{watch.key}: closing at market, {why} ({figures['profit']} %)"
+            self._notifier.notify(Level.CRITICAL if urgent else Level.INFO, text)
+
         try:
             leg = Leg.FLATTEN if urgent else Leg.CLOSE
-            await self._closer.flatten(watch.key, why, of=position.id, leg=leg, figures=figures)
+            await self._closer.flatten(watch.key, why, of=position.id, leg=leg, figures=figures, begun=tell)
         finally:
             watch.closing = False
+
+    def _note(self, watch: ExitWatch, position: Position, event: str, why: str, figures: Mapping[str, str]) -> None:
+        log.info(event, position=str(watch.key), why=why, **figures)
+        self._books.note("exit", {"position_id": position.id, "instrument": str(position.instrument), **figures})
 
     def _part(self, watch: ExitWatch, position: Position, step: int) -> Part | None:
         """What this step closes; None = everything. A step whose slice is too small is merged into the next one. Slices
@@ -129,10 +134,11 @@ class ExitActions:
 
     async def _take(self, watch: ExitWatch, position: Position, part: Part, close: Close, seen: Seen) -> None:
         why, figures = f"{close.reason.value}: {close.detail}", figures_of(watch.state, position, close, seen)
-        log.info("exits.take_part", position=str(watch.key), quantity=plain(part.quantity), why=why, **figures)
-        self._books.note("exit", {"position_id": position.id, "instrument": str(position.instrument), **figures})
         try:
-            if await self._closer.take_part(position, part, why, figures):
+            taken = await self._closer.take_part(position, part, why, figures)
+            figures["quantity"] = plain(part.quantity)
+            self._note(watch, position, "exits.take_part", why, figures)
+            if taken:
                 self._counts.closes[close.reason.value] += 1
             else:
                 watch.part_not_before = self._clock.monotonic() + TRY_AGAIN_SECONDS
