@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 SEEDS ?= 200
 
-.PHONY: help setup setup-dev demo run check lint test failures fuzz fuzz-exits chaos chaos-crash chaos-kill waves trailing bench lock clean
+.PHONY: help setup setup-dev demo run check lint test failures fuzz histories histories-exits soak chaos chaos-crash chaos-kill waves trailing bench lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -60,10 +60,13 @@ test: check ## everything that must pass
 failures: setup-dev ## which entries of docs/FAILURES.md a test proves
 	@$(BIN)/python -m tools.failures $(ARGS)
 
-fuzz: setup-dev ## ten thousand generated histories, each must end in the venue's state (a minute)
+fuzz: setup-dev ## every inbound parser under a coverage-guided fuzzer (five minutes; ARGS="--seconds 600" for longer)
+	@$(BIN)/python -m tests.campaigns.fuzz $(ARGS)
+
+histories: setup-dev ## ten thousand generated histories, each must end in the venue's state (a minute)
 	@$(BIN)/python -m tests.campaigns.histories $(ARGS)
 
-fuzz-exits: setup-dev ## three thousand histories with prices, exits and deaths (three minutes)
+histories-exits: setup-dev ## three thousand histories with prices, exits and deaths (three minutes)
 	@$(BIN)/python -m tests.campaigns.exit_histories --runs 3000 --dies $(ARGS)
 
 chaos: setup-dev ## the daemon in virtual time under random faults, SEEDS of them (some 120 a minute on two cores)

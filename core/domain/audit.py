@@ -99,7 +99,11 @@ def check_line(line: str, *, prev_hash: str, seq: int) -> str:
     if record["prev"] != prev_hash:
         raise BrokenLineError("does not follow the record before it (prev differs from its hash)")
     stated = record.pop("hash")
-    if stated != _digest(prev_hash, canonical(record)):
+    try:
+        content = canonical(record)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BrokenLineError("it holds what no record can") from error
+    if stated != _digest(prev_hash, content):
         raise BrokenLineError("content does not match its hash")
     if canonical({**record, "hash": stated}) != line:
         raise BrokenLineError("not in canonical form")

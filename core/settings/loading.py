@@ -36,6 +36,8 @@ OLD_NAMES: Mapping[str, str] = {
 }
 
 SECONDS_PER_MINUTE = 60
+LONGEST_WHOLE = 100
+"""Digits; far more than any setting allows, and less than Python refuses to read."""
 
 CONTAINER_SECRETS = PurePath("/run/secrets")
 """Container runtimes mount secrets here with a mode of their own, inside a namespace nobody else shares."""
@@ -201,7 +203,7 @@ def _take(given: Given, found: dict[str, Given], reading: Reading) -> None:
 
 def _in_present_units(given: Given, name: str) -> Given:
     """Whole minutes as seconds; anything else is left for the setting's own check."""
-    if given.key.endswith("_MINUTES") and name.endswith("_SECONDS") and given.text.isdecimal():
+    if given.key.endswith("_MINUTES") and name.endswith("_SECONDS") and given.text.isdecimal() and len(given.text) < LONGEST_WHOLE:
         return replace(given, text=str(int(given.text) * SECONDS_PER_MINUTE))
     return given
 

@@ -3,7 +3,6 @@ one; the statements here are the only ones besides those of `rows`."""
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -146,7 +145,7 @@ class History:
             for wave in self.last_waves(WAVES_SEARCHED):
                 if newest is not None and wave.received_ms <= newest.received_ms:
                     break
-                if any(same_symbol(symbol, one["symbol"]) for one in wave.unusable):
+                if any(same_symbol(symbol, str(one.get("symbol", ""))) for one in wave.unusable):
                     return wave
         return newest
 
@@ -194,7 +193,7 @@ class History:
     def _order(self, row: tuple[Any, ...]) -> PastOrder:
         order = rows.order_of(row[1:])
         told = self._read(_EXECUTION, (order.client_order_id,)).fetchone()
-        return PastOrder(intent_ms=row[0], order=order, execution={} if told is None else json.loads(told[0]))
+        return PastOrder(intent_ms=row[0], order=order, execution={} if told is None else rows.json_of(told[0], dict))
 
 
 def _wave(row: tuple[Any, ...]) -> PastWave:
@@ -204,9 +203,9 @@ def _wave(row: tuple[Any, ...]) -> PastWave:
         source=source,
         received_ms=received_ms,
         finished_ms=finished_ms,
-        stages=json.loads(stages),
-        counts=json.loads(counts),
-        unusable=json.loads(unusable),
+        stages=rows.json_of(stages, dict),
+        counts=rows.json_of(counts, dict),
+        unusable=[row for row in rows.json_of(unusable, list) if isinstance(row, dict)],
     )
 
 
@@ -222,7 +221,7 @@ def _signal(row: tuple[Any, ...]) -> PastSignal:
         score=score,
         code=code,
         detail=detail,
-        values=json.loads(values),
+        values=rows.json_of(values, dict),
         gates=rows.gates_of(gates),
         time_ms=time_ms,
     )

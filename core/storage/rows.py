@@ -6,8 +6,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
-from typing import Any, Final
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final, TypeVar
 
 from core.domain.exits import ExitState
 from core.domain.gate import Gate
@@ -41,6 +41,8 @@ from core.engine.records import (
     StateRecord,
     WaveMark,
 )
+
+_T = TypeVar("_T")
 
 Value = str | int | None
 Row = tuple[Any, ...]
@@ -206,7 +208,7 @@ def statement_of(record: Record) -> Statement:
 
 
 def order_of(row: Row) -> Order:
-    """An order from a row of `KNOWN_ORDERS`."""
+    """An order from a row of `KNOWN_ORDERS`. Raises ValueError for cells that are none of ours, as all readers here."""
     cells: dict[str, Any] = dict(zip((*_INTENT_COLUMNS, *_STATUS_COLUMNS), row, strict=True))
     intent = OrderIntent(
         client_order_id=ClientOrderId(cells["client_order_id"]),
@@ -217,7 +219,7 @@ def order_of(row: Row) -> Order:
         position_id=PositionId(cells["position_id"]),
         side=Side(cells["side"]),
         type=OrderType(cells["type"]),
-        quantity=Quantity(Decimal(cells["quantity"])),
+        quantity=Quantity(_number(cells["quantity"])),
         reduce_only=bool(cells["reduce_only"]),
         price=_price(cells["price"]),
         trigger_price=_price(cells["trigger_price"]),
@@ -237,14 +239,14 @@ def order_of(row: Row) -> Order:
         intent=intent,
         status=OrderStatus(cells["status"]),
         venue_order_id=None if cells["venue_order_id"] is None else VenueOrderId(cells["venue_order_id"]),
-        filled=Quantity(Decimal(cells["filled"])),
-        cost=Decimal(cells["cost"]),
-        reported_filled=Quantity(Decimal(cells["reported_filled"])),
-        trade_ids=frozenset(TradeId(trade_id) for trade_id in json.loads(cells["trade_ids"])),
+        filled=Quantity(_number(cells["filled"])),
+        cost=_number(cells["cost"]),
+        reported_filled=Quantity(_number(cells["reported_filled"])),
+        trade_ids=frozenset(TradeId(trade_id) for trade_id in json_of(cells["trade_ids"], list)),
         venue_time_ms=cells["venue_time_ms"],
         detail=cells["detail"],
         level=_price(cells["level"]),
-        size=None if cells["size"] is None else Quantity(Decimal(cells["size"])),
+        size=None if cells["size"] is None else Quantity(_number(cells["size"])),
     )
 
 
@@ -255,20 +257,20 @@ def position_of(row: Row) -> Position:
         id=PositionId(cells["position_id"]),
         instrument=_instrument(cells),
         side=Side(cells["side"]),
-        quantity=Quantity(Decimal(cells["quantity"])),
-        entry_quantity=Quantity(Decimal(cells["entry_quantity"])),
-        entry_cost=Decimal(cells["entry_cost"]),
-        stop_loss_percent=Decimal(cells["stop_loss_percent"]),
+        quantity=Quantity(_number(cells["quantity"])),
+        entry_quantity=Quantity(_number(cells["entry_quantity"])),
+        entry_cost=_number(cells["entry_cost"]),
+        stop_loss_percent=_number(cells["stop_loss_percent"]),
         opened_ms=cells["opened_ms"],
         trailing_activation_percent=_decimal(cells["trailing_activation_percent"]),
         trailing_callback_percent=_decimal(cells["trailing_callback_percent"]),
         take_profit_percent=_decimal(cells["take_profit_percent"]),
         time_limit_minutes=_decimal(cells["time_limit_minutes"]),
         signal_id=SignalId(cells["signal_id"]),
-        realized=Decimal(cells["realized"]),
-        fees=Decimal(cells["fees"]),
-        exit_quantity=Quantity(Decimal(cells["exit_quantity"])),
-        exit_cost=Decimal(cells["exit_cost"]),
+        realized=_number(cells["realized"]),
+        fees=_number(cells["fees"]),
+        exit_quantity=Quantity(_number(cells["exit_quantity"])),
+        exit_cost=_number(cells["exit_cost"]),
         closed_ms=cells["closed_ms"],
     )
 
@@ -282,11 +284,11 @@ def fill_of(row: Row) -> FillReport:
         venue_order_id=VenueOrderId(cells["venue_order_id"]),
         trade_id=TradeId(cells["trade_id"]),
         side=Side(cells["side"]),
-        quantity=Quantity(Decimal(cells["quantity"])),
-        price=Price(Decimal(cells["price"])),
-        fee=Decimal(cells["fee"]),
+        quantity=Quantity(_number(cells["quantity"])),
+        price=Price(_number(cells["price"])),
+        fee=_number(cells["fee"]),
         fee_asset=Asset(cells["fee_asset"]),
-        realized=Decimal(cells["realized"]),
+        realized=_number(cells["realized"]),
         maker=bool(cells["maker"]),
         venue_time_ms=cells["venue_time_ms"],
         source=Source(cells["source"]),
@@ -318,12 +320,30 @@ def exit_state_of(row: Row) -> ExitState:
     return ExitState(
         position_id=PositionId(cells["position_id"]),
         side=Side(cells["side"]),
-        entry_price=Price(Decimal(cells["entry_price"])),
-        entry_quantity=Quantity(Decimal(cells["entry_quantity"])),
+        entry_price=Price(_number(cells["entry_price"])),
+        entry_quantity=Quantity(_number(cells["entry_quantity"])),
         peak=_price(cells["peak"]),
         trailing=bool(cells["trailing"]),
         level=_price(cells["level"]),
     )
+
+
+def json_of(text: str, kind: type[_T]) -> _T:
+    """What a column of JSON holds. Raises ValueError for anything but one `kind`."""
+    try:
+        value = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+    if not isinstance(value, kind):
+        raise ValueError(f"a {type(value).__name__} where a {kind.__name__} belongs")  # noqa: TRY004 - a fact about data
+    return value
+
+
+def _number(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise ValueError("not a number") from None
 
 
 def _instrument(cells: Mapping[str, Any]) -> InstrumentId:
@@ -331,11 +351,11 @@ def _instrument(cells: Mapping[str, Any]) -> InstrumentId:
 
 
 def _decimal(text: str | None) -> Decimal | None:
-    return None if text is None else Decimal(text)
+    return None if text is None else _number(text)
 
 
 def _price(text: str | None) -> Price | None:
-    return None if text is None else Price(Decimal(text))
+    return None if text is None else Price(_number(text))
 
 
 def _text(value: Decimal | None) -> str | None:
@@ -362,7 +382,10 @@ def _gate_facts(gate: Gate) -> dict[str, Any]:
 
 def gates_of(text: str) -> tuple[Gate, ...]:
     """The gates of one signal from the column `gates`. Raises ValueError for a text that is none of ours."""
-    return tuple(_gate(facts) for facts in json.loads(text))
+    try:
+        return tuple(_gate(facts) for facts in json_of(text, list))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"gates of another form ({error})") from None
 
 
 def _gate(facts: Mapping[str, Any]) -> Gate:

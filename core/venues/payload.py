@@ -30,6 +30,8 @@ AFTER_ALL_MS: Final = 10**14
 """No venue's clock will ever be there (the year 5138); a number beyond is no time, and breaks what computes with it."""
 Ms = Annotated[int, msgspec.Meta(ge=0, lt=AFTER_ALL_MS)]
 """UTC milliseconds as venues tell them; 0 where they tell none."""
+Leverage = Annotated[int, msgspec.Meta(ge=0, le=1_000)]
+"""No venue of ours goes beyond 200."""
 
 
 def shaped(payload: Any, shape: type[_T], source: str) -> _T:
@@ -69,7 +71,7 @@ def quantity_in(text: str | None, field: str) -> Quantity:
 def ceiling_in(text: str | None, field: str) -> Decimal:
     """The most a venue allows. Where it names no limit that is more than anything: zero would allow nothing (VAL-06).
     Raises ValueError."""
-    if not text or text.upper() == "INF":
+    if not text or str(text).upper() == "INF":
         return LARGEST
     value = decimal_of(text, field)
     if value < 0:

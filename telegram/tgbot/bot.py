@@ -28,6 +28,8 @@ OLDEST_COMMAND_MS: Final = 60_000
 """An older one was meant for a situation that has passed (TEL-04)."""
 LONG_POLL_S: Final = 25
 CLOSE_S: Final = 2.0
+MOST_IN_ID: Final = 2**53
+"""The Bot API promises that no id of chats and users needs more bits."""
 _STRANGERS_REMEMBERED: Final = 1_000
 _LIBRARY_LEVELS: Final = {"httpx": logging.WARNING, "httpcore": logging.WARNING, "telegram": logging.CRITICAL}
 """Below these the libraries log URLs, which hold the token, and whole answers; what fails we report ourselves."""
@@ -140,6 +142,8 @@ class TelegramBot:
             allowed_updates=[Update.MESSAGE],
         )
         for update in updates:
+            if not _is_id(update.update_id):  # taken for the newest it would hide every later question
+                raise TelegramError("an update without a number")
             if update.update_id > self._last_update:
                 self._last_update = update.update_id
                 self._on_update(update.update_id)
@@ -148,7 +152,7 @@ class TelegramBot:
 
     def _admitted(self, update: Update) -> bool:
         chat, message = update.effective_chat, update.effective_message
-        if chat is None or message is None:
+        if chat is None or message is None or not _is_id(chat.id):
             return False
         if chat.id != self._account.chat_id:
             self._refuse(chat.id, update.effective_user.id if update.effective_user else None)
@@ -191,6 +195,11 @@ class TelegramBot:
 
     def _redact(self, text: str) -> str:
         return text.replace(self._account.token, "***")
+
+
+def _is_id(number: object) -> bool:
+    """The library passes on whatever stood there."""
+    return isinstance(number, int) and abs(number) < MOST_IN_ID
 
 
 def _application(account: TelegramAccount) -> _Application:

@@ -1,4 +1,4 @@
-"""The seeded part of the generated histories; `make fuzz` runs ten thousand of them."""
+"""The seeded part of the generated histories; `make histories` runs ten thousand of them."""
 
 import logging
 from random import Random

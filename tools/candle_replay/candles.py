@@ -11,11 +11,13 @@ from itertools import pairwise
 from pathlib import Path
 
 from core.domain.candle import TIMEFRAME_MS, Candle
-from core.domain.money import Price
+from core.domain.money import Price, decimal_of
 
 COLUMNS = ("timestamp", "open", "high", "low", "close", "volume")
 MILLISECONDS_FROM = 100_000_000_000
 """A number below is seconds since the epoch, others are milliseconds."""
+MILLISECONDS_BELOW = 100_000_000_000_000
+"""The year 5138."""
 
 
 class BadInput(Exception):
@@ -125,9 +127,12 @@ def _parse(path: Path, rows: Iterator[list[str]]) -> list[Candle]:
 
 def _candle(texts: Sequence[str]) -> Candle:
     stamp, *numbers = texts
-    opened, high, low, close, volume = map(Decimal, numbers)
-    if not all(value.is_finite() for value in (opened, high, low, close, volume)):
+    values = [Decimal(number) for number in numbers]
+    if not all(value.is_finite() for value in values):
         raise ValueError("a number is not finite")
+    opened, high, low, close, volume = (
+        decimal_of(value, name) for value, name in zip(values, COLUMNS[1:], strict=True)
+    )
     if low <= 0 or not low <= min(opened, close) <= max(opened, close) <= high:
         raise ValueError("open and close do not lie between low and high, or a price is not above 0")
     if volume < 0:
@@ -138,7 +143,10 @@ def _candle(texts: Sequence[str]) -> Candle:
 def _stamp(text: str) -> int:
     if text.replace(".", "", 1).isdigit() and "-" not in text:
         value = Decimal(text)
-        return int(value if value >= MILLISECONDS_FROM else value * 1000)
+        value = value if value >= MILLISECONDS_FROM else value * 1000
+        if value >= MILLISECONDS_BELOW:
+            raise ValueError("its time is none")
+        return int(value)
     stamp = datetime.fromisoformat(text)
     return round((stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)).timestamp() * 1000)
 

@@ -50,6 +50,7 @@ LIMITS = (
 _LETTERS = {"SECOND": "s", "MINUTE": "m", "HOUR": "h", "DAY": "d"}
 _UNIT_MS = {"SECOND": 1_000, "MINUTE": 60_000, "HOUR": 3_600_000, "DAY": 86_400_000}
 _KINDS = {"REQUEST_WEIGHT": (WEIGHT, "x-mbx-used-weight-"), "ORDERS": (ORDERS, "x-mbx-order-count-")}
+_MOST = 1_000_000_000
 
 
 def limits_told(rows: object) -> list[Limit]:
@@ -59,11 +60,12 @@ def limits_told(rows: object) -> list[Limit]:
         if not isinstance(row, Mapping):
             continue
         kind, unit, number, capacity = (row.get(k) for k in ("rateLimitType", "interval", "intervalNum", "limit"))
-        if kind not in _KINDS or unit not in _UNIT_MS:
+        known, unit_ms = _KINDS.get(str(kind)), _UNIT_MS.get(str(unit))
+        if known is None or unit_ms is None:
             continue
-        if isinstance(number, int) and isinstance(capacity, int) and number > 0 and capacity > 0:
-            (bucket, header), window_ms = _KINDS[kind], number * _UNIT_MS[unit]
-            header = f"{header}{number}{_LETTERS[unit]}"
+        if isinstance(number, int) and isinstance(capacity, int) and 0 < number < _MOST and 0 < capacity < _MOST:
+            (bucket, header), window_ms = known, number * unit_ms
+            header = f"{header}{number}{_LETTERS[str(unit)]}"
             told.append(Limit(bucket=bucket, used_header=header, window_ms=window_ms, capacity=capacity))
     return told
 

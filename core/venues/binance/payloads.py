@@ -10,7 +10,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-from core.venues.payload import Ms
+from core.venues.payload import Leverage, Ms
 
 
 class OrderRow(Struct, frozen=True, gc=False):
@@ -118,7 +118,7 @@ class AccountConfigRow(Struct, frozen=True, gc=False):
 
 class SymbolConfigRow(Struct, frozen=True, gc=False):
     symbol: str
-    leverage: int
+    leverage: Leverage
     marginType: Literal["CROSSED", "ISOLATED"]  # noqa: N815
 
 
@@ -144,11 +144,11 @@ class LastRow(Struct, frozen=True, gc=False):
 
 class LeverageRow(Struct, frozen=True, gc=False):
     symbol: str
-    leverage: int
+    leverage: Leverage
 
 
 class Bracket(Struct, frozen=True, gc=False):
-    initialLeverage: int  # noqa: N815
+    initialLeverage: Leverage  # noqa: N815
     notionalCap: int | Decimal  # noqa: N815
 
 
@@ -262,7 +262,7 @@ class AccountEvent(Struct, frozen=True):
 
 class LeverageUpdate(Struct, frozen=True, gc=False):
     symbol: str = field(name="s")
-    leverage: int = field(name="l")
+    leverage: Leverage = field(name="l")
 
 
 class AssetModeUpdate(Struct, frozen=True, gc=False):
