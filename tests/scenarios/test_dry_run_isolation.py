@@ -1,6 +1,7 @@
 """In dry run nothing goes to any host but the simulators it started, and configured keys are not used (CFG-10)."""
 
 import asyncio
+import os
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -134,3 +135,9 @@ async def test_a_long_dry_run_with_a_panic_at_its_end_never_leaves_the_simulator
         everything = "\n".join(watched.told)
         assert not [secret for secret in (*LIVE.values(), "live.example") if secret in everything]
         assert [await world.held(venue) for venue in VENUES] == [{}] * len(VENUES)
+
+
+async def test_the_venues_of_a_dry_run_do_not_hear_the_terminals_ctrl_c(tmp_path: Path) -> None:
+    """It goes to the foreground group: the venues would be gone before the daemon has settled with them."""
+    async with dry_run._simulator("binance", tmp_path) as process:
+        assert os.getsid(process.pid) == process.pid
