@@ -90,6 +90,15 @@ class BookedTrade:
         return TradeKey(self.instrument.symbol, self.trade_id)
 
 
+class Foreign(NamedTuple):
+    """What one line about a trade of others changed."""
+
+    asset: Asset
+    kind: IncomeKind
+    amount: Decimal
+    venue_time_ms: int
+
+
 class Cause(StrEnum):
     """What explains a change."""
 
@@ -150,7 +159,8 @@ class MoneyLedger:
 
     `counted` are lines, `ours` trades (`by_word` those of which the venue tells what they realised), `elsewhere` trades
     of others with what they changed; of the last `KEPT_MS` only.
-    `settled` is what open positions were paid out early, by symbol.
+    `settled` is what open positions were paid out early, by symbol. `mixed` are symbols in which others traded, and
+    when: the venue averages their entry with ours, so what a trade of ours realised there only the venue can say.
     """
 
     venue: VenueName
@@ -160,8 +170,9 @@ class MoneyLedger:
     counted: Mapping[str, int] = field(default_factory=dict)
     ours: Mapping[TradeKey, int] = field(default_factory=dict)
     by_word: frozenset[TradeKey] = frozenset()
-    elsewhere: Mapping[TradeKey, Sequence[tuple[Asset, Decimal, int]]] = field(default_factory=dict)
+    elsewhere: Mapping[TradeKey, Sequence[Foreign]] = field(default_factory=dict)
     settled: Mapping[Symbol, Decimal] = field(default_factory=dict)
+    mixed: Mapping[Symbol, int] = field(default_factory=dict)
 
     @property
     def read_from_ms(self) -> int:
@@ -202,6 +213,11 @@ def advanced(
     for row in lines:
         if row.kind is IncomeKind.SETTLED and row.symbol is not None:
             work.settled[row.symbol] = work.settled.get(row.symbol, ZERO) + row.amount
+    trades = list(trades)
+    ours = ledger.ours.keys() | {trade.key for trade in trades}
+    for row in lines:
+        if row.trade is not None and row.trade not in ours:
+            work.mixed[row.trade.symbol] = row.venue_time_ms
     for trade in trades:
         work.book(trade)
     for row in lines:
@@ -218,6 +234,7 @@ class _Work:
         self._ledger = ledger
         self.accounts = dict(ledger.accounts)
         self.settled = dict(ledger.settled)
+        self.mixed = dict(ledger.mixed)
         self._counted = dict(ledger.counted)
         self._ours = dict(ledger.ours)
         self._by_word = set(ledger.by_word)
@@ -232,10 +249,8 @@ class _Work:
         if key in self._ours:
             return
         self._ours[key] = trade.venue_time_ms
-        for asset, amount, _ in self._elsewhere.pop(key, ()):  # the venue told it before our books had it
-            self._change(asset, Cause.ELSEWHERE, -amount)
-        if trade.made is None:
-            self._by_word.add(key)
+        if trade.made is None or key.symbol in self.mixed or key in self._elsewhere:
+            self._take_word(trade)
         else:
             early = self.settled.get(key.symbol, ZERO) * trade.share
             self.settled[key.symbol] = self.settled.get(key.symbol, ZERO) - early
@@ -244,6 +259,17 @@ class _Work:
         account = self.account(settles_in)
         self.accounts[settles_in] = replace(account, trades=account.trades + 1)
 
+    def _take_word(self, trade: BookedTrade) -> None:
+        """What it realised is what the venue lists, already or yet to come."""
+        key = trade.key
+        self._by_word.add(key)
+        for line in self._elsewhere.pop(key, ()):  # listed before our books had it
+            self._change(line.asset, Cause.ELSEWHERE, -line.amount)
+            if line.kind is IncomeKind.PROFIT:
+                self._change(line.asset, Cause.TRADES, line.amount)
+        if trade.share == 1 and trade.venue_time_ms > self.mixed.get(key.symbol, 0) + KEPT_MS:
+            self.mixed.pop(key.symbol, None)  # what is entered from now on is ours alone
+
     def count(self, row: Income) -> None:
         self._counted[row.id] = row.venue_time_ms
         if row.trade in self._ours:
@@ -251,7 +277,8 @@ class _Work:
                 self._change(row.asset, Cause.TRADES, row.amount)
             return
         if row.trade is not None:
-            self._elsewhere.setdefault(row.trade, []).append((row.asset, row.amount, row.venue_time_ms))
+            line = Foreign(row.asset, row.kind, row.amount, row.venue_time_ms)
+            self._elsewhere.setdefault(row.trade, []).append(line)
         self._change(row.asset, _CAUSES[row.kind], row.amount)
 
     def _change(self, asset: Asset, cause: Cause, amount: Decimal) -> None:
@@ -269,9 +296,10 @@ class _Work:
             elsewhere={
                 key: tuple(rows)
                 for key, rows in self._elsewhere.items()
-                if any(time_ms >= oldest for _, _, time_ms in rows)
+                if any(line.venue_time_ms >= oldest for line in rows)
             },
             settled={symbol: amount for symbol, amount in self.settled.items() if amount},
+            mixed=self.mixed,
         )
 
 

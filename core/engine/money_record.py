@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from core.domain.ids import Asset, Symbol, TradeId, VenueName
-from core.domain.ledger import Cause, MoneyLedger, TradeKey, WalletAccount
+from core.domain.ledger import Cause, Foreign, IncomeKind, MoneyLedger, TradeKey, WalletAccount
 from core.domain.money import plain
 
 KEY = "money"
@@ -30,10 +30,11 @@ def encoded(ledger: MoneyLedger) -> str:
             "ours": [[*key, time_ms] for key, time_ms in sorted(ledger.ours.items())],
             "by_word": sorted(ledger.by_word),
             "elsewhere": [
-                [*key, [[asset, plain(amount), time_ms] for asset, amount, time_ms in rows]]
+                [*key, [[row.asset, row.kind.value, plain(row.amount), row.venue_time_ms] for row in rows]]
                 for key, rows in sorted(ledger.elsewhere.items())
             ],
             "settled": {symbol: plain(amount) for symbol, amount in sorted(ledger.settled.items())},
+            "mixed": dict(sorted(ledger.mixed.items())),
         }
     )
 
@@ -50,10 +51,13 @@ def decoded(venue: VenueName, text: str) -> MoneyLedger:
         ours={_key(symbol, trade_id): int(time_ms) for symbol, trade_id, time_ms in told["ours"]},
         by_word=frozenset(_key(symbol, trade_id) for symbol, trade_id in told["by_word"]),
         elsewhere={
-            _key(symbol, trade_id): tuple((Asset(asset), Decimal(amount), int(at)) for asset, amount, at in rows)
+            _key(symbol, trade_id): tuple(
+                Foreign(Asset(asset), IncomeKind(kind), Decimal(amount), int(at)) for asset, kind, amount, at in rows
+            )
             for symbol, trade_id, rows in told["elsewhere"]
         },
         settled={Symbol(symbol): Decimal(amount) for symbol, amount in told["settled"].items()},
+        mixed={Symbol(symbol): int(time_ms) for symbol, time_ms in told["mixed"].items()},
     )
 
 

@@ -133,6 +133,17 @@ def test_a_trade_of_an_earlier_run_counts_by_the_venues_word_and_is_ours() -> No
     assert (usdt(ledger).residual, usdt(ledger).explained[Cause.TRADES]) == (0, 5)
 
 
+def test_where_others_traded_in_the_same_position_the_venue_says_what_a_trade_of_ours_made() -> None:
+    """It averages their entry with ours."""
+    theirs, ours = a_trade(1, fee="0.04"), replace(a_trade(2, made="0.18"), share=Decimal(1))
+    lines = [*lines_of(theirs), *lines_of(ours, made="0.05")]
+    ledger = read(a_ledger(), "999.96", lines, ours)
+    assert (usdt(ledger).residual, usdt(ledger).trades) == (0, 1)
+    later = replace(a_trade(KEPT_MS + 9, made="1"), share=Decimal(1))
+    ledger = read(ledger, "1000.91", [*lines, *lines_of(later)], later, after_ms=KEPT_MS + 10)
+    assert (usdt(ledger).residual, dict(ledger.mixed)) == (0, {})
+
+
 def test_a_fee_in_another_coin_explains_that_coins_wallet() -> None:
     ledger = a_ledger(BNB="1")
     trade = a_trade(1, made="5", fee="0.001", coin=BNB)
