@@ -86,8 +86,8 @@ async def dry_run(settings: Settings) -> AsyncIterator[DryRun]:
 
 @asynccontextmanager
 async def _simulator(venue: str, folder: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Started, and not necessarily ready; out of reach of the terminal's Ctrl-C, which is for the daemon: its venues must
-    still be there while it settles and asks for their record."""
+    """Started, and not necessarily ready. Out of reach of the terminal's Ctrl-C, which is for the daemon: its venues
+    must still be there while it settles and asks for their record."""
     command = [sys.executable, "-m", "tools.venuesim", "--venue", venue, "--log", str(folder / f"{venue}.jsonl")]
     process = await asyncio.create_subprocess_exec(
         *command,

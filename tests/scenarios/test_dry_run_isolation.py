@@ -137,7 +137,11 @@ async def test_a_long_dry_run_with_a_panic_at_its_end_never_leaves_the_simulator
         assert [await world.held(venue) for venue in VENUES] == [{}] * len(VENUES)
 
 
-async def test_the_venues_of_a_dry_run_do_not_hear_the_terminals_ctrl_c(tmp_path: Path) -> None:
+def test_the_venues_of_a_dry_run_do_not_hear_the_terminals_ctrl_c(tmp_path: Path) -> None:
     """It goes to the foreground group: the venues would be gone before the daemon has settled with them."""
-    async with dry_run._simulator("binance", tmp_path) as process:
-        assert os.getsid(process.pid) == process.pid
+
+    async def alone() -> bool:
+        async with dry_run._simulator("binance", tmp_path) as process:
+            return os.getsid(process.pid) == process.pid
+
+    assert asyncio.run(alone())
