@@ -24,7 +24,8 @@ from pathlib import Path
 
 from tests.campaigns.chaos_judge import Judge
 from tests.campaigns.chaos_plan import plan_of
-from tests.campaigns.chaos_run import Record, Said, run
+from tests.campaigns.chaos_record import Record, Said
+from tests.campaigns.chaos_run import run
 
 PER_PROCESS = 40
 """Seeds a worker plays before it is replaced, so that what one run leaves in memory does not add up."""

@@ -15,8 +15,10 @@ from typing import Any
 
 from core.domain.ids import is_ours
 from tests.campaigns.chaos_faults import HARMLESS
+from tests.campaigns.chaos_plan import COINS
 from tests.campaigns.chaos_plan import symbol as symbol_at
-from tests.campaigns.chaos_run import KEYS, PASSPHRASE, SECRETS, TOKEN, Game, Record, Window
+from tests.campaigns.chaos_record import Record, Window
+from tests.campaigns.chaos_run import KEYS, PASSPHRASE, SECRETS, TOKEN, Game
 from tests.campaigns.chaos_witness import Life, Witness
 from tests.fakes.virtual_loop import VirtualClock
 from tests.scenarios.worlds import Daemon, SimulatedWorld
@@ -101,9 +103,12 @@ class Judge:
             return
         books = books_of(daemon.data_dir)
         strangers = set[tuple[str, str]]()
+        given_up = _given_up(record, daemon)
         for venue in world.names:
             witness = record.witnesses[venue]
             strange = _strangers(record, venue, witness)
+            if venue in given_up:
+                strange |= {symbol_at(venue, coin) for coin in COINS}
             strangers |= {(venue, symbol) for symbol in strange}
             await self._requests(world, venue, record, books)
             self._steps(venue, witness, books)
@@ -111,7 +116,7 @@ class Judge:
             self._loosened(venue, witness, record)
             self._left_behind(venue, witness, record)
             self._limits(venue, witness, record)
-        self._end(world, daemon, books, strangers)
+        self._end(world, daemon, books, strangers, given_up)
         self._told(record, books)
         self._files(record)
 
@@ -195,14 +200,22 @@ class Judge:
 
     # in the end
 
-    def _end(self, world: SimulatedWorld, daemon: Daemon, books: Books, strangers: set[tuple[str, str]]) -> None:
+    def _end(
+        self,
+        world: SimulatedWorld,
+        daemon: Daemon,
+        books: Books,
+        strangers: set[tuple[str, str]],
+        given_up: set[str],
+    ) -> None:
         status = daemon.status
         if status.unresolved_orders:
             self._wrong.append(f"{status.unresolved_orders} orders are still unknown")
         self._wrong += [f"{row.venue}: the private stream is not live" for row in status.venues if not row.connected]
-        if late := set(world.names) - {row.venue.value for row in status.venues}:
+        if late := set(world.names) - {row.venue.value for row in status.venues} - given_up:
             self._wrong.append(f"not traded any more: {', '.join(sorted(late))}")
-        if other := {source: n for source, n in status.prices.items() if source != "websocket"}:
+        blind = "none" if given_up else "websocket"
+        if other := {source: n for source, n in status.prices.items() if source not in ("websocket", blind)}:
             self._wrong.append(f"prices do not come from sockets: {other}")
         ours = {
             (row.instrument.venue.value, _at_venue(row.instrument.venue, row.instrument.symbol), row.side): row.quantity
@@ -317,6 +330,17 @@ def _settled(life: Life) -> list[Any]:
     """From the level behind its fill onwards: a stop that came with its entry is moved there."""
     early = [stand for stand in life.stands if stand.time_ms <= life.opened + SETTLED_SECONDS * 1_000]
     return [*early[-1:], *life.stands[len(early) :]]
+
+
+def _given_up(record: Record, daemon: Daemon) -> set[str]:
+    """Venues whose key was refused at the newest start: they are off until the next one, and people are told."""
+    begun = [window.since for window in record.down if window.why == "start"]
+    refused_then = {
+        window.venue
+        for window in record.faulty
+        if window.why == "revoke_key" and begun and window.since <= begun[-1] <= window.until
+    }
+    return refused_then - {row.venue.value for row in daemon.status.venues}
 
 
 def _strangers(record: Record, venue: str, witness: Witness) -> set[str]:

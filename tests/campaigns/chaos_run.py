@@ -8,16 +8,14 @@ import hashlib
 import json
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 
 import structlog
 
@@ -28,6 +26,7 @@ from core.signals import backoff
 from core.status.control import ControlServer
 from core.venues import reconnecting
 from tests.campaigns.chaos_plan import Happening, Plan
+from tests.campaigns.chaos_record import Record, Said, Trouble, Window
 from tests.campaigns.chaos_witness import Witness
 from tests.fakes.sim_transport import SimulatedFeed
 from tests.fakes.virtual_loop import QuickLoop
@@ -50,58 +49,6 @@ WORTH = Decimal(60)
 
 _number: ContextVar[int] = ContextVar("daemon", default=0)
 """Which start of the daemon a log line belongs to."""
-
-
-class Said(NamedTuple):
-    """One line of the timeline; `time_s` since the start."""
-
-    time_s: float
-    who: str
-    text: str
-
-
-class Window(NamedTuple):
-    """A stretch of time, seconds since the start."""
-
-    since: float
-    until: float
-    venue: str = ""
-    why: str = ""
-
-
-@dataclass(slots=True, kw_only=True)
-class Trouble:
-    """A log line that needs to be explained."""
-
-    number: int
-    event: str
-    text: str
-
-
-@dataclass(slots=True)
-class Record:
-    """What a run leaves for the judge."""
-
-    plan: Plan
-    lines: list[Said] = field(default_factory=list)
-    troubles: list[Trouble] = field(default_factory=list)
-    unhandled: list[str] = field(default_factory=list)
-    down: list[Window] = field(default_factory=list)
-    faulty: list[Window] = field(default_factory=list)
-    no_entries: list[Window] = field(default_factory=list)
-    own_hand: list[Window] = field(default_factory=list)
-    witnesses: dict[str, Witness] = field(default_factory=dict)
-    folders: list[Path] = field(default_factory=list)
-    killed: set[int] = field(default_factory=set)
-    endings: list[str] = field(default_factory=list)
-    struck: Counter[str] = field(default_factory=Counter)
-    commands: Counter[str] = field(default_factory=Counter)
-    log: list[str] = field(default_factory=list)
-    waves: int = 0
-    digest: str = ""
-    end_s: float = 0.0
-    seconds: float = 0.0
-    wrong: list[str] = field(default_factory=list)
 
 
 class Game:

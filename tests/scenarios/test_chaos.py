@@ -13,7 +13,7 @@ from tests.campaigns.chaos import Result, campaign, summary
 from tests.campaigns.chaos_faults import _DRAWN, kinds_at
 from tests.campaigns.chaos_judge import longest_uncovered
 from tests.campaigns.chaos_plan import plan_of
-from tests.campaigns.chaos_run import Window
+from tests.campaigns.chaos_record import Window
 from tools.venuesim.faults import KINDS, parse
 
 SEEDS = (2, 6, 65)
