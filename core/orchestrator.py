@@ -29,6 +29,7 @@ from core.engine.records import JournalState, StateRecord
 from core.engine.risk_guard import PRICES, STREAM
 from core.engine.wave_processor import WaveProcessor
 from core.errors import JournalUnwritable, StartRefused, VenueError
+from core.last_run import RUN_KEY, RUNNING, STOPPED, LastRun
 from core.notices import Notices
 from core.opening import Opening
 from core.outcome import ExitStatus, Outcome
@@ -51,7 +52,6 @@ _UNWRITABLE = "the journal cannot be written: no entries; stops and closes go ou
 MESSENGER_SECONDS = 1.0
 """For the last words before Telegram is left."""
 _TELEGRAM_KEY = "telegram_update"
-_RUN_KEY = "run"
 _WATCHERS = (
     "control",
     "kill-file",
@@ -124,11 +124,15 @@ class Orchestrator:
         """Until stopped; with `once` until the first wave is settled."""
         self._once = once
         async with self._assembled() as (engine, held):
+            last = LastRun(held.values, self._clock.now_ms())
+            last.note(engine.journal)
+            await self._or_stop(asyncio.sleep(last.delay_seconds))
             if (opening := await self._preflight(engine, held, waits=True)) is None:
+                last.take_back(engine.journal)
                 return self.outcome
             async with asyncio.TaskGroup() as group:
                 try:
-                    waves = await self._boot(engine, held, opening, group)
+                    waves = await self._boot(engine, held, last, opening, group)
                     await (self._one_wave(waves) if once else self.stop.wait())
                 finally:
                     await self._shut_down(engine)
@@ -193,7 +197,7 @@ class Orchestrator:
         return opening
 
     async def _boot(
-        self, engine: Engine, held: JournalState, opening: Opening, group: asyncio.TaskGroup
+        self, engine: Engine, held: JournalState, last: LastRun, opening: Opening, group: asyncio.TaskGroup
     ) -> WaveProcessor:
         self._restore(engine, held)
         waves = engine.waves(held.seen_signals)
@@ -216,7 +220,7 @@ class Orchestrator:
             )
             self._notices.attach(self._messenger)
             start("telegram", self._messenger.run())
-        self._tell_of_the_last_run(engine, held)
+        self._tell_of_the_last_run(engine, last)
         await self._until_live(engine)
         start("reconciler", engine.reconciler.run())
         await asyncio.gather(self._until_protected(engine), self._leverage(engine))
@@ -245,19 +249,16 @@ class Orchestrator:
         gc.freeze()  # what lives until the end need not be looked through again
         return waves
 
-    def _tell_of_the_last_run(self, engine: Engine, held: JournalState) -> None:
-        """What is not known about the past is said (JRN-03), and without a journal nobody but people may resume."""
+    def _tell_of_the_last_run(self, engine: Engine, last: LastRun) -> None:
+        """And without a journal nobody but people may resume."""
         if self._journal_broken:
             engine.risk.restrict(f"{self._journal_broken}; compare the positions, then resume", "journal")
             engine.notifier.notify(Level.CRITICAL, f"{self._journal_broken}; no entries until you resume")
-        if held.values.get(_RUN_KEY) == "running":
-            text = "the last run ended without being stopped: its newest notes may be missing, the venues tell the rest"
-            engine.notifier.notify(Level.WARNING, text)
-            engine.audit.record("unclean_start", {})
-        self._note_run(engine, "running")
+        last.tell(engine)
+        self._note_run(engine, RUNNING)
 
     def _note_run(self, engine: Engine, value: str) -> None:
-        engine.journal.append_nowait([StateRecord(key=_RUN_KEY, value=value, time_ms=self._clock.now_ms())])
+        engine.journal.append_nowait([StateRecord(key=RUN_KEY, value=value, time_ms=self._clock.now_ms())])
 
     def _restore(self, engine: Engine, held: JournalState) -> None:
         engine.orders.restore(held.orders, held.positions, held.ended)
@@ -432,7 +433,7 @@ class Orchestrator:
             await self._messenger.drain(MESSENGER_SECONDS)
         await self._end("telegram")
         await self._end("native-trailing", "protection", "inflight", "orders")
-        self._note_run(engine, "stopped")
+        self._note_run(engine, STOPPED)
         log.info("stopped", positions=len(engine.orders.state.positions()))
 
     async def _settle(self, engine: Engine) -> None:
