@@ -6,7 +6,7 @@ with what is on its way to it, the files as the operating system has them, and t
 and frames stay frozen on a thread that never runs again: no `finally`, no flush, no last word. A new daemon is started
 on a copy of the files (the normal start), and five seconds after it is ready everything is judged. `--death power`
 takes away what was never synced as well. Points between which nothing that survives has changed are one and the same
-death and are tried once (`--all` tries each).
+death ("distinct" are those that are not); of receives and awaits it is tried once (`--all` tries each).
 
 `--venue NAME --point N` replays one, in a process that then really ends by SIGKILL; its survivor's log is shown.
 `make chaos-kill` kills real processes at moments of real time. Exit status 1 when anything is wrong.
@@ -40,6 +40,8 @@ from tools.bench.venues import VENUES
 
 SAID_EVERY = 50
 MANAGED = "managed"
+ALWAYS = (Kind.JOURNAL_BEFORE, Kind.JOURNAL_AFTER, Kind.SEND_BEFORE, Kind.SEND_AFTER)
+"""What a death means most at: each is tried, though it may leave the same behind as an earlier point."""
 MOST_REAL = 12
 """A real death comes at one of so many first moments of its kind: all of them are in the waves of one venue."""
 
@@ -143,7 +145,7 @@ def campaign(venue: str, folder: Path, asked: argparse.Namespace, say: Callable[
         tally.named[point.number] = point
         if point.same_as is None:
             tally.distinct[point.kind] += 1
-        elif not asked.all:
+        elif point.kind not in ALWAYS and not asked.all:
             return
         if chance.random() < asked.share:
             reaper.die(world, point)
