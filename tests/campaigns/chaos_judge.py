@@ -15,7 +15,7 @@ from typing import Any
 
 from core.domain.ids import is_ours
 from tests.campaigns.chaos_faults import HARMLESS
-from tests.campaigns.chaos_plan import COINS
+from tests.campaigns.chaos_plan import BANNED_SECONDS, CALM_SECONDS, COINS
 from tests.campaigns.chaos_plan import symbol as symbol_at
 from tests.campaigns.chaos_record import Record, Window
 from tests.campaigns.chaos_run import KEYS, PASSPHRASE, SECRETS, TOKEN, Game
@@ -319,7 +319,8 @@ def _excuses(record: Record, venue: str) -> Iterator[Window]:
         yield Window(window.since, window.until + RECOVERY_SECONDS)
     faulty = [window for window in record.faulty if window.venue == venue and window.why not in HARMLESS]
     for window in faulty:
-        yield Window(window.since, window.until + RECOVERY_SECONDS)
+        banned = window.why in ("revoke_key", "rate_limit") and record.plan.calm_s > CALM_SECONDS
+        yield Window(window.since, window.until + (BANNED_SECONDS if banned else RECOVERY_SECONDS))
     for window in record.own_hand:
         if window.venue == venue:
             unseen = any(w.since < window.since < w.until + UNSEEN_SECONDS for w in faulty)
