@@ -203,7 +203,12 @@ def _take(given: Given, found: dict[str, Given], reading: Reading) -> None:
 
 def _in_present_units(given: Given, name: str) -> Given:
     """Whole minutes as seconds; anything else is left for the setting's own check."""
-    if given.key.endswith("_MINUTES") and name.endswith("_SECONDS") and given.text.isdecimal() and len(given.text) < LONGEST_WHOLE:
+    if (
+        given.key.endswith("_MINUTES")
+        and name.endswith("_SECONDS")
+        and given.text.isdecimal()
+        and len(given.text) < LONGEST_WHOLE
+    ):
         return replace(given, text=str(int(given.text) * SECONDS_PER_MINUTE))
     return given
 

@@ -233,7 +233,11 @@ async def a_bench(  # noqa: PLR0915 - the wiring of the whole engine, one statem
         notifier=notifier,
         most_positions=lambda venue: clients[venue].traits.most_stops,
     )
-    executions = ExecutionNotes(books=books, clock=clock, offset_ms=lambda venue: clients[venue].clock_offset_ms if venue in clients else 0)
+
+    def offset_ms(venue: VenueName) -> int:
+        return clients[venue].clock_offset_ms if venue in clients else 0
+
+    executions = ExecutionNotes(books=books, clock=clock, offset_ms=offset_ms)
     closer = Closer(
         accounts=accounts,
         orders=orders,

@@ -1,4 +1,4 @@
-"""A short part of the kill campaign: real processes, SIGKILL in a wave, a restart. `make chaos-kill` runs fifty of them."""
+"""A short part of the kill campaign: real processes, SIGKILL in a wave, a restart. `make chaos-kill` runs fifty."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
