@@ -14,6 +14,7 @@ from core.clock import SystemClock
 from core.config import Settings, load_settings
 from core.engine.records import JournalState
 from core.engine.wave_processor import WaveProcessor
+from core.last_run import LastRun
 from core.logs import configure_logging
 from core.opening import Opening
 from core.orchestrator import Host, Orchestrator
@@ -32,9 +33,9 @@ class _Watched(Orchestrator):
         self.ready: asyncio.Future[Engine] = asyncio.get_running_loop().create_future()
 
     async def _boot(
-        self, engine: Engine, held: JournalState, opening: Opening, group: asyncio.TaskGroup
+        self, engine: Engine, held: JournalState, last: LastRun, opening: Opening, group: asyncio.TaskGroup
     ) -> WaveProcessor:
-        waves = await super()._boot(engine, held, opening, group)
+        waves = await super()._boot(engine, held, last, opening, group)
         self.ready.set_result(engine)
         return waves
 
