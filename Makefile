@@ -78,6 +78,9 @@ chaos-crash: setup-dev ## die at every write, send, receive and await of a daemo
 chaos-kill: setup-dev ## kill -9 at random moments of waves, fifty times (ten minutes)
 	@$(BIN)/python -m tests.campaigns.kill --runs 50 $(ARGS)
 
+soak: setup-dev ## half an hour of fast waves over three venues: memory, files, tasks, sockets, loop (ARGS="--minutes 5" for less)
+	@$(BIN)/python -m tests.campaigns.soak $(ARGS)
+
 waves: setup-dev ## waves over three venues and what these say of them (seven minutes; ARGS="--dead NAME:HOW", "--faults NAME" for worse)
 	@$(BIN)/python -m tests.campaigns.waves $(ARGS)
 

@@ -186,3 +186,5 @@ class Database:
         changed = self._connection.execute(statement.sql, statement.values).rowcount
         if not changed and statement.otherwise is not None:
             self._connection.execute(statement.otherwise.sql, statement.otherwise.values)
+        if statement.then is not None:
+            self._connection.execute(statement.then.sql, statement.then.values)

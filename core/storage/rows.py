@@ -50,11 +50,12 @@ Row = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One write: SQL and the values bound to it. `otherwise` runs when the first changed no row."""
+    """One write: SQL and the values bound to it. `otherwise` runs when the first changed no row, `then` in any case."""
 
     sql: str
     values: tuple[Value, ...]
     otherwise: Statement | None = None
+    then: Statement | None = None
 
 
 _INTENT_COLUMNS: Final[tuple[str, ...]] = (
@@ -134,6 +135,7 @@ _EXECUTION: Final = _insert(
 _EXIT: Final = _insert(
     "exits", _EXIT_COLUMNS, f"ON CONFLICT (position_id) DO UPDATE SET {_overwrite(_EXIT_COLUMNS[1:])}"
 )
+_EXIT_OVER: Final = "DELETE FROM exits WHERE position_id = ?"
 SET_ASIDE: Final = _insert("set_aside", ("kind", "content", "error", "time_ms"), "")
 PROBE: Final = _insert("meta", ("key", "value"), "ON CONFLICT (key) DO UPDATE SET value = excluded.value")
 
@@ -176,7 +178,7 @@ NEW_FILLS: Final = (
 )
 
 WRITES: Final = (
-    _WAVE, _SIGNAL, _ORDER, _ORDER_STATUS, _FILL, _POSITION, _STATE, _EXECUTION, _EXIT, SET_ASIDE, PROBE,
+    _WAVE, _SIGNAL, _ORDER, _ORDER_STATUS, _FILL, _POSITION, _STATE, _EXECUTION, _EXIT, _EXIT_OVER, SET_ASIDE, PROBE,
 )  # fmt: skip
 READS: Final = (
     KNOWN_ORDERS, OPEN_POSITIONS, SEEN_SIGNALS, UNFINISHED_WAVES, UNDECIDED_SIGNALS, STATE_VALUES, EXIT_STATES,
@@ -194,7 +196,8 @@ def statement_of(record: Record) -> Statement:
         case IntentRecord(intent=intent, time_ms=time_ms):
             return _intent_statement(Order(intent=intent), time_ms)
         case PositionRecord(position=position, time_ms=time_ms):
-            return Statement(_POSITION, (*_position_values(position), time_ms))
+            over = None if position.closed_ms is None else Statement(_EXIT_OVER, (position.id,))
+            return Statement(_POSITION, (*_position_values(position), time_ms), then=over)
         case SignalMark():
             return _signal_statement(record)
         case WaveMark():

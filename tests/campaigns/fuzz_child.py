@@ -89,6 +89,8 @@ def _guided(bench: Bench, seed: int, atheris: Any) -> None:
 
     def mutator(data: bytes, longest: int, number: int) -> bytes:
         chance = Random(number)
+        if chance.random() < (0.6 if bench.opened.headed else 0.2):
+            data = chance.choice(bench.opened.seeds)  # libFuzzer forgets those that reach nothing new by themselves
         if chance.random() < 0.7:
             return changed(data, bench.opened, chance)[:longest]
         head, newline, body = data.partition(b"\n") if bench.opened.headed else (b"", b"", data)

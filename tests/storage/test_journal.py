@@ -125,7 +125,7 @@ def test_every_field_of_an_exit_state_comes_back_as_it_was(
     assert rows.exit_state_of(statement.values[:-1]) == state
 
 
-async def test_exits_of_a_closed_position_are_not_remembered(ledger: SqliteJournal) -> None:
+async def test_exits_of_a_closed_position_leave_no_row(tmp_path: Path, ledger: SqliteJournal) -> None:
     other = PositionId("p-2")
     await ledger.append(
         [
@@ -137,6 +137,7 @@ async def test_exits_of_a_closed_position_are_not_remembered(ledger: SqliteJourn
         ]
     )
     assert [state.position_id for state in (await ledger.load()).exits] == [other]
+    assert table(tmp_path, "SELECT position_id FROM exits") == [(other,)]
 
 
 async def test_an_intent_written_again_does_not_undo_what_became_of_it(ledger: SqliteJournal) -> None:
