@@ -101,7 +101,7 @@ async def the_usual(tmp_path: Path) -> tuple[list[tuple[Any, ...]], float]:
 # --- JRN-01, JRN-06 -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.failure("JRN-01")
+@pytest.mark.failure("JRN-01", "INV-4")
 async def test_an_audit_blocked_for_a_minute_changes_no_moment_of_any_order(tmp_path: Path) -> None:
     expected, naked = await the_usual(tmp_path)
     async with SimulatedWorld(tmp_path / "blocked", latency_ms=40) as world:
@@ -143,7 +143,7 @@ def _raise(*_: object, **__: object) -> None:
     raise OSError(28, "No space left on device")
 
 
-@pytest.mark.failure("JRN-06")
+@pytest.mark.failure("JRN-06", "INV-4")
 @pytest.mark.parametrize("sink", ["audit file", "audit", "messages", "log"])
 async def test_protection_and_closing_are_the_same_with_a_sink_that_raises(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sink: str

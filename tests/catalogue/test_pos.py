@@ -51,7 +51,7 @@ CORE = Path(__file__).resolve().parents[2] / "core"
 # --- POS-02 ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.failure("POS-02")
+@pytest.mark.failure("POS-02", "INV-5")
 @pytest.mark.parametrize("hidden_ms", [300, 6_000, 14_000])
 async def test_an_open_the_venue_hides_for_a_while_is_protected_once_it_appears(world: World, hidden_ms: int) -> None:
     """Longer than the ten seconds after which an order counts as absent: then the position itself has to be found."""
@@ -73,7 +73,7 @@ async def test_an_open_the_venue_hides_for_a_while_is_protected_once_it_appears(
         await world.everything_holds()
 
 
-@pytest.mark.failure("POS-02")
+@pytest.mark.failure("POS-02", "INV-5")
 async def test_a_stop_refused_for_want_of_a_position_is_tried_again_for_the_filled_size(world: World) -> None:
     await world.play(a_wave(PAIRS[:1]))
     await world.fault("reject_stop", code=-4509)
@@ -167,7 +167,7 @@ async def test_an_entry_in_doubt_is_no_position_and_after_ten_seconds_people_are
 # --- POS-04, POS-05 -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.failure("POS-04")
+@pytest.mark.failure("POS-04", "INV-7")
 async def test_another_average_at_the_venue_is_recorded_and_said_and_ours_stays() -> None:
     async with a_bench() as bench:
         await bench.enter(an_intent())
@@ -245,7 +245,7 @@ def _told_a_second_late(bench: Bench):  # type: ignore[no-untyped-def]
 # --- POS-06, POS-07 -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.failure("POS-06")
+@pytest.mark.failure("POS-06", "INV-11")
 def test_ten_thousand_random_changes_while_snapshots_are_walked_raise_nothing() -> None:
     chance, state = Random(6), State()
     names = [an_instrument_id(f"C{n}/USDT:USDT") for n in range(20)]
@@ -338,7 +338,7 @@ def test_a_report_that_does_not_say_erases_nothing(data: st.DataObject) -> None:
 # --- POS-09 ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.failure("POS-09")
+@pytest.mark.failure("POS-09", "INV-9")
 @pytest.mark.parametrize(
     ("amount", "side", "expected"),
     [
@@ -356,7 +356,7 @@ def test_a_positions_side_is_parsed_once_and_net_mode_goes_by_the_sign(amount: s
     assert position_mismatches([], [empty]) == []
 
 
-@pytest.mark.failure("POS-09")
+@pytest.mark.failure("POS-09", "INV-9")
 @pytest.mark.parametrize("word", ["", "net", "buy", "long", "Long", "LONGISH"])
 def test_an_unknown_side_raises_and_never_becomes_a_default(word: str) -> None:
     with pytest.raises(MalformedPayload):
@@ -367,7 +367,7 @@ def test_an_unknown_side_raises_and_never_becomes_a_default(word: str) -> None:
         position_report(PositionRow("BTCUSDT", "1", "100", "100", word), BTC, Source.REST)
 
 
-@pytest.mark.failure("POS-09")
+@pytest.mark.failure("POS-09", "INV-9")
 async def test_a_frame_that_cannot_be_understood_is_followed_by_a_reading_of_the_venue(world: World) -> None:
     await world.play(a_wave(PAIRS[:1]))
     async with world.running() as daemon:

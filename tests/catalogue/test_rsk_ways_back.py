@@ -140,7 +140,7 @@ BLOCKED = {
 }
 
 
-@pytest.mark.failure("RSK-03")
+@pytest.mark.failure("RSK-03", "INV-15")
 @pytest.mark.failure("RSK-08")
 @pytest.mark.parametrize("restarts", [False, True], ids=["in one run", "over a restart"])
 @pytest.mark.parametrize("way", BLOCKED)

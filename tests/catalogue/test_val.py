@@ -146,7 +146,7 @@ QUARTERLY = _row("BTC/USDT:USDT-261225", id="BTCUSDT_261225", swap=False, future
 SWAP = _row("BTC/USDT:USDT")
 
 
-@pytest.mark.failure("VAL-04")
+@pytest.mark.failure("VAL-04", "INV-8")
 @pytest.mark.parametrize("turn", range(4))
 def test_only_the_linear_swap_is_selected_where_other_markets_share_its_name(turn: int) -> None:
     markets = [SPOT, INVERSE, QUARTERLY, SWAP]
@@ -158,14 +158,14 @@ def test_only_the_linear_swap_is_selected_where_other_markets_share_its_name(tur
         assert _found(usable, spelling) is None
 
 
-@pytest.mark.failure("VAL-04")
+@pytest.mark.failure("VAL-04", "INV-8")
 def test_where_only_the_spot_market_exists_nothing_is_selected() -> None:
     usable, _ = instruments_of([SPOT], {})
     assert usable == []
     assert _found(usable, "BTC/USDT") is None
 
 
-@pytest.mark.failure("VAL-04")
+@pytest.mark.failure("VAL-04", "INV-8")
 @pytest.mark.parametrize(("market", "used"), [({"st": 1}, True), ({"st": 2}, False), ({"st": 0}, False), ({}, True)])
 def test_a_price_that_says_it_is_of_another_market_is_not_used(market: dict[str, int], used: bool) -> None:
     """Without the field (it came in 2026) host and symbol say which market it is: no other is listed."""
@@ -182,7 +182,7 @@ def test_a_price_that_says_it_is_of_another_market_is_not_used(market: dict[str,
     assert bool(TouchRoute("ws://venue", table, no_picture).decode(touch.encode())) == used
 
 
-@pytest.mark.failure("VAL-04")
+@pytest.mark.failure("VAL-04", "INV-8")
 async def test_nothing_of_a_whole_run_touches_another_market(world: World) -> None:
     await world.play(a_wave())
     async with world.running() as daemon:

@@ -67,7 +67,7 @@ def _rows(said: Any) -> list[dict[str, Any]]:
     return said if isinstance(said, list) else [said]
 
 
-@pytest.mark.failure("VAL-04")
+@pytest.mark.failure("VAL-04", "INV-8")
 @pytest.mark.parametrize("venue", VENUES)
 async def test_nothing_that_is_asked_is_of_another_market(venue: VenueName) -> None:
     """Listing, orders, stops, look-ups, prices and candles."""

@@ -69,7 +69,7 @@ async def test_watching_wants_the_stream_takes_what_is_known_and_asks_nobody() -
     assert stage.reads.asked == []
 
 
-@pytest.mark.failure("MKT-10")
+@pytest.mark.failure("MKT-10", "INV-11")
 async def test_what_was_handed_out_never_changes_and_every_change_has_a_version_of_its_own() -> None:
     stage = Stage()
     stage.registry.watch(BTC)

@@ -162,7 +162,7 @@ async def test_a_stop_that_is_placed_anew_is_not_looser_than_the_one_that_was() 
         assert again.intent.trigger_price == stop.intent.trigger_price
 
 
-@pytest.mark.failure("TRL-12")
+@pytest.mark.failure("TRL-12", "INV-2")
 async def test_each_step_of_a_take_profit_is_ordered_once() -> None:
     steps = (ProfitStep(percent=Decimal(1), share=Decimal(50)), ProfitStep(percent=Decimal(3), share=Decimal(50)))
     async with a_position(latency=0.1, steps=steps) as bench:
@@ -182,7 +182,7 @@ async def test_each_step_of_a_take_profit_is_ordered_once() -> None:
         assert len(bench.venue.only(Leg.TAKE_PROFIT)) + len(bench.venue.only(Leg.CLOSE)) == 2
 
 
-@pytest.mark.failure("TRL-12")
+@pytest.mark.failure("TRL-12", "INV-2")
 async def test_a_step_whose_answer_is_lost_is_not_ordered_again() -> None:
     steps = (ProfitStep(percent=Decimal(1), share=Decimal(50)),)
     async with a_position(steps=steps) as bench:
@@ -195,7 +195,7 @@ async def test_a_step_whose_answer_is_lost_is_not_ordered_again() -> None:
         assert bench.position().quantity == whole / 2
 
 
-@pytest.mark.failure("TRL-12")
+@pytest.mark.failure("TRL-12", "INV-2")
 async def test_a_step_that_was_refused_is_tried_again_and_not_each_tick() -> None:
     steps = (ProfitStep(percent=Decimal(1), share=Decimal(50)),)
     async with a_position(steps=steps) as bench:
@@ -246,7 +246,7 @@ async def test_a_stop_at_breakeven_that_slips_a_little_is_not_one_of_a_row_of_st
         assert bench.risk.ledger.book.streak == 0
 
 
-@pytest.mark.failure("TRL-08")
+@pytest.mark.failure("TRL-08", "INV-12")
 @BOTH_SIDES
 async def test_the_time_limit_needs_no_price(side: Side) -> None:
     async with a_position(side, time_limit_ms=MINUTE) as bench:
@@ -276,7 +276,7 @@ async def test_a_normal_exit_waits_for_a_fresh_price_and_a_critical_one_does_not
         assert (row["rule"], row["price_source"]) == ("critical_loss", "websocket")
 
 
-@pytest.mark.failure("TRL-10")
+@pytest.mark.failure("TRL-10", "INV-12")
 @pytest.mark.parametrize("state", [TradingState.HALTED, TradingState.REDUCING, TradingState.ACTIVE])
 async def test_neither_holding_time_nor_trading_state_holds_back_what_protects(state: TradingState) -> None:
     async with a_position(critical_percent=Decimal(1), least_holding_ms=600 * MINUTE) as bench:
@@ -298,7 +298,7 @@ async def test_halted_trading_holds_back_what_is_discretionary() -> None:
         assert not bench.state.positions()
 
 
-@pytest.mark.failure("TRL-11")
+@pytest.mark.failure("TRL-11", "INV-1")
 async def test_an_urgent_close_does_not_wait_for_a_take_profit_without_an_answer() -> None:
     steps = (ProfitStep(percent=Decimal(1), share=Decimal(50)),)
     async with a_position(steps=steps, critical_percent=Decimal(1)) as bench:
@@ -374,7 +374,7 @@ async def test_peak_and_activation_are_written_down_in_the_step_they_are_learnt_
         assert newest.level is not None
 
 
-@pytest.mark.failure("TRL-02", "TRL-03")
+@pytest.mark.failure("TRL-02", "TRL-03", "INV-7")
 async def test_a_restart_goes_on_where_it_was() -> None:
     async with a_position(trailing=trailing_rules()) as bench:
         bench.tick(103)
@@ -390,7 +390,7 @@ async def test_a_restart_goes_on_where_it_was() -> None:
         assert (kept.peak, kept.trailing, kept.level) == (103, True, state.level)
 
 
-@pytest.mark.failure("TRL-03")
+@pytest.mark.failure("TRL-03", "INV-7")
 @pytest.mark.parametrize(
     "foreign",
     [{"side": Side.SELL}, {"entry_price": Price(Decimal(90))}, {"entry_quantity": Quantity(Decimal(7))}],
@@ -415,7 +415,7 @@ async def test_what_does_not_belong_to_a_position_is_not_taken_over(foreign: dic
         assert again.state_of(position.key) == fresh_state(position)
 
 
-@pytest.mark.failure("TRL-04", "TRL-15")
+@pytest.mark.failure("TRL-04", "INV-1", "TRL-15")
 async def test_every_open_position_is_watched_once_and_none_that_is_gone() -> None:
     async with a_position(trailing=trailing_rules()) as bench:
         assert bench.prices.watched == [BTC]
@@ -430,7 +430,7 @@ async def test_every_open_position_is_watched_once_and_none_that_is_gone() -> No
         assert not bench.notifier.critical()
 
 
-@pytest.mark.failure("TRL-04")
+@pytest.mark.failure("TRL-04", "INV-1")
 async def test_a_position_nobody_watched_is_told_and_put_right_within_a_minute() -> None:
     async with a_position(trailing=trailing_rules()) as bench:
         bench.exits._drop(bench.exits._watches[bench.position().key])

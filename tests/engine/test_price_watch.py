@@ -154,7 +154,7 @@ async def test_a_symbol_that_is_only_wanted_is_asked_for_too_and_a_dead_socket_i
 # references of stops
 
 
-@pytest.mark.failure("STP-04")
+@pytest.mark.failure("STP-04", "INV-6")
 async def test_a_reference_too_old_is_not_used_but_asked_for_anew() -> None:
     stage = Stage()
     stage.registry.watch(BTC)
@@ -170,7 +170,7 @@ async def test_a_reference_too_old_is_not_used_but_asked_for_anew() -> None:
         assert stage.registry.reference(BTC, CONTRACT) is None, "a ticker tells no book"
 
 
-@pytest.mark.failure("STP-04")
+@pytest.mark.failure("STP-04", "INV-6")
 async def test_before_a_position_is_known_its_late_reference_is_refreshed_as_well() -> None:
     stage = Stage()
     stage.market.tick(ETH.symbol, 100)

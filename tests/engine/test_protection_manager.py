@@ -113,7 +113,7 @@ async def test_a_rejection_is_tried_again_with_a_new_id_at_the_same_level() -> N
         assert bench.protection.covered(BTC_LONG)
 
 
-@pytest.mark.failure("STP-06")
+@pytest.mark.failure("STP-06", "INV-6")
 @pytest.mark.parametrize(
     ("mark", "expected"), [("100", ["98", "98", "98"]), ("98.1", ["98", "97.8", "97.7"])], ids=["far", "near"]
 )
@@ -151,7 +151,7 @@ async def test_a_price_that_crossed_between_two_tries_flattens(mark: int) -> Non
         assert flat(bench)
 
 
-@pytest.mark.failure("STP-05")
+@pytest.mark.failure("STP-05", "INV-6")
 @pytest.mark.parametrize(("side", "mark"), [(Side.BUY, 97), (Side.SELL, 103)])
 async def test_a_level_the_mark_price_has_crossed_flattens_and_is_never_re_based(side: Side, mark: int) -> None:
     async with a_bench() as bench:

@@ -62,7 +62,7 @@ def nothing_is_watched(daemon: Daemon) -> bool:
 
 
 @pytest.mark.failure("VAL-18")
-@pytest.mark.failure("TRL-12")
+@pytest.mark.failure("TRL-12", "INV-2")
 @pytest.mark.parametrize(
     ("venue", "trouble"),
     [
@@ -102,7 +102,7 @@ async def test_each_step_is_taken_once_and_together_they_are_the_position(
             assert nothing_is_watched(daemon)
 
 
-@pytest.mark.failure("TRL-12")
+@pytest.mark.failure("TRL-12", "INV-2")
 @VENUES
 @pytest.mark.parametrize("told", ["sending", "answered"])
 async def test_a_step_is_not_taken_again_after_a_kill(tmp_path: Path, venue: str, told: str) -> None:
@@ -135,7 +135,7 @@ async def test_a_step_is_not_taken_again_after_a_kill(tmp_path: Path, venue: str
 # Time limits
 
 
-@pytest.mark.failure("TRL-08")
+@pytest.mark.failure("TRL-08", "INV-12")
 @VENUES
 async def test_the_time_limit_comes_within_five_seconds_with_every_feed_cut(tmp_path: Path, venue: str) -> None:
     """Prices stop, and requests for them hang; the limit asks for no price."""

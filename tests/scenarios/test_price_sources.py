@@ -60,7 +60,7 @@ async def back_on_stream(daemon: Daemon, count: int) -> bool:
     return dict(daemon.status.prices) == {"websocket": count}
 
 
-@pytest.mark.failure("STP-04")
+@pytest.mark.failure("STP-04", "INV-6")
 @pytest.mark.parametrize("venue", PUBLIC)
 async def test_a_dead_public_stream_is_replaced_by_requests_until_it_is_back(tmp_path: Path, venue: str) -> None:
     said = LogLines()

@@ -46,7 +46,7 @@ def _main(env: dict[str, str], cwd: Path, *arguments: str) -> subprocess.Complet
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=60, check=False)
 
 
-@pytest.mark.failure("CFG-06")
+@pytest.mark.failure("CFG-06", "INV-11")
 def test_a_second_start_from_any_folder_is_refused_without_a_venue_call_and_a_dead_owner_is_no_obstacle(
     tmp_path: Path,
 ) -> None:
