@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import TypeVar
 
 import structlog
 
@@ -24,6 +25,8 @@ from core.engine.ports import MarketData, MarketReads
 from core.errors import VenueError
 
 log = structlog.get_logger(__name__)
+
+_T = TypeVar("_T")
 
 ANSWER_SECONDS = 3.0
 """One symbol's silence may cost its own signal, never the wave it came with (SIG-05)."""
@@ -148,13 +151,12 @@ class Screener:
         """Open interest and the last hour's minutes, at once. A failure is kept as the reason for what is missing."""
         known = self._known.setdefault(instrument, _Known())
         reads = self._reads[instrument.venue]
-        try:
-            interest, candles = await asyncio.gather(
-                reads.open_interest(instrument.symbol), reads.candles(instrument.symbol, "1m", HOUR_MINUTES)
-            )
-        except VenueError as error:
+        interest, candles = await asyncio.gather(
+            _told(reads.open_interest(instrument.symbol)), _told(reads.candles(instrument.symbol, "1m", HOUR_MINUTES))
+        )
+        if isinstance(interest, VenueError) or isinstance(candles, VenueError):
             self.counts["failed_reads"] += 1
-            known.error = str(error)
+            known.error = str(interest if isinstance(interest, VenueError) else candles)
             return
         now, now_ms = self._clock.monotonic(), self._clock.now_ms()
         known.open_interest = interest
@@ -200,3 +202,11 @@ def _price_before(samples: deque[tuple[float, Price]], now: float) -> Price | No
     if found is None or found[0] < now - BEFORE_SECONDS - BEFORE_TOLERANCE_SECONDS:
         return None
     return found[1]
+
+
+async def _told(read: Awaitable[_T]) -> _T | VenueError:
+    """The answer, or the failure as one: a read that fails leaves none beside it running."""
+    try:
+        return await read
+    except VenueError as error:
+        return error

@@ -4,14 +4,15 @@ import asyncio
 
 import pytest
 
-from core.domain.ids import VenueName
+from core.domain.ids import Symbol, VenueName
+from core.domain.money import Quantity
 from core.domain.verdict import Reason
 from core.domain.wave import LegState
 from core.engine.ports import MarketReads
 from core.engine.screener import Screener
 from core.errors import Unreachable
 from tests.builders import BTC, ETH, a_signal, an_instrument, screening_rules
-from tests.engine.bench import Bench, a_bench
+from tests.engine.bench import BINANCE, Bench, a_bench
 from tests.fakes.fake_reads import FakeReads
 from tests.fakes.virtual_loop import VirtualClock
 
@@ -119,3 +120,17 @@ async def test_what_is_remembered_does_not_grow_with_time() -> None:
         await bench.settle(3600)
         kept = [len(known.samples) for known in bench.screener._known.values()]
         assert max(kept) <= 30
+
+
+async def test_a_read_that_fails_leaves_no_other_one_running() -> None:
+    async with a_bench() as bench:
+        reads = bench.reads[BINANCE]
+
+        async def refused(_symbol: Symbol) -> Quantity:
+            raise Unreachable("binance", "no answer")
+
+        reads.open_interest = refused  # type: ignore[method-assign]
+        reads.latency = 5.0
+        await bench.screener.ensure(BTC)
+        asking = [task for task in asyncio.all_tasks() if "candles" in repr(task.get_coro())]
+        assert not asking

@@ -235,7 +235,7 @@ async def _delay_ms(venue: Simulator, sent: _Sent, way_ms: float) -> float:
     if sent.client_id is None:
         rows = [row for row in said if row["lane"] == sent.lane and row["received"] >= sent.at_ms + way_ms][:1]
     else:
-        rows = [row for row in said if sent.client_id in row["client_ids"]]
+        rows = [row for row in said if sent.client_id in row["client_ids"] and row["lane"] in ("order", "stop")]
     if len(rows) != 1 or not accepted(rows[0]):
         raise BenchError(f"the venue saw {len(rows)} requests for {sent.client_id}: {rows[:1]}")
     return float(rows[0]["received"]) - sent.at_ms - way_ms
