@@ -147,6 +147,7 @@ def test_an_old_name_is_read_with_a_warning(tmp_path: Path, old: str, new: str) 
     assert any(old in line and new in line for line in settings.warnings)
 
 
+@pytest.mark.failure("SEC-04")
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o660])
 def test_a_file_with_secrets_that_others_may_read_is_refused_with_the_remedy(tmp_path: Path, mode: int) -> None:
     file = env_file(tmp_path, "BINANCE_API_KEY=k123\nBINANCE_API_SECRET=s123\n", mode)

@@ -43,6 +43,7 @@ async def write(folder: Path, records: int, **kwargs: int) -> None:
     await log.close()
 
 
+@pytest.mark.failure("SEC-04")
 async def test_records_are_one_line_each_readable_by_the_owner_only(tmp_path: Path) -> None:
     await write(tmp_path, 3)
     assert (tmp_path / LOG_NAME).read_bytes().count(b"\n") == 3
@@ -51,6 +52,7 @@ async def test_records_are_one_line_each_readable_by_the_owner_only(tmp_path: Pa
     assert check(tmp_path).clean
 
 
+@pytest.mark.failure("SEC-04")
 async def test_a_file_others_could_read_is_closed_to_them(tmp_path: Path) -> None:
     (tmp_path / LOG_NAME).touch(mode=0o644)
     await write(tmp_path, 1)

@@ -231,6 +231,7 @@ async def test_values_and_executions_keep_the_latest(tmp_path: Path, ledger: Sql
     assert table(tmp_path, "SELECT execution_values FROM executions") == [('{"s":"\\"halted\\""}',)]
 
 
+@pytest.mark.failure("SEC-04")
 async def test_only_the_owner_can_read_the_files(tmp_path: Path, ledger: SqliteJournal) -> None:
     await ledger.append([StateRecord(key="k", value="1", time_ms=NOW)])
     modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}  # noqa: ASYNC240
