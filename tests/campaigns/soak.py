@@ -73,7 +73,9 @@ def play(minutes: float, folder: Path, seed: int) -> Soak:
         with served(feed) as url:
             env = {**_environment(folder, up, url, plan, None), "MAX_DAILY_LOSS": "1000000", "SL_STREAK_LIMIT": "1000"}
             log = folder / "daemon.err"
-            with running(["-m", "tests.campaigns.soak_daemon", str(samples)], log, env) as daemon:
+            with running(
+                ["-m", "tests.campaigns.soak_daemon", str(samples), str(minutes * 60 * FILLED / 2)], log, env
+            ) as daemon:
                 wait_for_line(log, " ready ", timeout=60.0)
                 world = World(markets=up, daemon=daemon, folder=folder, weather=FAULTS["none"])
                 _live(world, count, feed.came() + plan.first_ms / 1000, soak, samples, random.Random(seed))
@@ -161,9 +163,9 @@ def judge(soak: Soak) -> list[str]:
     if gained > FLAT_KIB and slope > 3 * error:
         wrong.append(f"memory at rest grew by {gained / 1024:.1f} MiB ({slope:.0f} ± {error:.0f} KiB a minute)")
     half = len(steady) // 2
-    for what in ("tasks", "sockets", "files"):
+    for what, room in (("tasks", 0), ("files", 2), ("sockets", steady[0]["sockets"] // 5)):
         before, after = (min(one[what] for one in part) for part in (steady[:half], steady[half:]))
-        if after > before:
+        if after > before + room:  # as many connections stay warm as have once been needed at a time
             wrong.append(f"{what} at rest went from {before} to {after}")
     wal = max(one["bytes"].get("journal.db-wal", 0) for one in soak.samples)
     if wal > MOST_WAL:

@@ -1,7 +1,8 @@
 """The daemon of a soak: as `main.py` runs it, and beside it one task that writes down what it uses, a line a second.
 
-`python -m tests.campaigns.soak_daemon FILE`, settings from the environment. SIGUSR1 asks for a census: how much every
-container of the daemon holds.
+`python -m tests.campaigns.soak_daemon FILE SECONDS`, settings from the environment. What is remembered for hours, or by
+the thousand, is remembered for so many seconds, or by the hundred: then it is full while one still looks. SIGUSR1 asks
+for a census: how much every container of the daemon holds.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ from typing import Any
 from core.assembly import Engine
 from core.clock import SystemClock
 from core.config import load_settings
+from core.domain import ledger
+from core.engine import protections, state, wave_processor
 from core.engine.wave_processor import WaveProcessor
 from core.logs import configure_logging
 from core.orchestrator import Host, Orchestrator
 from core.storage.writer import WriterThread
 from core.transport import real_transport
+from core.venues.bybit import position_stops
 from main import _loop_factory
 from tests.campaigns.census import census
 
@@ -111,7 +115,16 @@ def _sizes(data: Path, logs: Path) -> dict[str, int]:
     return dict(found)
 
 
+def bound(seconds: float) -> None:
+    ledger.KEPT_MS = round(seconds * 1000)
+    ledger.OVERLAP_MS = ledger.KEPT_MS // 2
+    state.REMEMBERED_ENDED_ORDERS = 300
+    protections.REMEMBERED = position_stops.REMEMBERED = 100
+    wave_processor.SEEN_REMEMBERED = 200
+
+
 def main() -> int:
+    bound(float(sys.argv[2]))
     settings = load_settings(os.environ, None)
     with configure_logging(settings.process.log_dir, settings.process.log_level, secrets=settings.secret_values()):
         host = Host(clock=SystemClock(), transport=real_transport, executor=lambda: WriterThread("storage"))

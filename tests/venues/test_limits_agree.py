@@ -38,6 +38,7 @@ def test_okx_is_asked_within_each_endpoints_limit(okx_routes: Mapping[tuple[str,
             continue
         known += 1
         assert limit.capacity * route.per_ms <= route.calls * limit.window_ms, name
+        assert limit.capacity <= route.calls, f"{name}: a burst is counted over {route.per_ms} ms"
         assert ":" not in bucket or route.scope is Scope.INSTRUMENT, f"{name} is counted over all instruments"
     assert known > 20
 

@@ -9,6 +9,7 @@ from core.engine.ports import Unknown
 from core.errors import MalformedPayload, Unreachable
 from core.transport import HttpResponse
 from core.venues.binance.facts import limits_told
+from core.venues.binance.instruments import _markets
 from core.venues.binance.user_feed import UserFrames
 from core.venues.errors import ErrorTable, Meaning, Silence
 from core.venues.payload import AFTER_ALL_MS, ceiling_in, ms_in, note_page, whole_in
@@ -61,6 +62,23 @@ async def test_a_list_whose_pages_repeat_is_not_asked_for_for_ever(okx: VenueRig
     with pytest.raises(Unreachable, match="pages do not end"):
         await okx.client.fills(okx.btc, okx.clock.now_ms() - 60_000)
     assert len(okx.tap.of("GET", "/api/v5/trade/fills")) == 2
+
+
+async def test_a_page_of_candles_that_are_not_over_yet_is_not_asked_for_for_ever(okx: VenueRig) -> None:
+    ahead = okx.clock.now_ms() + 60_000
+    rows = [[str(ahead + 60_000 * n), "1", "1", "1", "1", "1", "1", "1", "0"] for n in range(2)]
+    page = answer(200, {"code": "0", "msg": "", "data": rows})
+    okx.tap.put("GET", "/api/v5/market/candles", *[page] * 5)
+    assert await okx.connection.reads.candles(okx.btc.symbol, "1m", 1) == []
+    assert len(okx.tap.of("GET", "/api/v5/market/candles")) == 1
+
+
+@pytest.mark.parametrize("precision", [10**12, "999999999999", None, 1.5])
+def test_a_market_whose_precision_never_ends_is_told_as_unusable(precision: object) -> None:
+    """ccxt counts up to it, place by place."""
+    row = {"symbol": "ODDUSDT", "pricePrecision": precision}
+    markets, unread = _markets([row], lambda _row: pytest.fail("ccxt was asked"))
+    assert (markets, list(unread)) == ([], ["ODDUSDT"])
 
 
 def test_a_last_page_may_tell_nothing_new() -> None:

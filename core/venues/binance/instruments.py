@@ -8,7 +8,7 @@ from typing import Any
 
 from core.domain.ids import Asset, InstrumentId, Symbol, VenueName
 from core.domain.instrument import Bracket, Instrument, LotRule, PriceBand
-from core.domain.money import Notional, Price, Quantity, decimal_of
+from core.domain.money import FINEST_PLACES, Notional, Price, Quantity, decimal_of
 from core.errors import MalformedPayload
 from core.venues.binance.payloads import BracketRow
 from core.venues.payload import ceiling_in, shaped
@@ -60,12 +60,20 @@ def _markets(
     unread: dict[str, str] = {}
     for row in rows:
         try:
+            if _endless(row):
+                raise ValueError("a precision no price has")
             if (market := parse_market(row)) is not None:
                 markets.append(market)
         except Exception as error:  # swallow: told as unusable; one odd row must not cost the other markets
             name = row.get("symbol") if isinstance(row, dict) else None
             unread[str(name)] = f"ccxt cannot read it: {type(error).__name__}"
     return markets, unread
+
+
+def _endless(row: Any) -> bool:
+    """ccxt counts up to a precision, place by place."""
+    told = [value for name, value in row.items() if name.endswith(("Precision", "Scale"))]
+    return not all(isinstance(value, int) and value <= FINEST_PLACES for value in told)
 
 
 def instruments_of(

@@ -28,7 +28,7 @@ _ENDPOINTS: Mapping[tuple[str, str], tuple[Lane, int]] = {
     ("GET", "account/positions"): (Lane.CANCEL, 10),
     ("GET", "account/balance"): (Lane.CANCEL, 10),
     ("GET", "account/config"): (Lane.CANCEL, 5),
-    ("GET", "account/bills"): (Lane.DATA, 10),
+    ("GET", "account/bills"): (Lane.DATA, 5),  # in one second, which ten in two would break in a burst
     ("GET", "account/bills-archive"): (Lane.DATA, 5),
     ("GET", "account/leverage-info"): (Lane.DATA, 20),
     ("POST", "account/set-leverage"): (Lane.ENTRY, 20),

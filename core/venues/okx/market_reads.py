@@ -51,9 +51,9 @@ class OkxMarketReads:
             asked = min(limit + 1 - len(found), _MOST_CANDLES)
             page = params | {"limit": str(asked)} | ({"after": str(min(found))} if found else {})
             rows = await self._rows(self._ccxt.publicGetMarketCandles, page, list[Any])
-            told = [_candle(row) for row in rows]
+            told, known = [_candle(row) for row in rows], len(found)
             found |= {candle.open_ms: candle for candle in told if candle.open_ms <= over_ms}
-            if len(told) < asked:
+            if len(told) < asked or len(found) == known:  # a page of nothing new would be asked for again for ever
                 break
         return [candle for _, candle in sorted(found.items())][-limit:]
 
