@@ -14,6 +14,7 @@ import structlog
 from blockbuster import BlockBuster
 from hypothesis import HealthCheck, settings
 
+from core import orchestrator
 from tests import strict_numbers
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -26,6 +27,20 @@ settings.load_profile("project")
 strict_numbers.install()
 # asyncio's debug mode notes where each timer and task was made; two frames say that, ten cost half of a test's time.
 vars(asyncio.constants)["DEBUG_STACK_DEPTH"] = 2
+
+
+class _NoCollector:
+    """What a daemon does to the garbage collector at its start is right for a process of its own: in one that starts
+    hundreds of them, everything each has left would be kept for good."""
+
+    @staticmethod
+    def collect() -> None: ...
+
+    @staticmethod
+    def freeze() -> None: ...
+
+
+vars(orchestrator)["gc"] = _NoCollector
 
 
 class RealNetworkError(AssertionError):

@@ -12,6 +12,7 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -152,7 +153,8 @@ class Screener:
         known = self._known.setdefault(instrument, _Known())
         reads = self._reads[instrument.venue]
         interest, candles = await asyncio.gather(
-            _told(reads.open_interest(instrument.symbol)), _told(reads.candles(instrument.symbol, "1m", HOUR_MINUTES))
+            _told(partial(reads.open_interest, instrument.symbol)),
+            _told(partial(reads.candles, instrument.symbol, "1m", HOUR_MINUTES)),
         )
         if isinstance(interest, VenueError) or isinstance(candles, VenueError):
             self.counts["failed_reads"] += 1
@@ -204,9 +206,9 @@ def _price_before(samples: deque[tuple[float, Price]], now: float) -> Price | No
     return found[1]
 
 
-async def _told(read: Awaitable[_T]) -> _T | VenueError:
+async def _told(read: Callable[[], Awaitable[_T]]) -> _T | VenueError:
     """The answer, or the failure as one: a read that fails leaves none beside it running."""
     try:
-        return await read
+        return await read()
     except VenueError as error:
         return error

@@ -46,6 +46,7 @@ BEST = Decimal("1.101")
 """Times the entry: the stop belongs then between where it stood and the venue's own price, which did not move."""
 JITTER = tuple(Decimal(part) / 100_000 for part in (0, -20, 10, -30, 5, -10, -25, -5))
 SETTINGS: Final[Mapping[str, str]] = {
+    "TRAILING_MODE": "managed",
     "TRAILING_ACTIVATION_PERCENT": "10",
     "TRAILING_CALLBACK_PERCENT": "9.9",
     "PRICE_JUMP_PERCENT": "50",
