@@ -129,7 +129,7 @@ async def test_a_read_that_fails_leaves_no_other_one_running() -> None:
         async def refused(_symbol: Symbol) -> Quantity:
             raise Unreachable("binance", "no answer")
 
-        reads.open_interest = refused  # type: ignore[method-assign]
+        reads.open_interest = refused  # type: ignore[assignment, method-assign]
         reads.latency = 5.0
         await bench.screener.ensure(BTC)
         asking = [task for task in asyncio.all_tasks() if "candles" in repr(task.get_coro())]
