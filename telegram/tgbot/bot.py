@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 import structlog
@@ -157,7 +157,10 @@ class TelegramBot:
         if chat.id != self._account.chat_id:
             self._refuse(chat.id, update.effective_user.id if update.effective_user else None)
             return False
-        age_ms = self._clock.now_ms() - message.date.timestamp() * 1000
+        sent = getattr(message, "date", None)  # one that says not when it was written may be of any age
+        if not isinstance(sent, datetime):
+            return False
+        age_ms = self._clock.now_ms() - sent.timestamp() * 1000
         if age_ms > OLDEST_COMMAND_MS:
             _log.info("telegram.command_too_old", age_s=round(age_ms / 1000))
             return False

@@ -25,6 +25,11 @@ async def test_an_update_without_a_number_hides_no_later_question(number: Any) -
     assert isinstance(refused.value.__cause__, TelegramError | TypeError)
 
 
+async def test_a_question_that_says_not_when_it_was_asked_is_not_answered() -> None:
+    async with parser_named("telegram").opened() as bot:
+        await bot.feed(_update(7, 42).replace(b'"date": 1790000000', b'"date": null'))
+
+
 @pytest.mark.parametrize("chat", [{"id": 42}, [42], "42", 2**70])
 async def test_a_chat_without_a_number_is_nobody(chat: Any) -> None:
     async with parser_named("telegram").opened() as bot:
