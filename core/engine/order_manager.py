@@ -298,7 +298,8 @@ class OrderManager:
 
     def _on_foreign(self, instrument: InstrumentId, client_order_id: str, events: list[Event]) -> None:
         self.counts["foreign_report"] += 1
-        if is_ours(client_order_id) and client_order_id not in self._ended_before:
+        ended = client_order_id in self._ended_before or self._state.was_known(ClientOrderId(client_order_id))
+        if is_ours(client_order_id) and not ended:
             self.counts["unknown_own_report"] += 1
             log.error("orders.id_not_in_journal", instrument=str(instrument), client_order_id=client_order_id)
             events.append(OwnIdUnknown(instrument=instrument, client_order_id=client_order_id))

@@ -18,6 +18,8 @@ from core.engine.ports import Balance
 _K = TypeVar("_K")
 REMEMBERED_ENDED_ORDERS = 2_000
 """Ended orders kept for late reports; older ones are in the journal. Bounds memory and per-event cost."""
+REMEMBERED_IDS = 20_000
+"""Of ended orders that are kept no more: a venue may tell of their trades again, and they are still ours."""
 
 
 class StateView(Protocol):
@@ -71,6 +73,7 @@ class State:
         self._by_position: dict[PositionId, dict[ClientOrderId, None]] = {}
         self._by_leg: dict[tuple[PositionId, Leg], dict[ClientOrderId, None]] = {}
         self._ended: OrderedDict[ClientOrderId, None] = OrderedDict()
+        self._gone: OrderedDict[ClientOrderId, None] = OrderedDict()
         self._positions: dict[PositionKey, Position] = {}
         self._closed: dict[PositionKey, Position] = {}
         self._venue_positions: dict[tuple[InstrumentId, PositionSide], PositionReport] = {}
@@ -120,6 +123,10 @@ class State:
 
     def balances(self) -> Mapping[tuple[VenueName, Asset], Balance]:
         return dict(self._balances)
+
+    def was_known(self, client_order_id: ClientOrderId) -> bool:
+        """Whether it is an order of this run that ended long ago."""
+        return client_order_id in self._gone
 
     # writing: the order manager only
 
@@ -194,6 +201,9 @@ class State:
                 self._ended.move_to_end(oldest)
                 return
             self._forget(oldest)
+            self._gone[oldest] = None
+            if len(self._gone) > REMEMBERED_IDS:
+                self._gone.popitem(last=False)
 
     def _replaced(self, order: Order) -> bool:
         """A conditional order that never traded and has a younger one after it, which keeps the count of its numbers:

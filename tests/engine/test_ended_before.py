@@ -7,8 +7,9 @@ import pytest
 
 from core.domain.events import Event, OwnIdUnknown
 from core.domain.ids import ClientOrderId
-from core.domain.order import OrderStatus
+from core.domain.order import Order, OrderStatus
 from core.domain.reports import Source
+from core.engine import state
 from core.engine.records import IntentRecord, OrderRecord
 from core.storage.database import ENDED_ORDERS_MS
 from core.storage.journal import SqliteJournal
@@ -28,6 +29,18 @@ async def test_a_trade_of_an_order_that_ended_before_the_start_is_no_strangers(*
         bench.orders.restore([], [], [intent.client_order_id] if known else [])
         bench.orders.apply([a_fill(intent, source=Source.REST)])
         assert bool([event for event in heard if isinstance(event, OwnIdUnknown)]) is not known
+
+
+async def test_a_trade_of_an_order_that_ended_long_ago_is_no_strangers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "REMEMBERED_ENDED_ORDERS", 2)
+    async with a_bench() as bench:
+        heard: list[Event] = []
+        bench.orders.listen(heard.extend)
+        intents = [an_intent(f"{number}") for number in range(4)]
+        bench.orders.restore([Order(intent=intent, status=OrderStatus.CANCELED) for intent in intents], [])
+        assert bench.orders.state.order(intents[0].client_order_id) is None
+        bench.orders.apply([a_fill(intents[0], source=Source.REST)])
+        assert not [event for event in heard if isinstance(event, OwnIdUnknown)]
 
 
 @pytest.mark.may_block("the journal runs inline, so that a test sees its file at once")

@@ -49,6 +49,7 @@ def consoles(monkeypatch: pytest.MonkeyPatch) -> list[ControlServer]:
 @pytest.fixture(autouse=True)
 def _small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(state, "REMEMBERED_ENDED_ORDERS", 12)
+    monkeypatch.setattr(state, "REMEMBERED_IDS", 10)
     monkeypatch.setattr(protections, "REMEMBERED", 3)
     monkeypatch.setattr(position_stops, "REMEMBERED", 3)
     monkeypatch.setattr(executions, "ENDED_KEPT", 10)
