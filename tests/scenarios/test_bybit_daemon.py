@@ -89,7 +89,7 @@ async def test_a_restart_finds_every_position_and_stop_and_sends_nothing(tmp_pat
             await world.everything_holds()
 
 
-@pytest.mark.parametrize("moment_ms", range(3_950, 5_050, 50))
+@pytest.mark.parametrize("moment_ms", range(3_950, 5_050, 150))
 async def test_a_kill_at_any_moment_of_a_wave_over_a_slow_line(tmp_path: Path, moment_ms: int) -> None:
     async with at_bybit(tmp_path, latency_ms=180) as world:
         await world.play(wave())
