@@ -25,14 +25,14 @@ def _quiet() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
-@settings(max_examples=300, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, 2**32), st.sampled_from(list(KINDS)))
 def test_any_history_told_in_any_way_ends_in_the_venues_state(seed: int, kind: str) -> None:
     wrong, _ = run(Random(seed), kind)
     assert not wrong
 
 
-@settings(max_examples=200, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, 2**32), st.sampled_from(list(KINDS)))
 def test_any_history_with_deaths_in_between_ends_in_the_venues_state(seed: int, kind: str) -> None:
     wrong, _ = run(Random(seed), kind, dies=True)
