@@ -186,8 +186,12 @@ class MoneyLedgers:
             if attempt:
                 await asyncio.sleep(SETTLE_SECONDS)
             at_ms = self._venue_now(client)
-            before = await self._wallets(client)
-            ledger = self._ledger(client) or opened(venue, before, self._venue_now(client) + 1)
+            before, known = await self._wallets(client), self._ledger(client)
+            if known is None and not before:
+                # Nothing to explain yet, or an answer that left every coin out: opened with it, the ledger would take
+                # all money for unexplained once it is listed.
+                return False
+            ledger = known or opened(venue, before, self._venue_now(client) + 1)
             history = await client.income(min(ledger.read_from_ms, at_ms))
             await self._fetch(client, unbooked(ledger, history, self._trades[venue].values()))
             await self._orders.drained()

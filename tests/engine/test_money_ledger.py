@@ -4,8 +4,11 @@ import asyncio
 from dataclasses import replace
 from decimal import Decimal
 
+import pytest
+
 from core.domain.ids import Asset, TradeId
 from core.domain.ledger import Income, IncomeKind
+from core.domain.reports import BalanceReport
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.money_ledger import AGAIN_SECONDS, PERIOD_SECONDS, MoneyLedgers, MoneyRow
 from core.engine.money_record import key_of
@@ -101,6 +104,24 @@ async def test_a_reading_that_fails_leaves_the_figure_unknown_and_is_tried_again
         bench.venue.error = None
         await bench.settle(AGAIN_SECONDS + LOOK)
         assert row(bench).residual == 0
+        running.cancel()
+
+
+async def test_no_ledger_is_opened_with_wallets_that_list_no_coin_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A venue that leaves everything out for some seconds must not make all money unexplained for good."""
+    async with a_bench() as bench, asyncio.TaskGroup() as group:
+
+        async def nothing() -> list[BalanceReport]:
+            return []
+
+        with monkeypatch.context() as empty:
+            empty.setattr(bench.venue, "balances", nothing)
+            running = group.create_task(bench.money.run())
+            await bench.settle(LOOK)
+        assert row(bench).residual is None
+        await bench.settle(3 * PERIOD_SECONDS)
+        assert row(bench).residual == 0
+        assert not bench.notifier.messages
         running.cancel()
 
 
