@@ -315,6 +315,11 @@ class UserStream(Protocol):
     @property
     def live_since_ms(self) -> int | None: ...
     @property
+    def down_since(self) -> float | None:
+        """Monotonic seconds, from the first moment on; None while LIVE."""
+        ...
+
+    @property
     def reconnect_count(self) -> int: ...
     @property
     def stale_key_swap_count(self) -> int: ...
@@ -456,8 +461,12 @@ class Level(StrEnum):
 
 
 class Notifier(Protocol):
-    def notify(self, level: Level, text: str) -> None:
-        """Queue a message for people; when the queue is full the oldest that is not CRITICAL goes and is counted."""
+    def notify(self, level: Level, text: str, *, kind: AlertKind, begins: str = "", ends: str = "") -> None:
+        """Queue a message for people; never waits, never raises.
+
+        A condition is told once when it begins and once when it ends: `begins` and `ends` name it, within its kind
+        (a venue, a position). Another beginning of what has not ended is in the log only.
+        """
         ...
 
 

@@ -60,10 +60,12 @@ RULES_SECONDS = 1.0
 
 @dataclass(slots=True)
 class _Naked:
-    """A stretch of time in which some quantity had no stop: venue stamp of its first fill, our deadline for its end."""
+    """A stretch of time in which some quantity had no stop: venue stamp of its first fill, our deadline for its end,
+    and when we noticed (monotonic)."""
 
     since_venue_ms: int
     deadline: float
+    noticed: float
 
 
 class ProtectionManager:
@@ -130,7 +132,7 @@ class ProtectionManager:
                 self._unconfirmed.add(position.key)
                 if not self.covered(position.key):
                     now = self._clock.now_ms()  # how long it stood naked before this start is not known
-                    self._naked[position.key] = _Naked(now, self._clock.monotonic() + self._deadline)
+                    self._naked[position.key] = self._naked_since(now)
             await asyncio.Event().wait()
 
     def on_stale_rules(self, renew: Callable[[VenueName], Awaitable[None]]) -> None:
@@ -222,7 +224,16 @@ class ProtectionManager:
             since = position.opened_ms
             if self._protections.get(position.id) is not None:  # grew or shrank after it had been protected once
                 since = max((o.venue_time_ms for o in self._orders.state.orders_of(position.id)), default=since)
-            self._naked[position.key] = _Naked(since, self._clock.monotonic() + self._deadline)
+            self._naked[position.key] = self._naked_since(since)
+
+    def _naked_since(self, venue_ms: int) -> _Naked:
+        now = self._clock.monotonic()
+        return _Naked(venue_ms, now + self._deadline, now)
+
+    def naked_s(self, key: PositionKey) -> float | None:
+        """For how many seconds we know that some of the position has no confirmed stop; None = it has one."""
+        naked = None if self.covered(key) else self._naked.get(key)
+        return None if naked is None else self._clock.monotonic() - naked.noticed
 
     async def _guard(self, key: PositionKey) -> None:
         """Until the sentence is true; what is left over is cancelled then."""

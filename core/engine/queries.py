@@ -41,6 +41,10 @@ class VenueRow:
     reconciled_s: float | None
     off_because: str | None
     paused: str | None = None
+    down_s: float | None = None
+    """Seconds since the private stream went down, or since the start where it has not come up; None = connected."""
+    clock_error_ms: int | None = 0
+    """How far this host's clock has jumped since the venue's was measured; None = not measured for too long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +78,8 @@ class PositionRow:
     age_s: float
     dust: bool = False
     """Less than the venue takes in one order; it was tried once and stays there without a stop (VAL-19)."""
+    naked_s: float | None = None
+    """Seconds for which we know that some of it has no confirmed stop; None = it has one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +116,7 @@ class StatusReport:
     """Since the start: prices by source, changes from one source to another, what was done about late ones."""
     money: tuple[MoneyRow, ...] = ()
     """What of each wallet's change nothing explains."""
+    journal_writable: bool = True
 
 
 class Queries:
@@ -165,6 +172,7 @@ class Queries:
             prices=_by_source(self._data.levels().values()),
             price_counts=dict(self._data.counts),
             money=self._money.rows(),
+            journal_writable=self._risk.journal_writable,
         )
 
     def risk(self) -> RiskFigures:
@@ -186,6 +194,8 @@ class Queries:
             reconciled_s=None if reconciled is None else (now - reconciled) / 1000,
             off_because=self._off_because(venue),
             paused=pauses_told(self._risk, now).get(venue.value),
+            down_s=None if stream.down_since is None else self._clock.monotonic() - stream.down_since,
+            clock_error_ms=self._risk.clocks.error_ms(venue),
         )
 
     def _off_because(self, venue: VenueName) -> str | None:
@@ -237,6 +247,7 @@ class Queries:
             unprotected_ms=None if protection is None else protection.unprotected_ms,
             age_s=max(0, self._clock.now_ms() - position.opened_ms) / 1000,
             dust=dust,
+            naked_s=self._protection.naked_s(position.key),
         )
 
 

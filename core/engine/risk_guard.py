@@ -363,8 +363,13 @@ class RiskGuard:
             return passed("venue", "on")
         return refused("venue", Reason.VENUE_OFF, why, value="off", limit="on", venue=venue)
 
+    @property
+    def journal_writable(self) -> bool:
+        """Entries wait for it."""
+        return self._journal.writable
+
     def _writable(self) -> Gate:
-        if self._journal.writable:
+        if self.journal_writable:
             return passed("journal", "writable")
         what = "the journal cannot be written; no entry without it"
         return refused("journal", Reason.JOURNAL_UNWRITABLE, what, value="unwritable", limit="writable")

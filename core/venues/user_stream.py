@@ -89,6 +89,7 @@ class UserDataStreamManager:
         self._backoff = backoff or Backoff()
         self._live = asyncio.Event()
         self._live_since_ms: int | None = None
+        self._down_since: float | None = clock.monotonic()
         self.statistics = StreamStatistics()
 
     @property
@@ -99,6 +100,10 @@ class UserDataStreamManager:
     def live_since_ms(self) -> int | None:
         """UTC ms, this host's clock; None while DOWN."""
         return self._live_since_ms
+
+    @property
+    def down_since(self) -> float | None:
+        return self._down_since
 
     @property
     def reconnect_count(self) -> int:
@@ -278,6 +283,7 @@ class UserDataStreamManager:
         log.info("stream.live", venue=self._feed.venue, connects=self.statistics.connects)
         if not self._live.is_set():
             self._live_since_ms = self._clock.now_ms()
+            self._down_since = None
             self._live.set()
             self._on_state(StreamState.LIVE)
 
@@ -285,4 +291,5 @@ class UserDataStreamManager:
         if self._live.is_set():
             self._live.clear()
             self._live_since_ms = None
+            self._down_since = self._clock.monotonic()
             self._on_state(StreamState.DOWN)

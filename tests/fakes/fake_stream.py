@@ -9,6 +9,7 @@ class FakeStream:
     def __init__(self) -> None:
         self.state = StreamState.LIVE
         self.live_since_ms: int | None = 0
+        self.down_since: float | None = None
         self.reconnect_count = 0
         self.stale_key_swap_count = 0
 

@@ -103,6 +103,7 @@ class Wire:
         """Requests, answers and reports that have left and not arrived."""
         self.state = StreamState.LIVE
         self.live_since_ms: int | None = 0
+        self.down_since: float | None = None
         self.reconnect_count = 0
         self.stale_key_swap_count = 0
         place.exchange.connect(self._on_events, _NoFaults())

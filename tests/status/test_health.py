@@ -1,0 +1,92 @@
+"""What is healthy, degraded or unhealthy (OPS-03, OPS-04)."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from core.domain.ids import Asset, VenueName
+from core.engine.money_ledger import MoneyRow
+from core.engine.queries import StatusReport
+from core.status.health import Health, HealthLevel, HealthLimits, Vitals, judge
+from tests.status.reports import position_row, report, venue_down, venue_row
+
+LIMITS = HealthLimits(deadline_seconds=3.0)
+OK, DEGRADED, UNHEALTHY = HealthLevel
+
+
+def judged(told: StatusReport, vitals: Vitals | None = None) -> Health:
+    return judge(told, LIMITS, vitals)
+
+
+def test_a_daemon_that_trades_is_ok_and_says_nothing() -> None:
+    health = judged(report(positions=(position_row(),)), Vitals(lag_ms=3.0, free_bytes=10 * 1024**3))
+    assert (health.level, health.reasons, health.healthy) == (OK, (), True)
+
+
+def test_a_late_loop_is_degraded_and_one_that_stood_still_is_unhealthy() -> None:
+    assert judged(report(), Vitals(lag_ms=249.0)).level is OK
+    assert judged(report(), Vitals(lag_ms=251.0)).level is DEGRADED
+    assert judged(report(), Vitals(lag_ms=10_000.0)).level is UNHEALTHY
+
+
+def test_without_protection_the_daemon_is_nothing_and_without_telegram_it_still_trades() -> None:
+    assert judged(report(), Vitals(dead=["telegram"])).level is DEGRADED
+    health = judged(report(), Vitals(dead=["telegram", "protection"]))
+    assert health.level is UNHEALTHY
+    assert "protection" in health.reasons[0]  # the worst is said first
+    assert not health.healthy
+
+
+def test_a_position_past_its_deadline_is_unhealthy_once_it_is_clear_that_nothing_comes() -> None:
+    naked = position_row(stop=None, naked_s=2.9)
+    assert judged(report(positions=(naked,))).level is OK
+    assert judged(report(positions=(replace(naked, naked_s=4.0),))).level is DEGRADED
+    assert judged(report(positions=(replace(naked, naked_s=33.1),))).level is UNHEALTHY
+
+
+def test_a_naked_position_at_a_venue_that_is_gone_is_not_cured_by_starting_anew() -> None:
+    naked = position_row(stop=None, naked_s=900.0)
+    venues = (venue_down(VenueName.BINANCE, 900.0), venue_row(VenueName.BYBIT))
+    assert judged(report(positions=(naked,), venues=venues)).level is DEGRADED
+
+
+def test_one_stream_down_is_degraded_and_all_of_them_for_a_minute_is_unhealthy() -> None:
+    one = (venue_down(VenueName.BINANCE, 500.0), venue_row(VenueName.BYBIT))
+    assert judged(report(venues=one)).level is DEGRADED
+    both = (venue_down(VenueName.BINANCE, 500.0), venue_down(VenueName.BYBIT, 59.0))
+    assert judged(report(venues=both)).level is DEGRADED
+    both = (venue_down(VenueName.BINANCE, 500.0), venue_down(VenueName.BYBIT, 60.0))
+    health = judged(report(venues=both))
+    assert health.level is UNHEALTHY
+    assert health.reasons[0].startswith("no private stream is up, for 60 s now")
+
+
+@pytest.mark.parametrize(
+    ("told", "about"),
+    [
+        (report(journal_writable=False), "journal"),
+        (report(trading_state="halted", reason="the KILL file exists"), "halted"),
+        (report(venues=(venue_row(off_because="it is in maintenance"),)), "venue"),
+        (report(venues=(venue_row(paused="errors"),)), "venue"),
+        (report(venues=(venue_row(clock_error_ms=None),)), "clock"),
+        (report(venues=(venue_row(clock_error_ms=-3_600_000),)), "clock"),
+        (
+            report(money=(MoneyRow(venue=VenueName.OKX, asset=Asset("USDT"), residual=Decimal(3), balanced=False),)),
+            "money",
+        ),
+    ],
+)
+def test_what_people_must_know_is_degraded_and_no_cause_to_start_anew(told: StatusReport, about: str) -> None:
+    health = judged(told)
+    assert [(finding.level, finding.about) for finding in health.findings] == [(DEGRADED, about)]
+    assert health.healthy
+
+
+def test_a_pause_or_a_limit_that_did_its_work_is_no_trouble() -> None:
+    assert judged(report(trading_state="reducing", reason="MAX_DAILY_LOSS")).level is OK
+
+
+def test_a_disk_that_fills_is_said_before_it_is_full() -> None:
+    assert judged(report(), Vitals(free_bytes=1024**3 - 1)).level is DEGRADED
+    assert judged(report(), Vitals(free_bytes=1024**3)).level is OK
