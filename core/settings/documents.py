@@ -27,8 +27,10 @@ loads back to the same settings, without the secrets.
 - In the environment, unknown names beginning with {", ".join(f"`{prefix}`" for prefix in OWN_PREFIXES)} are errors.
 - A secret may be given as a file: `BINANCE_API_SECRET_FILE=secrets/binance` reads it from there (relative to `.env`).
   Each setting marked *secret* has such a variable. Giving both is an error.
+- A service manager may hand secrets over as credentials: a file in `$CREDENTIALS_DIRECTORY` with a secret's name in
+  lower case (`binance_api_secret`, or `breakwater_binance_api_secret`) is read; giving it elsewhere too is an error.
 - A `.env` or secret file that other users may read is refused; `chmod 600` it. (Files under `/run/secrets`, where a
-  container runtime puts them, are taken as they are.)
+  container runtime puts them, are taken as they are, and a credential may be readable by its group.)
 - Account settings (key, secret, passphrase, testnet) with different values in the environment and in `.env` are refused
   rather than one of them silently winning.
 - Numbers are plain decimals (`0.5`); percents are percents (`2` is 2 %); times carry their unit in the name.

@@ -1,6 +1,7 @@
 """From environment and `.env` to the tree: everything is read, judged and reported together, or nothing is used.
 
-Precedence: environment over `.env` over default. An empty value is the same as none, in either place.
+Precedence: environment over `.env` over default. An empty value is the same as none, in either place. A secret may also
+lie in a file of its own.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ import difflib
 import os
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePath
+from dataclasses import replace
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -19,6 +20,8 @@ from core.settings.checks import problems_of
 from core.settings.dotenv import Assignment, parse_dotenv
 from core.settings.fields import Entry, entries
 from core.settings.problems import MASK, Problem, printable
+from core.settings.reading import Given, Reading
+from core.settings.secret_files import read_credentials, read_secret_files
 from core.settings.tree import Settings
 from core.settings.values import PROJECT_ROOT, to_text
 
@@ -38,30 +41,6 @@ OLD_NAMES: Mapping[str, str] = {
 SECONDS_PER_MINUTE = 60
 LONGEST_WHOLE = 100
 """Digits; far more than any setting allows, and less than Python refuses to read."""
-
-CONTAINER_SECRETS = PurePath("/run/secrets")
-"""Container runtimes mount secrets here with a mode of their own, inside a namespace nobody else shares."""
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """The text given for a setting, where it stood, and under which name (the old one, or the one with `_FILE`)."""
-
-    text: str
-    source: str
-    key: str
-
-
-@dataclass(slots=True)
-class Reading:
-    """What was found so far; one per call of `load_settings`."""
-
-    values: dict[str, Given] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-
-    def problem(self, variable: str, what: str, fix: str, *, source: str = "") -> None:
-        self.problems.append(Problem(variable=variable, what=what, fix=fix, source=source))
 
 
 def _index() -> dict[str, Entry]:
@@ -84,7 +63,9 @@ def load_settings(env: Mapping[str, str], env_file: Path | None, *, to_trade: bo
     from_file = _read_file(env_file, reading) if env_file is not None else {}
     from_env = _read_environment(env, reading)
     _merge(from_file, from_env, reading)
-    _read_secret_files(reading, env_file.parent if env_file is not None else PROJECT_ROOT)
+    index = _index()
+    read_secret_files(reading, _file_names(index), env_file.parent if env_file is not None else PROJECT_ROOT)
+    read_credentials(reading, env, {name: entry for name, entry in index.items() if entry.secret})
     return _finish(reading, to_trade=to_trade)
 
 
@@ -232,35 +213,6 @@ def _merge(from_file: Mapping[str, Given], from_env: Mapping[str, Given], readin
                 )
             reading.values.pop(other, None)
         reading.values[name] = given
-
-
-def _read_secret_files(reading: Reading, folder: Path) -> None:
-    """Replace each `X_FILE` by the content of the file it names; a relative name counts from the `.env` file."""
-    for name, entry in _file_names(_index()).items():
-        given = reading.values.pop(name, None)
-        if given is None:
-            continue
-        path = (folder / Path(given.text).expanduser()).absolute()
-        try:
-            text, mode = path.read_text(encoding="utf-8").strip(), path.stat().st_mode
-        except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "not text"
-            reading.problem(
-                name, f"names a file that cannot be read ({why})", "correct the path or its rights", source=given.source
-            )
-            continue
-        shared = mode & (stat.S_IRWXG | stat.S_IRWXO) and os.name == "posix"
-        if shared and not path.is_relative_to(CONTAINER_SECRETS):
-            reading.problem(
-                name,
-                f"names a file that others may read (mode {stat.S_IMODE(mode):04o})",
-                f"run: chmod 600 {path}",
-                source=given.source,
-            )
-        elif not text:
-            reading.problem(name, "names an empty file", "write the secret into it", source=given.source)
-        else:
-            reading.values[entry.env] = Given(text, f"{name}, {given.source}", name)
 
 
 def _finish(reading: Reading, *, to_trade: bool) -> Settings:
