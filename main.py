@@ -26,7 +26,8 @@ from core.errors import BreakwaterError, ConfigError, StartRefused  # noqa: E402
 from core.host import examine_host  # noqa: E402
 from core.instance_lock import instance_locks  # noqa: E402
 from core.logs import configure_logging  # noqa: E402
-from core.orchestrator import Host, MakeMessenger, Orchestrator  # noqa: E402
+from core.messenger import MakeMessenger  # noqa: E402
+from core.orchestrator import Host, Orchestrator  # noqa: E402
 from core.outcome import ExitStatus, Outcome  # noqa: E402
 from core.preflight import Grade  # noqa: E402
 from core.storage.writer import WriterThread  # noqa: E402

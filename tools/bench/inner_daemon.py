@@ -32,10 +32,8 @@ class _Watched(Orchestrator):
         super().__init__(settings, host)
         self.ready: asyncio.Future[Engine] = asyncio.get_running_loop().create_future()
 
-    async def _boot(
-        self, engine: Engine, held: JournalState, last: LastRun, opening: Opening, group: asyncio.TaskGroup
-    ) -> WaveProcessor:
-        waves = await super()._boot(engine, held, last, opening, group)
+    async def _boot(self, engine: Engine, held: JournalState, last: LastRun, opening: Opening) -> WaveProcessor:
+        waves = await super()._boot(engine, held, last, opening)
         self.ready.set_result(engine)
         return waves
 

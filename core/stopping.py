@@ -1,0 +1,107 @@
+"""The stop, in the stated order (DESIGN §3.16): what must not wait is bounded, stops stay on the venue."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+
+from core.assembly import Engine
+from core.domain.ids import Leg
+from core.domain.order import UNACKNOWLEDGED, Order
+from core.domain.risk import TradingState
+from core.errors import JournalUnwritable, VenueError
+from core.messenger import Messenger
+from core.outcome import ExitStatus, Outcome
+from core.storage.journal import SqliteJournal
+from core.supervision import STEP_SECONDS, Supervisor
+
+log = structlog.get_logger(__name__)
+
+MESSENGER_SECONDS = 1.0
+"""For the last words before Telegram is left."""
+WATCHERS = (
+    "control",
+    "kill-file",
+    "journal-watch",
+    "status-line",
+    "reconciler",
+    "money",
+    "exits",
+    "risk-watch",
+    "account-watch",
+    "upkeep",
+    "screener",
+)
+
+
+async def shut_down(engine: Engine, tasks: Supervisor, messenger: Messenger | None, outcome: Outcome) -> None:
+    """Everything but what was open before the first task: clients, audit and journal are left by their owner."""
+    log.info("stopping")
+    if engine.risk.standing.state is TradingState.ACTIVE:
+        engine.risk.set_state(TradingState.REDUCING, reason="stopping", author="breakwater")
+    await _settle(engine, tasks)
+    if engine.settings.process.close_positions_on_shutdown:
+        await _close_all(engine)
+        await _settle(engine, tasks)  # what belonged to the closed positions is cancelled
+    left = [p.key for p in engine.orders.state.positions() if not engine.protection.covered(p.key)]
+    if left and outcome.status is ExitStatus.DONE:
+        outcome.status = ExitStatus.OPERATOR_NEEDED
+        outcome.said = "without a confirmed stop: " + ", ".join(map(str, left)) + "; start again or close them"
+    await tasks.end(*tasks.named("signals/", "late/"))
+    await tasks.end("waves", *WATCHERS, "outages")
+    await tasks.end("data", *tasks.named("market/"))
+    await tasks.end(*tasks.named("user-stream/"))
+    if messenger is not None:
+        await messenger.drain(MESSENGER_SECONDS)
+    await tasks.end("telegram")
+    await tasks.end("native-trailing", "protection", "inflight", "orders")
+
+
+async def _settle(engine: Engine, tasks: Supervisor) -> None:
+    """Until nothing is in flight and everything has its stop, or the time for it is over (OPS-02)."""
+    deadline = engine.clock.monotonic() + engine.settings.process.shutdown_timeout_seconds
+    while undecided(engine) or not engine.protection.all_covered() or _busy(engine):
+        if engine.clock.monotonic() >= deadline or not tasks.running("orders"):
+            break
+        await asyncio.sleep(0.02)
+
+
+async def _close_all(engine: Engine) -> None:
+    positions = engine.orders.state.positions()
+    closes = (engine.closer.flatten(p.key, "CLOSE_POSITIONS_ON_SHUTDOWN", leg=Leg.CLOSE) for p in positions)
+    await bounded("close positions", lambda: asyncio.gather(*closes), seconds=5.0)
+
+
+async def bounded(what: str, close: Callable[[], Awaitable[Any]], *, seconds: float = STEP_SECONDS) -> None:
+    """One closing step; one that is slow, or whose venue fails, is logged and left behind."""
+    try:
+        async with asyncio.timeout(seconds):
+            await close()
+    except TimeoutError:
+        log.warning("stop.slow_step", what=what, seconds=seconds)
+    except VenueError as error:
+        log.warning("stop.step_failed", what=what, error=str(error))
+
+
+async def close_journal(journal: SqliteJournal, outcome: Outcome) -> None:
+    """What could not be written decides how the run ended."""
+    try:
+        await bounded("journal", journal.close)
+    except JournalUnwritable as error:
+        outcome.status = ExitStatus.OPERATOR_NEEDED
+        outcome.said = str(error)
+        log.error("journal.not_closed", error=str(error))  # noqa: TRY400 - the sentence is the news
+
+
+def undecided(engine: Engine) -> list[Order]:
+    """Orders of which the venue has not said what became of them."""
+    live = engine.orders.state.all_live_orders()
+    return [order for order in live if order.status in UNACKNOWLEDGED or order.fills_missing]
+
+
+def _busy(engine: Engine) -> bool:
+    """Whether a stop or a trailing order is being placed, moved or cancelled."""
+    return engine.protection.busy or (engine.native is not None and engine.native.busy)
