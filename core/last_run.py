@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from core.assembly import Engine
+from core.domain.alerts import AlertKind
 from core.engine.ports import Level
 from core.engine.records import Journal, StateRecord
 
@@ -57,12 +58,14 @@ class LastRun:
         if not self.abnormal:
             return
         text = "the last run ended without being stopped: its newest notes may be missing, the venues tell the rest"
-        engine.notifier.notify(Level.WARNING, text)
+        engine.notifier.notify(Level.WARNING, text, kind=AlertKind.START)
         engine.audit.record("unclean_start", {"within_ten_minutes": len(self.starts)})
         if len(self.starts) >= MOST_STARTS:
             why = f"{len(self.starts)} starts in {WINDOW_MS // 60_000} min after runs that were not stopped"
             engine.risk.restrict(f"{why}; see why they ended, then resume", "last-run")
-            engine.notifier.notify(Level.CRITICAL, f"{why}: positions are protected, no entries until you resume")
+            engine.notifier.notify(
+                Level.CRITICAL, f"{why}: positions are protected, no entries until you resume", kind=AlertKind.STATE
+            )
 
     def _put(self, journal: Journal, starts: list[int]) -> None:
         journal.append_nowait([StateRecord(key=STARTS_KEY, value=json.dumps(starts), time_ms=self._now_ms)])

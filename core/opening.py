@@ -10,6 +10,7 @@ import structlog
 
 from core.assembly import Engine
 from core.config import Settings, venue_lines
+from core.domain.alerts import AlertKind
 from core.domain.ids import Asset, VenueName
 from core.engine.ports import Level, MarketData, MarketReads, UserStream, VenueClient
 from core.engine.records import JournalState
@@ -87,7 +88,7 @@ class Opening:
             return
         self._engine.risk.set_venue(venue, "its private stream has not come up yet", by=STREAM)
         begin(venue)
-        self._engine.notifier.notify(Level.INFO, f"{venue}: opened, it takes part from now on")
+        self._engine.notifier.notify(Level.INFO, f"{venue}: opened, it takes part from now on", kind=AlertKind.VENUE)
         wanted = self._rules.wanted(self._engine.clients[venue].instruments)
         await self._engine.leverage.confirm_all(instrument.id for instrument in wanted if instrument.tradable)
 
@@ -99,7 +100,7 @@ class Opening:
         del self._late[venue]
         if result.grade is Grade.OFF:
             what = "; ".join(check.what for check in result.checks if check.grade is Grade.OFF)
-            self._engine.notifier.notify(Level.CRITICAL, f"{venue}: not used, {what}")
+            self._engine.notifier.notify(Level.CRITICAL, f"{venue}: not used, {what}", kind=AlertKind.VENUE)
             return
         engine = self._engine
         engine.clients[venue], engine.streams[venue] = late.client, late.stream

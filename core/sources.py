@@ -12,6 +12,7 @@ import structlog
 
 from core.assembly import Engine
 from core.config import Settings
+from core.domain.alerts import AlertKind
 from core.domain.ids import Asset, InstrumentId, Symbol, VenueName
 from core.domain.instrument import Instrument
 from core.domain.money import HUNDRED
@@ -89,7 +90,7 @@ def strategy_scan(engine: Engine, *, once: bool) -> StrategyScan | None:
     if not _venues(engine):
         text = f"strategy {settings.strategy.name} has no venue: DEFAULT_EXCHANGE cannot be used"
         log.error("scan.no_venue", strategy=settings.strategy.name, default=settings.trading.default_exchange)
-        engine.notifier.notify(Level.WARNING, text)
+        engine.notifier.notify(Level.WARNING, text, kind=AlertKind.SIGNALS)
         return None
     return StrategyScan(
         make=_maker(settings),

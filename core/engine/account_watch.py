@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import structlog
 
+from core.domain.alerts import AlertKind
 from core.domain.events import AssetModeChanged, Event, MarginCalled, OwnIdUnknown, ReducedElsewhere
 from core.domain.ids import VenueName
 from core.domain.money import plain
@@ -96,7 +97,9 @@ class AccountWatch:
             self._off(venue, f"the position mode was changed from {was} to {now}; restart the daemon to trade with it")
         elif self._risk.venue_off_reason(venue, BY) is not None:
             self._risk.set_venue(venue, None, by=BY)
-            self._notifier.notify(Level.INFO, f"{venue}: the account is as it was; entries go on")
+            self._notifier.notify(
+                Level.INFO, f"{venue}: the account is as it was; entries go on", kind=AlertKind.ACCOUNT
+            )
 
     def on_events(self, events: Iterable[Event]) -> None:
         """Must-consumer."""
@@ -108,14 +111,18 @@ class AccountWatch:
             elif isinstance(event, OwnIdUnknown):
                 self._unknown_own(event)
             elif isinstance(event, MarginCalled):
-                self._notifier.notify(Level.CRITICAL, f"{event.instrument}: {event.what}")
+                self._notifier.notify(Level.CRITICAL, f"{event.instrument}: {event.what}", kind=AlertKind.LIQUIDATION)
 
     def _reduced(self, event: ReducedElsewhere) -> None:
         what = f"{plain(event.quantity)} at {plain(event.price)}, {plain(event.position.quantity)} left"
         if event.origin is Origin.ORDER:
-            self._notifier.notify(Level.WARNING, f"{event.position.key}: closed by another order: {what}")
+            self._notifier.notify(
+                Level.WARNING, f"{event.position.key}: closed by another order: {what}", kind=AlertKind.EXTERNAL
+            )
             return
-        self._notifier.notify(Level.CRITICAL, f"{event.position.key}: {event.origin} by the venue: {what}")
+        self._notifier.notify(
+            Level.CRITICAL, f"{event.position.key}: {event.origin} by the venue: {what}", kind=AlertKind.LIQUIDATION
+        )
         if event.origin is Origin.LIQUIDATION:
             why = f"{event.instrument} was liquidated; look at it, then resume"
             self._risk.restrict(why, "account-watch", event.instrument.venue)
@@ -127,10 +134,12 @@ class AccountWatch:
         if venue not in self._strangers:
             self._strangers.add(venue)
             what = f"order {event.client_order_id} is ours by its id and not in this journal: {_ANOTHER}"
-            self._notifier.notify(Level.CRITICAL, f"{event.instrument}: {what}; no entries until you resume")
+            self._notifier.notify(
+                Level.CRITICAL, f"{event.instrument}: {what}; no entries until you resume", kind=AlertKind.UNKNOWN_ORDER
+            )
 
     def _off(self, venue: VenueName, why: str) -> None:
         if self._risk.venue_off_reason(venue, BY) != why:
             self._risk.set_venue(venue, why, by=BY)
             log.error("account.changed", venue=venue, why=why)
-            self._notifier.notify(Level.CRITICAL, f"{venue}: no entries, {why}")
+            self._notifier.notify(Level.CRITICAL, f"{venue}: no entries, {why}", kind=AlertKind.ACCOUNT)

@@ -16,6 +16,7 @@ from types import MappingProxyType
 import structlog
 
 from core.clock import Clock
+from core.domain.alerts import AlertKind
 from core.domain.ids import ClientOrderId, InstrumentId, Leg, PositionId, VenueName, client_order_id
 from core.domain.instrument import Instrument
 from core.domain.money import ZERO, Price, Quantity, plain
@@ -166,7 +167,9 @@ class Closer:
                 break  # that one is gone, and another has been opened since
             tries += 1
             if tries == QUICK_ATTEMPTS + 1:
-                self._notifier.notify(Level.CRITICAL, f"{key}: cannot be closed, still trying ({why})")
+                self._notifier.notify(
+                    Level.CRITICAL, f"{key}: cannot be closed, still trying ({why})", kind=AlertKind.UNCLOSABLE
+                )
             slow = tries > QUICK_ATTEMPTS
             pause = SLOW_RETRY_SECONDS * min(tries - QUICK_ATTEMPTS, MOST_SLOW_PAUSES)
             if slow and await self._orders.wait(key.instrument, partial(self._flat, key), pause):
@@ -219,7 +222,7 @@ class Closer:
             return False
         if not self.given_up(position):
             what = f"{position.key}: {plain(position.quantity)} is left, less than the venue takes in one order"
-            self._notifier.notify(Level.WARNING, f"{what}; it stays there as dust")
+            self._notifier.notify(Level.WARNING, f"{what}; it stays there as dust", kind=AlertKind.UNCLOSABLE)
             log.warning("position.dust", position=str(position.key), quantity=plain(position.quantity))
         self._dust[position.key] = position.quantity
         return True

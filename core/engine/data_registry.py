@@ -14,6 +14,7 @@ from functools import partial
 import structlog
 
 from core.clock import Clock
+from core.domain.alerts import AlertKind
 from core.domain.candle import Candle
 from core.domain.exits import Funding
 from core.domain.ids import InstrumentId, Symbol, VenueName
@@ -337,6 +338,7 @@ class DataRegistry:
         self._notifier.notify(
             Level.CRITICAL,
             f"{chain.instrument}: no live price for {ALERT_SECONDS:g} s with a position open; {level}",
+            kind=AlertKind.PRICES,
         )
 
     def _warn_of_limits(self, chain: _Watched) -> None:

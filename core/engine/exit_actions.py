@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import structlog
 
 from core.clock import Clock
+from core.domain.alerts import AlertKind
 from core.domain.exits import EVERY_PRICE, URGENT, Close, ExitReason, ExitRules, Seen
 from core.domain.ids import InstrumentId, Leg
 from core.domain.instrument import Instrument
@@ -100,7 +101,7 @@ class ExitActions:
             self._counts.closes[close.reason.value] += 1
             self._note(watch, position, "exits.close", why, figures)
             text = f"{watch.key}: closing at market, {why} ({figures['profit']} %)"
-            self._notifier.notify(Level.CRITICAL if urgent else Level.INFO, text)
+            self._notifier.notify(Level.CRITICAL if urgent else Level.INFO, text, kind=AlertKind.CLOSE)
 
         try:
             leg = Leg.FLATTEN if urgent else Leg.CLOSE

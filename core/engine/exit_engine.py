@@ -16,6 +16,7 @@ from typing import Protocol
 import structlog
 
 from core.clock import Clock
+from core.domain.alerts import AlertKind
 from core.domain.events import Event, OrderChanged, PositionChanged, PositionTold
 from core.domain.exits import (
     EVERY_PRICE,
@@ -292,7 +293,9 @@ class ExitEngine:
         if missing or left:
             names = ", ".join(str(key) for key in (*missing, *left))
             log.error("exits.count_wrong", missing=len(missing), left_over=len(left), positions=names)
-            self._notifier.notify(Level.CRITICAL, f"exits were not watching what is open: {names}; put right")
+            self._notifier.notify(
+                Level.CRITICAL, f"exits were not watching what is open: {names}; put right", kind=AlertKind.DISCREPANCY
+            )
 
     # judging
 

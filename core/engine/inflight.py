@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from core.clock import Clock
+from core.domain.alerts import AlertKind
 from core.domain.ids import ClientOrderId, InstrumentId, Leg, VenueName
 from core.domain.order import UNACKNOWLEDGED, Order, OrderIntent, OrderStatus
 from core.domain.reports import FillReport
@@ -72,7 +73,7 @@ class InflightResolver:
                 log.info("inflight.asking", client_order_id=intent.client_order_id, cause=cause, question=questions)
                 if questions == ALARM_AFTER_QUESTIONS:
                     text = f"{intent.instrument}: the outcome of {intent.leg} {intent.client_order_id} is still unknown"
-                    self._notifier.notify(Level.CRITICAL, text)
+                    self._notifier.notify(Level.CRITICAL, text, kind=AlertKind.UNKNOWN_ORDER)
                 try:
                     not_found += await self._ask(intent)
                     if not_found >= 2 and self._clock.monotonic() - started >= denied_for:

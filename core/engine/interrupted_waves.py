@@ -12,6 +12,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import NamedTuple
 
+from core.domain.alerts import AlertKind
 from core.domain.ids import ClientOrderId
 from core.domain.money import ZERO, plain
 from core.domain.order import UNACKNOWLEDGED
@@ -39,7 +40,9 @@ def end_interrupted(
         journal.append_nowait(closed.marks)
         audit.record("waves_interrupted", {"waves": list(held.unfinished_waves), **closed.counts})
         told = ", ".join(f"{number} {what}" for what, number in sorted(closed.counts.items()))
-        notifier.notify(Level.WARNING, f"the last run ended in a wave: {told or 'it held nothing new'}")
+        notifier.notify(
+            Level.WARNING, f"the last run ended in a wave: {told or 'it held nothing new'}", kind=AlertKind.START
+        )
 
 
 def close_waves(waves: Iterable[str], undecided: Sequence[SignalMark], state: StateView, now_ms: int) -> Closed:

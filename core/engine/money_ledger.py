@@ -16,6 +16,7 @@ from decimal import Decimal
 import structlog
 
 from core.clock import Clock
+from core.domain.alerts import AlertKind
 from core.domain.funding import EARLY_MS, HOUR_MS, FundingHour, Paid, funding_hour
 from core.domain.ids import Asset, InstrumentId, Symbol, VenueName
 from core.domain.ledger import (
@@ -216,7 +217,7 @@ class MoneyLedgers:
             return ledger
         log.warning("money.gap", venue=client.name, read_ms=ledger.read_ms, kept_days=client.traits.income_days)
         text = "was not read for so long that its history has a gap; the money ledger begins anew"
-        self._notifier.notify(Level.WARNING, f"{client.name}: the income history {text}")
+        self._notifier.notify(Level.WARNING, f"{client.name}: the income history {text}", kind=AlertKind.DISCREPANCY)
         return None
 
     async def _wallets(self, client: VenueClient) -> dict[Asset, Decimal]:
@@ -285,7 +286,11 @@ class MoneyLedgers:
             self._suspect.discard(key)
             if key in self._said:
                 self._said.discard(key)
-                self._notifier.notify(Level.INFO, f"{venue} {asset}: every change of the wallet is explained again")
+                self._notifier.notify(
+                    Level.INFO,
+                    f"{venue} {asset}: every change of the wallet is explained again",
+                    kind=AlertKind.DISCREPANCY,
+                )
             return
         if key not in self._suspect:
             self._suspect.add(key)
@@ -295,7 +300,11 @@ class MoneyLedgers:
             what = f"{plain(account.residual)} {asset} of {plain(account.wallet)} are explained by no trade, fee,"
             log.error("money.unexplained", venue=venue, asset=asset, residual=plain(account.residual))
             self._books.note("discrepancy", {"kind": "money", "instrument": venue.value, "what": what})
-            self._notifier.notify(Level.CRITICAL, f"{venue}: {what} funding or transfer; compare the account's history")
+            self._notifier.notify(
+                Level.CRITICAL,
+                f"{venue}: {what} funding or transfer; compare the account's history",
+                kind=AlertKind.DISCREPANCY,
+            )
 
     def _note(self, trade: BookedTrade) -> None:
         self._trades[trade.instrument.venue][trade.key] = trade

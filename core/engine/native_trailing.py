@@ -19,6 +19,7 @@ from functools import partial
 
 import structlog
 
+from core.domain.alerts import AlertKind
 from core.domain.events import Event, OrderChanged, PositionChanged
 from core.domain.exits import ExitRules, rules_for
 from core.domain.ids import ClientOrderId, InstrumentId, Leg, PositionId, VenueName, client_order_id
@@ -250,7 +251,7 @@ class NativeTrailing:
         self._books.note("trailing_fallback", {"position_id": position.id, "why": why})
         log.warning("trailing.fallback", position=str(position.key), why=why)
         text = f"{position.key}: {why}; its stop is moved by the daemon instead"
-        self._notifier.notify(Level.WARNING, text)
+        self._notifier.notify(Level.WARNING, text, kind=AlertKind.TRAILING)
         self._cancel(self._resting(position.key))
 
     def _intent(

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 import structlog
 
 from core.clock import Clock
+from core.domain.alerts import AlertKind
 from core.domain.ids import VenueName
 from core.engine.ports import Condition, Level, Notifier, VenueClient, VenueHealth
 from core.engine.risk_guard import STREAM, RiskGuard
@@ -76,7 +77,9 @@ class Outages:
         self._risk.set_venue(venue, f"{_MEANING[health.condition]}{_until(health)} ({health.detail}); {_RESTS}", by=BY)
         if known is None or known.condition is not health.condition:
             log.error("venue.outage", venue=venue, condition=health.condition.value, what=health.detail)
-            self._notifier.notify(self._level(health), f"{venue}: no entries, {self._said(health)}; {_RESTS}")
+            self._notifier.notify(
+                self._level(health), f"{venue}: no entries, {self._said(health)}; {_RESTS}", kind=AlertKind.VENUE
+            )
 
     def on_stream_refused(self, venue: VenueName, why: str, times: int) -> None:
         """The venue refused the private stream's login or a topic, so often in a row. What it does not tell is read
@@ -84,7 +87,7 @@ class Outages:
         if times == REFUSALS and self.serves(venue):
             self._risk.set_venue(venue, f"its private stream was refused {times} times ({why}); {_RESTS}", by=STREAM)
             said = f"its private stream was refused {times} times: {why}; it is read every few seconds instead"
-            self._notifier.notify(Level.CRITICAL, f"{venue}: no entries, {said}; {_RESTS}")
+            self._notifier.notify(Level.CRITICAL, f"{venue}: no entries, {said}; {_RESTS}", kind=AlertKind.STREAM)
 
     async def run(self) -> None:
         """Look whether venues in trouble serve again, until cancelled."""
@@ -114,7 +117,7 @@ class Outages:
         lasted = self._clock.monotonic() - self._since.pop(venue)
         self._risk.set_venue(venue, None, by=BY)
         log.info("venue.serves_again", venue=venue, after_s=round(lasted, 1))
-        self._notifier.notify(Level.INFO, f"{venue}: serves again after {lasted:.0f} s")
+        self._notifier.notify(Level.INFO, f"{venue}: serves again after {lasted:.0f} s", kind=AlertKind.VENUE)
         self._reconcile(venue)
 
     def _said(self, health: VenueHealth) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 
 from core.clock import Clock
+from core.domain.alerts import AlertKind
 from core.domain.breaker import Breaker, Pause, PauseCause
 from core.domain.gate import Gate
 from core.domain.ids import Asset, ClientOrderId, VenueName
@@ -102,7 +103,11 @@ class VenuePauses:
             return shortage.needed
         del self.shortages[venue, asset]
         log.info("risk.balance_back", venue=venue, asset=asset, free=plain(free))
-        self._notifier.notify(Level.INFO, f"{venue}: {plain(round(free, 2))} {asset} are free again; entries go on")
+        self._notifier.notify(
+            Level.INFO,
+            f"{venue}: {plain(round(free, 2))} {asset} are free again; entries go on",
+            kind=AlertKind.LOW_BALANCE,
+        )
         self._save()
         return None
 
@@ -112,7 +117,9 @@ class VenuePauses:
         what = f"{plain(round(free, 2))} {asset} free, {plain(round(needed, 2))} needed (with the reserve)"
         log.warning("risk.balance_too_low", venue=venue, asset=asset, free=plain(free), needed=plain(needed))
         self._notifier.notify(
-            Level.CRITICAL, f"{venue}: balance too low, {what}; entries in {asset} wait until it is back"
+            Level.CRITICAL,
+            f"{venue}: balance too low, {what}; entries in {asset} wait until it is back",
+            kind=AlertKind.LOW_BALANCE,
         )
         self._save()
 
@@ -139,7 +146,9 @@ class VenuePauses:
             }
         except UNREADABLE as error:
             log.error("risk.record_unreadable", error=repr(error))  # noqa: TRY400 - the sentence is the news
-            self._notifier.notify(Level.CRITICAL, "the journal's pauses of venues cannot be read: they are over")
+            self._notifier.notify(
+                Level.CRITICAL, "the journal's pauses of venues cannot be read: they are over", kind=AlertKind.JOURNAL
+            )
 
     def _read(self, row: Mapping[str, Any]) -> Breaker:
         """An entry that was the trial has its answer from reconciliation by now; the next one tries."""
@@ -157,7 +166,7 @@ class VenuePauses:
         self._breakers[venue] = breaker
         if breaker.pause is None and before.pause is not None:
             log.info("risk.venue_resumed", venue=venue, cause=before.pause.cause.value)
-            self._notifier.notify(Level.INFO, f"{venue}: took an entry again; entries go on")
+            self._notifier.notify(Level.INFO, f"{venue}: took an entry again; entries go on", kind=AlertKind.VENUE)
         elif breaker.pause is not None and before.pause is None:
             self._say_paused(venue, breaker.pause)
         self._save()
@@ -167,7 +176,7 @@ class VenuePauses:
             "risk.venue_paused", venue=venue, cause=pause.cause.value, why=pause.detail, wait_s=pause.wait_ms // 1000
         )
         text = f"{venue}: no entries, {_TITLES[pause.cause]} ({pause.detail}); tried again with growing waits"
-        self._notifier.notify(Level.CRITICAL, f"{text}; stops and closes go on")
+        self._notifier.notify(Level.CRITICAL, f"{text}; stops and closes go on", kind=AlertKind.VENUE)
 
     def _save(self) -> None:
         value = json.dumps(

@@ -8,6 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Protocol
 
+from core.domain.alerts import AlertKind
 from core.domain.candle import Candle
 from core.domain.ids import Asset, ClientOrderId, InstrumentId, Symbol, VenueName, VenueOrderId
 from core.domain.instrument import Instrument

@@ -17,6 +17,7 @@ from functools import partial, reduce
 import structlog
 
 from core.clock import Clock
+from core.domain.alerts import AlertKind
 from core.domain.events import Event, OrderChanged, PositionChanged
 from core.domain.ids import ClientOrderId, InstrumentId, Leg, PositionId, VenueName
 from core.domain.instrument import Instrument
@@ -438,7 +439,7 @@ class ProtectionManager:
         return self._orders.state.position(seen.key) is not seen
 
     async def _flatten(self, position: Position, why: str) -> None:
-        self._notifier.notify(Level.CRITICAL, f"{position.key}: closing at market, {why}")
+        self._notifier.notify(Level.CRITICAL, f"{position.key}: closing at market, {why}", kind=AlertKind.UNPROTECTED)
         self._books.note("flatten", {"instrument": str(position.instrument), "position_id": position.id, "why": why})
         await self._closer.flatten(position.key, why)
 

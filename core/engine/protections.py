@@ -9,6 +9,7 @@ from decimal import Decimal
 import structlog
 
 from core.clock import Clock
+from core.domain.alerts import AlertKind
 from core.domain.ids import ClientOrderId, PositionId
 from core.domain.money import Price, Quantity, plain
 from core.domain.order import Order
@@ -104,6 +105,7 @@ class Protections:
         self._notifier.notify(
             Level.WARNING,
             f"{position.key}: was without a stop for {lasted_ms} ms (UNPROTECTED_ALERT_MS); it has one now",
+            kind=AlertKind.UNPROTECTED,
         )
 
     def keeps_none(self, position: Position, last: Order | None) -> bool:

@@ -15,6 +15,7 @@ from enum import StrEnum
 import structlog
 
 from core.clock import Clock
+from core.domain.alerts import AlertKind
 from core.domain.events import Event, Inconsistent, PositionTold
 from core.domain.ids import ClientOrderId, InstrumentId, Leg, PositionId, VenueName
 from core.domain.money import ZERO, Price, Quantity, plain
@@ -270,12 +271,14 @@ class Reconciler:
             return
         what = f"the venue holds {plain(mismatch.venue)}, the book {plain(mismatch.ours)}"
         self._note("position", mismatch.instrument, f"{mismatch.key}: {what}")
-        self._notifier.notify(Level.WARNING, f"{mismatch.key}: {what}; the venue's figure is taken over")
+        self._notifier.notify(
+            Level.WARNING, f"{mismatch.key}: {what}; the venue's figure is taken over", kind=AlertKind.DISCREPANCY
+        )
         if known is not None and position is None:
             self._orders.put_position(closed_elsewhere(known, self._clock.now_ms()))
         if position is not None and known is None and entered is None:
             text = f"{mismatch.key}: when it was entered is not known; its age counts from now"
-            self._notifier.notify(Level.WARNING, text)
+            self._notifier.notify(Level.WARNING, text, kind=AlertKind.EXTERNAL)
         if position is not None and mismatch.report is not None:
             self._orders.take_over(position, mismatch.report.venue_time_ms)
 
@@ -289,7 +292,7 @@ class Reconciler:
                 self._other_entries[position.id] = told
                 what = f"{position.key}: entered at {plain(position.entry_price)}, the venue's average is {plain(told)}"
                 self._note("entry_price", position.instrument, what)
-                self._notifier.notify(Level.WARNING, what)
+                self._notifier.notify(Level.WARNING, what, kind=AlertKind.DISCREPANCY)
         held = {position.id for position in self._orders.state.positions()}
         self._other_entries = {key: told for key, told in self._other_entries.items() if key in held}
 
@@ -299,7 +302,7 @@ class Reconciler:
             self._left_alone[mismatch.key] = mismatch.venue
             self._note("external", mismatch.instrument, f"{mismatch.key} {plain(mismatch.venue)} was opened elsewhere")
             text = f"{mismatch.key} {plain(mismatch.venue)} was opened elsewhere and is left alone (EXTERNAL_POSITIONS)"
-            self._notifier.notify(Level.WARNING, text)
+            self._notifier.notify(Level.WARNING, text, kind=AlertKind.EXTERNAL)
 
     async def _forget_unlisted(self, venue: VenueName, status: MassStatus) -> None:
         """A venue lists no flat symbols, so a close missed in a gap would block its symbol for ever.
@@ -337,7 +340,9 @@ class Reconciler:
                 self._note("orphan", report.instrument, f"{report.client_order_id} protects nothing; cancelled")
                 await self._orders.cancel(order)
         if len(old) > MANY_ORPHANS and len(self._suspects.get(venue, ())) <= MANY_ORPHANS:
-            self._notifier.notify(Level.CRITICAL, f"{venue}: {len(old)} stops of ours protect nothing")
+            self._notifier.notify(
+                Level.CRITICAL, f"{venue}: {len(old)} stops of ours protect nothing", kind=AlertKind.DISCREPANCY
+            )
         self._suspects[venue] = frozenset(report.client_order_id for report in old)
 
     def _guard_everything(self, venue: VenueName, status: MassStatus) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 import structlog
 
+from core.domain.alerts import AlertKind
 from core.domain.gate import Gate
 from core.domain.ids import InstrumentId, VenueName
 from core.domain.verdict import Reason
@@ -53,7 +54,9 @@ class RefusalWatch:
         for venue, gates in opened.items():
             names = ", ".join(gate.name for gate in gates)
             log.info("filter.passes_again", venue=venue, filters=names)
-            self._notifier.notify(Level.INFO, f"{venue}: a signal passed the filter {names} again")
+            self._notifier.notify(
+                Level.INFO, f"{venue}: a signal passed the filter {names} again", kind=AlertKind.REFUSALS
+            )
         self._judge_prices(report.legs)
 
     def _count(
@@ -73,7 +76,9 @@ class RefusalWatch:
         told = [f"{gate.name} ({gate.limit}; last: {gate.value})" for gate in gates]
         log.error("filter.refuses_everything", venue=venue, signals=IN_A_ROW, filters=told)
         text = f"{venue}: its last {IN_A_ROW} signals were all refused by the filter {', '.join(told)}"
-        self._notifier.notify(Level.CRITICAL, f"{text}; is its figure read rightly, is the limit meant so?")
+        self._notifier.notify(
+            Level.CRITICAL, f"{text}; is its figure read rightly, is the limit meant so?", kind=AlertKind.REFUSALS
+        )
 
     def _judge_prices(self, legs: Iterable[Leg]) -> None:
         begun: dict[InstrumentId, str] = {}
@@ -88,7 +93,11 @@ class RefusalWatch:
                 begun[leg.instrument] = f"{leg.instrument} ({gate.denied.detail})"
         if begun:
             log.error("prices.diverge", symbols=list(begun.values()))
-            self._notifier.notify(Level.CRITICAL, f"no entries where prices do not agree: {', '.join(begun.values())}")
+            self._notifier.notify(
+                Level.CRITICAL,
+                f"no entries where prices do not agree: {', '.join(begun.values())}",
+                kind=AlertKind.PRICES,
+            )
 
     def _end_divergence(self, instrument: InstrumentId, begun: dict[InstrumentId, str]) -> None:
         if instrument not in self._diverging:
@@ -96,4 +105,6 @@ class RefusalWatch:
         self._diverging.discard(instrument)
         begun.pop(instrument, None)
         log.info("prices.agree_again", instrument=str(instrument))
-        self._notifier.notify(Level.INFO, f"{instrument}: its prices agree again; entries are possible")
+        self._notifier.notify(
+            Level.INFO, f"{instrument}: its prices agree again; entries are possible", kind=AlertKind.PRICES
+        )

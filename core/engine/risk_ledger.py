@@ -16,6 +16,7 @@ from typing import NamedTuple
 import structlog
 
 from core.clock import Clock
+from core.domain.alerts import AlertKind
 from core.domain.cooldown import CloseKind, LastClose
 from core.domain.day import DayAccount, day_of, worth
 from core.domain.events import Event, PositionChanged, WalletMoved
@@ -143,7 +144,9 @@ class RiskLedger:
             except UNREADABLE as error:
                 log.error("risk.record_unreadable", error=repr(error))  # noqa: TRY400 - the sentence is the news
                 lost = "the day's loss, the row of stops, the drawdown and the cooldowns begin at nothing"
-                self._notifier.notify(Level.CRITICAL, f"the journal's risk book cannot be read: {lost}")
+                self._notifier.notify(
+                    Level.CRITICAL, f"the journal's risk book cannot be read: {lost}", kind=AlertKind.JOURNAL
+                )
             else:
                 self.book, self._counted = record.book, set(record.counted)
                 self.funding = record.funding
@@ -285,7 +288,9 @@ class RiskLedger:
             self._say_begun(episode)
         for episode in over:
             log.info("risk.limit_over", limit=episode.limit.value, what=episode.what)
-            self._notifier.notify(Level.INFO, f"00:00 UTC: {episode.what} is over; entries go on")
+            self._notifier.notify(
+                Level.INFO, f"00:00 UTC: {episode.what} is over; entries go on", kind=AlertKind.LOSS_LIMIT
+            )
         if book.day.day != before.day.day:
             result = plain(round(before.day.result, 2))
             log.info("risk.new_day", result=result, funding=plain(round(before.day.funding, 4)), streak=before.streak)
@@ -297,7 +302,9 @@ class RiskLedger:
             until = f"{datetime.fromtimestamp(episode.until_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC, or until you resume"
         log.error("risk.limit_reached", limit=episode.limit.value, what=episode.what, until_ms=episode.until_ms)
         self._notifier.notify(
-            Level.CRITICAL, f"{episode.what}: no entries until {until}; open positions keep their stops"
+            Level.CRITICAL,
+            f"{episode.what}: no entries until {until}; open positions keep their stops",
+            kind=AlertKind.LOSS_LIMIT,
         )
 
     def _save(self) -> None:

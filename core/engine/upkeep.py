@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 import structlog
 
 from core.clock import Clock
+from core.domain.alerts import AlertKind
 from core.domain.ids import InstrumentId, Symbol, VenueName
 from core.domain.instrument import Instrument
 from core.domain.order import OrderIntent
@@ -153,7 +154,9 @@ class Upkeep:
         elif instrument.id not in self._told:
             self._told.add(instrument.id)
             what = f"is not traded any more ({instrument.status or 'no status'}) and a position is open"
-            self._notifier.notify(Level.CRITICAL, f"{instrument.id}: {what}; closing it stays possible, look at it")
+            self._notifier.notify(
+                Level.CRITICAL, f"{instrument.id}: {what}; closing it stays possible, look at it", kind=AlertKind.RULES
+            )
 
     async def measure_clock(self, venue: VenueName) -> None:
         """Measure the offset of this venue's clock anew. Never raises VenueError: the old offset then stays."""

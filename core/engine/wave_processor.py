@@ -15,6 +15,7 @@ from typing import NamedTuple
 import structlog
 
 from core.clock import Clock
+from core.domain.alerts import AlertKind
 from core.domain.gate import Gate, first_refusal, refused
 from core.domain.ids import SignalId, VenueName, WaveId
 from core.domain.money import plain
@@ -326,7 +327,9 @@ class WaveProcessor:
         self._books.note("wave", {"wave_id": run.wave.id, **states, "signals": verdicts})
         log.info("wave.done", **states, ms=run.stages.protected)
         told = states + Counter({"unusable": len(report.unusable)})
-        self._notifier.notify(Level.INFO, f"wave of {told.total()}: " + _sentence(told) + _causes(report))
+        self._notifier.notify(
+            Level.INFO, f"wave of {told.total()}: " + _sentence(told) + _causes(report), kind=AlertKind.WAVE
+        )
         # A repeated signal's entry belongs to the wave that brought it first.
         self._desk.forget(leg.signal for leg in report.legs if not _is_repeat(leg))
         for listener in self._listeners:

@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 
 from core.clock import Clock
+from core.domain.alerts import AlertKind
 from core.engine.ports import Level, Notifier, SignalBatch
 from core.errors import MalformedPayload, VenueError
 from core.signals.backoff import Backoff
@@ -134,14 +135,16 @@ class SignalServer:
         log.info("signals.connected", url=self._address.url, form=self.form.value)
         if self._alerted:
             self._alerted = False
-            self._notifier.notify(Level.INFO, "the signal server takes the token again")
+            self._notifier.notify(Level.INFO, "the signal server takes the token again", kind=AlertKind.KEY)
 
     def _login_refused(self, error: LoginRefused) -> None:
         self.counts["login_refused"] += 1
         log.error("signals.login_refused", error=str(error), retry_s=REFUSED_SECONDS)
         if not self._alerted:
             self._alerted = True
-            self._notifier.notify(Level.CRITICAL, f"{error}; no signals until SIGNAL_WS_TOKEN is right")
+            self._notifier.notify(
+                Level.CRITICAL, f"{error}; no signals until SIGNAL_WS_TOKEN is right", kind=AlertKind.KEY
+            )
 
     async def _talk(self, connection: ServerConnection) -> None:
         """Listen and, in the polled form, ask. Raises VenueError or TimeoutError when the connection ends."""

@@ -18,6 +18,7 @@ from types import MappingProxyType
 import structlog
 
 from core.clock import Clock, iso_utc
+from core.domain.alerts import AlertKind
 from core.domain.candle import TIMEFRAME_MS, Candle
 from core.domain.ids import Asset, InstrumentId, VenueName
 from core.domain.money import ZERO
@@ -270,7 +271,9 @@ class StrategyScan:
             log.exception("scan.strategy_failed", strategy=name)
             self._told = f"failed: {what}"
             if not self._failing:
-                self._notifier.notify(Level.WARNING, f"strategy {name} failed at a candle close: {what}")
+                self._notifier.notify(
+                    Level.WARNING, f"strategy {name} failed at a candle close: {what}", kind=AlertKind.SIGNALS
+                )
             self._failing = True
             self._strategy = self._make()
             self._learned.clear()

@@ -19,6 +19,7 @@ from telegram.error import InvalidToken, RetryAfter, TelegramError
 from telegram.ext import Application, ApplicationBuilder, CommandHandler, ContextTypes
 
 from core.clock import Clock
+from core.domain.alerts import AlertKind
 from core.engine.ports import AuditLog, Level
 from core.engine.queries import StatusReport
 from tgbot.format import COMMANDS, HELP, status_text
@@ -89,9 +90,9 @@ class TelegramBot:
         self._application.add_error_handler(self._answer_failed)
         self._sender = Sender(self._application.bot, account.chat_id, redact=self._redact, sleep=sleep)
 
-    def notify(self, level: Level, text: str) -> None:
+    def notify(self, level: Level, text: str, *, kind: AlertKind, begins: str = "", ends: str = "") -> None:
         """Queues a message; never waits, never raises."""
-        self._sender.notify(level, text)
+        self._sender.notify(level, text, kind=kind, begins=begins, ends=ends)
 
     def statistics(self) -> SenderStatistics:
         """A snapshot for the status page."""

@@ -11,6 +11,7 @@ import structlog
 from telegram import Bot, LinkPreviewOptions
 from telegram.error import BadRequest, RetryAfter, TelegramError
 
+from core.domain.alerts import AlertKind
 from core.engine.ports import Level
 from tgbot.notices import NoticeQueue
 
@@ -56,8 +57,9 @@ class Sender:
         self._free_at = 0.0
         self._failing = ""
 
-    def notify(self, level: Level, text: str) -> None:
+    def notify(self, level: Level, text: str, *, kind: AlertKind, begins: str = "", ends: str = "") -> None:
         """Queues a message; never waits, never raises."""
+        del kind, begins, ends
         self._queue.put(level, text)
         self._wake()
 

@@ -18,6 +18,7 @@ from telegram import Update
 from telegram.error import TelegramError
 from telegram.request import BaseRequest
 
+from core.domain.alerts import AlertKind
 from core.domain.audit import BrokenLineError, check_line, read_claim, seal, verify
 from core.domain.ids import ClientOrderId, PositionId, VenueName
 from core.engine.ports import Level
@@ -63,7 +64,7 @@ def _text(value: object) -> bytes:
 
 
 class _Told:
-    def notify(self, level: Level, text: str) -> None: ...
+    def notify(self, level: Level, text: str, *, kind: AlertKind, begins: str = "", ends: str = "") -> None: ...
 
 
 @asynccontextmanager

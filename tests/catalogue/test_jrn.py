@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from core.domain.alerts import AlertKind
 from core.domain.wave import LegState
 from core.engine.ports import Level
 from core.log_files import RotatedFile
@@ -123,7 +124,7 @@ async def test_an_audit_blocked_for_a_minute_changes_no_moment_of_any_order(tmp_
 class Broken:
     """A messenger that cannot even be told something."""
 
-    def notify(self, level: Level, text: str) -> None:
+    def notify(self, level: Level, text: str, *, kind: AlertKind, begins: str = "", ends: str = "") -> None:
         raise RuntimeError(f"no line: {level} {text[:9]}")
 
     async def run(self) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from core.domain.alerts import AlertKind
 from core.engine.ports import Level, Notifier
 from core.engine.queries import StatusReport
 from tests.fakes.bot_api import CHAT, TOKEN, LoopbackBotApi, bot_api
@@ -177,12 +178,12 @@ async def test_critical_messages_survive_an_outage_and_the_rest_is_summarised(se
     rig = Rig(server.url)
     with capture_logs() as logs:
         async with rig.running():
-            rig.bot.notify(Level.CRITICAL, "first")
+            rig.bot.notify(Level.CRITICAL, "first", kind=AlertKind.START)
             await until(lambda: len(rig.pauses) >= 20)
             for number in range(5000):
-                rig.bot.notify(Level.INFO, f"noise {number}")
+                rig.bot.notify(Level.INFO, f"noise {number}", kind=AlertKind.START)
                 if number % 1000 == 0:
-                    rig.bot.notify(Level.CRITICAL, f"stop missing {number}")
+                    rig.bot.notify(Level.CRITICAL, f"stop missing {number}", kind=AlertKind.START)
             assert rig.bot.statistics().waiting <= 500
             assert rig.bot.statistics().failing
             server.account.faults.clear()
@@ -203,7 +204,7 @@ async def test_a_server_that_comes_back_is_found_again(server: LoopbackBotApi) -
         port = first.port
     rig = Rig(first.url)
     async with rig.running():
-        rig.bot.notify(Level.CRITICAL, "while it was down")
+        rig.bot.notify(Level.CRITICAL, "while it was down", kind=AlertKind.START)
         await until(lambda: len(rig.pauses) >= 4)
         async with bot_api(account, port) as back:
             await back.sent(1)
@@ -226,7 +227,7 @@ async def test_a_flood_limit_is_waited_out(server: LoopbackBotApi) -> None:
     server.account.add_fault(Fault(kind=FaultKind.FLOOD, method="sendMessage", count=2, retry_after=7))
     server.account.add_fault(Fault(kind=FaultKind.FLOOD, method="getUpdates", count=1, retry_after=11))
     async with Rig(server.url).running() as rig:
-        rig.bot.notify(Level.CRITICAL, "told at last")
+        rig.bot.notify(Level.CRITICAL, "told at last", kind=AlertKind.START)
         await server.sent(1)
         server.say("/help")
         await server.sent(2)
@@ -240,7 +241,9 @@ async def test_a_thousand_alerts_end_as_few_paced_messages_with_every_critical_o
     server.account.add_fault(Fault(kind=FaultKind.FLOOD, method="sendMessage", count=1, retry_after=30))
     async with Rig(server.url).running() as rig:
         for number in range(1000):
-            rig.bot.notify(Level.CRITICAL if number % 50 == 0 else Level.WARNING, f"alert {number}.")
+            rig.bot.notify(
+                Level.CRITICAL if number % 50 == 0 else Level.WARNING, f"alert {number}.", kind=AlertKind.START
+            )
             if number % 100 == 0:
                 await asyncio.sleep(0.001)
         assert await rig.bot.drain(20)
@@ -254,10 +257,10 @@ async def test_a_thousand_alerts_end_as_few_paced_messages_with_every_critical_o
 async def test_a_message_refused_for_good_does_not_hold_up_the_next(server: LoopbackBotApi) -> None:
     server.account.chats.clear()
     async with Rig(server.url).running() as rig:
-        rig.bot.notify(Level.CRITICAL, "to nobody")
+        rig.bot.notify(Level.CRITICAL, "to nobody", kind=AlertKind.START)
         await until(lambda: bool(rig.bot.statistics().refused))
         server.account.chats.add(CHAT)
-        rig.bot.notify(Level.INFO, "heard")
+        rig.bot.notify(Level.INFO, "heard", kind=AlertKind.START)
         await server.sent(1)
     assert texts(server) == ["heard"]
 
@@ -267,7 +270,7 @@ async def test_long_texts_are_split_and_markup_in_symbols_is_only_text(server: L
     symbol = "1000_PEPE*[x](y) <b>&`~"
     long_text = "\n".join(f"{number} {symbol} 🔴" for number in range(500))
     async with Rig(server.url).running() as rig:
-        rig.bot.notify(Level.INFO, long_text)
+        rig.bot.notify(Level.INFO, long_text, kind=AlertKind.START)
         assert await rig.bot.drain(20)
     assert len(texts(server)) > 3
     assert "\n".join(texts(server)) == long_text
@@ -277,7 +280,7 @@ async def test_long_texts_are_split_and_markup_in_symbols_is_only_text(server: L
 async def test_what_is_said_last_is_sent_before_the_end(server: LoopbackBotApi) -> None:
     rig = Rig(server.url)
     async with rig.running():
-        rig.bot.notify(Level.INFO, "stopped")
+        rig.bot.notify(Level.INFO, "stopped", kind=AlertKind.START)
         assert await rig.bot.drain(5)
     assert texts(server) == ["stopped"]
 
@@ -285,7 +288,7 @@ async def test_what_is_said_last_is_sent_before_the_end(server: LoopbackBotApi) 
 async def test_draining_into_an_outage_gives_up_at_its_deadline() -> None:
     rig = Rig("http://127.0.0.1:1")
     async with rig.running():
-        rig.bot.notify(Level.INFO, "stopped")
+        rig.bot.notify(Level.INFO, "stopped", kind=AlertKind.START)
         assert not await rig.bot.drain(0.01)
 
 
@@ -304,7 +307,7 @@ async def test_the_token_is_in_no_log_and_no_exception(
         rig = Rig(server.url)
         with capture_logs() as logs:
             async with rig.running():
-                rig.bot.notify(Level.CRITICAL, "x")
+                rig.bot.notify(Level.CRITICAL, "x", kind=AlertKind.START)
                 await until(lambda: len(rig.pauses) >= 6)
     out, err = capsys.readouterr()
     said = "\n".join(

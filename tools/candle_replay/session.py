@@ -18,6 +18,7 @@ from typing import Any
 
 from core.assembly import assemble
 from core.config import Settings
+from core.domain.alerts import AlertKind
 from core.domain.candle import Candle
 from core.domain.exits import EVERY_PRICE
 from core.domain.ids import VenueName
@@ -109,7 +110,7 @@ class _NoAudit:
 
 
 class _NoNotifier:
-    def notify(self, level: Level, text: str) -> None:
+    def notify(self, level: Level, text: str, *, kind: AlertKind, begins: str = "", ends: str = "") -> None:
         del level, text
 
 
