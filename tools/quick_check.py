@@ -30,8 +30,9 @@ from core.domain.money import HUNDRED, ZERO, plain
 from core.domain.order import Order, OrderStatus
 from core.domain.position import Position
 from core.domain.risk import TradingState
+from core.engine.past import PastWave
 from core.errors import ConfigError, JournalUnreadable, StartRefused
-from core.storage.history import History, PastWave, reading
+from core.storage.history import History, reading
 from core.storage.journal import FILE_NAME
 from tools import data_folder
 from tools.daemon_link import NoDaemon, daemon

@@ -9,8 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -28,25 +27,17 @@ from core.domain.gate import Gate
 from core.domain.ids import Leg, VenueName
 from core.domain.money import plain
 from core.domain.position import Position
-from core.domain.symbols import same_symbol
+from core.engine.past import PastOrder, PastSignal, PastWave, Story
 from core.errors import ConfigError, JournalUnreadable
-from core.storage.history import History, PastOrder, PastSignal, PastWave, reading
+from core.storage.history import History, reading
 from core.storage.journal import FILE_NAME
+from core.storage.stories import account_of
 from tools import data_folder
 
 TOLD, NOTHING, USAGE = 0, 1, 2
 WAVES_NAMED = 5
 _SIDES = {"buy": "long", "sell": "short"}
 _GATE_COLUMNS = ("gate", "value", "limit", "verdict")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Story:
-    """One signal of one wave and what came of it. `orders` are the entry and everything that protected or closed it."""
-
-    signal: PastSignal
-    orders: tuple[PastOrder, ...]
-    position: Position | None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,47 +55,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _tell(history: History, asked: argparse.Namespace) -> int:
     venue = None if asked.venue is None else VenueName(asked.venue)
-    wave = history.wave(asked.wave) if asked.wave else history.last_wave_with(asked.symbol, venue)
-    stories = [] if wave is None else list(_stories(history, wave, asked.symbol, venue))
-    unread = [] if wave is None else [one for one in wave.unusable if same_symbol(asked.symbol, one["symbol"])]
-    if wave is None or not (stories or unread):
-        return _tell_nothing(history, wave, asked)
+    told = account_of(history, asked.symbol, venue, asked.wave)
+    wave = told.wave
+    if wave is None or not told.found:
+        return _tell_nothing(history, told.said, asked)
     if asked.json:
-        print(json.dumps({**_wave_facts(wave), "signals": [_facts(s) for s in stories], "unusable": unread}, indent=2))
+        facts = {"signals": [_facts(story) for story in told.stories], "unusable": list(told.unread)}
+        print(json.dumps({**_wave_facts(wave), **facts}, indent=2))
         return TOLD
     console = Console()
     _show_wave(console, wave)
-    for story in stories:
+    for story in told.stories:
         _show(console, story)
-    for one in unread:
+    for one in told.unread:
         text = f"\n[bold]{escape(one['symbol'])}[/] signal {escape(one['id'])}: [yellow]{one['code']}[/]"
         console.print(f"{text}, {escape(one['detail'])}", highlight=False)
     return TOLD
 
 
-def _stories(history: History, wave: PastWave, symbol: str, venue: VenueName | None) -> Iterator[Story]:
-    for signal in history.signals_of(wave.wave_id):
-        if not same_symbol(symbol, signal.symbol) or (venue is not None and signal.venue != venue):
-            continue
-        entry = history.entry_of(signal)
-        if entry is None:
-            yield Story(signal=signal, orders=(), position=None)
-            continue
-        position_id = entry.order.intent.position_id
-        others = tuple(history.orders_of(position_id))
-        yield Story(signal=signal, orders=others or (entry,), position=history.position(position_id))
-
-
-def _tell_nothing(history: History, wave: PastWave | None, asked: argparse.Namespace) -> int:
+def _tell_nothing(history: History, said: str, asked: argparse.Namespace) -> int:
     last = history.last_waves(WAVES_NAMED)
-    at = f" at {asked.venue}" if asked.venue else ""
-    if wave is not None:
-        inside = sorted({one.symbol for one in history.signals_of(wave.wave_id)})
-        said = f"wave {wave.wave_id} had no signal for {asked.symbol}{at}; it had {', '.join(inside) or 'none'}"
-    elif asked.wave:
-        said = f"there is no wave {asked.wave} in this journal"
-    else:
-        said = f"no wave had a signal for {asked.symbol}{at}"
     if asked.json:
         print(json.dumps({"error": said, "last_waves": [_wave_facts(one) for one in last]}, indent=2))
         return NOTHING

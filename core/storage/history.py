@@ -4,18 +4,17 @@ one; the statements here are the only ones besides those of `rows`."""
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from core.domain.gate import Gate
-from core.domain.ids import PositionId, VenueName
+from core.domain.ids import ClientOrderId, InstrumentId, PositionId, VenueName
 from core.domain.order import Order
 from core.domain.position import Position
 from core.domain.reports import FillReport
 from core.domain.symbols import same_symbol
+from core.engine.past import PastOrder, PastSignal, PastWave
 from core.errors import JournalUnreadable
 from core.storage import rows
 from core.storage.migrations import VERSION
@@ -46,49 +45,15 @@ _WORKING: Final = f"SELECT intent_ms, {rows.ORDER_SELECT} FROM orders WHERE ende
 _POSITION: Final = f"SELECT {rows.POSITION_SELECT} FROM positions WHERE position_id = ?"
 _EVERY_POSITION: Final = f"SELECT {rows.POSITION_SELECT} FROM positions ORDER BY opened_ms, position_id"
 _EVERY_FILL: Final = f"SELECT {rows.FILL_SELECT} FROM fills ORDER BY time_ms, venue_time_ms, trade_id"
+_LAST_FILLS: Final = f"SELECT {rows.FILL_SELECT} FROM fills ORDER BY venue_time_ms DESC, trade_id DESC LIMIT ?"
+_FILLS_OF: Final = (
+    f"SELECT {rows.FILL_SELECT} FROM fills WHERE venue = ? AND symbol = ? AND venue_time_ms >= ? "
+    "ORDER BY venue_time_ms, trade_id"
+)
+_CLOSED: Final = f"SELECT {rows.POSITION_SELECT} FROM positions WHERE closed_ms >= ? ORDER BY closed_ms, position_id"
+_ORDER: Final = f"SELECT intent_ms, {rows.ORDER_SELECT} FROM orders WHERE client_order_id = ?"
 _EVERY_WAVE: Final = f"SELECT {_WAVE_COLUMNS} FROM waves ORDER BY received_ms, wave_id"
 _EXECUTION: Final = "SELECT execution_values FROM executions WHERE client_order_id = ?"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PastWave:
-    """`stages` milliseconds since the first frame, `unusable` the signals that could not be read. `finished_ms` None:
-    it is under way, or its daemon died in it."""
-
-    wave_id: str
-    source: str
-    received_ms: int
-    finished_ms: int | None
-    stages: Mapping[str, float | None]
-    counts: Mapping[str, int]
-    unusable: Sequence[Mapping[str, str]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PastSignal:
-    """`code` "" = nothing refused it. `gates` empty while its wave is not finished."""
-
-    source: str
-    signal_id: str
-    wave_id: str
-    venue: str
-    symbol: str
-    side: str
-    score: str
-    code: str
-    detail: str
-    values: Mapping[str, str]
-    gates: tuple[Gate, ...]
-    time_ms: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PastOrder:
-    """`intent_ms` is when it was decided, our clock, UTC. `execution` is empty until there is something to learn."""
-
-    intent_ms: int
-    order: Order
-    execution: Mapping[str, str]
 
 
 @contextmanager
@@ -174,6 +139,10 @@ class History:
     def open_positions(self) -> list[Position]:
         return [rows.position_of(row) for row in self._read(rows.OPEN_POSITIONS)]
 
+    def closed_positions(self, since_ms: int) -> list[Position]:
+        """Closed since then (venue UTC), oldest first."""
+        return [rows.position_of(row) for row in self._read(_CLOSED, (since_ms,))]
+
     def every_position(self) -> list[Position]:
         """Closed ones too, oldest first."""
         return [rows.position_of(row) for row in self._read(_EVERY_POSITION)]
@@ -181,6 +150,19 @@ class History:
     def every_fill(self) -> list[FillReport]:
         """Trades of ours, and those of others that shrank a position of ours; oldest first."""
         return [rows.fill_of(row) for row in self._read(_EVERY_FILL)]
+
+    def last_fills(self, count: int) -> list[FillReport]:
+        """Newest first."""
+        return [rows.fill_of(row) for row in self._read(_LAST_FILLS, (count,))]
+
+    def fills_of(self, instrument: InstrumentId, since_ms: int) -> list[FillReport]:
+        """Since then (venue UTC), oldest first."""
+        asked = (instrument.venue.value, instrument.symbol, since_ms)
+        return [rows.fill_of(row) for row in self._read(_FILLS_OF, asked)]
+
+    def order(self, client_order_id: ClientOrderId) -> PastOrder | None:
+        row = self._read(_ORDER, (client_order_id,)).fetchone()
+        return None if row is None else self._order(row)
 
     def every_wave(self) -> list[PastWave]:
         """Oldest first."""

@@ -1,0 +1,126 @@
+"""What the journal tells of the past, as values, and the port through which it is asked without waiting on the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Protocol
+
+from core.domain.gate import Gate
+from core.domain.ids import InstrumentId, VenueName
+from core.domain.order import Order
+from core.domain.position import Position
+from core.domain.reports import FillReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastWave:
+    """`stages` milliseconds since the first frame, `unusable` the signals that could not be read. `finished_ms` None:
+    it is under way, or its daemon died in it."""
+
+    wave_id: str
+    source: str
+    received_ms: int
+    finished_ms: int | None
+    stages: Mapping[str, float | None]
+    counts: Mapping[str, int]
+    unusable: Sequence[Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastSignal:
+    """`code` "" = nothing refused it. `gates` empty while its wave is not finished."""
+
+    source: str
+    signal_id: str
+    wave_id: str
+    venue: str
+    symbol: str
+    side: str
+    score: str
+    code: str
+    detail: str
+    values: Mapping[str, str]
+    gates: tuple[Gate, ...]
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastOrder:
+    """`intent_ms` is when it was decided, our clock, UTC. `execution` is empty until there is something to learn."""
+
+    intent_ms: int
+    order: Order
+    execution: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """One signal of one wave and what came of it. `orders` are the entry and everything that protected or closed it."""
+
+    signal: PastSignal
+    orders: tuple[PastOrder, ...]
+    position: Position | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """Why a symbol was traded, or was not, in one wave. `unread` are its signals that could not be read. With neither
+    stories nor unread ones `said` tells what was looked for in vain."""
+
+    wave: PastWave | None
+    stories: tuple[Story, ...] = ()
+    unread: tuple[Mapping[str, str], ...] = ()
+    said: str = ""
+
+    @property
+    def found(self) -> bool:
+        return bool(self.stories or self.unread)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastTrade:
+    """What one order traded, added up from its fills (TEL-01). `leg` and `decided` (the price it was decided at) are
+    None for an order that is not ours. `fees` are in quote coin, `result` gross of them by our own book; None = this
+    order opened something, or is not ours. `time_ms` venue UTC of the last fill."""
+
+    time_ms: int
+    instrument: InstrumentId
+    side: str
+    leg: str | None
+    quantity: Decimal
+    price: Decimal | None
+    decided: Decimal | None
+    fees: Decimal
+    result: Decimal | None
+    fills: int
+    reason: str = ""
+
+
+class Past(Protocol):
+    """Every read may raise JournalUnreadable."""
+
+    async def waves(self, count: int) -> Sequence[PastWave]:
+        """Newest first."""
+        ...
+
+    async def account(self, symbol: str, venue: VenueName | None = None) -> Account:
+        """Of the last wave that had the symbol, in any spelling."""
+        ...
+
+    async def trades(self, count: int) -> Sequence[PastTrade]:
+        """The last orders that traded, newest first."""
+        ...
+
+    async def positions(self, since_ms: int) -> Sequence[Position]:
+        """Closed since then (venue UTC), oldest first."""
+        ...
+
+    async def fills(self, instrument: InstrumentId, since_ms: int) -> Sequence[FillReport]:
+        """Oldest first."""
+        ...
+
+    async def refusals(self, since_ms: int) -> Mapping[str, int]:
+        """How often each reason refused a signal since then (UTC), most often first."""
+        ...
