@@ -14,6 +14,14 @@ from core.venues import VenueAccess, connect_venue
 @asynccontextmanager
 async def opened(access: VenueAccess, clock: Clock) -> AsyncIterator[VenueClient]:
     """Rules loaded, clock measured, nothing subscribed; closed on leaving. Raises VenueError, StartRefused."""
+    async with connected(access, clock) as client:
+        await client.open()
+        yield client
+
+
+@asynccontextmanager
+async def connected(access: VenueAccess, clock: Clock) -> AsyncIterator[VenueClient]:
+    """A client that its user has yet to open; closed on leaving."""
     name = access.name
     connection = connect_venue(
         access,
@@ -23,7 +31,6 @@ async def opened(access: VenueAccess, clock: Clock) -> AsyncIterator[VenueClient
         on_connected=_nothing,
     )
     try:
-        await connection.client.open()
         yield connection.client
     finally:
         await connection.client.close()

@@ -33,6 +33,8 @@ class VenueAccess:
     testnet: bool = False
     trades: bool = False
     """Whether the last trade of wanted symbols is needed where it costs a stream of its own."""
+    only_closes: bool = False
+    """Nothing will be opened: what only sizes an entry (risk tiers, many pages at Bybit) is not waited for."""
 
     def __repr__(self) -> str:
         where = self.base_url or ("testnet" if self.testnet else "production")

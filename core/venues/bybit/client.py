@@ -45,7 +45,11 @@ class BybitClient:
     name = VenueName.BYBIT
     traits = facts.TRAITS
 
-    def __init__(self, ccxt: Any, account: Account, clock: Clock, venue_clock: VenueClock) -> None:
+    def __init__(
+        self, ccxt: Any, account: Account, clock: Clock, venue_clock: VenueClock, *, reads_tiers: bool = True
+    ) -> None:
+        """`reads_tiers`: whether sizes are to be checked against the venue's risk tiers."""
+        self._reads_tiers = reads_tiers
         self._ccxt, self._account, self._clock, self._venue_clock = ccxt, account, clock, venue_clock
         self._reads = ReadPolicy(ERRORS, self.measure_clock)
         self._lists = AccountReads(ccxt, self._reads)
@@ -121,6 +125,8 @@ class BybitClient:
         """One page leads to the next, some forty of them, and no start is to wait for all: what has not come in time is
         read with the next rules. Until then a position's size is limited by nothing but the venue's own refusal."""
         found: list[TierRow] = []
+        if not self._reads_tiers:
+            return found
         patience = None if self._symbols.instruments else facts.FIRST_TIERS_SECONDS
         try:
             async with asyncio.timeout(patience):

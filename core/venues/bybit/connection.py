@@ -61,7 +61,7 @@ def connect(  # noqa: PLR0913 - as connect_venue
         workers=workers,
     )
     ccxt = _ported(access, hosts, seam)
-    client = BybitClient(ccxt, account, clock, venue_clock)
+    client = BybitClient(ccxt, account, clock, venue_clock, reads_tiers=not access.only_closes)
     feed = BybitUserFeed(
         hosts.stream,
         Credentials(key=access.key, secret=access.secret),

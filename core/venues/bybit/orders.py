@@ -83,9 +83,10 @@ def no_position_trail(venue_symbol: str, index: int) -> Params:
 
 
 def cancellation(order: Order, venue_symbol: str) -> Params:
-    """POST order/cancel, by client order id; a stop that fired by the venue's, as it has no other."""
+    """POST order/cancel, by client order id; a stop by the venue's, as it has no other, and so what somebody else has
+    sent without one."""
     name = {"orderLinkId": str(order.client_order_id)}
-    if order.intent.conditional and order.venue_order_id is not None:
+    if order.venue_order_id is not None and (order.intent.conditional or not order.client_order_id):
         name = {"orderId": str(order.venue_order_id)}
     return {"category": CATEGORY, "symbol": venue_symbol, **name}
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from core.domain.ids import VenueOrderId
+from core.domain.ids import VenueOrderId, is_ours
 from core.domain.money import ZERO, Price, Quantity
 from core.domain.order import Order, OrderIntent, OrderStatus, OrderType
 from core.domain.reports import OrderStatusReport, Report, Source
@@ -72,9 +72,11 @@ class StopCommands:
         return Accepted(reports=(self._resting(own, level, taken_ms),))
 
     async def cancel(self, order: Order) -> Outcome:
-        """Sends nothing for a stop that is no longer the position's: that would take away the one that is."""
+        """Sends nothing for a stop of ours that is no longer the position's: that would take away the one that is."""
         if orders.has_fired(order):
             return await self._plain.cancel(order)
+        if order.client_order_id and not is_ours(order.client_order_id):
+            return await self._plain.cancel(order)  # a named one is no position's own, and somebody else's
         own, stops = self._own(order), self._account.stops.of(order.intent)
         if own is None:
             gone = OwnStop(intent=order.intent, level=order.trigger_price or Price(ZERO), since_ms=0)

@@ -114,10 +114,13 @@ def is_resting_stop(order: Order) -> bool:
 
 
 def cancellation(order: Order, contract: Contract) -> Params:
-    """One row for `cancel-algos` or the body of `cancel-order`."""
+    """One row for `cancel-algos` or the body of `cancel-order`; an order that somebody else sent may have the venue's
+    id alone."""
     if is_resting_stop(order):
+        if not order.client_order_id and order.venue_order_id:
+            return {"instId": contract.inst_id, "algoId": str(order.venue_order_id)}
         return {"instId": contract.inst_id, "algoClOrdId": str(order.client_order_id)}
-    if order.intent.conditional and order.venue_order_id:
+    if order.venue_order_id and (order.intent.conditional or not order.client_order_id):
         return {"instId": contract.inst_id, "ordId": str(order.venue_order_id)}
     return {"instId": contract.inst_id, "clOrdId": str(order.client_order_id)}
 
