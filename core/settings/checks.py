@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from core.settings.exit_checks import EXIT_CHECKS
 from core.settings.problems import Problem
+from core.settings.server_checks import SERVER_CHECKS
 from core.settings.tree import Settings
 from core.settings.values import is_loopback, to_text
 
@@ -130,6 +131,21 @@ def telegram_has_token_and_chat(settings: Settings) -> Iterator[Problem]:
         yield Problem(variable=missing, what=f"is missing while {present} is set", fix="set both or neither")
 
 
+def each_telegram_user_has_one_role(settings: Settings) -> Iterator[Problem]:
+    telegram = settings.telegram
+    listed = (
+        ("TELEGRAM_OWNERS", telegram.owners),
+        ("TELEGRAM_OPERATORS", telegram.operators),
+        ("TELEGRAM_VIEWERS", telegram.viewers),
+    )
+    seen: dict[int, str] = {}
+    for variable, users in listed:
+        for user in users:
+            if (other := seen.setdefault(user, variable)) != variable:
+                what = f"names {user}, who is in {other} already"
+                yield Problem(variable=variable, value=to_text(users), what=what, fix="give each user one role")
+
+
 def logs_and_data_are_apart(settings: Settings) -> Iterator[Problem]:
     if settings.process.data_dir == settings.process.log_dir:
         yield Problem(
@@ -190,9 +206,11 @@ ALWAYS: tuple[Check, ...] = (
     the_stop_is_nearer_than_the_liquidation,
     the_stop_is_within_its_bounds,
     *EXIT_CHECKS,
+    *SERVER_CHECKS,
     a_prefetch_ends_before_its_wave,
     a_remote_signal_server_is_authenticated,
     telegram_has_token_and_chat,
+    each_telegram_user_has_one_role,
     logs_and_data_are_apart,
 )
 TO_TRADE: tuple[Check, ...] = (

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from core.settings.fields import Frozen, Setting, upper
-from core.settings.values import Count, Folder, Secret, Switch, parse_http_root
+from core.settings.values import Count, Folder, Secret, Switch, UserIds, parse_http_root
 
 
 class TelegramSettings(Frozen):
@@ -19,6 +19,27 @@ class TelegramSettings(Frozen):
         Count | None,
         Setting("TELEGRAM_CHAT_ID", "the only chat that is answered", "a whole number, negative for groups"),
     ] = None
+    owners: Annotated[
+        UserIds,
+        Setting(
+            "TELEGRAM_OWNERS",
+            "ids of users who may do everything, also resume; with nobody listed in any role the user of a private "
+            "chat is its owner, and in a group nobody is answered",
+            "comma list of user ids",
+        ),
+    ] = ()
+    operators: Annotated[
+        UserIds,
+        Setting(
+            "TELEGRAM_OPERATORS",
+            "ids of users who may ask everything and make things safer: pause, reduce, close, cancel, panic",
+            "comma list of user ids",
+        ),
+    ] = ()
+    viewers: Annotated[
+        UserIds,
+        Setting("TELEGRAM_VIEWERS", "ids of users who may only look", "comma list of user ids"),
+    ] = ()
     api_url: Annotated[
         Annotated[str, BeforeValidator(parse_http_root)],
         Setting(
@@ -43,15 +64,6 @@ class ProcessSettings(Frozen):
         Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], upper],
         Setting("LOG_LEVEL", "least level that is logged", "DEBUG, INFO, WARNING or ERROR"),
     ] = "INFO"
-    status_port: Annotated[
-        Annotated[Count, Field(ge=0, le=65_535)] | None,
-        Setting(
-            "STATUS_PORT",
-            "loopback port of the status page; empty = none, 0 = any free one",
-            "0 to 65535",
-            effective=False,
-        ),
-    ] = None
     status_line_interval_seconds: Annotated[
         Count,
         Field(ge=1, le=86_400),

@@ -12,6 +12,7 @@ from core.settings.exits import AgedSettings, ExitSettings, PriceSettings, Trail
 from core.settings.fields import Group
 from core.settings.process import ProcessSettings, TelegramSettings
 from core.settings.risk import EntrySettings, ProtectionSettings, RiskSettings, SizingSettings
+from core.settings.servers import StatusSettings, WebhookSettings
 from core.settings.signals import SignalSettings, StrategySettings, WaveSettings
 from core.settings.venues import OkxSettings, TradingSettings, VenueName, VenueSettings
 
@@ -39,6 +40,8 @@ class Settings(BaseSettings):
     wave: Annotated[WaveSettings, Group(title="Waves")] = WaveSettings()
     strategy: Annotated[StrategySettings, Group(title="Strategy")] = StrategySettings()
     telegram: Annotated[TelegramSettings, Group(title="Telegram")] = TelegramSettings()
+    status: Annotated[StatusSettings, Group(title="Status page")] = StatusSettings()
+    webhook: Annotated[WebhookSettings, Group(title="Signals posted to a webhook")] = WebhookSettings()
     process: Annotated[ProcessSettings, Group(title="Process, files and times")] = ProcessSettings()
 
     _sources: Mapping[str, str] = PrivateAttr(default_factory=dict)
