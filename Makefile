@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 SEEDS ?= 200
 
-.PHONY: help setup setup-dev demo run check lint test failures fuzz histories histories-exits soak chaos chaos-crash chaos-kill waves trailing bench lock clean
+.PHONY: help setup setup-dev demo run install-service uninstall-service check lint test failures fuzz histories histories-exits soak chaos chaos-crash chaos-kill waves trailing bench lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -42,6 +42,12 @@ demo: setup ## a wave of signals becomes protected positions, against the local 
 
 run: setup ## the daemon; arguments in ARGS, e.g. make run ARGS=--dry-run
 	@$(BIN)/python main.py $(ARGS)
+
+install-service: setup ## a systemd service in /opt, asks for root (ARGS="--dry-run" tells what it would do)
+	@$(BIN)/python deploy/install.py $(ARGS)
+
+uninstall-service: ## take it away again; settings, secrets, journal, audit and logs stay
+	@python3 deploy/install.py --uninstall $(ARGS)
 
 check: setup-dev ## project rules, lint, format and types; modifies nothing
 	@$(BIN)/python validate_project.py

@@ -15,7 +15,8 @@ INTRODUCTION = f"""# Configuration
 
 Written by `python -m tools.settings_docs` from `core/settings/`; a test keeps it equal to the code.
 
-Values come from the environment, else from `.env` in the project folder (or `--env-file PATH`), else from the default:
+Values come from the environment, else from `.env` in the project folder (or the file
+that `--env-file PATH` or `BREAKWATER_ENV_FILE` names), else from the default:
 **environment over `.env` over default**. An empty value is the same as none, in either place, so an empty list means
 its default too. `python main.py --show-config` prints every value with its origin; `--format env` writes a file that
 loads back to the same settings, without the secrets.

@@ -38,6 +38,8 @@ OLD_NAMES: Mapping[str, str] = {
     "TELEGRAM_BOT_TOKEN": "TELEGRAM_TOKEN",
 }
 
+ENV_FILE_VARIABLE = "BREAKWATER_ENV_FILE"
+"""Names the settings file for the daemon and every tool alike; `--env-file` wins over it."""
 SECONDS_PER_MINUTE = 60
 LONGEST_WHOLE = 100
 """Digits; far more than any setting allows, and less than Python refuses to read."""
@@ -92,7 +94,9 @@ def derive_settings(settings: Settings, changes: Mapping[str, str | None], *, so
 
 
 def default_env_file() -> Path | None:
-    """The project's `.env`, None where there is none."""
+    """The file `BREAKWATER_ENV_FILE` names, else the project's `.env`; None where there is none."""
+    if named := os.environ.get(ENV_FILE_VARIABLE):
+        return Path(named)
     path = PROJECT_ROOT / ".env"
     return path if path.exists() else None
 
