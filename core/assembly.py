@@ -105,6 +105,8 @@ class Engine:
     books: Bookkeeper
     commands: Commands
     queries: Callable[[WaveProcessor], Queries]
+    workers: Executor | None = None
+    """What takes long and need not be done on the loop is done there."""
     _indexes: dict[VenueName, tuple[Mapping[Symbol, Instrument], SymbolIndex]] = field(default_factory=dict)
 
     def waves(self, seen: frozenset[tuple[str, str]]) -> WaveProcessor:
@@ -419,6 +421,7 @@ def assemble(
             orders=orders, closer=closer, clients=clients, instruments=instruments, books=books, risk=risk
         ),
         queries=queries,
+        workers=workers,
     )
 
 

@@ -31,13 +31,15 @@ LOST_SECONDS = 60.0
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protection:
     """How one position stands. `unprotected_ms` is the longest time without cover, by the venue's own stamps; None
-    while the first stop is not confirmed."""
+    while the first stop is not confirmed. `since_ms`: covered without a break since then, venue UTC; after a restart
+    not before the stop that was found."""
 
     position_id: PositionId
     stop: ClientOrderId | None
     trigger_price: Price | None
     quantity: Quantity
     unprotected_ms: int | None
+    since_ms: int | None = None
 
 
 @dataclass(slots=True)
@@ -83,6 +85,7 @@ class Protections:
             trigger_price=stop.trigger_price,
             quantity=position.quantity,
             unprotected_ms=longest,
+            since_ms=stop.venue_time_ms if known is None or naked_since_ms is not None else known.since_ms,
         )
         facts = {
             "instrument": str(position.instrument),

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from core.clock import Clock
 from core.domain.ids import InstrumentId, VenueName
-from core.domain.order import TriggerReference
+from core.domain.order import Order, TriggerReference
 from core.domain.position import Position
 from core.domain.prices import PriceSource
 from core.domain.risk import TradingState
@@ -80,6 +80,26 @@ class PositionRow:
     """Less than the venue takes in one order; it was tried once and stays there without a stop (VAL-19)."""
     naked_s: float | None = None
     """Seconds for which we know that some of it has no confirmed stop; None = it has one."""
+    protected_s: float | None = None
+    """Seconds since which a stop covers it without a break, as far as this run knows; None = none does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderRow:
+    """An order of ours that has not ended. `level` is what fires a conditional one; `age_s` None = the venue has not
+    told of it yet."""
+
+    client_order_id: str
+    venue_order_id: str | None
+    instrument: InstrumentId
+    leg: str
+    side: str
+    type: str
+    status: str
+    quantity: Decimal
+    filled: Decimal
+    level: Decimal | None
+    age_s: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +202,28 @@ class Queries:
     def positions(self) -> tuple[PositionRow, ...]:
         return tuple(self._position(position) for position in self._orders.state.positions())
 
+    def orders(self) -> tuple[OrderRow, ...]:
+        """What rests or is under way, by instrument."""
+        live = sorted(self._orders.state.all_live_orders(), key=lambda order: (order.instrument, order.client_order_id))
+        return tuple(map(self._order, live))
+
+    def _order(self, order: Order) -> OrderRow:
+        intent = order.intent
+        told_ms = order.venue_time_ms
+        return OrderRow(
+            client_order_id=order.client_order_id,
+            venue_order_id=order.venue_order_id,
+            instrument=order.instrument,
+            leg=intent.leg.value,
+            side=intent.side.value,
+            type=intent.type.value,
+            status=order.status.value,
+            quantity=order.quantity,
+            filled=order.filled,
+            level=order.trigger_price,
+            age_s=max(0, self._clock.now_ms() - told_ms) / 1000 if told_ms else None,
+        )
+
     def _venue(self, venue: VenueName) -> VenueRow:
         stream, now = self._streams[venue], self._clock.now_ms()
         reconciled = self._reconciler.last_ms.get(venue)
@@ -248,7 +290,11 @@ class Queries:
             age_s=max(0, self._clock.now_ms() - position.opened_ms) / 1000,
             dust=dust,
             naked_s=self._protection.naked_s(position.key),
+            protected_s=self._age(protection.since_ms) if covered and protection is not None else None,
         )
+
+    def _age(self, since_ms: int | None) -> float | None:
+        return None if since_ms is None else max(0, self._clock.now_ms() - since_ms) / 1000
 
 
 def _by_source(levels: Iterable[PriceSource | None]) -> Mapping[str, int]:

@@ -1,0 +1,68 @@
+"""What a channel with people may ask and order, in one hand: the daemon as its operator sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from core.domain.candle import Candle
+from core.domain.ids import InstrumentId
+from core.engine.commands import Commands
+from core.engine.past import Past
+from core.engine.queries import Queries
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """`time` ISO 8601 UTC, `detail` the other facts as `name=value`; redacted."""
+
+    time: str
+    level: str
+    event: str
+    detail: str
+
+
+class ReadLog(Protocol):
+    async def __call__(self, count: int, least: str) -> Sequence[LogLine]:
+        """The newest lines of level `least` and worse, oldest first. Raises OSError."""
+        ...
+
+
+class ReadCandles(Protocol):
+    async def __call__(self, instrument: InstrumentId, timeframe: str, limit: int) -> Sequence[Candle]:
+        """Closed candles, oldest first. Raises VenueError, and KeyError for a venue that is not traded."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigLine:
+    """One setting; a secret that is set is `***`, nothing set is "". `source`: where the value comes from."""
+
+    group: str
+    name: str
+    value: str
+    source: str
+    effective: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthWord:
+    """`level`: ok, degraded or unhealthy; `reasons` the worst first."""
+
+    level: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorDesk:
+    """`instruments`: every swap that a spelling may mean, one a venue; raises SymbolAmbiguous."""
+
+    queries: Queries
+    commands: Commands
+    past: Past
+    logs: ReadLog
+    candles: ReadCandles
+    instruments: Callable[[str], Sequence[InstrumentId]]
+    config: Callable[[], Sequence[ConfigLine]]
+    health: Callable[[], HealthWord]

@@ -1,0 +1,58 @@
+"""What waits for a second press: shown to one user, done once, gone after half a minute (TEL-05). Pure; nothing of it
+outlives the process, so that no button of an earlier run does anything."""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Generic, TypeVar
+
+EXPIRE_S: Final = 30.0
+MOST_WAITING: Final = 50
+
+_Plan = TypeVar("_Plan")
+
+
+class Refusal(StrEnum):
+    """Why a press does nothing; for people."""
+
+    GONE = "Expired or already done; ask again"
+    NOT_YOURS = "Only who asked may confirm"
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting(Generic[_Plan]):
+    user_id: int
+    until: float
+    plan: _Plan
+
+
+class Confirmations(Generic[_Plan]):
+    """`now` is monotonic seconds."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._waiting: OrderedDict[str, _Waiting[_Plan]] = OrderedDict()
+
+    def ask(self, user_id: int, plan: _Plan) -> str:
+        """The token that a button carries back; it cannot be guessed. The oldest one goes when too many wait."""
+        token = secrets.token_urlsafe(9)
+        self._waiting[token] = _Waiting(user_id, self._now() + EXPIRE_S, plan)
+        while len(self._waiting) > MOST_WAITING:
+            self._waiting.popitem(last=False)
+        return token
+
+    def take(self, token: str, user_id: int) -> _Plan | Refusal:
+        """The plan, once; or why not. A press of somebody else's button takes nothing away."""
+        if (found := self._waiting.get(token)) is None:
+            return Refusal.GONE
+        if self._now() >= found.until:
+            del self._waiting[token]
+            return Refusal.GONE
+        if found.user_id != user_id:
+            return Refusal.NOT_YOURS
+        del self._waiting[token]
+        return found.plan
