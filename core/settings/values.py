@@ -66,6 +66,14 @@ def parse_list(value: object) -> tuple[str, ...]:
     return items
 
 
+def parse_user_ids(value: object) -> tuple[int, ...]:
+    """Numbers of Telegram users, which are above 0; groups have no place here."""
+    users = tuple(parse_integer(item) for item in parse_list(value))
+    if any(user <= 0 for user in users):
+        raise ValueError("has a number that is no user's (those of users are above 0)")
+    return users
+
+
 def parse_venues(value: object) -> tuple[str, ...]:
     return tuple(item.lower() for item in parse_list(value))
 
@@ -187,6 +195,7 @@ def parse_socket_url(value: object) -> str:
 Money = Annotated[Decimal, BeforeValidator(parse_decimal)]
 Percent = Annotated[Decimal, BeforeValidator(parse_decimal)]
 Count = Annotated[int, BeforeValidator(parse_integer)]
+UserIds = Annotated[tuple[int, ...], BeforeValidator(parse_user_ids)]
 Switch = Annotated[bool, BeforeValidator(parse_switch)]
 Secret = Annotated[SecretStr, BeforeValidator(parse_secret)]
 Folder = Annotated[Path, BeforeValidator(parse_folder)]
