@@ -105,6 +105,26 @@ class ExitRecord:
     time_ms: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertRecord:
+    """A message for people. `seq` rises with every alert, over restarts too, and is its id; `level`, `kind` are
+    texts of `Level` and `AlertKind`."""
+
+    seq: int
+    time_ms: int
+    level: str
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertsOver:
+    """Alerts with a `seq` below `before` may go: critical ones only when every channel has told them (`told`)."""
+
+    before: int
+    told: int
+
+
 Record = (
     WaveMark
     | SignalMark
@@ -115,6 +135,8 @@ Record = (
     | StateRecord
     | ExecutionRecord
     | ExitRecord
+    | AlertRecord
+    | AlertsOver
 )
 
 
@@ -137,6 +159,8 @@ class JournalState:
     """Trades of ours that were booked since the money ledger was last written down."""
     ended: frozenset[ClientOrderId] = frozenset()
     """Orders of ours that ended in the last 7 days: a venue may tell of them again, and they are nobody else's."""
+    alerts: tuple[AlertRecord, ...] = ()
+    """The newest messages for people, oldest first, told or not: how far each channel has come is in `values`."""
 
 
 class Journal(Protocol):

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Final
 
 from core.engine.records import JournalState, Record
-from core.storage import rows
+from core.storage import alert_rows, rows
 from core.storage.migrations import migrate
 
 BUSY_TIMEOUT_MS: Final = 1_000
 """How long a commit waits for a foreign writer before it counts as failed and is tried again."""
 SEEN_SIGNALS_MS: Final = 7 * 24 * 3_600_000
 ENDED_ORDERS_MS: Final = 7 * 24 * 3_600_000
+ALERTS_LOADED: Final = 5_000
 CHECKPOINT_EVERY: Final = 500
 """Records between checkpoints; they are made by us, after the waiters were told, never inside a commit."""
 _MODE: Final = 0o600
@@ -111,6 +112,7 @@ class Database:
             undecided=tuple(rows.undecided_of(row) for row in read(rows.UNDECIDED_SIGNALS)),
             exits=tuple(rows.exit_state_of(row) for row in read(rows.EXIT_STATES)),
             fills=tuple(rows.fill_of(row) for row in read(rows.NEW_FILLS)),
+            alerts=tuple(map(alert_rows.alert_of, reversed(read(alert_rows.NEWEST, (ALERTS_LOADED,)).fetchall()))),
             ended=frozenset(name for (name,) in read(rows.ENDED_ORDERS, (self._now_ms() - ENDED_ORDERS_MS,))),
         )
 

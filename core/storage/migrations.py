@@ -181,7 +181,18 @@ CREATE TABLE exits (
 """
 """What the exits of a position remember (TRL-02), and two more things a signal may ask for."""
 
-STEPS: Final = (_V1, _V2, _V3, _V4, _V5)
+_V6: Final = """
+CREATE TABLE alerts (
+    seq INTEGER PRIMARY KEY,
+    time_ms INTEGER NOT NULL,
+    level TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    text TEXT NOT NULL
+) STRICT;
+"""
+"""Messages to people, so that an outage of Telegram or a restart loses none."""
+
+STEPS: Final = (_V1, _V2, _V3, _V4, _V5, _V6)
 """Step n takes a journal of version n to n + 1."""
 
 VERSION: Final = len(STEPS)

@@ -30,6 +30,8 @@ from core.domain.reports import FillReport, Source
 from core.domain.signal import Side
 from core.domain.verdict import Denied, Reason
 from core.engine.records import (
+    AlertRecord,
+    AlertsOver,
     ExecutionRecord,
     ExitRecord,
     FillRecord,
@@ -41,6 +43,7 @@ from core.engine.records import (
     StateRecord,
     WaveMark,
 )
+from core.storage import alert_rows
 
 _T = TypeVar("_T")
 
@@ -179,14 +182,15 @@ NEW_FILLS: Final = (
 
 WRITES: Final = (
     _WAVE, _SIGNAL, _ORDER, _ORDER_STATUS, _FILL, _POSITION, _STATE, _EXECUTION, _EXIT, _EXIT_OVER, SET_ASIDE, PROBE,
+    *alert_rows.WRITES,
 )  # fmt: skip
 READS: Final = (
     KNOWN_ORDERS, OPEN_POSITIONS, SEEN_SIGNALS, UNFINISHED_WAVES, UNDECIDED_SIGNALS, STATE_VALUES, EXIT_STATES,
-    NEW_FILLS, ENDED_ORDERS,
+    NEW_FILLS, ENDED_ORDERS, *alert_rows.READS,
 )  # fmt: skip
 
 
-def statement_of(record: Record) -> Statement:
+def statement_of(record: Record) -> Statement:  # noqa: C901 - one case for each kind of record
     """How `record` is written. Raises TypeError or ValueError when it cannot be (the caller sets it aside)."""
     match record:
         case OrderRecord():
@@ -208,6 +212,8 @@ def statement_of(record: Record) -> Statement:
             return Statement(_EXECUTION, (record.client_order_id, _flat(record.values), record.time_ms))
         case ExitRecord(state=state, time_ms=time_ms):
             return Statement(_EXIT, (*_exit_values(state), time_ms))
+        case AlertRecord() | AlertsOver():
+            return Statement(*alert_rows.written(record))
 
 
 def order_of(row: Row) -> Order:

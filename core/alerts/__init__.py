@@ -1,0 +1,1 @@
+"""What people are told: kept in the journal, grouped, and delivered in order by each channel."""
