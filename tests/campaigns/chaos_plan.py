@@ -10,6 +10,7 @@ from typing import Any
 from core.errors import ConfigError
 from tests.builders_config import some_settings
 from tests.campaigns.chaos_faults import BAN_STATUS, ENDURING, a_fault, kinds_at
+from tests.campaigns.chaos_outside import Outside, limits_of, outside
 from tools.bench.venues import VENUES
 
 COINS = ("BTC", "ETH", "SOL", "XRP", "DOGE", "ADA")
@@ -34,7 +35,7 @@ EXIT_SETS: tuple[Mapping[str, Any], ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Happening:
-    """`at_s` counts from the start. `what`: fault, price, command, owner, stop or kill."""
+    """`at_s` counts from the start. `what`: fault, price, command, cancel, owner, kill_file, disk, stop or kill."""
 
     at_s: float
     what: str
@@ -48,13 +49,15 @@ class Happening:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """`chaos_s`: when everything that was broken is whole again. `waves` are lines of a signal script."""
+    """`chaos_s`: when everything that was broken is whole again. `waves` are lines of a signal script, `server` those
+    with what the signal server does wrong."""
 
     seed: int
     venues: tuple[str, ...]
     world: Mapping[str, Any]
     settings: Mapping[str, Any]
     waves: tuple[Mapping[str, Any], ...]
+    server: tuple[Mapping[str, Any], ...]
     happenings: tuple[Happening, ...]
     chaos_s: float
     calm_s: float = CALM_SECONDS
@@ -71,12 +74,17 @@ def plan_of(seed: int) -> Plan:
         *_people(chance, venues, chaos_s),
         *_ends(chance, chaos_s),
     ]
+    world, settings = _world(chance, seed), _settings(chance, seed, venues)
+    waves = tuple(_waves(chance, seed, venues, chaos_s))
+    around = outside(seed, waves, chaos_s)
+    happenings += _outside(around)
     return Plan(
         seed=seed,
         venues=venues,
-        world=_world(chance, seed),
-        settings=_settings(chance, venues),
-        waves=tuple(_waves(chance, seed, venues, chaos_s)),
+        world=world,
+        settings=settings,
+        waves=waves,
+        server=around.lines,
         happenings=tuple(sorted(happenings, key=lambda happening: happening.at_s)),
         chaos_s=chaos_s,
         calm_s=BANNED_SECONDS if any(map(_bans, happenings)) else CALM_SECONDS,
@@ -105,10 +113,22 @@ def _world(chance: Random, seed: int) -> dict[str, Any]:
     }
 
 
-def _settings(chance: Random, venues: tuple[str, ...]) -> dict[str, Any]:
+def _outside(around: Outside) -> Iterator[Happening]:
+    for what, windows in (("kill_file", around.kill_file), ("disk", around.disk)):
+        for since, until in windows:
+            yield Happening(at_s=since, what=what, details={"on": True})
+            yield Happening(at_s=until, what=what, details={"on": False})
+    for at_s, which in around.cancels:
+        yield Happening(at_s=at_s, what="cancel", details={"which": which})
+    for at_s in around.asks:
+        for name in ("status", "risk"):
+            yield Happening(at_s=at_s, what="command", details={"command": name})
+
+
+def _settings(chance: Random, seed: int, venues: tuple[str, ...]) -> dict[str, Any]:
     """Drawn until the daemon takes them: some rules would never act beside others, and it says so."""
     while True:
-        given = _draw_settings(chance, venues)
+        given = {**_draw_settings(chance, venues), **limits_of(seed)}
         try:
             some_settings(**{name: str(value) for name, value in {**given, "DEFAULT_EXCHANGE": "binance"}.items()})
         except ConfigError:

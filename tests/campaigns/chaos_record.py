@@ -49,6 +49,12 @@ class Record:
     faulty: list[Window] = field(default_factory=list)
     no_entries: list[Window] = field(default_factory=list)
     own_hand: list[Window] = field(default_factory=list)
+    resumed: list[float] = field(default_factory=list)
+    """When somebody gave trading free, seconds."""
+    disk: list[Window] = field(default_factory=list)
+    """When it was full."""
+    answers: list[str] = field(default_factory=list)
+    """To people, as JSON."""
     witnesses: dict[str, Witness] = field(default_factory=dict)
     folders: list[Path] = field(default_factory=list)
     killed: set[int] = field(default_factory=set)

@@ -8,44 +8,36 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from contextvars import ContextVar
+from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import structlog
 
-from core import orchestrator
 from core.outcome import ExitStatus, Outcome
 from core.redaction import Redactor
-from core.signals import backoff
 from core.status.control import ControlServer
-from core.venues import reconnecting
-from tests.campaigns.chaos_plan import Happening, Plan
+from tests.campaigns.chaos_borrowed import EVERY_SECRET, KEYS, PASSPHRASE, SECRETS, TOKEN, ChaosTask, borrowed
+from tests.campaigns.chaos_owner import trades
+from tests.campaigns.chaos_plan import Happening, Plan, symbol
 from tests.campaigns.chaos_record import Record, Said, Trouble, Window
 from tests.campaigns.chaos_witness import Witness
 from tests.fakes.sim_transport import SimulatedFeed
 from tests.fakes.virtual_loop import QuickLoop
 from tests.scenarios.worlds import AFTER_CRASHES, Daemon, SimulatedWorld
-from tools.venuesim.binance import signing as binance_signing
-from tools.venuesim.bybit import signing as bybit_signing
-from tools.venuesim.exchange.model import OrderRequest, OrderType, PositionMode, PositionSide, Refused, Side
+from tools.venuesim.exchange.model import PositionMode, Refused
 from tools.venuesim.gate import FaultGate
-from tools.venuesim.okx import signing as okx_signing
 
 READY_SECONDS = 90.0
 AGAIN_SECONDS = 5.0
 """A daemon that ended by itself is started again after so long, as a service manager does."""
-TOKEN = "feedtoken-9f2c71"
-KEYS = {name: f"{name}key0a1b2c3d" for name in ("binance", "bybit", "okx")}
-SECRETS = {name: f"{name}secret4e5f6a7b" for name in KEYS}
-PASSPHRASE = "okxpassphrase8c9d"
-WORTH = Decimal(60)
-"""Of one trade of the owner, in quote coin."""
+KILL_FILE = "the KILL file was there"
+KILL_FILE_SECONDS = 1.05
+"""It is looked for each second."""
 
 _number: ContextVar[int] = ContextVar("daemon", default=0)
 """Which start of the daemon a log line belongs to."""
@@ -64,6 +56,8 @@ class Game:
         self._orders = self._resumes = 0
         self._background: set[asyncio.Task[Any]] = set()
         self._servers: list[ControlServer] = []
+        self._killing = False
+        self.disk_full = False
 
     def now_s(self) -> float:
         return asyncio.get_running_loop().time() - 1_000.0
@@ -76,7 +70,7 @@ class Game:
         world_settings = {**plan.world, "position_mode": PositionMode(plan.world["position_mode"])}
         async with SimulatedWorld(self._folder, plan.venues, **world_settings) as world:
             self._world = world
-            world._feed = SimulatedFeed(plan.waves, token=TOKEN)
+            world._feed = SimulatedFeed([*plan.waves, *plan.server], token=TOKEN)
             for venue in plan.venues:
                 simulation = world.venues[venue].simulation
                 witness = Witness(simulation.engine, simulation.time_ms, partial(self.say, venue))
@@ -117,6 +111,7 @@ class Game:
             self.record.folders.append(daemon.data_dir)
             began = self.now_s()
             self.say("daemon", f"start {self._starts}")
+            self._lay_kill_file(daemon.data_dir)
             self.alive, self._left = daemon, None
             daemon.begin()
             assert daemon._task is not None
@@ -153,7 +148,9 @@ class Game:
         self.say("daemon", f"ended {outcome.status.name}: {outcome.said}")
         if not asked:
             self._down_s = AGAIN_SECONDS
-            if outcome.status is not ExitStatus.PREFLIGHT_REFUSED:
+            if self.disk_full and outcome.status is not ExitStatus.DONE:
+                self.say("daemon", "cannot start on a full disk")
+            elif outcome.status is not ExitStatus.PREFLIGHT_REFUSED:
                 self.record.endings.append(f"the daemon ended by itself: {outcome.status.name} {outcome.said}")
             elif self.now_s() > self._plan.chaos_s:
                 self.record.endings.append(f"the daemon refused to start in calm weather: {outcome.said}")
@@ -217,11 +214,52 @@ class Game:
         self._asked_to_stop = False
         self.record.down.append(Window(since, self.now_s(), why="stop"))
 
+    async def _do_kill_file(self, happening: Happening) -> None:
+        self._killing, now = bool(happening.details["on"]), self.now_s()
+        if self.alive is not None:
+            self._lay_kill_file(self.alive.data_dir)
+        if self._killing:
+            self.record.no_entries.append(Window(now + KILL_FILE_SECONDS, float("inf"), why=KILL_FILE))
+            return
+        self.record.no_entries = [
+            window._replace(until=min(window.until, now)) if window.why == KILL_FILE else window
+            for window in self.record.no_entries
+        ]
+
+    def _lay_kill_file(self, folder: Path) -> None:
+        """It lies in the data folder, whichever daemon lives there, or it does not."""
+        path = folder / "KILL"
+        if self._killing:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.touch()
+        else:
+            path.unlink(missing_ok=True)
+
+    async def _do_disk(self, happening: Happening) -> None:
+        self.disk_full, now = bool(happening.details["on"]), self.now_s()
+        if self.disk_full:
+            self.record.disk.append(Window(now, float("inf")))
+        else:
+            self.record.disk[-1] = self.record.disk[-1]._replace(until=now)
+
     async def _do_command(self, happening: Happening) -> None:
         if not self._servers:
             self.say("daemon", "takes no commands now")
             return
         self._spawn(self._command(self._servers[-1], dict(happening.details)), "command")
+
+    async def _do_cancel(self, happening: Happening) -> None:
+        """One order that rests somewhere, perhaps the stop of a position."""
+        resting = list[str]()
+        for venue in self._plan.venues:
+            engine = self._world.venues[venue].simulation.engine
+            resting += [row.client_id for row in engine.open_conditionals() if row.client_id]
+            resting += [order.client_id for order in engine.open_orders() if order.client_id]
+        if not self._servers or not resting:
+            self.say("people", "have nothing to cancel")
+            return
+        chosen = resting[int(happening.details["which"]) % len(resting)]
+        self._spawn(self._command(self._servers[-1], {"command": "cancel", "id": chosen}), "command")
 
     async def _command(self, server: ControlServer, request: dict[str, Any]) -> None:
         name, starts = request["command"], self._starts
@@ -233,16 +271,35 @@ class Game:
             return
         self.record.commands[name] += 1
         text = json.dumps(answer, default=str)
+        self.record.answers.append(text)
         self.say("daemon", f"answers {name}: {text[:200]}")
+        if name in ("status", "risk") and not answer["ok"]:
+            self.record.wrong.append(f"{name} was not answered: {text[:200]}")
         if answer["ok"] and name in ("pause", "reduce", "panic") and resumes == self._resumes:
-            self.record.no_entries.append(Window(self.now_s(), float("inf"), request.get("venue", ""), name))
+            why = f"{name} was answered"
+            self.record.no_entries.append(Window(self.now_s(), float("inf"), request.get("venue") or "", why))
+        if answer["ok"] and name == "panic":
+            self._look_for_held(answer["result"])
+
+    def _look_for_held(self, result: Mapping[str, Any]) -> None:
+        """What a panic calls flat must be, by the venue's own book."""
+        for row in result.get("closed", ()):
+            engine = self._world.venues[row["venue"]].simulation.engine
+            name = symbol(row["venue"], row["symbol"].partition("/")[0])
+            touched = any(window.why == name for window in self.record.own_hand)
+            if row["flat"] and not touched and any(held.symbol == name for held in engine.positions()):
+                self.record.wrong.append(
+                    f"{row['venue']} {name} is held {self.now_s():.3f} s in, panic said it is flat"
+                )
 
     def _resumed(self) -> None:
         """Whatever a resume may give free is no longer watched."""
         now, self._resumes = self.now_s(), self._resumes + 1
+        self.record.resumed.append(now)
         self.record.no_entries = [
-            window._replace(until=min(window.until, now)) for window in self.record.no_entries
-        ]  # fmt: skip
+            window if window.why == KILL_FILE else window._replace(until=min(window.until, now))
+            for window in self.record.no_entries
+        ]
 
     async def _do_owner(self, happening: Happening) -> None:
         venue, details = self._world.venues[happening.venue], happening.details
@@ -254,54 +311,14 @@ class Game:
                 for row in engine.open_conditionals(symbol):
                     engine.cancel_conditional(conditional_id=row.id, symbol=symbol)
             else:
-                for request in self._trades(happening.venue, symbol, details):
-                    engine.place(request)
+                for request in trades(engine, symbol, details):
+                    self._orders += 1
+                    engine.place(replace(request, client_id=f"android{self._orders}"))
         except Refused as refused:
             self.say(happening.venue, f"the owner is refused: {refused}")
         witness.touched(symbol)
         self.record.own_hand.append(Window(self.now_s(), self.now_s(), happening.venue, symbol))
         venue.arm()
-
-    def _trades(self, venue: str, symbol: str, details: Any) -> Iterator[OrderRequest]:
-        """What the owner sends by hand."""
-        engine = self._world.venues[venue].simulation.engine
-        instrument, quote = engine.instrument(symbol), engine.quote(symbol)
-        step = max(instrument.step, instrument.market_step)
-        some = max(instrument.min_qty, (WORTH / quote.last) // step * step)
-        hedge = engine.position_mode is PositionMode.HEDGE
-        does, held = details["does"], [row for row in engine.positions() if row.symbol == symbol]
-        if does == "open" or not held:
-            side = Side.BUY if details["side"] == "buy" else Side.SELL
-            where = (PositionSide.LONG if side is Side.BUY else PositionSide.SHORT) if hedge else PositionSide.BOTH
-            if does in ("open", "add"):
-                yield self._trade(symbol, side, some, where, reduces=False)
-            return
-        row = held[0]
-        away, more = (Side.SELL, Side.BUY) if row.qty > 0 else (Side.BUY, Side.SELL)
-        size = abs(row.qty)
-        match does:
-            case "add":
-                yield self._trade(symbol, more, some, row.position_side, reduces=False)
-            case "reduce":
-                yield self._trade(
-                    symbol, away, max(step, size / 2 // step * step), row.position_side, reduces=not hedge
-                )
-            case "turn" if not hedge:
-                yield self._trade(symbol, away, size + some, row.position_side, reduces=False)
-            case _:
-                yield self._trade(symbol, away, size, row.position_side, reduces=not hedge)
-
-    def _trade(self, symbol: str, side: Side, quantity: Decimal, where: PositionSide, *, reduces: bool) -> OrderRequest:
-        self._orders += 1
-        return OrderRequest(
-            symbol=symbol,
-            side=side,
-            type=OrderType.MARKET,
-            qty=quantity,
-            position_side=where,
-            reduce_only=reduces,
-            client_id=f"android{self._orders}",
-        )
 
     async def _forgive(self) -> None:
         for name in self._plan.venues:
@@ -371,71 +388,17 @@ def _leaves(error: BaseException) -> str:
     return f"{error!r}{where}"
 
 
-@contextmanager
-def _patched(game: Game, seed: int) -> Iterator[None]:
-    """What a run borrows from the process: chance, keys, the control server's socket, the log."""
-    chance = Random(f"jitter/{seed}")
-    before = [
-        (owner, name, getattr(owner, name))
-        for owner, name in (
-            (reconnecting, "SystemRandom"),
-            (backoff, "SystemRandom"),
-            (orchestrator, "ControlServer"),
-            *((module, name) for module in _SIGNING.values() for name in ("API_KEY", "API_SECRET")),
-            (okx_signing, "PASSPHRASE"),
-        )
-    ]
-    redactor = Redactor([TOKEN, PASSPHRASE, *KEYS.values(), *SECRETS.values()])
-    structlog.configure(
-        processors=[structlog.contextvars.merge_contextvars, game.hear(redactor)],
-        wrapper_class=structlog.make_filtering_bound_logger(20),
-        cache_logger_on_first_use=False,
-    )
-    try:
-        for module in (reconnecting, backoff):
-            setattr(module, "SystemRandom", lambda: chance)  # noqa: B010 - as a test would
-        setattr(orchestrator, "ControlServer", game.console())  # noqa: B010
-        for name, module in _SIGNING.items():
-            module.API_KEY, module.API_SECRET = KEYS[name], SECRETS[name]
-        okx_signing.PASSPHRASE = PASSPHRASE
-        yield
-    finally:
-        for owner, name, value in before:
-            setattr(owner, name, value)
-        structlog.reset_defaults()
-        structlog.contextvars.clear_contextvars()
-
-
-_SIGNING: dict[str, Any] = {"binance": binance_signing, "bybit": bybit_signing, "okx": okx_signing}
-
-
-class ChaosTask(asyncio.Task[Any]):
-    """Numbered, so that a set of tasks is walked in the same order in every process: asyncio cancels by walking one."""
-
-    _made = 0
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        ChaosTask._made += 1
-        self._mine = ChaosTask._made
-        super().__init__(*args, **kwargs)
-
-    def __hash__(self) -> int:
-        return self._mine
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-
 def run(plan: Plan, folder: Path, judge: Any) -> Record:
     """Play and judge it on a loop of its own; what is wrong is in the record."""
     record, began = Record(plan), time.process_time()
-    ChaosTask._made = 0
+    ChaosTask.made = 0
     with asyncio.Runner(loop_factory=QuickLoop) as runner:
         loop = runner.get_loop()
         loop.set_task_factory(lambda loop, coro, **keys: ChaosTask(coro, loop=loop, **keys))
         game = Game(plan, folder, record)
         loop.set_exception_handler(lambda _loop, context: record.unhandled.append(_context(context)))
-        with _patched(game, plan.seed):
+        hears, console = game.hear(Redactor(EVERY_SECRET)), game.console()
+        with borrowed(plan.seed, hears=hears, console=console, disk_full=lambda: game.disk_full):
             try:
                 runner.run(_whole(game, judge))
             except Exception as error:  # swallow: a run that breaks is a failed seed, and told as one

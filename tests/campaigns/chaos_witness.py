@@ -21,7 +21,7 @@ from tools.venuesim.exchange.events import (
     OrderNew,
     OrderTrade,
 )
-from tools.venuesim.exchange.model import CLOSING, Conditional, ConditionalType, Order, PositionSide, Side
+from tools.venuesim.exchange.model import CLOSING, Conditional, ConditionalType, Fill, Order, PositionSide, Side
 
 Key = tuple[str, PositionSide]
 ZERO = Decimal(0)
@@ -48,6 +48,18 @@ class Stand(NamedTuple):
     """It came with its entry and stands where the decision put it: it is moved once, either way."""
 
 
+class Count(NamedTuple):
+    """What stood after a change: positions that orders of ours opened, and what these were bought or sold for."""
+
+    time_ms: float
+    ours: int
+    entered: Decimal
+    flat: bool
+    """Nobody holds anything."""
+    opened: bool
+    """The change was one of ours and made a position or enlarged it."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Life:
     """One position. `opened_by` is the client id of the order, "" for what came from outside."""
@@ -60,6 +72,14 @@ class Life:
     foreign_ms: list[float] = field(default_factory=list)
     """When somebody else traded in it or touched its stops."""
     stands: list[Stand] = field(default_factory=list)
+    entered: Decimal = ZERO
+    """What the part that is left was bought or sold for, in quote coin."""
+    bought: Decimal = ZERO
+    """What all orders of ours bought or sold for it, in quote coin."""
+    made: Decimal = ZERO
+    """Realised so far, less the fees of all its trades."""
+    let_go_by: set[str] = field(default_factory=set)
+    """Client ids of the orders that reduced it."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -86,8 +106,7 @@ class Witness:
         self.left: list[Left] = []
         self.fills = 0
         self.moves = 0
-        self.open_at_once: list[tuple[float, int]] = []
-        """Whenever an order of ours opened a position: how many of ours stood then."""
+        self.counts: list[Count] = []
 
     def before(self, then: Listener) -> Listener:
         def heard(events: tuple[Event, ...]) -> None:
@@ -104,15 +123,15 @@ class Witness:
                 life.foreign_ms.append(self._now_ms())
 
     def _hear(self, events: tuple[Event, ...]) -> None:
-        trade: Order | None = None
+        trade: tuple[Order, Fill] | None = None
         symbols: dict[str, None] = {}
         for event in events:
             for line in _told(event):
                 self._say(line)
             match event:
-                case OrderTrade(order=order):
+                case OrderTrade(order=order, fill=fill):
                     self.fills += 1
-                    trade = order
+                    trade = order, fill
                 case AccountChanged(positions=rows):
                     for row in rows:
                         self._sized((row.symbol, row.position_side), row.qty, trade)
@@ -128,25 +147,34 @@ class Witness:
             self._look(symbol)
             self._look_for_left(symbol)
 
-    def _sized(self, key: Key, after: Decimal, by: Order | None) -> None:
+    def _sized(self, key: Key, after: Decimal, by: tuple[Order, Fill] | None) -> None:
         before = self._held.get(key, ZERO)
         self._held[key] = after
-        client_id = "" if by is None else by.client_id or ""
+        client_id = "" if by is None else by[0].client_id or ""
         if by is not None:
-            self.steps.append(Step(self._now_ms(), key[0], client_id, _only_reduces(by), before, after))
+            self.steps.append(Step(self._now_ms(), key[0], client_id, _only_reduces(by[0]), before, after))
         life = self._open.get(key)
         if life is not None and not is_ours(client_id) and after != before:
             life.foreign_ms.append(self._now_ms())
+        if life is not None and after != before:
+            _booked(life, before, after, by)
         if life is not None and _sign(after) != life.side:
             life.closed = self._now_ms()
             del self._open[key]
             life = None
         if after and life is None:
             life = Life(symbol=key[0], side=_sign(after), opened=self._now_ms(), opened_by=client_id)
+            _booked(life, ZERO, after, by)
             self._open[key] = life
             self.lives.append(life)
-            if is_ours(client_id):
-                self.open_at_once.append((life.opened, sum(1 for one in self._open.values() if is_ours(one.opened_by))))
+        if after != before:
+            self._count(opened=is_ours(client_id) and abs(after) > abs(before))
+
+    def _count(self, *, opened: bool) -> None:
+        ours = [life for life in self._open.values() if is_ours(life.opened_by)]
+        entered = sum((life.entered for life in ours), ZERO)
+        flat = not any(self._held.values())
+        self.counts.append(Count(self._now_ms(), len(ours), entered, flat=flat, opened=opened))
 
     def _look(self, symbol: str) -> None:
         for (name, position_side), life in self._open.items():
@@ -188,6 +216,20 @@ class Witness:
         for order in self._engine.open_orders(symbol):
             if order.client_id and is_ours(order.client_id) and _only_reduces(order):
                 yield order.client_id, (order.side, order.position_side)
+
+
+def _booked(life: Life, before: Decimal, after: Decimal, by: tuple[Order, Fill] | None) -> None:
+    """What a change from `before` to `after` made of its money; one without a trade only scales it."""
+    if by is not None:
+        life.made += by[1].realized - by[1].fee
+    if abs(after) > abs(before):
+        if by is not None and is_ours(by[0].client_id or ""):
+            life.entered += abs(after - before) * by[1].price
+            life.bought += abs(after - before) * by[1].price
+        return
+    life.let_go_by.add("" if by is None else by[0].client_id or "")
+    if before:
+        life.entered *= abs(after / before) if _sign(after) == _sign(before) else ZERO
 
 
 def _only_reduces(order: Order) -> bool:

@@ -10,8 +10,8 @@ import pytest
 
 from core.config import PROJECT_ROOT
 from tests.campaigns.chaos import Result, campaign, summary
+from tests.campaigns.chaos_excuses import longest_uncovered
 from tests.campaigns.chaos_faults import _DRAWN, kinds_at
-from tests.campaigns.chaos_judge import longest_uncovered
 from tests.campaigns.chaos_plan import plan_of
 from tests.campaigns.chaos_record import Window
 from tools.venuesim.faults import KINDS, parse
