@@ -48,7 +48,7 @@ WRONG: Sequence[Mapping[str, Any]] = (
     {"timestamp": DAYS_AGO},
     {"timestamp": "2099-01-01T00:00:00Z"},
     {"timestamp": "yesterday"},
-    {"id": "i" * 9_000},
+    {"id": "i-" * 4_500},
     {"stop_loss_filter": "-3"},
     {"take_profit_filter": "Infinity"},
 )

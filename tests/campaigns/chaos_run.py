@@ -18,6 +18,7 @@ from typing import Any
 
 import structlog
 
+from core.errors import JournalUnwritable, StartRefused
 from core.outcome import ExitStatus, Outcome
 from core.redaction import Redactor
 from core.status.control import ControlServer
@@ -140,7 +141,12 @@ class Game:
         await daemon.bury(daemon.data_dir)
 
     def _note_end(self, task: asyncio.Task[Outcome], *, asked: bool) -> None:
-        if (error := task.exception()) is not None:
+        error = task.exception()
+        if self.disk_full and isinstance(error, JournalUnwritable | StartRefused):
+            self.say("daemon", f"cannot start: {error}")
+            self._down_s = AGAIN_SECONDS
+            return
+        if error is not None:
             self.record.endings.append(f"the daemon died of {error!r}: {_leaves(error)}")
             self._down_s = AGAIN_SECONDS
             return
@@ -148,9 +154,7 @@ class Game:
         self.say("daemon", f"ended {outcome.status.name}: {outcome.said}")
         if not asked:
             self._down_s = AGAIN_SECONDS
-            if self.disk_full and outcome.status is not ExitStatus.DONE:
-                self.say("daemon", "cannot start on a full disk")
-            elif outcome.status is not ExitStatus.PREFLIGHT_REFUSED:
+            if outcome.status is not ExitStatus.PREFLIGHT_REFUSED:
                 self.record.endings.append(f"the daemon ended by itself: {outcome.status.name} {outcome.said}")
             elif self.now_s() > self._plan.chaos_s:
                 self.record.endings.append(f"the daemon refused to start in calm weather: {outcome.said}")

@@ -49,7 +49,9 @@ class Stand(NamedTuple):
 
 
 class Count(NamedTuple):
-    """What stood after a change: positions that orders of ours opened, and what these were bought or sold for."""
+    """What stood after a change: positions that orders of ours opened and nobody else touched, and what these were
+    bought or sold for. Of one that others enlarged too, only the venue's average is left: what remains after our own
+    close is theirs, and counts once two readings have found it."""
 
     time_ms: float
     ours: int
@@ -171,7 +173,7 @@ class Witness:
             self._count(opened=is_ours(client_id) and abs(after) > abs(before))
 
     def _count(self, *, opened: bool) -> None:
-        ours = [life for life in self._open.values() if is_ours(life.opened_by)]
+        ours = [life for life in self._open.values() if is_ours(life.opened_by) and not life.foreign_ms]
         entered = sum((life.entered for life in ours), ZERO)
         flat = not any(self._held.values())
         self.counts.append(Count(self._now_ms(), len(ours), entered, flat=flat, opened=opened))
