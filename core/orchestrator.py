@@ -25,6 +25,7 @@ from core.engine.records import JournalState, StateRecord
 from core.engine.wave_processor import WaveProcessor
 from core.errors import StartRefused
 from core.last_run import RUN_KEY, RUNNING, STOPPED, LastRun
+from core.mending import halt, mend
 from core.messenger import MakeMessenger, Messenger
 from core.notices import Notices
 from core.one_wave import one_wave
@@ -72,7 +73,7 @@ class Orchestrator:
         self._journal_broken = ""
         self._notices = Notices()
         self._messenger: Messenger | None = None
-        self._tasks = Supervisor()
+        self._tasks = Supervisor(host.clock, self._notices)
 
     async def check(self) -> Outcome:
         """Pre-flight only."""
@@ -90,6 +91,7 @@ class Orchestrator:
             if (opening := await self._preflight(engine, held, waits=True)) is None:
                 last.take_back(engine.journal)
                 return self.outcome
+            self._tasks.on_vital(partial(halt, engine), partial(mend, engine))
             async with self._tasks:
                 try:
                     waves = await self._boot(engine, held, last, opening)

@@ -188,6 +188,7 @@ class DataRegistry:
     async def run(self) -> None:
         """Own every read and watch the levels, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
+            self._requests.clear()  # of a run before this one nobody reads any more
             while True:
                 for venue in [venue for venue in self._reads if venue not in self._requests]:
                     requests = self._requests[venue] = self._requests_of(venue)

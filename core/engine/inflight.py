@@ -14,6 +14,7 @@ from core.domain.order import UNACKNOWLEDGED, Order, OrderIntent, OrderStatus
 from core.domain.reports import FillReport
 from core.engine.order_dispatch import NOT_OPEN
 from core.engine.order_manager import OrderManager
+from core.engine.owned_tasks import OwnedTasks, TaskOwner
 from core.engine.ports import Level, NotFound, Notifier, VenueClient
 from core.errors import Unreachable, VenueError
 
@@ -42,16 +43,19 @@ class InflightResolver:
         self._clock = clock
         self._notifier = notifier
         self._watched: set[ClientOrderId] = set()
-        self._tasks: asyncio.TaskGroup | None = None
+        self._tasks: TaskOwner | None = None
 
     @property
     def unresolved(self) -> frozenset[ClientOrderId]:
         return frozenset(self._watched)
 
     async def run(self) -> None:
-        async with asyncio.TaskGroup() as tasks:
+        async with OwnedTasks() as tasks:
             self._tasks = tasks
-            await asyncio.Event().wait()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self._tasks = None
 
     def watch(self, order: Order, cause: str) -> None:
         """Resolve this order; a second call for the same order changes nothing."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -17,6 +16,7 @@ from core.domain.order import Order, OrderIntent, OrderStatus
 from core.domain.reports import OrderStatusReport, Report, Source
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.last_word import LastWord
+from core.engine.owned_tasks import TaskOwner
 from core.engine.ports import About, Accepted, Departure, NotFound, Outcome, Rejected, Unknown, VenueClient
 from core.engine.records import IntentRecord
 from core.engine.risk_guard import Approved
@@ -78,7 +78,7 @@ class OrderDispatch:
 
     async def submit(
         self,
-        tasks: asyncio.TaskGroup,
+        tasks: TaskOwner,
         approved: Sequence[Approved[OrderIntent]],
         stops: Mapping[ClientOrderId, Approved[OrderIntent]],
         *,
@@ -101,9 +101,7 @@ class OrderDispatch:
         objection = partial(self.last_word.on, intent)
         return Departure(intent=intent, stop=None if stop is None else stop.value, objection=objection)
 
-    async def _start(
-        self, tasks: asyncio.TaskGroup, departures: Sequence[Departure], journal_wait: float | None
-    ) -> None:
+    async def _start(self, tasks: TaskOwner, departures: Sequence[Departure], journal_wait: float | None) -> None:
         intents = [intent for departure in departures for intent in _intents(departure)]
         for intent in intents:
             self._reports.register(Order(intent=intent))

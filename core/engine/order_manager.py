@@ -51,6 +51,7 @@ from core.domain.reports import (
 )
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.order_dispatch import OrderDispatch, OutcomeListener, SentListener
+from core.engine.owned_tasks import OwnedTasks, TaskOwner
 from core.engine.ports import Attach, Rejected, VenueClient
 from core.engine.risk_guard import Approved
 from core.engine.state import State, StateView
@@ -83,7 +84,7 @@ class OrderManager:
         self._queue: asyncio.Queue[Sequence[Report]] = asyncio.Queue(REPORT_QUEUE_SIZE)
         self._must: list[MustListener] = []
         self._waiters: dict[InstrumentId, deque[asyncio.Future[None]]] = {}
-        self._tasks: asyncio.TaskGroup | None = None
+        self._tasks: TaskOwner | None = None
         self._unresolved: Callable[[Order, str], None] = _nobody_resolves
         self._broken: Callable[[str], None] = _nobody_halts
         self._taken_over: dict[PositionKey, int] = {}
@@ -146,9 +147,12 @@ class OrderManager:
 
     async def run(self) -> None:
         """Apply reports and own the sending tasks, until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
+        async with OwnedTasks() as tasks:
             self._tasks = tasks
-            tasks.create_task(self._consume(), name="order-manager/reports")
+            try:
+                await self._consume()
+            finally:
+                self._tasks = None
 
     # reports in
 

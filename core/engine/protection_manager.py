@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial, reduce
 
@@ -39,8 +38,9 @@ from core.domain.trailing import tighter
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.closer import Closer
 from core.engine.order_manager import OrderManager
+from core.engine.owned_tasks import OwnedTasks, TaskOwner
 from core.engine.ports import About, Attach, Level, Notifier, VenueTraits
-from core.engine.protections import LOST_SECONDS, MOST_LOST, Protection, Protections
+from core.engine.protections import LOST_SECONDS, MOST_LOST, Naked, Protection, Protections
 from core.engine.risk_guard import RiskGuard
 from core.engine.stop_orders import StopOrders, refusals
 from core.engine.stop_removal import StopRemoval
@@ -57,16 +57,6 @@ MOST_MOVES = 3
 ATTACHED_SECONDS = 1.0
 """How long a filled entry waits to be told of the stop that travelled with it."""
 RULES_SECONDS = 1.0
-
-
-@dataclass(slots=True)
-class _Naked:
-    """A stretch of time in which some quantity had no stop: venue stamp of its first fill, our deadline for its end,
-    and when we noticed (monotonic)."""
-
-    since_venue_ms: int
-    deadline: float
-    noticed: float
 
 
 class ProtectionManager:
@@ -111,8 +101,8 @@ class ProtectionManager:
         self._clock = clock
         self._notifier = notifier
         self._guards: dict[PositionKey, asyncio.Task[None]] = {}
-        self._naked: dict[PositionKey, _Naked] = {}
-        self._protections = Protections(books=books, clock=clock, notifier=notifier, alert_ms=alert_ms)
+        self._naked: dict[PositionKey, Naked] = {}
+        self.protections = Protections(books=books, clock=clock, notifier=notifier, alert_ms=alert_ms)
         self._removal = StopRemoval(orders=orders, traits=traits)
         self._moving: set[ClientOrderId] = set()
         self._moves: Counter[ClientOrderId] = Counter()
@@ -122,19 +112,24 @@ class ProtectionManager:
         """Attached stops that did not come to be in time; a stop of their position's own took over."""
         self._unconfirmed: set[PositionKey] = set()
         self._renew_rules: Callable[[VenueName], Awaitable[None]] = _nobody_renews
-        self._tasks: asyncio.TaskGroup | None = None
+        self._tasks: TaskOwner | None = None
+        self._first_run = True
 
     async def run(self) -> None:
         """Own the guardians until cancelled. Stops stay on the venue."""
-        async with asyncio.TaskGroup() as tasks:
+        async with OwnedTasks() as tasks:
             self._tasks = tasks
-            for position in self._orders.state.positions():
+            for position in self._orders.state.positions() if self._first_run else ():
                 # A row of the journal proves no position: its guardian waits for the venue's word (STP-13).
                 self._unconfirmed.add(position.key)
                 if not self.covered(position.key):
                     now = self._clock.now_ms()  # how long it stood naked before this start is not known
                     self._naked[position.key] = self._naked_since(now)
-            await asyncio.Event().wait()
+            self._first_run = False
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self._tasks = None
 
     def on_stale_rules(self, renew: Callable[[VenueName], Awaitable[None]]) -> None:
         """Who loads a venue's trading rules anew when it refused a stop by others. Must not raise VenueError."""
@@ -152,13 +147,13 @@ class ProtectionManager:
 
     def resting(self, position: Position) -> Order | None:
         """Its confirmed stop, as far as that rests unfired for all of it."""
-        known = self._protections.get(position.id)
+        known = self.protections.get(position.id)
         stop = None if known is None or known.stop is None else self._orders.state.order(known.stop)
         return stop if stop is not None and stop.status is OrderStatus.ACCEPTED and covers(stop, position) else None
 
     def protection(self, position_id: PositionId) -> Protection | None:
         """Also of positions closed since the start."""
-        return self._protections.get(position_id)
+        return self.protections.get(position_id)
 
     def covered(self, key: PositionKey) -> bool:
         """Whether the open position has a confirmed stop of its own quantity.
@@ -223,13 +218,13 @@ class ProtectionManager:
             self._tightening.forget(position.id)
         elif not self.covered(position.key) and position.key not in self._naked:
             since = position.opened_ms
-            if self._protections.get(position.id) is not None:  # grew or shrank after it had been protected once
+            if self.protections.get(position.id) is not None:  # grew or shrank after it had been protected once
                 since = max((o.venue_time_ms for o in self._orders.state.orders_of(position.id)), default=since)
             self._naked[position.key] = self._naked_since(since)
 
-    def _naked_since(self, venue_ms: int) -> _Naked:
+    def _naked_since(self, venue_ms: int) -> Naked:
         now = self._clock.monotonic()
-        return _Naked(venue_ms, now + self._deadline, now)
+        return Naked(venue_ms, now + self._deadline, now)
 
     def naked_s(self, key: PositionKey) -> float | None:
         """For how many seconds we know that some of the position has no confirmed stop; None = it has one."""
@@ -445,13 +440,13 @@ class ProtectionManager:
 
     def _record(self, position: Position, stop: Order) -> None:
         naked = self._naked.pop(position.key, None)
-        if self._protections.record(position, stop, None if naked is None else naked.since_venue_ms):
+        if self.protections.record(position, stop, None if naked is None else naked.since_venue_ms):
             self._orders.wake(position.instrument)
 
     def _keeps_none(self, position: Position) -> bool:
-        known = self._protections.get(position.id)
+        known = self.protections.get(position.id)
         last = None if known is None or known.stop is None else self._orders.state.order(known.stop)
-        return self._protections.keeps_none(position, last)
+        return self.protections.keeps_none(position, last)
 
     def _cancel(self, stops: Sequence[Order]) -> list[asyncio.Task[None]]:
         return self._removal.remove(stops, self._tasks)

@@ -15,6 +15,7 @@ from core.domain.money import Price, Quantity, plain
 from core.domain.order import Order
 from core.domain.position import Position
 from core.engine.bookkeeping import Bookkeeper
+from core.engine.histogram import Histogram
 from core.engine.ports import Level, Notifier
 
 log = structlog.get_logger(__name__)
@@ -26,6 +27,16 @@ FIRST_STOP_FACTOR = 4
 MOST_LOST = 5
 LOST_SECONDS = 60.0
 """So many stops of one position that are gone again within this time, and the next one would go too."""
+
+
+@dataclass(slots=True)
+class Naked:
+    """A stretch of time in which some quantity had no stop: venue stamp of its first fill, our deadline for its end,
+    and when we noticed (monotonic)."""
+
+    since_venue_ms: int
+    deadline: float
+    noticed: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +70,8 @@ class Protections:
         self._alert_ms = alert_ms
         self._known: dict[PositionId, Protection] = {}
         self._losses: dict[PositionId, _Losses] = {}
+        self.lasted = Histogram()
+        """Milliseconds without a stop by the venue's stamps, of every stretch that ended with one."""
 
     def get(self, position_id: PositionId) -> Protection | None:
         """Also of positions closed since the start."""
@@ -74,6 +87,7 @@ class Protections:
         if naked_since_ms is not None:
             lasted = stop.venue_time_ms - naked_since_ms
             longest = max(longest, lasted)
+            self.lasted.observe(lasted)
             self._alert(position, lasted, first=known is None)
         while len(self._known) >= REMEMBERED:
             oldest = next(iter(self._known))

@@ -23,6 +23,7 @@ from core.engine.protection_manager import ProtectionManager
 from core.engine.reconciler import Reconciler
 from core.engine.risk_figures import BalanceRow, RiskFigures, balance_rows, pauses_told, risk_figures, shortages_told
 from core.engine.risk_guard import RiskGuard
+from core.engine.vitals import LagRow, NoVitals, ProcessVitals, QueueRow, TaskRow
 from core.engine.wave_processor import WaveProcessor
 
 
@@ -45,6 +46,8 @@ class VenueRow:
     """Seconds since the private stream went down, or since the start where it has not come up; None = connected."""
     clock_error_ms: int | None = 0
     """How far this host's clock has jumped since the venue's was measured; None = not measured for too long."""
+    headroom: Mapping[str, float] = field(default_factory=dict)
+    """By lane of the request budget: the part of it that is free now, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +64,8 @@ class RiskRow:
     denials: Mapping[str, int]
     balances: tuple[BalanceRow, ...]
     shortages: tuple[str, ...] = ()
+    equity: Decimal = Decimal(0)
+    exposure: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +142,9 @@ class StatusReport:
     money: tuple[MoneyRow, ...] = ()
     """What of each wallet's change nothing explains."""
     journal_writable: bool = True
+    tasks: tuple[TaskRow, ...] = ()
+    lag: LagRow = field(default_factory=LagRow)
+    queues: tuple[QueueRow, ...] = ()
 
 
 class Queries:
@@ -155,6 +163,7 @@ class Queries:
         money: MoneyLedgers,
         streams: Mapping[VenueName, UserStream],
         reference: Callable[[InstrumentId, TriggerReference], Decimal | None],
+        headroom: Mapping[VenueName, Callable[[], Mapping[str, float]]],
         clock: Clock,
     ) -> None:
         self._build = build
@@ -169,8 +178,11 @@ class Queries:
         self._money = money
         self._streams = streams
         self._reference = reference
+        self._headroom = headroom
         self._clock = clock
         self._started = clock.monotonic()
+        self.process: ProcessVitals = NoVitals()
+        """Set by whoever runs the process."""
 
     def status(self) -> StatusReport:
         standing = self._risk.standing
@@ -193,6 +205,9 @@ class Queries:
             price_counts=dict(self._data.counts),
             money=self._money.rows(),
             journal_writable=self._risk.journal_writable,
+            tasks=self.process.tasks(),
+            lag=self.process.lag(),
+            queues=self.process.queues(),
         )
 
     def risk(self) -> RiskFigures:
@@ -238,6 +253,7 @@ class Queries:
             paused=pauses_told(self._risk, now).get(venue.value),
             down_s=None if stream.down_since is None else self._clock.monotonic() - stream.down_since,
             clock_error_ms=self._risk.clocks.error_ms(venue),
+            headroom=self._headroom[venue]() if venue in self._headroom else {},
         )
 
     def _off_because(self, venue: VenueName) -> str | None:
@@ -259,6 +275,8 @@ class Queries:
             denials={reason.value: count for reason, count in self._risk.denials.most_common()},
             balances=balance_rows(self._risk, self._orders.state),
             shortages=tuple(f"{where}: entries wait {until}" for where, until in shortages_told(self._risk).items()),
+            equity=book.equity.now,
+            exposure=sum((position.notional for position in self._orders.state.positions()), Decimal(0)),
         )
 
     def _exit_row(self) -> ExitRow:

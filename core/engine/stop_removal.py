@@ -9,6 +9,7 @@ from core.domain.ids import ClientOrderId, VenueName
 from core.domain.order import Order
 from core.domain.position import PositionKey
 from core.engine.order_manager import OrderManager
+from core.engine.owned_tasks import TaskOwner
 from core.engine.ports import VenueTraits
 
 ENDS_SECONDS = 1.0
@@ -26,7 +27,7 @@ class StopRemoval:
     def busy(self) -> bool:
         return bool(self._under_way)
 
-    def remove(self, stops: Sequence[Order], owner: asyncio.TaskGroup | None) -> list[asyncio.Task[None]]:
+    def remove(self, stops: Sequence[Order], owner: TaskOwner | None) -> list[asyncio.Task[None]]:
         """In tasks of their own: a cancel without an answer must not keep the guardian from the next fill.
 
         One that fails is tried again when something changes there, or by the reconciler.

@@ -23,6 +23,7 @@ from core.domain.position import Position
 from core.domain.protection import StopPlan, crossed
 from core.domain.trailing import better
 from core.engine.order_manager import OrderManager
+from core.engine.owned_tasks import TaskOwner
 from core.engine.ports import Rejected, VenueTraits
 from core.engine.risk_guard import RiskGuard
 from core.engine.stop_orders import MOVED, StopOrders
@@ -99,7 +100,7 @@ class Tightening:
         self.forget(position.id)
         return False
 
-    async def carry_out(self, position: Position, stop: Order, tasks: asyncio.TaskGroup) -> None:
+    async def carry_out(self, position: Position, stop: Order, tasks: TaskOwner) -> None:
         """Begin the move that is wished for, and wait until it is decided or the position has changed."""
         wish = self._wishes.pop(position.id)
         reference = self._reference(position.instrument, stop.intent.trigger_reference)

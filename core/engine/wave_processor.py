@@ -24,6 +24,7 @@ from core.domain.verdict import Denied, Reason
 from core.domain.wave import Candidate, Leg, LegState, StageTimes, TurnedDown, Wave, WaveReport, ranked
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.entry import EntryDesk
+from core.engine.owned_tasks import OwnedTasks, TaskOwner
 from core.engine.ports import Level, Notifier, SignalBatch
 from core.engine.prefetch import Prefetcher
 from core.engine.records import SignalMark, WaveMark
@@ -73,7 +74,7 @@ class WaveProcessor:
         self._notifier = notifier
         self._renew_rules = renew_rules
         self._seen = dict.fromkeys(seen)
-        self._tasks: asyncio.TaskGroup | None = None
+        self._tasks: TaskOwner | None = None
         self._waiting: deque[SignalBatch] = deque()
         self.reports: deque[WaveReport] = deque(maxlen=REPORTS_KEPT)
         """The newest; the journal has them all."""
@@ -88,11 +89,14 @@ class WaveProcessor:
         self._listeners.append(listener)
 
     async def run(self) -> None:
-        async with asyncio.TaskGroup() as tasks:
+        async with OwnedTasks() as tasks:
             self._tasks = tasks
             while self._waiting:
                 self.handle(self._waiting.popleft())
-            await asyncio.Event().wait()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self._tasks = None
 
     def expect(self) -> None:
         """A wave is due shortly: ask the venues and warm their connections now, off the wave's own time."""
@@ -141,6 +145,9 @@ class WaveProcessor:
                 await self._trade(run, fresh)
         except TimeoutError:
             log.warning("wave.timeout", seconds=self._rules.timeout)
+        except Exception:
+            self._finish(run)  # its books are closed with what is known; why it failed is the supervisor's to tell
+            raise
         self._finish(run)
 
     # deciding

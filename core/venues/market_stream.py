@@ -15,6 +15,7 @@ import structlog
 
 from core.domain.ids import Symbol, VenueName
 from core.domain.money import Price
+from core.engine.owned_tasks import beat
 from core.engine.ports import Quote
 from core.errors import MalformedPayload, VenueError
 from core.venues.reconnecting import Backoff, TextPing, watch, watch_by_text
@@ -180,6 +181,7 @@ class MarketStream:
 
     async def run(self) -> None:
         """Until cancelled."""
+        self._ending = False
         async with asyncio.TaskGroup() as tasks:
             for state in self._routes:
                 tasks.create_task(self._supervise(state), name=f"market/{self._venue}/{state.route.name}")
@@ -234,6 +236,7 @@ class MarketStream:
         while True:
             frame = await socket.receive()
             heard.set()
+            beat()
             state.newest = self._clock.monotonic()
             try:
                 told = decode(frame)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
+from core.engine.owned_tasks import beat
 from core.engine.ports import ReportSink, StreamState
 from core.errors import MalformedPayload, Refused, Unreachable, VenueError
 from core.venues.handshake import Handshake
@@ -123,19 +124,25 @@ class UserDataStreamManager:
         One link at a time, but for the hand-over before the venue's longest connection time: then the new one is live
         before the old one goes, and what both tell is told twice, which changes nothing (UDS-08, UDS-11).
         """
-        async with asyncio.TaskGroup() as tasks:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                await self._connect_again_and_again(tasks)
+        finally:
+            self._set_down()
+
+    async def _connect_again_and_again(self, tasks: asyncio.TaskGroup) -> None:
+        link = self._connect(tasks)
+        while True:
+            await self._serve(link, tasks)
+            if not link.task.done():
+                link = await self._hand_over(link, tasks)
+                continue
+            self._set_down()
+            why = self._ended(link)
+            pause = self._backoff.connection_ended(self._clock.monotonic() - link.started)
+            log.info("stream.down", venue=self._feed.venue, why=why, again_in=round(pause, 2))
+            await asyncio.sleep(pause)
             link = self._connect(tasks)
-            while True:
-                await self._serve(link, tasks)
-                if not link.task.done():
-                    link = await self._hand_over(link, tasks)
-                    continue
-                self._set_down()
-                why = self._ended(link)
-                pause = self._backoff.connection_ended(self._clock.monotonic() - link.started)
-                log.info("stream.down", venue=self._feed.venue, why=why, again_in=round(pause, 2))
-                await asyncio.sleep(pause)
-                link = self._connect(tasks)
 
     async def _serve(self, link: _Link, tasks: asyncio.TaskGroup) -> None:
         """Until the connection ends, has lived long enough, or the venue asks us to leave it."""
@@ -239,6 +246,7 @@ class UserDataStreamManager:
         while True:
             frame = await socket.receive()
             heard.set()
+            beat()
             statistics.frames += 1
             try:
                 told = decode(frame)
