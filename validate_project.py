@@ -33,7 +33,7 @@ REQUIRED = (  # noqa: SIM905 - one name a line would push the rules off the firs
     "tools/venuesim/__init__.py tests/__init__.py tests/conftest.py"
 ).split()
 
-EDGE = ("core.domain", "core.engine", "core.config", "core.errors", "core.clock", "core.logs", "core.redaction")
+EDGE = ("core.domain", "core.engine", "core.config", "core.errors", "core.clock", "core.logs", "core.redaction", "core.listener")
 LAYERS: Mapping[str, tuple[str, ...]] = {
     "core.domain": ("core.domain",),
     "core.engine": ("core.domain", "core.engine", "core.errors", "core.clock"),
@@ -41,7 +41,8 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     "core.storage": (*EDGE, "core.transport", "core.storage"),
     "core.signals": (*EDGE, "core.transport", "core.signals", "strategies"),
     "core.status": (*EDGE, "core.transport", "core.status"),
-    "tgbot": (*EDGE, "core.transport", "tgbot"),
+    "core.alerts": (*EDGE, "core.transport", "core.alerts"),
+    "tgbot": (*EDGE, "core.transport", "core.alerts", "tgbot"),
     "strategies": ("core.domain", "strategies"),
     "tools.venuesim": ("tools.venuesim",),
     "tools": ("core", "strategies", "tools", "main"),
@@ -50,6 +51,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     "core.errors": (),
     "core.clock": (),
     "core.redaction": (),
+    "core.listener": (),
     "core.log_files": (),
     "core.logs": ("core.clock", "core.log_files", "core.redaction"),
     "core.transport": ("core.clock", "core.errors", "core.name_lookup"),

@@ -382,6 +382,7 @@ def assemble(
             money=money,
             streams=streams,
             reference=reference,
+            headroom=listing.headroom,
             clock=clock,
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from core.clock import Clock
@@ -22,6 +22,7 @@ class Listing:
     streams: dict[VenueName, UserStream] = field(default_factory=dict)
     markets: dict[VenueName, MarketData] = field(default_factory=dict)
     reads: dict[VenueName, MarketReads] = field(default_factory=dict)
+    headroom: dict[VenueName, Callable[[], Mapping[str, float]]] = field(default_factory=dict)
     instruments: dict[InstrumentId, Instrument] = field(default_factory=dict)
     quotes: dict[InstrumentId, Asset] = field(default_factory=dict)
     loaded: dict[VenueName, float] = field(default_factory=dict)
@@ -30,6 +31,7 @@ class Listing:
         for name, connection in connections.items():
             self.clients[name], self.streams[name] = connection.client, connection.user_stream
             self.markets[name], self.reads[name] = connection.market, connection.reads
+            self.headroom[name] = connection.headroom
 
     def rules_age(self, clock: Clock, venue: VenueName) -> float:
         """Seconds."""

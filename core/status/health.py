@@ -16,6 +16,7 @@ from typing import Final
 
 from core.domain.risk import TradingState
 from core.engine.queries import PositionRow, StatusReport, VenueRow
+from core.engine.vitals import VITAL, LagRow, TaskRow
 
 GIB: Final = 1024**3
 
@@ -73,45 +74,36 @@ class HealthLimits:
     disk_bytes: int = GIB
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Vitals:
-    """What the process says of itself. `lag_ms` is the longest delay of a turn of the loop within the last seconds,
-    `dead` the tasks that have ended and are not running now, `vital` those of which the daemon is nothing without."""
-
-    lag_ms: float = 0.0
-    dead: Collection[str] = ()
-    vital: Collection[str] = ("orders", "protection", "inflight")
-    free_bytes: int | None = None
-    """On the fuller one of the disks of DATA_DIR and LOG_DIR; None = not known."""
-
-
-def judge(report: StatusReport, limits: HealthLimits, vitals: Vitals | None = None) -> Health:
-    """Worst first, in the order they are looked at otherwise."""
-    own = Vitals() if vitals is None else vitals
+def judge(report: StatusReport, limits: HealthLimits, free_bytes: int | None = None) -> Health:
+    """Worst first, in the order they are looked at otherwise. `free_bytes`: on the fullest disk of DATA_DIR and
+    LOG_DIR; None = not known."""
     found = [
-        *_loop(own, limits),
-        *_tasks(own),
+        *_loop(report.lag, limits),
+        *_tasks(report.tasks),
         *_positions(report, limits),
         *_streams(report.venues, limits),
         *_venues(report.venues, limits),
         *_books(report),
-        *_host(own, limits),
+        *_disk(free_bytes, limits),
     ]
     order = list(HealthLevel)
     return Health(tuple(sorted(found, key=lambda finding: -order.index(finding.level))))
 
 
-def _loop(own: Vitals, limits: HealthLimits) -> Iterator[Finding]:
-    if own.lag_ms >= limits.hung_ms:
-        yield Finding(HealthLevel.UNHEALTHY, "loop", f"the event loop stood still for {own.lag_ms / 1000:.1f} s")
-    elif own.lag_ms >= limits.late_ms:
-        yield Finding(HealthLevel.DEGRADED, "loop", f"the event loop was late by {own.lag_ms:.0f} ms")
+def _loop(lag: LagRow, limits: HealthLimits) -> Iterator[Finding]:
+    where = f", in {lag.culprit}" if lag.culprit else ""
+    if lag.now_ms >= limits.hung_ms:
+        yield Finding(HealthLevel.UNHEALTHY, "loop", f"the event loop stood still for {lag.now_ms / 1000:.1f} s{where}")
+    elif lag.now_ms >= limits.late_ms:
+        yield Finding(HealthLevel.DEGRADED, "loop", f"the event loop was late by {lag.now_ms:.0f} ms{where}")
 
 
-def _tasks(own: Vitals) -> Iterator[Finding]:
-    for name in sorted(own.dead):
-        level = HealthLevel.UNHEALTHY if name in own.vital else HealthLevel.DEGRADED
-        yield Finding(level, "task", f"the task {name} has ended and is not running")
+def _tasks(rows: Collection[TaskRow]) -> Iterator[Finding]:
+    for row in rows:
+        if not row.running:
+            level = HealthLevel.UNHEALTHY if row.name in VITAL else HealthLevel.DEGRADED
+            why = f" ({row.why})" if row.why else ""
+            yield Finding(level, "task", f"the task {row.name} has ended and is not running{why}")
 
 
 def _positions(report: StatusReport, limits: HealthLimits) -> Iterator[Finding]:
@@ -167,7 +159,7 @@ def _books(report: StatusReport) -> Iterator[Finding]:
             yield Finding(HealthLevel.DEGRADED, "money", f"{row.venue}: {row.residual} {row.asset} are not explained")
 
 
-def _host(own: Vitals, limits: HealthLimits) -> Iterator[Finding]:
-    if own.free_bytes is not None and own.free_bytes < limits.disk_bytes:
-        free, wished = own.free_bytes / GIB, limits.disk_bytes / GIB
+def _disk(free_bytes: int | None, limits: HealthLimits) -> Iterator[Finding]:
+    if free_bytes is not None and free_bytes < limits.disk_bytes:
+        free, wished = free_bytes / GIB, limits.disk_bytes / GIB
         yield Finding(HealthLevel.DEGRADED, "disk", f"{free:.2f} GiB free for data and logs, less than {wished:g}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from importlib import import_module
@@ -49,6 +49,8 @@ class VenueConnection:
     user_stream: UserStream
     market: MarketData
     reads: MarketReads
+    headroom: Callable[[], Mapping[str, float]] = dict
+    """By lane of the request budget: the part of it that is free now."""
 
 
 def connect_venue(  # noqa: PLR0913 - the composition root's one call: who is asked, over what, and who hears of it

@@ -280,6 +280,20 @@ class RequestBudget:
         self.statistics.used = used
         return self.statistics
 
+    def headroom(self) -> dict[str, float]:
+        """By lane: the part of what it may send in a window that is free now, in the fullest window of those that count
+        everything or an endpoint; those of single instruments are left out. 0 while all is silent."""
+        moment, our_ms = self._now(), self._clock.now_ms()
+        shared = [c for bucket, counters in self._counters.items() if bucket == _family(bucket) for c in counters]
+        for counter in shared:
+            counter.roll(*moment)
+        free: dict[str, float] = {}
+        for lane in Lane:
+            share = 0 if our_ms < self._blocked_until_ms else self._share_percent(lane, our_ms)
+            parts = (1 - counter.used * 100 / (counter.capacity * share) if share else 0.0 for counter in shared)
+            free[lane.name.lower()] = round(max(0.0, min(parts, default=1.0 if share else 0.0)), 4)
+        return free
+
     # --- room ---------------------------------------------------------------------------------------------------------
 
     def _now(self) -> tuple[int, float]:

@@ -33,6 +33,7 @@ def queries(bench: Bench) -> Queries:
         money=bench.money,
         streams=streams,
         reference=lambda _instrument, _trigger: None,
+        headroom={},
         clock=bench.clock,
     )
 

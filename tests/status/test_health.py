@@ -8,31 +8,38 @@ import pytest
 from core.domain.ids import Asset, VenueName
 from core.engine.money_ledger import MoneyRow
 from core.engine.queries import StatusReport
-from core.status.health import Health, HealthLevel, HealthLimits, Vitals, judge
+from core.engine.vitals import LagRow, TaskRow
+from core.status.health import Health, HealthLevel, HealthLimits, judge
 from tests.status.reports import position_row, report, venue_down, venue_row
 
 LIMITS = HealthLimits(deadline_seconds=3.0)
 OK, DEGRADED, UNHEALTHY = HealthLevel
 
 
-def judged(told: StatusReport, vitals: Vitals | None = None) -> Health:
-    return judge(told, LIMITS, vitals)
+def judged(told: StatusReport) -> Health:
+    return judge(told, LIMITS)
+
+
+def ended(*names: str) -> tuple[TaskRow, ...]:
+    return tuple(TaskRow(name=name, running=False, running_s=0.0, progress_s=1.0, why="a fault") for name in names)
 
 
 def test_a_daemon_that_trades_is_ok_and_says_nothing() -> None:
-    health = judged(report(positions=(position_row(),)), Vitals(lag_ms=3.0, free_bytes=10 * 1024**3))
+    running = TaskRow(name="orders", running=True, running_s=9.0, progress_s=500.0)
+    told = report(positions=(position_row(),), lag=LagRow(now_ms=3.0), tasks=(running,))
+    health = judge(told, LIMITS, 10 * 1024**3)
     assert (health.level, health.reasons, health.healthy) == (OK, (), True)
 
 
 def test_a_late_loop_is_degraded_and_one_that_stood_still_is_unhealthy() -> None:
-    assert judged(report(), Vitals(lag_ms=249.0)).level is OK
-    assert judged(report(), Vitals(lag_ms=251.0)).level is DEGRADED
-    assert judged(report(), Vitals(lag_ms=10_000.0)).level is UNHEALTHY
+    assert judged(report(lag=LagRow(now_ms=249.0))).level is OK
+    assert judged(report(lag=LagRow(now_ms=251.0))).level is DEGRADED
+    assert judged(report(lag=LagRow(now_ms=10_000.0))).level is UNHEALTHY
 
 
 def test_without_protection_the_daemon_is_nothing_and_without_telegram_it_still_trades() -> None:
-    assert judged(report(), Vitals(dead=["telegram"])).level is DEGRADED
-    health = judged(report(), Vitals(dead=["telegram", "protection"]))
+    assert judged(report(tasks=ended("telegram"))).level is DEGRADED
+    health = judged(report(tasks=ended("telegram", "protection")))
     assert health.level is UNHEALTHY
     assert "protection" in health.reasons[0]  # the worst is said first
     assert not health.healthy
@@ -88,5 +95,5 @@ def test_a_pause_or_a_limit_that_did_its_work_is_no_trouble() -> None:
 
 
 def test_a_disk_that_fills_is_said_before_it_is_full() -> None:
-    assert judged(report(), Vitals(free_bytes=1024**3 - 1)).level is DEGRADED
-    assert judged(report(), Vitals(free_bytes=1024**3)).level is OK
+    assert judge(report(), LIMITS, 1024**3 - 1).level is DEGRADED
+    assert judge(report(), LIMITS, 1024**3).level is OK

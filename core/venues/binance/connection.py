@@ -64,6 +64,7 @@ def connect(  # noqa: PLR0913 - as connect_venue
         routes.append(TradeRoute(hosts.stream, symbols))
     return VenueConnection(
         client=client,
+        headroom=seam.budget.headroom,
         reads=reads,
         user_stream=UserDataStreamManager(
             feed,

@@ -66,6 +66,7 @@ def connect(  # noqa: PLR0913 - as connect_venue
     feed = OkxUserFeed(hosts.stream, credentials, UserFrames(table, margin), venue_clock, gate)
     return VenueConnection(
         client=client,
+        headroom=seam.budget.headroom,
         reads=OkxMarketReads(ccxt, table, venue_clock, client.measure_clock),
         user_stream=UserDataStreamManager(
             feed,
