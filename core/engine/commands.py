@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -15,13 +15,14 @@ from core.domain.money import ZERO, plain
 from core.domain.order import UNACKNOWLEDGED, Order, OrderIntent, OrderStatus, OrderType
 from core.domain.position import Position, PositionKey
 from core.domain.reconciliation import key_of
-from core.domain.reports import OrderStatusReport
+from core.domain.reports import OrderStatusReport, PositionReport
 from core.domain.risk import TradingState
 from core.domain.standing import Standing, strictest
 from core.domain.symbols import same_symbol
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.closer import Closer
 from core.engine.command_answers import Cancelled, Changed, Closed
+from core.engine.joined_reads import JoinedReads
 from core.engine.order_dispatch import NOT_OPEN
 from core.engine.order_manager import OrderManager
 from core.engine.ports import Accepted, Unknown, VenueClient
@@ -53,6 +54,7 @@ class Commands:
         self._instruments = instruments
         self._books = books
         self._risk = risk
+        self._reads: dict[VenueName, JoinedReads[Sequence[PositionReport]]] = {}
 
     @property
     def venues(self) -> frozenset[VenueName]:
@@ -206,11 +208,14 @@ class Commands:
         if (client := self._clients.get(key.instrument.venue)) is None:
             return False, NOT_OPEN
         try:
-            told = await client.positions()
+            told = await self._reads_of(client)()
         except VenueError as error:
             return False, f"the venue could not be asked whether it is flat: {error}"
         held = sum((abs(report.quantity) for report in told if key_of(report) == key), ZERO)
         return held == ZERO, "" if held == ZERO else f"the venue still holds {plain(held)}"
+
+    def _reads_of(self, client: VenueClient) -> JoinedReads[Sequence[PositionReport]]:
+        return self._reads.setdefault(client.name, JoinedReads(client.name, client.positions))
 
     def _is(self, instrument: InstrumentId, symbol: str | None, venue: VenueName | None) -> bool:
         if venue is not None and instrument.venue is not venue:
