@@ -128,7 +128,7 @@ async def _jump(world: SimulatedWorld, price: Decimal) -> None:
 @pytest.mark.parametrize("venue", VENUES)
 async def test_a_stop_overtakes_the_entries_that_wait(tmp_path: Path, venue: VenueName) -> None:
     """Positions of the first wave are found without a stop while forty entries of the second one are on their way."""
-    async with SimulatedWorld(tmp_path, [venue], latency_ms=100) as world:
+    async with SimulatedWorld(tmp_path, [venue], symbols=40, latency_ms=100) as world:
         symbols = [row.symbol for row in _tradable(world)]
         first = [a_signal(symbols[0], id="first", exchange=venue)]
         rest = [a_signal(symbol, id=symbol, exchange=venue) for symbol in symbols[1:31]]

@@ -32,6 +32,8 @@ Tamper = Callable[[str, Any], Any]
 
 PORTS = {"binance": 1, "bybit": 2, "okx": 3}
 """Nothing listens there: they tell the venues of one daemon apart."""
+SYMBOLS = 14
+"""Listed unless a test asks for more: every symbol whose price moves costs time, and few tests need forty."""
 
 
 class SimulatedVenue:
@@ -40,7 +42,7 @@ class SimulatedVenue:
     def __init__(self, name: str = "binance", **settings: Any) -> None:
         self._clock = VirtualClock()
         self.url = f"http://127.0.0.1:{PORTS[name]}"
-        self.simulation = Simulation(load(name), SimulationSettings(**settings), self.now_ms())
+        self.simulation = Simulation(load(name), SimulationSettings(**({"symbols": SYMBOLS} | settings)), self.now_ms())
         self._control = Control(self.simulation)
         self._wake: asyncio.TimerHandle | None = None
         self.arm()

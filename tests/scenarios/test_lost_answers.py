@@ -124,7 +124,7 @@ async def test_a_stop_in_doubt_past_the_deadline_costs_the_position(world: World
 @pytest.mark.failure("ORD-02", "INV-2")
 async def test_over_a_thousand_unclear_orders_none_is_doubled_and_none_is_lost(tmp_path: Path) -> None:
     """Wave after wave, each followed by a crash of the market that fires every stop, until enough answers were lost."""
-    world = SimulatedWorld(tmp_path, tick_hz=0.2, balance=Decimal(1_000_000))
+    world = SimulatedWorld(tmp_path, symbols=40, tick_hz=0.2, balance=Decimal(1_000_000))
     pairs = world.pairs("USDT")
     rounds, every_s = 30, 90
     waves = [

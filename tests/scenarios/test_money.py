@@ -186,7 +186,7 @@ async def test_trades_of_the_owner_are_explained_by_the_venues_word(tmp_path: Pa
 
 
 async def test_fees_in_another_coin_are_explained_and_cost_the_day_what_the_coin_is_worth(tmp_path: Path) -> None:
-    async with SimulatedWorld(tmp_path) as world:
+    async with SimulatedWorld(tmp_path, symbols=40) as world:  # BNB is one of them
         await world.tell("account", asset="BNB", wallet="5")
         owner = the_owner(world)
         await owner.call("POST", "/fapi/v1/feeBurn", feeBurn="true")

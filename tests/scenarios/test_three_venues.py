@@ -28,7 +28,7 @@ LATENCY_MS = 250
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[SimulatedWorld]:
-    async with SimulatedWorld(tmp_path, VENUES) as made:
+    async with SimulatedWorld(tmp_path, VENUES, symbols=40) as made:
         yield made
 
 

@@ -24,7 +24,7 @@ from core.outcome import ExitStatus, Outcome
 from core.storage.writer import InlineExecutor, WriterThread
 from core.transport import AiohttpHttp, Transport, WebsocketsSocket
 from tests.builders_config import NO_COOLDOWNS
-from tests.fakes.sim_transport import Line, SimulatedFeed, SimulatedVenue, Tamper, Watch
+from tests.fakes.sim_transport import SYMBOLS, Line, SimulatedFeed, SimulatedVenue, Tamper, Watch
 from tests.fakes.virtual_loop import VirtualClock
 from tools.signal_feed import Form, SignalFeed, parse_script
 from tools.signal_server import serving
@@ -359,7 +359,7 @@ class LoopbackWorld(World):
     def __init__(self, folder: Path, venues: Sequence[str] = ("binance",), **settings: Any) -> None:
         super().__init__(folder, venues)
         self.clock = SystemClock()
-        self._settings = SimulationSettings(**settings)
+        self._settings = SimulationSettings(**({"symbols": SYMBOLS} | settings))
         self._signals: str | None = None
         self._http = AiohttpHttp("control")
 

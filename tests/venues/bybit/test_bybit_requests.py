@@ -132,7 +132,7 @@ async def test_the_leverage_is_set_for_both_sides() -> None:
 
 
 async def test_opening_asks_for_no_more_than_it_needs() -> None:
-    async with a_desk(opened=False) as desk:
+    async with a_desk(opened=False, symbols=40) as desk:
         await desk.client.open()
         paths = [asked.path.removeprefix("/v5/") for asked in desk.tap.asked]
         assert set(paths) == {"market/time", "market/instruments-info", "market/risk-limit", "position/symbol-info"}

@@ -336,7 +336,7 @@ async def test_other_account_levels_are_traded_with(level: str) -> None:
 
 
 async def test_leverages_are_read_in_bulk_and_one_odd_list_costs_only_itself() -> None:
-    async with a_rig() as rig:
+    async with a_rig(symbols=40) as rig:
         refusal = answer(200, {"code": "51001", "msg": "Instrument ID doesn't exist.", "data": []})
         rig.tap.put("GET", API + "account/leverage-info", refusal)
         leverages = (await rig.client.account_settings()).leverage
