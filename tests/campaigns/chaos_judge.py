@@ -69,7 +69,7 @@ EXPECTED = frozenset(
     }
 )
 
-OF_A_FULL_DISK = frozenset({"journal.unwritable", "audit.unwritable"})
+OF_A_FULL_DISK = frozenset({"journal.unwritable", "journal.not_closed", "audit.unwritable", "audit.not_closed"})
 
 
 class Judge:

@@ -127,10 +127,21 @@ class Game:
             else:
                 data = daemon.data_dir
                 self._note_end(daemon._task, asked=self._asked_to_stop or not self._wanted)
+            self._forget_unwritten()
             down_s, self._down_s = self._down_s, 0.0
             self.record.down.append(Window(self.now_s(), self.now_s() + down_s))
             if self._wanted:
                 await asyncio.sleep(down_s)
+
+    def _forget_unwritten(self) -> None:
+        """A run that ends on a full disk takes with it what it was told meanwhile: nothing could be written down."""
+        if not self.disk_full:
+            return
+        full, now = self.record.disk[-1].since, self.now_s()
+        self.record.no_entries = [
+            window._replace(until=min(window.until, now)) if window.since > full and window.why != KILL_FILE else window
+            for window in self.record.no_entries
+        ]
 
     async def _over(self, task: asyncio.Task[Outcome]) -> None:
         """Until it ended, or was struck dead."""
