@@ -15,6 +15,8 @@ from tools.venuesim.exchange.events import Event, MarketTick, OrderTrade, Symbol
 from tools.venuesim.exchange.model import Depth, Origin
 from tools.venuesim.wire import Host
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+"""One for all frames: json.dumps makes an encoder for each call."""
 SECOND_MS = 1_000
 LONG_JUMP_MS = 60_000
 # Kinds that speak when something happens to a contract.
@@ -228,7 +230,7 @@ class MarketStreams:
         return changed
 
     def _push(self, subscription: _Subscription, payload: Row | list[Row]) -> None:
-        text = json.dumps(payload, separators=(",", ":"))
+        text = _encode(payload)
         first = payload[0] if isinstance(payload, list) and payload else payload
         event = first["e"] if isinstance(first, dict) else subscription.stream.kind
         symbol = payload.get("s") or payload["o"]["s"] if isinstance(payload, dict) else None

@@ -8,6 +8,8 @@ from typing import Any
 
 from tools.venuesim.wire import Host, Outbox, Timer
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+"""One for all frames: json.dumps makes an encoder for each call."""
 IDLE_MS = 600_000
 """Without a frame in either direction for so long, the venue ends a connection."""
 GONE = 1000
@@ -27,7 +29,7 @@ def parsed(text: str) -> dict[str, Any]:
 
 def text_of(payload: object) -> str:
     """A frame as the venue writes it: compact."""
-    return json.dumps(payload, separators=(",", ":"))
+    return _encode(payload)
 
 
 def idle_limit_ms(query: str) -> int:

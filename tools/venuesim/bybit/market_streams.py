@@ -22,6 +22,9 @@ from tools.venuesim.exchange.events import Event, MarketTick, OrderTrade
 from tools.venuesim.exchange.model import Origin
 from tools.venuesim.wire import Host
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+"""One for all frames: json.dumps makes an encoder for each call."""
+
 
 class Listener(Protocol):
     """A socket as the market streams see it."""
@@ -150,4 +153,4 @@ class MarketStreams:
 
 
 def _text(frame: Row) -> str:
-    return json.dumps(frame, separators=(",", ":"))
+    return _encode(frame)

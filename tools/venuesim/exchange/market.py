@@ -85,6 +85,8 @@ class Market:
         self._basis = 0.0
         self._taken: dict[int, int] = {}
         self._levels: dict[Side, list[tuple[int, int]]] = {}
+        self._quoted: Quote | None = None
+        """The last quote, for as long as nothing moves: one move is told to several streams."""
         self._measure(instrument)
         # A waypoint every few seconds; a replayed file has corners of its own, which no stretch may cut.
         self._stretch_ms = (
@@ -167,6 +169,7 @@ class Market:
             part = min(wanted, lots)
             wanted -= part
             self._taken[ticks] = self._taken.get(ticks, 0) + part
+            self._quoted = None
             taken.append(Level(price=price, qty=part * step))
         return taken
 
@@ -192,10 +195,13 @@ class Market:
         return lots * self.instrument.step
 
     def quote(self, now_ms: int) -> Quote:
+        known = self._quoted
+        if known is not None and known.time_ms == now_ms:
+            return known
         tick, step = self.instrument.tick, self.instrument.step
         ask, ask_lots = self._best(Side.BUY)
         bid, bid_lots = self._best(Side.SELL)
-        return Quote(
+        self._quoted = Quote(
             symbol=self.instrument.symbol,
             last=self.last,
             bid=bid * tick,
@@ -207,6 +213,7 @@ class Market:
             time_ms=now_ms,
             update_id=self._trade_id,
         )
+        return self._quoted
 
     def depth(self, now_ms: int) -> Depth:
         tick, step = self.instrument.tick, self.instrument.step
@@ -337,6 +344,7 @@ class Market:
     def _print(self, time_ms: int, lots: int) -> None:
         """One trade at the last price, outside the steps."""
         self._trade_id += 1
+        self._quoted = None
         step, price = self._steps, self._last
         self._runs.append(
             Run(
@@ -384,6 +392,7 @@ class Market:
     def _refill(self) -> None:
         self._taken.clear()
         self._levels.clear()
+        self._quoted = None
 
     def _available(self, side: Side) -> list[tuple[int, int]]:
         """(ticks, lots) an order of this side can take, best first; never empty."""
