@@ -33,7 +33,9 @@ REQUIRED = (  # noqa: SIM905 - one name a line would push the rules off the firs
     "tools/venuesim/__init__.py tests/__init__.py tests/conftest.py"
 ).split()
 
-EDGE = ("core.domain", "core.engine", "core.config", "core.errors", "core.clock", "core.logs", "core.redaction", "core.listener")
+EDGE = (  # noqa: SIM905 - one name a line would push the rules off the first page
+    "core.domain core.engine core.config core.errors core.clock core.logs core.redaction core.listener"
+).split()
 LAYERS: Mapping[str, tuple[str, ...]] = {
     "core.domain": ("core.domain",),
     "core.engine": ("core.domain", "core.engine", "core.errors", "core.clock"),

@@ -7,7 +7,7 @@ import gc
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
@@ -25,20 +25,29 @@ from core.engine.records import JournalState, StateRecord
 from core.engine.wave_processor import WaveProcessor
 from core.errors import StartRefused
 from core.last_run import RUN_KEY, RUNNING, STOPPED, LastRun
+from core.loop_watch import LoopWatch
 from core.mending import halt, mend
-from core.messenger import MakeMessenger, Messenger
+from core.messenger import MakeMessenger
 from core.notices import Notices
 from core.one_wave import one_wave
 from core.opening import Opening
 from core.outcome import ExitStatus, Outcome
+from core.preflight import why_not
+from core.process_vitals import DaemonVitals
 from core.readiness import confirm_leverage, go, or_stop, until_live, until_priced, until_protected
+from core.redaction import Redactor
+from core.service_notify import NotifySocket, ServiceNotify
+from core.serving import overview, status_server
 from core.sources import Sources, signal_sources
 from core.standing_watches import status_lines, watch_journal, watch_kill_file
 from core.status.control import ControlServer
+from core.status.line import status_line
+from core.status.overview import Overview
 from core.stopping import bounded, close_journal, shut_down
 from core.storage.audit_log import AuditLog as ChainedAuditLog
 from core.storage.journal import SqliteJournal
 from core.supervision import Supervisor
+from core.telling import Telling
 from core.transport import Transport
 
 log = structlog.get_logger(__name__)
@@ -54,6 +63,9 @@ class Host:
     transport: Callable[[str], Transport]
     executor: Callable[[], Executor]
     messenger: MakeMessenger | None = None
+    service: NotifySocket = field(default_factory=lambda: NotifySocket({}))
+    """Of the service manager; by default there is none."""
+    loop_watch: LoopWatch | None = None
 
 
 class Orchestrator:
@@ -72,8 +84,8 @@ class Orchestrator:
         self._once = False
         self._journal_broken = ""
         self._notices = Notices()
-        self._messenger: Messenger | None = None
         self._tasks = Supervisor(host.clock, self._notices)
+        self._service = ServiceNotify(host.service, host.clock, Redactor(settings.secret_values()))
 
     async def check(self) -> Outcome:
         """Pre-flight only."""
@@ -84,27 +96,43 @@ class Orchestrator:
     async def run(self, *, once: bool = False) -> Outcome:
         """Until stopped; with `once` until the first wave is settled."""
         self._once = once
-        async with self._assembled() as (engine, held):
+        async with self._assembled() as (engine, held), self._watched():
             last = LastRun(held.values, self._clock.now_ms())
             last.note(engine.journal)
+            telegram = self._host.messenger is not None
+            telling = Telling(engine, held, transport=self._host.transport, telegram=telegram)
+            self._notices.attach(telling.alerts)
             await or_stop(self.stop, asyncio.sleep(last.delay_seconds))
             if (opening := await self._preflight(engine, held, waits=True)) is None:
                 last.take_back(engine.journal)
                 return self.outcome
             self._tasks.on_vital(partial(halt, engine), partial(mend, engine))
-            async with self._tasks:
-                try:
-                    waves = await self._boot(engine, held, last, opening)
-                    if once:
-                        wait_s = self._settings.process.once_wait_seconds
-                        await one_wave(waves, self._sources, self.outcome, self.stop, wait_s)
-                    else:
-                        await self.stop.wait()
-                finally:
-                    await shut_down(engine, self._tasks, self._messenger, self.outcome)
-                    self._note_run(engine, STOPPED)
-                    log.info("stopped", positions=len(engine.orders.state.positions()))
+            try:
+                waves = await self._boot(engine, held, last, opening, telling)
+                if once:
+                    wait_s = self._settings.process.once_wait_seconds
+                    await one_wave(waves, self._sources, self.outcome, self.stop, wait_s)
+                else:
+                    await self.stop.wait()
+            finally:
+                self._service.stopping()
+                await shut_down(engine, self._tasks, telling, self.outcome)
+                self._note_run(engine, STOPPED)
+                log.info("stopped", positions=len(engine.orders.state.positions()))
         return self.outcome
+
+    @asynccontextmanager
+    async def _watched(self) -> AsyncIterator[None]:
+        """Whoever owns the tasks; from before the venues are asked, which may last, until everything has ended."""
+        async with self._tasks:
+            if self._service.wanted:
+                self._tasks.start("service", self._service.run)
+            if self._host.loop_watch is not None:
+                self._tasks.start("loop-watch", self._host.loop_watch.run)
+            try:
+                yield
+            finally:
+                await self._tasks.end("service", "loop-watch")
 
     # start
 
@@ -157,17 +185,20 @@ class Orchestrator:
         if not engine.clients:
             if not self.stop.is_set():
                 self.outcome.status = ExitStatus.PREFLIGHT_REFUSED
-                self.outcome.said = "no venue can be used; see the pre-flight lines above"
+                self.outcome.said = f"no venue can be used: {why_not(self.outcome.preflights)}"
             return None
         self.symbols = {str(i): instrument.venue_symbol for i, instrument in engine.instruments.items()}
         transport = self._host.transport("signals")
         self._sources = signal_sources(engine, transport, held=held.values, once=self._once)
         return opening
 
-    async def _boot(self, engine: Engine, held: JournalState, last: LastRun, opening: Opening) -> WaveProcessor:
+    async def _boot(
+        self, engine: Engine, held: JournalState, last: LastRun, opening: Opening, telling: Telling
+    ) -> WaveProcessor:
         self._restore(engine, held)
         waves = engine.waves(held.seen_signals)
         self.queries = engine.queries(waves)
+        self.queries.process = DaemonVitals(self._tasks, self._host.loop_watch, queues=())
         start = self._tasks.start
         start("orders", engine.orders.run)
         start("inflight", engine.inflight.run)
@@ -177,15 +208,9 @@ class Orchestrator:
         begin = partial(_begin, engine, self._tasks)
         for venue in engine.clients:
             begin(venue)
-        if self._host.messenger is not None:
-            self._messenger = self._host.messenger(
-                queries=self.queries,
-                audit=engine.audit,
-                first_update=int(held.values.get(_TELEGRAM_KEY, "0")),
-                on_update=partial(self._note_update, engine),
-            )
-            self._notices.attach(self._messenger)
-            start("telegram", self._messenger.run)
+        look = self._show(engine, self.queries, waves)
+        telling.start(start)
+        self._converse(engine, self.queries, held, telling)
         self._tell_of_the_last_run(engine, last)
         await until_live(engine, self.stop)
         start("reconciler", engine.reconciler.run)
@@ -193,7 +218,9 @@ class Orchestrator:
         await until_priced(engine, self.stop)
         end_interrupted(held, engine.orders.state, engine.journal, engine.audit, engine.notifier, self._clock.now_ms())
         go(engine, held)
-        control = ControlServer(folder=self._settings.process.data_dir, queries=self.queries, commands=engine.commands)
+        control = ControlServer(
+            folder=self._settings.process.data_dir, queries=self.queries, commands=engine.commands, health=look.health
+        )
         start("control", control.run)
         start("exits", engine.exits.run)
         if engine.native is not None:
@@ -211,9 +238,31 @@ class Orchestrator:
         start("waves", waves.run)
         for name in self._sources.names:
             start(f"signals/{name}", partial(self._sources.run, name, waves.handle, waves.expect))
+        self._ready(look, self.queries)
+        return waves
+
+    def _ready(self, look: Overview, queries: Queries) -> None:
+        self._service.ready(look.health, partial(_line, queries))
         gc.collect()
         gc.freeze()  # what lives until the end need not be looked through again
-        return waves
+
+    def _show(self, engine: Engine, queries: Queries, waves: WaveProcessor) -> Overview:
+        """The status page, from the first task on: it tells how the start goes."""
+        look = overview(engine, queries)
+        if (page := status_server(engine, look, waves)) is not None:
+            self._tasks.start("status", page.run)
+        return look
+
+    def _converse(self, engine: Engine, queries: Queries, held: JournalState, telling: Telling) -> None:
+        if self._host.messenger is not None:
+            messenger = self._host.messenger(
+                queries=queries,
+                audit=engine.audit,
+                feed=telling.telegram(),
+                first_update=int(held.values.get(_TELEGRAM_KEY, "0")),
+                on_update=partial(self._note_update, engine),
+            )
+            self._tasks.start("telegram", messenger.run)
 
     def _tell_of_the_last_run(self, engine: Engine, last: LastRun) -> None:
         """And without a journal nobody but people may resume."""
@@ -246,6 +295,10 @@ class Orchestrator:
     def _note_update(self, engine: Engine, update: int) -> None:
         record = StateRecord(key=_TELEGRAM_KEY, value=str(update), time_ms=self._clock.now_ms())
         engine.journal.append_nowait([record])
+
+
+def _line(queries: Queries) -> str:
+    return status_line(queries.status())
 
 
 def _begin(engine: Engine, tasks: Supervisor, venue: VenueName) -> None:

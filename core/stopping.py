@@ -13,15 +13,15 @@ from core.domain.ids import Leg
 from core.domain.order import UNACKNOWLEDGED, Order
 from core.domain.risk import TradingState
 from core.errors import JournalUnwritable, VenueError
-from core.messenger import Messenger
 from core.outcome import ExitStatus, Outcome
 from core.storage.journal import SqliteJournal
 from core.supervision import STEP_SECONDS, Supervisor
+from core.telling import Telling
 
 log = structlog.get_logger(__name__)
 
-MESSENGER_SECONDS = 1.0
-"""For the last words before Telegram is left."""
+LAST_WORDS_SECONDS = 1.0
+"""Before the channels to people are left; what is not told by then is told by the next run."""
 WATCHERS = (
     "control",
     "kill-file",
@@ -37,7 +37,7 @@ WATCHERS = (
 )
 
 
-async def shut_down(engine: Engine, tasks: Supervisor, messenger: Messenger | None, outcome: Outcome) -> None:
+async def shut_down(engine: Engine, tasks: Supervisor, telling: Telling, outcome: Outcome) -> None:
     """Everything but what was open before the first task: clients, audit and journal are left by their owner."""
     log.info("stopping")
     if engine.risk.standing.state is TradingState.ACTIVE:
@@ -54,9 +54,9 @@ async def shut_down(engine: Engine, tasks: Supervisor, messenger: Messenger | No
     await tasks.end("waves", *WATCHERS, "outages")
     await tasks.end("data", *tasks.named("market/"))
     await tasks.end(*tasks.named("user-stream/"))
-    if messenger is not None:
-        await messenger.drain(MESSENGER_SECONDS)
-    await tasks.end("telegram")
+    await telling.drain(LAST_WORDS_SECONDS)
+    await tasks.end("telegram", "status", *tasks.named("alerts"))
+    await telling.close()
     await tasks.end("native-trailing", "protection", "inflight", "orders")
 
 

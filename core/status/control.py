@@ -4,6 +4,8 @@ Requests, with what is optional in brackets:
 
     {"command": "status"}                                     one picture of everything (queries.StatusReport)
     {"command": "risk"}                                       every figure entries are judged by (RiskFigures)
+    {"command": "health"}                                     ok, degraded or unhealthy, with the reasons
+    {"command": "orders"}                                     orders that are not ended, as we know them
     {"command": "close"[, "symbol": "BTCUSDT"][, "venue"]}    close at market; without a symbol everything
     {"command": "cancel", "id": "…"[, "venue"]}               one order by client or venue id, ours or not
     {"command": "pause"[, "venue"]}                           no entries until `resume`
@@ -24,7 +26,7 @@ import asyncio
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
@@ -36,6 +38,7 @@ from core.domain.ids import VenueName
 from core.domain.money import plain
 from core.engine.commands import Commands
 from core.engine.queries import Queries
+from core.status.health import Health, health_facts
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +50,8 @@ _VENUE = frozenset({"venue"})
 COMMANDS = {
     "status": frozenset[str](),
     "risk": frozenset[str](),
+    "health": frozenset[str](),
+    "orders": frozenset[str](),
     "close": _VENUE | {"symbol"},
     "cancel": _VENUE | {"id"},
     "pause": _VENUE,
@@ -74,10 +79,13 @@ def spelled(path: Path) -> Iterator[str]:
 class ControlServer:
     """Serves while `run` runs; a request that makes no sense is answered, never fatal."""
 
-    def __init__(self, *, folder: Path, queries: Queries, commands: Commands) -> None:
+    def __init__(
+        self, *, folder: Path, queries: Queries, commands: Commands, health: Callable[[], Health] = Health
+    ) -> None:
         self._path = folder / SOCKET_NAME
         self._queries = queries
         self._commands = commands
+        self._health = health
 
     async def run(self) -> None:
         """Until cancelled. The caller holds the lock of the data folder: a socket file found here is a dead one's."""
@@ -122,6 +130,10 @@ class ControlServer:
                 return asdict(self._queries.status())
             case "risk":
                 return asdict(self._queries.risk())
+            case "health":
+                return health_facts(self._health())
+            case "orders":
+                return [asdict(row) for row in self._queries.orders()]
             case "close":
                 symbol = _optional_text(request, "symbol")
                 closed = await self._commands.close(symbol, self._venue(request), author)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from core.domain.risk import TradingState
 from core.engine.queries import PositionRow, StatusReport, VenueRow
@@ -56,6 +56,12 @@ class Health:
     def healthy(self) -> bool:
         """Whether the service manager may be told that all is as it should be: `degraded` counts as well."""
         return self.level is not HealthLevel.UNHEALTHY
+
+
+def health_facts(health: Health) -> dict[str, Any]:
+    """As JSON shows it, on the page and over the control socket."""
+    findings = [{"level": one.level.value, "about": one.about, "text": one.text} for one in health.findings]
+    return {"health": health.level.value, "reasons": list(health.reasons), "findings": findings}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,8 @@ def status_line(status: StatusReport) -> str:
         stream = f"WS connected {span(venue.connected_s)}" if venue.connected_s is not None else "WS down"
         reconciled = "never reconciled" if venue.reconciled_s is None else f"reconciled {span(venue.reconciled_s)} ago"
         paused = "" if venue.paused is None else ", entries paused"
-        parts.append(f"{venue.venue} {stream}, {reconciled}{paused}")
+        key = ", KEY MAY WITHDRAW" if venue.may_withdraw else ""
+        parts.append(f"{venue.venue} {stream}, {reconciled}{paused}{key}")
     stops = sum(1 for position in status.positions if position.stop is not None)
     dust = sum(1 for position in status.positions if position.dust)
     parts.append(f"{len(status.positions)} positions, {stops} stops" + (f", {dust} dust" if dust else ""))

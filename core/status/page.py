@@ -20,7 +20,7 @@ from typing import Any, Final
 from core.domain.money import plain
 from core.engine.queries import StatusReport
 from core.listener import HttpAnswer, HttpRequest
-from core.status.health import Health
+from core.status.health import Health, health_facts
 from core.status.metrics import CONTENT_TYPE, Metrics
 
 JSON: Final = "application/json"
@@ -65,12 +65,6 @@ class StatusPage:
     def _json(self, told: dict[str, Any], status: int) -> HttpAnswer:
         text = self.mask(json.dumps(told, default=_text))
         return HttpAnswer(status=status, body=text.encode() + b"\n", content_type=JSON)
-
-
-def health_facts(health: Health) -> dict[str, Any]:
-    """As JSON shows it, on the page and over the control socket."""
-    findings = [{"level": one.level.value, "about": one.about, "text": one.text} for one in health.findings]
-    return {"health": health.level.value, "reasons": list(health.reasons), "findings": findings}
 
 
 def _bears(request: HttpRequest, token: str) -> bool:
