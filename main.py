@@ -26,10 +26,12 @@ from core.errors import BreakwaterError, ConfigError, StartRefused  # noqa: E402
 from core.host import examine_host  # noqa: E402
 from core.instance_lock import instance_locks  # noqa: E402
 from core.logs import configure_logging  # noqa: E402
+from core.loop_watch import LoopWatch  # noqa: E402
 from core.messenger import MakeMessenger  # noqa: E402
 from core.orchestrator import Host, Orchestrator  # noqa: E402
 from core.outcome import ExitStatus, Outcome  # noqa: E402
 from core.preflight import Grade  # noqa: E402
+from core.service_notify import NotifySocket  # noqa: E402
 from core.storage.writer import WriterThread  # noqa: E402
 from core.summary import disagreements, show_preflight, show_waves  # noqa: E402
 from core.transport import real_transport  # noqa: E402
@@ -124,6 +126,8 @@ def _host(settings: Settings) -> Host:
         transport=real_transport,
         executor=lambda: WriterThread("storage"),
         messenger=_messenger(settings, clock),
+        service=NotifySocket(os.environ),
+        loop_watch=LoopWatch(),
     )
 
 
@@ -132,11 +136,15 @@ def _messenger(settings: Settings, clock: Clock) -> MakeMessenger | None:
     if telegram.token is None or telegram.chat_id is None:
         return None
     from tgbot.bot import TelegramAccount, TelegramBot  # only where it is used: the library is slow to import
+    from tgbot.drawing import Drawing
+    from tgbot.roles import Roster
 
-    account = TelegramAccount(
-        token=telegram.token.get_secret_value(), chat_id=telegram.chat_id, api_url=telegram.api_url
+    roster = Roster(
+        chat_id=telegram.chat_id, owners=telegram.owners, operators=telegram.operators, viewers=telegram.viewers
     )
-    return partial(TelegramBot, account=account, clock=clock)
+    account = TelegramAccount(token=telegram.token.get_secret_value(), roster=roster, api_url=telegram.api_url)
+    draw = Drawing(settings.process.data_dir / "drawing")
+    return partial(TelegramBot, account=account, clock=clock, draw=draw)
 
 
 def _stop_on_signals(orchestrator: Orchestrator) -> Callable[[], None]:

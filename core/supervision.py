@@ -60,9 +60,11 @@ class Supervisor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._leaving = True
-        for task in self._tasks.values():
-            task.forget_timer()
-        await self._group.__aexit__(kind, error, trace)
+        for one in self._tasks.values():
+            one.forget_timer()
+            if error is not None and one.task is not None:
+                one.task.cancel()
+        await self._group.__aexit__(None, None, None)  # no task raises: what the body raised goes on as it is
 
     def start(self, name: str, work: Work) -> None:
         """Start a task; one of this name that runs already goes on instead."""
@@ -110,11 +112,11 @@ class Supervisor:
         why = "it was cancelled from outside" if one.error is None else _told(one.error)
         log.error("task.died", task=one.name, why=why, exc_info=one.error)
         pause = self._failed(one, why)
-        one.restarts += 1
         one.again_at = self._clock.monotonic() + pause
         one.timer = asyncio.get_running_loop().call_later(pause, self._start_again, one)
 
     def _start_again(self, one: _Supervised) -> None:
+        one.restarts += 1
         log.warning("task.started_again", task=one.name, restarts=one.restarts)
         self._begin(one)
         self._soon(STEADY_SECONDS, one, self._steady)

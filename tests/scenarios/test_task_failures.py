@@ -1,0 +1,77 @@
+"""Each long-lived task of the daemon is killed in turn, in both ways a task can end, with positions open."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from core.domain.alerts import AlertKind
+from core.domain.wave import LegState
+from core.engine.vitals import VITAL, TaskRow
+from tests.fakes.fake_notifier import FakeNotifier
+from tests.scenarios.worlds import PAIRS, Daemon, SimulatedWorld, a_wave
+
+pytestmark = pytest.mark.may_block("simulation runs storage inline")
+
+
+def _break(name: str, *, cancel: bool) -> None:
+    (task,) = (task for task in asyncio.all_tasks() if task.get_name() == name)
+    if cancel:
+        task.cancel()
+    else:
+        waits_for = task._fut_waiter  # type: ignore[attr-defined]
+        waits_for.set_exception(RuntimeError("a fault of the program"))
+
+
+def _row(daemon: Daemon, name: str) -> TaskRow:
+    (row,) = (row for row in daemon.status.tasks if row.name == name)
+    return row
+
+
+@pytest.mark.failure("OPS-04")
+@pytest.mark.parametrize("cancel", [True, False], ids=["cancelled", "raises"])
+async def test_each_task_that_dies_is_told_of_and_started_again_and_nothing_is_lost(
+    tmp_path: Path, *, cancel: bool
+) -> None:
+    async with SimulatedWorld(tmp_path) as world:
+        await world.play(a_wave(PAIRS[:2]), a_wave(PAIRS[2:4], at_ms=200_000))
+        async with world.running() as daemon:
+            people = FakeNotifier()
+            daemon.orchestrator._notices.attach(people)
+            await daemon.wave()
+            names = [row.name for row in daemon.status.tasks]
+            assert {"orders", "protection", "exits", "reconciler", "user-stream/binance", "signals/server"} < set(names)
+            for name in names:
+                told = len(people.critical())
+                _break(name, cancel=cancel)
+                await asyncio.sleep(0.2)
+                assert people.critical()[told:], f"nobody heard of {name}"
+                assert people.kinds.count(AlertKind.TASK) == names.index(name) + 1
+                assert (daemon.status.trading_state == "halted") is (name in VITAL)
+                if name in VITAL:
+                    assert daemon.orchestrator.queries is not None
+                    daemon.orchestrator.queries._risk.resume("owner")
+                await asyncio.sleep(3)
+                row = _row(daemon, name)
+                assert row.running, name
+                assert (row.restarts, row.failures) == (1, 1), name
+            await world.everything_holds()
+            report = await daemon.wave(3, 300)  # the second was what the server told again to a new connection
+            assert [leg.state for leg in report.legs] == [LegState.PROTECTED] * 2
+            await asyncio.sleep(5)
+            await world.everything_holds()
+
+
+@pytest.mark.parametrize("name", VITAL)
+async def test_what_was_under_way_in_a_vital_task_that_died_is_taken_up(tmp_path: Path, name: str) -> None:
+    async with SimulatedWorld(tmp_path, latency_ms=250) as world:
+        await world.play(a_wave(PAIRS[:3]))
+        async with world.running() as daemon:
+            while not await world.sent("order"):  # noqa: ASYNC110 - the venue tells nobody
+                await asyncio.sleep(0.05)
+            _break(name, cancel=True)
+            await asyncio.sleep(15)
+            assert daemon.status.trading_state == "halted"
+            assert daemon.status.unresolved_orders == 0
+            assert daemon.held() == await world.held()
+            await world.everything_holds()
