@@ -36,6 +36,9 @@ def operator_desk(engine: Engine, queries: Queries, health: Callable[[], Health]
         instruments=partial(_instruments, engine),
         config=partial(_config, settings),
         health=lambda: _word(health()),
+        ready=lambda: not engine.risk.states.starting,
+        notifier=engine.notifier,
+        audit=engine.audit,
     )
 
 

@@ -1,24 +1,24 @@
-"""The port of a messenger: a notifier that has to be run, and that answers questions (Telegram)."""
+"""The port of a messenger: it has to be run, tells alerts and answers questions (Telegram)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Protocol
 
-from core.engine.ports import AuditLog, Notifier
-from core.engine.queries import Queries
+from core.alerts.feed import Feed
+from core.engine.operator_desk import OperatorDesk
 
 
-class Messenger(Notifier, Protocol):
-    """A notifier that lives in a task of its own."""
+class Messenger(Protocol):
+    """What lives in a task of its own."""
 
     async def run(self) -> None: ...
-    async def drain(self, timeout_s: float) -> bool: ...
 
 
 class MakeMessenger(Protocol):
-    """`first_update` and `on_update` carry the newest handled command over a restart."""
+    """`feed` is what it tells besides its answers; `first_update` and `on_update` carry the newest handled command over
+    a restart."""
 
     def __call__(
-        self, *, queries: Queries, audit: AuditLog, first_update: int, on_update: Callable[[int], None]
+        self, *, desk: OperatorDesk, feed: Feed, first_update: int, on_update: Callable[[int], None]
     ) -> Messenger: ...

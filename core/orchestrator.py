@@ -16,9 +16,11 @@ from core.assembly import Engine, assemble
 from core.build import build_id
 from core.clock import Clock
 from core.config import Settings
+from core.desk import operator_desk
 from core.domain.alerts import AlertKind
 from core.domain.ids import VenueName
 from core.engine.interrupted_waves import end_interrupted
+from core.engine.operator_desk import OperatorDesk
 from core.engine.ports import Level
 from core.engine.queries import Queries
 from core.engine.records import JournalState, StateRecord
@@ -210,7 +212,7 @@ class Orchestrator:
             begin(venue)
         look = self._show(engine, self.queries, waves)
         telling.start(start)
-        self._converse(engine, self.queries, held, telling)
+        self._converse(engine, operator_desk(engine, self.queries, look.health), held, telling)
         self._tell_of_the_last_run(engine, last)
         await until_live(engine, self.stop)
         start("reconciler", engine.reconciler.run)
@@ -253,11 +255,10 @@ class Orchestrator:
             self._tasks.start("status", page.run)
         return look
 
-    def _converse(self, engine: Engine, queries: Queries, held: JournalState, telling: Telling) -> None:
+    def _converse(self, engine: Engine, desk: OperatorDesk, held: JournalState, telling: Telling) -> None:
         if self._host.messenger is not None:
             messenger = self._host.messenger(
-                queries=queries,
-                audit=engine.audit,
+                desk=desk,
                 feed=telling.telegram(),
                 first_update=int(held.values.get(_TELEGRAM_KEY, "0")),
                 on_update=partial(self._note_update, engine),

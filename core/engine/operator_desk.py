@@ -10,6 +10,7 @@ from core.domain.candle import Candle
 from core.domain.ids import InstrumentId
 from core.engine.commands import Commands
 from core.engine.past import Past
+from core.engine.ports import AuditLog, Notifier
 from core.engine.queries import Queries
 
 
@@ -56,7 +57,8 @@ class HealthWord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorDesk:
-    """`instruments`: every swap that a spelling may mean, one a venue; raises SymbolAmbiguous."""
+    """`instruments`: every swap that a spelling may mean, one a venue; raises SymbolAmbiguous. `ready`: the
+    start is over and orders of people are kept; before it they would be lost in what the start decides."""
 
     queries: Queries
     commands: Commands
@@ -66,3 +68,6 @@ class OperatorDesk:
     instruments: Callable[[str], Sequence[InstrumentId]]
     config: Callable[[], Sequence[ConfigLine]]
     health: Callable[[], HealthWord]
+    ready: Callable[[], bool]
+    notifier: Notifier
+    audit: AuditLog

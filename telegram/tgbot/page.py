@@ -34,6 +34,10 @@ class Line:
     style: Style = Style.PLAIN
 
 
+Part = str | Line | Sequence[Line]
+"""What a page is put together from; a text may be several lines."""
+
+
 @dataclass(frozen=True, slots=True)
 class Button:
     """`data` comes back when it is pressed; at most 64 bytes."""
@@ -86,12 +90,12 @@ def table(rows: Iterable[str]) -> tuple[Line, ...]:
     return tuple(Line(safe(row), Style.TABLE) for row in rows)
 
 
-def page(*parts: str | Line | Sequence[Line]) -> Page:
-    """Lines in order; a text may be several lines."""
+def page(*parts: Part) -> Page:
+    """Lines in order."""
     return Page(tuple(_lines(parts)))
 
 
-def _lines(parts: Iterable[str | Line | Sequence[Line]]) -> Iterator[Line]:
+def _lines(parts: Iterable[Part]) -> Iterator[Line]:
     for part in parts:
         if isinstance(part, str):
             yield from (Line(safe(text)) for text in part.split("\n"))
