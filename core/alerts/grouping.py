@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import Final
 
 from core.alerts.wording import MAX_UNITS, sanitized, units
-from core.domain.alerts import AlertKind
 from core.engine.ports import Level
 from core.engine.records import AlertRecord
 
@@ -24,6 +23,7 @@ GROUP_MS: Final = 1_000
 """What is not critical waits so long for company, so that a wave with its entries is one message."""
 LATE_MS: Final = 60_000
 """An alert told later than this says when it was."""
+SEVERAL: Final = "several"
 
 _MARKS: Final = {Level.INFO: "", Level.WARNING: "⚠️ ", Level.CRITICAL: "🔴 "}
 _LOUDNESS: Final = (Level.INFO, Level.WARNING, Level.CRITICAL)
@@ -41,18 +41,17 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """What a channel sends at once. `id` names it for good: the number of its first alert. `through`: the newest alert
-    in it; `summarised`: what is not critical up to there was counted in this message or an earlier one (0 = nothing).
+    """What a channel sends at once. `id`: the number of the newest alert in it, so that one number never stands for two
+    messages. `summarised`: what is not critical up to there was counted in this message or an earlier one (0 = none).
     """
 
     id: int
     time_ms: int
     level: Level
-    kind: AlertKind | None
-    """None: of several kinds."""
+    kind: str
+    """"several" where there is more than one."""
     text: str
     silent: bool
-    through: int
     summarised: int
     alerts: int
 
@@ -109,13 +108,12 @@ class AlertQueue:
             self._dropped.clear()
         kinds = {one.alert.kind for one in chosen}
         return Message(
-            id=chosen[0].alert.seq,
+            id=max(one.last for one in chosen),
             time_ms=chosen[0].alert.time_ms,
             level=max((Level(one.alert.level) for one in chosen), key=_LOUDNESS.index),
-            kind=AlertKind(kinds.pop()) if len(kinds) == 1 else None,
+            kind=kinds.pop() if len(kinds) == 1 else SEVERAL,
             text="\n".join(lines),
             silent=all(one.silent for one in chosen),
-            through=max(one.last for one in chosen),
             summarised=self._summarised,
             alerts=sum(one.times for one in chosen),
         )

@@ -12,6 +12,7 @@ from core.settings.server_checks import SERVER_CHECKS
 from core.settings.tree import Settings
 from core.settings.values import is_loopback, to_text
 
+LEAST_SECRET = 16
 Check = Callable[[Settings], Iterator[Problem]]
 
 
@@ -146,6 +147,23 @@ def each_telegram_user_has_one_role(settings: Settings) -> Iterator[Problem]:
                 yield Problem(variable=variable, value=to_text(users), what=what, fix="give each user one role")
 
 
+def alerts_are_posted_signed(settings: Settings) -> Iterator[Problem]:
+    url, secret = settings.alerts.webhook_url, settings.alerts.webhook_secret
+    if (url is None) != (secret is None):
+        missing, present = (
+            ("ALERT_WEBHOOK_URL", "ALERT_WEBHOOK_SECRET")
+            if url is None
+            else ("ALERT_WEBHOOK_SECRET", "ALERT_WEBHOOK_URL")
+        )
+        yield Problem(variable=missing, what=f"is missing while {present} is set", fix="set both or neither")
+    if secret is not None and len(secret.get_secret_value()) < LEAST_SECRET:
+        yield Problem(
+            variable="ALERT_WEBHOOK_SECRET",
+            what=f"has fewer than {LEAST_SECRET} characters and could be guessed",
+            fix="use a long random one",
+        )
+
+
 def logs_and_data_are_apart(settings: Settings) -> Iterator[Problem]:
     if settings.process.data_dir == settings.process.log_dir:
         yield Problem(
@@ -210,6 +228,7 @@ ALWAYS: tuple[Check, ...] = (
     a_prefetch_ends_before_its_wave,
     a_remote_signal_server_is_authenticated,
     telegram_has_token_and_chat,
+    alerts_are_posted_signed,
     each_telegram_user_has_one_role,
     logs_and_data_are_apart,
 )

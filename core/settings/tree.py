@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import PrivateAttr, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from core.settings.alerts import AlertSettings
 from core.settings.exits import AgedSettings, ExitSettings, PriceSettings, TrailingSettings
 from core.settings.fields import Group
 from core.settings.process import ProcessSettings, TelegramSettings
@@ -40,6 +41,7 @@ class Settings(BaseSettings):
     wave: Annotated[WaveSettings, Group(title="Waves")] = WaveSettings()
     strategy: Annotated[StrategySettings, Group(title="Strategy")] = StrategySettings()
     telegram: Annotated[TelegramSettings, Group(title="Telegram")] = TelegramSettings()
+    alerts: Annotated[AlertSettings, Group(title="Alerts")] = AlertSettings()
     status: Annotated[StatusSettings, Group(title="Status page")] = StatusSettings()
     webhook: Annotated[WebhookSettings, Group(title="Signals posted to a webhook")] = WebhookSettings()
     process: Annotated[ProcessSettings, Group(title="Process, files and times")] = ProcessSettings()
