@@ -36,7 +36,6 @@ from core.domain.money import plain
 from core.errors import AlreadyRunning, ConfigError, StartRefused, VenueError
 from core.instance_lock import account_key, instance_locks
 from core.logs import configure_logging
-from core.status.control import SOCKET_NAME
 from core.venues import VenueAccess
 from tools.daemon_link import NoDaemon, daemon
 from tools.flattening import SECONDS, Flattened, Flattening, flatten, key_of
@@ -44,6 +43,8 @@ from tools.keys_alone import KeysAlone, keys_alone
 from tools.venue_link import connected
 
 FLAT, USAGE, LEFT = 0, 2, 4
+ANSWER_SECONDS = 3.0
+"""A daemon that does not tell its status within this is stuck, and will not panic either."""
 LOOK_SECONDS = 15.0
 """How long the list to be agreed to waits for a venue; one that does not answer is named, and tried all the same."""
 Row = dict[str, Any]
@@ -114,15 +115,16 @@ def _reach(asked: argparse.Namespace) -> KeysAlone:
 
 
 def _flatten(reach: KeysAlone, wish: Wish, venue: str | None) -> list[Row]:
-    """Through the daemon when it holds the lock, else by ourselves while we hold it."""
+    """Through the daemon when one answers or holds the lock, else by ourselves while we hold it."""
     keys = [account_key(access.name, access.base_url or "", access.key) for access in reach.accesses]
+    if _answers(reach.data_dir):
+        return _through_daemon(reach, wish, venue)
     try:
         with instance_locks(reach.data_dir, keys):
             return asyncio.run(_directly(reach.accesses, wish))
     except AlreadyRunning as error:
-        if not (reach.data_dir / SOCKET_NAME).exists():
-            raise StartRefused(f"{error}; it answers at no control socket of this DATA_DIR") from error
-        return _through_daemon(reach, wish, venue, why=str(error))
+        remedy = "it does not answer at the control socket of this DATA_DIR: end its process, and run this again"
+        raise StartRefused(f"{error.args[0].partition(';')[0]}, and {remedy}") from error
     except OSError as error:  # no folder for the lock can be written: a daemon could not run with it either
         print(f"the lock could not be taken ({error}); going on without it", file=sys.stderr)
         return asyncio.run(_directly(reach.accesses, wish))
@@ -174,13 +176,22 @@ def _confirm(lines: Sequence[str]) -> None:
 # through the daemon
 
 
-def _through_daemon(reach: KeysAlone, wish: Wish, venue: str | None, *, why: str) -> list[Row]:
+def _answers(data_dir: Path) -> bool:
+    try:
+        with daemon(data_dir, ANSWER_SECONDS) as link:
+            link.ask("status")
+    except NoDaemon:
+        return False
+    return True
+
+
+def _through_daemon(reach: KeysAlone, wish: Wish, venue: str | None) -> list[Row]:
     """Its panic, and then the venue's own word. Raises NoDaemon when it does not answer."""
     began = time.monotonic()
     with daemon(reach.data_dir, wish.seconds) as link:
         if not wish.yes:
             held = [f"{p['instrument'][0]} {p['instrument'][1]}" for p in link.ask("status")["positions"]]
-            _confirm([f"a daemon runs ({why.partition(';')[0]}); it holds {', '.join(held) or 'nothing'}"])
+            _confirm([f"a daemon runs; it holds {', '.join(held) or 'nothing'}, and will be told to panic"])
             began = time.monotonic()
         try:
             told = link.ask("panic", venue=venue, author="emergency_flat")

@@ -11,14 +11,14 @@ from core.errors import Unreachable
 class Venue:
     def __init__(self) -> None:
         self.begun: list[float] = []
-        self.error: Unreachable | None = None
+        self.errors: list[Unreachable] = []
 
     async def read(self) -> int:
         self.begun.append(asyncio.get_running_loop().time())
         number = len(self.begun)
         await asyncio.sleep(1)
-        if self.error is not None:
-            raise self.error
+        if self.errors:
+            raise self.errors.pop()
         return number
 
 
@@ -43,11 +43,11 @@ async def test_who_asks_after_it_began_gets_a_newer_one() -> None:
 
 async def test_a_failed_reading_is_told_to_all_and_the_next_one_is_asked_anew() -> None:
     venue = Venue()
-    venue.error = Unreachable("okx", "cut off")
+    error = Unreachable("okx", "cut off")
+    venue.errors = [error]
     read = JoinedReads("okx", venue.read)
-    told = await asyncio.gather(read(), read(), return_exceptions=True)
-    assert told == [venue.error] * 2
-    venue.error = None
+    told = [str(answer) for answer in await asyncio.gather(read(), read(), return_exceptions=True)]
+    assert told == [str(error)] * 2
     assert await read() == 2
 
 
