@@ -109,15 +109,14 @@ class LoopWatch:
         stack = _stack(sys._current_frames().get(watched))  # noqa: SLF001 - the only way to see another thread's stack
         self._figures.culprit = culprit = _culprit(stack)
         say_at = HUNG_SECONDS
-        while not turned.wait(self._limit):
-            if ended.is_set():
-                return
+        while not turned.wait(self._limit) and not ended.is_set():
             if time.monotonic() - asked >= say_at:
                 say_at *= 2
                 seconds = round(time.monotonic() - asked, 1)
                 now = _stack(sys._current_frames().get(watched))  # noqa: SLF001
                 log.error("loop.hangs", seconds=seconds, culprit=_culprit(now), stack=now)
-        log.warning("loop.late", ms=round(1000 * (time.monotonic() - asked)), culprit=culprit, stack=stack)
+        if not ended.is_set():
+            log.warning("loop.late", ms=round(1000 * (time.monotonic() - asked)), culprit=culprit, stack=stack)
 
 
 def _stack(frame: FrameType | None) -> list[str]:

@@ -83,6 +83,10 @@ class ServiceNotify:
         self._to.send(READY="1", STATUS=self._shown(status()), WATCHDOG="1")
         self._told_at = self._clock.monotonic()
 
+    def health(self) -> Health:
+        """As it is judged now; while the daemon starts or stops nothing is."""
+        return Health() if self._health is None else self._health()
+
     def stopping(self) -> None:
         self._health = None
         self._to.send(STOPPING="1", STATUS="stopping")

@@ -27,6 +27,7 @@ def overview(engine: Engine, queries: Queries) -> Overview:
         status=queries.status,
         limits=HealthLimits(
             deadline_seconds=settings.protection.protection_deadline_ms / 1000,
+            streams_seconds=float(settings.process.watchdog_stream_seconds),
             clock_error_ms=settings.risk.max_clock_error_ms,
         ),
         folders=(settings.process.data_dir, settings.process.log_dir),

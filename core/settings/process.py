@@ -69,6 +69,16 @@ class ProcessSettings(Frozen):
         Field(ge=1, le=86_400),
         Setting("STATUS_LINE_INTERVAL_SECONDS", "time between two status lines in the log, seconds", "1 to 86400"),
     ] = 60
+    watchdog_stream_seconds: Annotated[
+        Count,
+        Field(ge=10, le=3600),
+        Setting(
+            "WATCHDOG_STREAM_SECONDS",
+            "with every private stream down for so long, seconds, the daemon is unhealthy and the service manager's "
+            "watchdog starts it anew",
+            "10 to 3600",
+        ),
+    ] = 60
     instruments_refresh_minutes: Annotated[
         Count,
         Field(ge=1, le=180),
