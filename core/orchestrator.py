@@ -191,7 +191,7 @@ class Orchestrator:
             return None
         self.symbols = {str(i): instrument.venue_symbol for i, instrument in engine.instruments.items()}
         transport = self._host.transport("signals")
-        self._sources = signal_sources(engine, transport, held=held.values, once=self._once)
+        self._sources = signal_sources(engine, transport, held=held.values, seen=held.seen_signals, once=self._once)
         return opening
 
     async def _boot(

@@ -24,20 +24,12 @@ def server_source(engine: Engine, transport: Transport, *, once: bool, held: Map
     signals, wave = settings.signals, settings.wave
     if signals.ws_url is None:
         return None
-    default = settings.trading.default_exchange
     token = "" if signals.ws_token is None else signals.ws_token.get_secret_value()
     return SignalServer(
         address=ServerAddress(url=signals.ws_url, token=token),
         form=SignalForm(signals.form),
         socket=transport.socket,
-        reader=SignalReader(
-            source="server",
-            ttl_ms=signals.ttl_seconds * 1000,
-            venues=tuple(VenueName(name) for name in settings.venues),
-            default_venue=None if default is None else VenueName(default),
-            resolve=engine.resolve,
-            near=lambda venue, spelling: engine.symbol_index(venue).near(spelling),
-        ),
+        reader=signal_reader(engine, "server"),
         collect_seconds=wave.collect_ms / 1000,
         plan=CheckPlan(
             minutes=wave.check_minutes,
@@ -49,6 +41,20 @@ def server_source(engine: Engine, transport: Transport, *, once: bool, held: Map
         notifier=engine.notifier,
         newest_candle_ms=int(held.get(_CANDLE_KEY, "0")),
         note=partial(_note_candle, engine),
+    )
+
+
+def signal_reader(engine: Engine, source: str) -> SignalReader:
+    """How signals of a source are read that come from outside."""
+    settings: Settings = engine.settings
+    default = settings.trading.default_exchange
+    return SignalReader(
+        source=source,
+        ttl_ms=settings.signals.ttl_seconds * 1000,
+        venues=tuple(VenueName(name) for name in settings.venues),
+        default_venue=None if default is None else VenueName(default),
+        resolve=engine.resolve,
+        near=lambda venue, spelling: engine.symbol_index(venue).near(spelling),
     )
 
 

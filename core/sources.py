@@ -1,10 +1,10 @@
-"""Where signals come from: the signal server, a strategy, or both; built from settings once the venues are open."""
+"""Where signals come from: the signal server, the webhook, a strategy; built from settings once the venues are open."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from decimal import Decimal
 from functools import partial
 
@@ -26,6 +26,7 @@ from core.settings.values import to_text
 from core.signals.strategy_scan import ScanRules, StrategyScan
 from core.signals.universe import ByRules, NamedInstruments, Universe
 from core.transport import Transport
+from core.webhook_source import WEBHOOK, webhook_source
 from strategies.base import Options, Strategy
 from strategies.registry import known, maker
 
@@ -66,18 +67,28 @@ class Sources:
             self.decided.set()
 
 
-def signal_sources(engine: Engine, transport: Transport, *, held: Mapping[str, str], once: bool) -> Sources:
-    """The signal server, if there is one; the strategy where there is none, or where STRATEGY is set explicitly.
+def signal_sources(
+    engine: Engine,
+    transport: Transport,
+    *,
+    held: Mapping[str, str],
+    once: bool,
+    seen: Iterable[tuple[str, str]] = (),
+) -> Sources:
+    """The signal server and the webhook, if set; the strategy where neither is, or where STRATEGY is set explicitly.
 
-    `held` are the journal's values of earlier runs. Raises ConfigError for a strategy that does not exist, cannot reach
-    the scores asked for, or shall look at symbols that are not listed linear swaps (CFG-09).
+    `held` are the journal's values of earlier runs, `seen` the signals they handled. Raises ConfigError for a strategy
+    that does not exist, cannot reach the scores asked for, or shall look at symbols that are not listed linear swaps
+    (CFG-09).
     """
     sources: dict[str, SignalSource] = {}
     server = server_source(engine, transport, once=once, held=held)
     if server is not None:
         sources["server"] = server
+    if (webhook := webhook_source(engine, seen)) is not None:
+        sources[WEBHOOK] = webhook
     settings = engine.settings
-    if settings.strategy.name != NO_STRATEGY and (server is None or "STRATEGY" in settings.sources):
+    if settings.strategy.name != NO_STRATEGY and (not sources or "STRATEGY" in settings.sources):
         scan = strategy_scan(engine, once=once)
         if scan is not None:
             sources[settings.strategy.name] = scan

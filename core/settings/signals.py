@@ -221,7 +221,8 @@ class WaveSettings(Frozen):
 
 
 class StrategySettings(Frozen):
-    """The strategy that makes signals here: used when no signal server is set, or beside it when STRATEGY is set.
+    """The strategy that makes signals here: used when neither a signal server nor the webhook is set, or beside
+    them when STRATEGY is set.
 
     It trades at DEFAULT_EXCHANGE, or at every venue where that is not set. `top N` is N symbols of each venue and quote
     coin in which more than MINIMUM_ACTIVE_BALANCE_USD lies, by the UNIVERSE_ rules and both symbol lists.
@@ -231,7 +232,8 @@ class StrategySettings(Frozen):
         Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,40}$")],
         Setting(
             "STRATEGY",
-            "module in strategies/ that makes signals where no signal server is set; set explicitly, also beside one",
+            "module in strategies/ that makes signals where nobody else does (SIGNAL_WS_URL, WEBHOOK_PORT); "
+            "set explicitly, also beside them",
             "a module name, or `none`",
         ),
     ] = "scalping_v1"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from core.clock import Clock
+from core.domain.signal import Signal, Unusable
 from core.engine.ports import SignalBatch
 from core.errors import MalformedPayload
 from core.signals.collecting import MOST_SIGNALS, Collection, read_all
@@ -42,11 +43,15 @@ class PushedWaves:
 
     def take(self, frame: Mapping[str, Any]) -> None:
         """One `signal` frame."""
+        self.add(self._reader.read(frame, self._clock.now_ms()))
+
+    def add(self, read: Signal | Unusable) -> None:
+        """What has just been read of one."""
         self._heard = self._clock.monotonic()
         if self._open is None:
             self._open, self._began = Collection(self._reader.source, self._clock), self._heard
             self._closing = asyncio.get_running_loop().call_later(self._collect_seconds, self._time_over)
-        self._open.add(self._reader.read(frame, self._clock.now_ms()))
+        self._open.add(read)
         if len(self._open) >= MOST_SIGNALS:
             self.close_wave()
 

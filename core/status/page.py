@@ -70,7 +70,8 @@ class StatusPage:
 def _bears(request: HttpRequest, token: str) -> bool:
     given = request.headers.get("authorization", "")
     scheme, _, text = given.partition(" ")
-    return scheme.lower() == "bearer" and hmac.compare_digest(text.strip().encode(), token.encode())
+    told = text.strip().encode("utf-8", "surrogatepass")
+    return scheme.lower() == "bearer" and hmac.compare_digest(told, token.encode())
 
 
 def _meant_for_this_host(request: HttpRequest) -> bool:

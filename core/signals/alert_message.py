@@ -1,0 +1,96 @@
+"""A message posted to the webhook -> raw signals in the form of the signal server, which `SignalReader` then bounds.
+
+Names of TradingView's alerts are understood beside our own: `ticker` (`BINANCE:BTCUSDT.P`), `action`, `time`, `price`,
+`score`. Nothing is guessed: what is missing stays missing, and what says two different things is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.domain.verdict import Reason
+from core.errors import MalformedPayload
+from core.signals.fields import refuse, shown, text_of
+
+MOST_TOGETHER = 100
+"""Signals of one message."""
+SECRETS = ("token", "secret")
+_ALIASES: Mapping[str, Sequence[str]] = {
+    "timestamp": ("time", "timenow"),
+    "price": ("close",),
+    "total_score": ("score",),
+    "id": ("alert_id",),
+    "recommended_action": ("action",),
+}
+_PERPETUAL = ".P"
+"""TradingView's mark of a perpetual, behind the symbol."""
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """One message: what it says of itself, and its signals as they came, without secrets."""
+
+    token: str | None
+    signals: tuple[Mapping[str, Any], ...]
+
+
+def taken_apart(frame: Mapping[str, Any]) -> Posted:
+    """One signal, or several as the list `signals`. Raises MalformedPayload."""
+    token = _token(frame)
+    rest = {name: value for name, value in frame.items() if name not in SECRETS}
+    if "signals" not in rest:
+        return Posted(token, (rest,))
+    listed = rest.pop("signals")
+    if rest:
+        raise MalformedPayload("message", f"beside signals it has {shown(min(rest))}")
+    if not isinstance(listed, list) or not listed or len(listed) > MOST_TOGETHER:
+        raise MalformedPayload("message", f"signals: must be a list of 1 to {MOST_TOGETHER} signals")
+    if any(not isinstance(one, dict) for one in listed):
+        raise MalformedPayload("message", "signals: a signal is not an object")
+    return Posted(token, tuple(listed))
+
+
+def _token(frame: Mapping[str, Any]) -> str | None:
+    given = [frame[name] for name in SECRETS if name in frame]
+    return given[0] if len(given) == 1 and isinstance(given[0], str) else None
+
+
+def in_our_form(posted: Mapping[str, Any], default_score: str) -> dict[str, Any]:
+    """Raises FieldRefused for what contradicts itself, and for an order that closes: exits are decided here."""
+    if shown(posted.get("market_position", "")).lower() == "flat":
+        refuse(Reason.SIDE_MISSING, "market_position: flat closes a position; this only opens, exits are decided here")
+    raw = {name: value for name, value in posted.items() if name not in _OTHER_NAMES}
+    for ours, theirs in _ALIASES.items():
+        told = [name for name in (ours, *theirs) if posted.get(name) is not None]
+        if len({repr(posted[name]) for name in told}) > 1:
+            refuse(Reason.MALFORMED, f"{' and '.join(told)}: say the same thing differently")
+        if told:
+            raw[ours] = posted[told[0]]
+    if all(raw.get(name) is None for name in ("total_score", "score_week", "score_month")):
+        raw["total_score"] = default_score
+    _name_instrument(posted, raw)
+    return raw
+
+
+def _name_instrument(posted: Mapping[str, Any], raw: dict[str, Any]) -> None:
+    told = [name for name in ("pair_symbol", "ticker", "symbol") if posted.get(name) is not None]
+    if not told:
+        refuse(Reason.MALFORMED, "ticker: missing")
+    if len({repr(posted[name]) for name in told}) > 1:
+        refuse(Reason.MALFORMED, f"{' and '.join(told)}: name different symbols")
+    text = text_of(posted, told[0])
+    venue, colon, symbol = text.partition(":")
+    if "/" in text:  # ccxt's unified form has a colon of its own
+        venue, colon, symbol = "", "", text
+    name = symbol if colon else text
+    raw["pair_symbol"] = name[: -len(_PERPETUAL)] if name.upper().endswith(_PERPETUAL) else name
+    if not colon:
+        return
+    if posted.get("exchange") is not None and text_of(posted, "exchange").lower() != venue.lower():
+        refuse(Reason.VENUE_CONFLICT, f"exchange and {told[0]} name different venues")
+    raw["exchange"] = venue
+
+
+_OTHER_NAMES = frozenset({name for names in _ALIASES.values() for name in names} | {"ticker", "symbol"})
