@@ -52,6 +52,9 @@ _FILLS_OF: Final = (
 )
 _CLOSED: Final = f"SELECT {rows.POSITION_SELECT} FROM positions WHERE closed_ms >= ? ORDER BY closed_ms, position_id"
 _ORDER: Final = f"SELECT intent_ms, {rows.ORDER_SELECT} FROM orders WHERE client_order_id = ?"
+_ORDERS_SINCE: Final = (
+    f"SELECT intent_ms, {rows.ORDER_SELECT} FROM orders WHERE intent_ms >= ? ORDER BY intent_ms, client_order_id"
+)
 _EVERY_WAVE: Final = f"SELECT {_WAVE_COLUMNS} FROM waves ORDER BY received_ms, wave_id"
 _EXECUTION: Final = "SELECT execution_values FROM executions WHERE client_order_id = ?"
 
@@ -142,6 +145,11 @@ class History:
     def closed_positions(self, since_ms: int) -> list[Position]:
         """Closed since then (venue UTC), oldest first."""
         return [rows.position_of(row) for row in self._read(_CLOSED, (since_ms,))]
+
+    def orders_since(self, intent_ms: int) -> Iterator[PastOrder]:
+        """Decided since then (our clock, UTC), oldest first; read as they are asked for."""
+        for row in self._read(_ORDERS_SINCE, (intent_ms,)):
+            yield self._order(row)
 
     def every_position(self) -> list[Position]:
         """Closed ones too, oldest first."""
