@@ -16,7 +16,8 @@ from tests.campaigns.chaos_plan import plan_of
 from tests.campaigns.chaos_record import Window
 from tools.venuesim.faults import KINDS, parse
 
-SEEDS = (2, 6, 65)
+SEEDS = (2, 65, 111)
+"""The last with a full disk, a KILL file and a kill."""
 
 
 @pytest.mark.timeout(120)

@@ -105,6 +105,22 @@ class CandleSeries:
     def _candle(self, minutes: list[Minute], interval_ms: int, *, closed: bool) -> Candle:
         start = minutes[0].open_ms - minutes[0].open_ms % interval_ms
         tick, step = self._tick, self._step
+        if len(minutes) == 1:  # most are; sums over one cost more than all the rest
+            (one,) = minutes
+            return Candle(
+                open_ms=start,
+                close_ms=start + interval_ms - 1,
+                open=one.open * tick,
+                high=one.high * tick,
+                low=one.low * tick,
+                close=one.close * tick,
+                volume=one.lots * step,
+                quote_volume=one.tick_lots * tick * step,
+                trades=one.trades,
+                taker_volume=one.taker_lots * step,
+                taker_quote_volume=one.taker_tick_lots * tick * step,
+                closed=closed,
+            )
         return Candle(
             open_ms=start,
             close_ms=start + interval_ms - 1,
