@@ -17,6 +17,7 @@ from core.domain.alerts import AlertKind
 from core.engine.ports import Level
 from core.engine.records import JournalState
 from core.redaction import Redactor
+from core.settings.alerts import noises
 from core.supervision import Work
 from core.transport import Transport
 
@@ -34,7 +35,7 @@ class Telling:
         self.alerts = Alerts(
             journal=engine.journal,
             clock=engine.clock,
-            noise=settings.alerts.noise,
+            noise=noises(settings.alerts.noise),
             held=held,
             redact=Redactor(settings.secret_values()).text,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Field
@@ -49,7 +49,7 @@ def _rule(text: str) -> tuple[AlertKind, Noise]:
 class AlertSettings(Frozen):
     """Messages for people. They are kept until each channel has told them, over outages and restarts."""
 
-    noise_rules: Annotated[
+    noise: Annotated[
         Annotated[tuple[str, ...], BeforeValidator(parse_noise)],
         Setting(
             "ALERT_NOISE",
@@ -77,8 +77,8 @@ class AlertSettings(Frozen):
         ),
     ] = None
 
-    @property
-    def noise(self) -> Mapping[AlertKind, Noise]:
-        """Of every kind."""
-        chosen = dict(map(_rule, self.noise_rules))
-        return {kind: chosen.get(kind, DEFAULT_NOISE.get(kind, Noise.ON)) for kind in AlertKind}
+
+def noises(rules: Iterable[str]) -> Mapping[AlertKind, Noise]:
+    """How loud every kind is, by rules that `parse_noise` has passed."""
+    chosen = dict(map(_rule, rules))
+    return {kind: chosen.get(kind, DEFAULT_NOISE.get(kind, Noise.ON)) for kind in AlertKind}

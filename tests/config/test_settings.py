@@ -340,7 +340,8 @@ def test_without_trading_no_key_is_asked_for() -> None:
 def test_secrets_appear_in_no_message_repr_or_listing(tmp_path: Path) -> None:
     canary = "canary-5up3r-53cr3t"
     names = {entry.env: canary for entry in entries(Settings) if entry.secret}
-    settings = load_settings({**names, "SIGNAL_WS_URL": "wss://s.example", "TELEGRAM_CHAT_ID": "1"}, None)
+    urls = {"SIGNAL_WS_URL": "wss://s.example", "ALERT_WEBHOOK_URL": "https://h.example"}
+    settings = load_settings({**names, **urls, "TELEGRAM_CHAT_ID": "1"}, None)
     shown = [repr(settings), str(settings), *(show_config(settings, form) for form in ("table", "env", "json"))]
     broken = dict.fromkeys(names, canary + " \n")
     shown += problems({**broken, "MAX_POSITIONS": "0"}) + problems({"BINANCE_API_TOKEN": canary})

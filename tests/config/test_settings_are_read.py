@@ -17,7 +17,7 @@ def attributes_read(root: Path) -> set[str]:
         if (path.parent.name == "settings" and path.name != "checks.py") or path.name == "config.py":
             continue
         text = path.read_text("utf-8")
-        if "core.config import" in text or path.name == "checks.py":
+        if "core.config import" in text or "core.assembly import" in text or path.name == "checks.py":
             found |= {node.attr for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)}
     return found
 
