@@ -10,6 +10,7 @@ Exit status 1 when something that must hold does not.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import multiprocessing
 import os
@@ -61,6 +62,9 @@ class Result:
 
 def play(seed: int, timeline: Callable[[Sequence[Said]], None] | None = None) -> Result:
     """One seed, in a folder of its own that is gone afterwards."""
+    if not gc.get_freeze_count():  # the program itself need not be looked through after every run
+        gc.collect()
+        gc.freeze()
     folder = Path(tempfile.mkdtemp(prefix="breakwater-chaos-", dir=_memory()))
     judge = Judge()
     try:

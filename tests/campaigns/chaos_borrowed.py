@@ -34,6 +34,15 @@ EVERY_SECRET = (TOKEN, PASSPHRASE, *KEYS.values(), *SECRETS.values())
 _SIGNING: dict[str, Any] = {"binance": binance_signing, "bybit": bybit_signing, "okx": okx_signing}
 
 
+class _NoCollector:
+    """A daemon collects once and keeps what it has for good; a process that plays forty runs must not, and its own
+    collection after each run looks through that run alone."""
+
+    def collect(self) -> None: ...
+
+    def freeze(self) -> None: ...
+
+
 @contextmanager
 def borrowed(
     seed: int, *, hears: Callable[..., Any], console: type[ControlServer], disk_full: Callable[[], bool]
@@ -58,6 +67,7 @@ def borrowed(
         (reconnecting, "SystemRandom", lambda: chance),
         (backoff, "SystemRandom", lambda: chance),
         (orchestrator, "ControlServer", console),
+        (orchestrator, "gc", _NoCollector()),
         (okx_signing, "PASSPHRASE", PASSPHRASE),
         *((module, "API_KEY", KEYS[name]) for name, module in _SIGNING.items()),
         *((module, "API_SECRET", SECRETS[name]) for name, module in _SIGNING.items()),

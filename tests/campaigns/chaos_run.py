@@ -418,8 +418,7 @@ def run(plan: Plan, folder: Path, judge: Any) -> Record:
                 runner.run(_whole(game, judge))
             except Exception as error:  # swallow: a run that breaks is a failed seed, and told as one
                 record.wrong.append(f"the run broke: {error!r} {_leaves(error)}")
-            gc.collect()
-    gc.unfreeze()
+            gc.collect()  # what a task still had to say is said now
     record.digest = _digest(record.folders)
     record.wrong += [f"unhandled: {what}" for what in record.unhandled]
     record.seconds = time.process_time() - began
