@@ -1,7 +1,8 @@
 """What differs between the venue's picture and ours, and what follows. Deterministic; running it twice changes nothing.
 
 Absence is never read from one answer: an order is asked for by its id, a position is believed gone or found only when a
-second, later reading agrees (INV-5).
+second, later reading agrees (INV-5). Two readings may agree and both be old: what takes protection away from a
+position needs evidence beside them, or time.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from enum import StrEnum
 
 from core.domain.ids import ClientOrderId, InstrumentId, PositionId, client_order_id, is_ours
 from core.domain.ids import Leg as LegName
@@ -66,6 +68,74 @@ def position_mismatches(ours: Iterable[Position], told: Iterable[PositionReport]
             mismatch = Mismatch(key=key, ours=here.get(key, Quantity(ZERO)), venue=there, report=report)
             differing.append(mismatch)
     return differing
+
+
+class Evidence(StrEnum):
+    """What, beside two readings that agree, speaks for the venue's figure of a position."""
+
+    ADDS = "it holds more than the book, and a stop for what is not there harms nobody"
+    NEWER = "its row is newer than everything told of the position before"
+    TRADES = "its trades come to the same"
+    REFUSED = "it refused an order of ours because there is nothing to reduce"
+    NONE = "nothing else it tells explains it"
+    OLDER = "its row is older than what was told of the position before"
+
+    @property
+    def suffices(self) -> bool:
+        """Whether it can be booked at once; else it must have lasted."""
+        return self in (Evidence.ADDS, Evidence.NEWER, Evidence.TRADES, Evidence.REFUSED)
+
+
+def evidence(
+    mismatch: Mismatch,
+    known: Position | None,
+    before: Iterable[PositionReport],
+    rows: Iterable[PositionReport],
+    fills: Sequence[FillReport],
+    traded_ms: int,
+    *,
+    refused: bool = False,
+) -> Evidence:
+    """How good the venue's word is. `before` is what it had told of positions until these readings, `rows` the second
+    reading, `fills` the account's trades in the instrument as it lists them; `traded_ms` (venue UTC) the last of ours
+    among them, 0 = there is none. `refused`: it had nothing to reduce for an order of ours, long after that trade."""
+    told_ms = max([traded_ms, *(row.venue_time_ms for row in before if _speaks_of(row, mismatch.key))])
+    stamps = [row.venue_time_ms for row in rows if _speaks_of(row, mismatch.key)]
+    if stamps and max(stamps) < told_ms:
+        return Evidence.OLDER
+    if mismatch.venue > mismatch.ours:
+        return Evidence.ADDS
+    if stamps and max(stamps) > told_ms > 0:
+        return Evidence.NEWER
+    if known is not None and _traded_to(known, mismatch.venue, fills):
+        return Evidence.TRADES
+    return Evidence.REFUSED if refused and mismatch.venue == ZERO else Evidence.NONE
+
+
+def _speaks_of(row: PositionReport, key: PositionKey) -> bool:
+    """A one-way row tells both directions of its instrument."""
+    if row.instrument != key.instrument:
+        return False
+    if row.position_side is PositionSide.BOTH:
+        return True
+    return (row.position_side is PositionSide.LONG) is (key.side is Side.BUY)
+
+
+def _traded_to(known: Position, quantity: Quantity, fills: Sequence[FillReport]) -> bool:
+    """Whether the trades since the position was opened leave just so much of it. A history that lacks what we know was
+    bought is as old as the reading it would bear out."""
+    opened: Decimal = ZERO
+    closed: Decimal = ZERO
+    for fill in fills:
+        if fill.venue_time_ms < known.opened_ms:
+            continue
+        if fill.position_side is not PositionSide.BOTH and closing_key(fill) != known.key:
+            continue  # of the other direction
+        if fill.side is known.side:
+            opened += fill.quantity
+        else:
+            closed += fill.quantity
+    return opened >= known.entry_quantity and max(ZERO, opened - closed) == quantity
 
 
 def orphans(

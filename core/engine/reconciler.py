@@ -1,7 +1,8 @@
 """Reconciler: at start, after every stream gap, periodically, and whenever a report cannot be true.
 
 One run per venue at a time. It takes the mass status, asks by id for every order that is not in it, fetches trades for
-positions that differ, and only when a second reading agrees books what remains as done elsewhere.
+positions that differ, and only when a second reading agrees books what remains as done elsewhere. Both may be old:
+what takes protection away and is borne out by nothing else waits (`core/engine/doubts.py`), and its stop stays.
 """
 
 from __future__ import annotations
@@ -27,12 +28,15 @@ from core.domain.reconciliation import (
     closed_elsewhere,
     entered_ms,
     entry_differs,
+    evidence,
     key_of,
     missing_orders,
     orphans,
     position_mismatches,
 )
+from core.domain.reports import FillReport, PositionReport
 from core.engine.bookkeeping import Bookkeeper
+from core.engine.doubts import UNEXPLAINED_SECONDS, Doubts
 from core.engine.order_manager import OrderManager
 from core.engine.ports import Level, MassStatus, NotFound, Notifier, StreamState, UserStream, VenueClient
 from core.engine.prefetch import Prefetcher
@@ -101,7 +105,8 @@ class Reconciler:
         self._told: set[InstrumentId] = set()
         self._denied: dict[VenueName, dict[ClientOrderId, float]] = {}
         self._suspects: dict[VenueName, frozenset[ClientOrderId]] = {}
-        self._unlisted: dict[VenueName, frozenset[InstrumentId]] = {}
+        self._unlisted: dict[VenueName, dict[InstrumentId, float]] = {}
+        self._doubts = Doubts(clock)
         self._read_at: dict[VenueName, float] = {}
         self.last_ms: dict[VenueName, int] = {}
         self.discrepancies: Counter[str] = Counter()
@@ -138,6 +143,11 @@ class Reconciler:
         now = self._clock.monotonic()
         return max(0.0, self._read_at.setdefault(venue, now) + PERIOD_SECONDS - now)
 
+    @property
+    def in_doubt(self) -> frozenset[InstrumentId]:
+        """Where the venue tells less than the book has, and nothing explains it yet."""
+        return self._doubts.instruments
+
     def ask(self, venue: VenueName) -> None:
         """Reconcile this venue soon."""
         self._due.add(venue)
@@ -167,11 +177,13 @@ class Reconciler:
             client = self._clients[venue]
             listable = [o.client_order_id for o in self._live(venue) if o.status not in UNACKNOWLEDGED]
             status = await client.mass_status()
+            before = self._orders.state.venue_positions()
             await self._take(status)
             await self._ask_for_missing(client, missing_orders(self._live(venue), status.orders, listable))
             mismatches = self._mismatches(venue, status)
-            if mismatches:
-                await self._settle(client, mismatches)
+            doubted = await self._settle(client, mismatches, before) if mismatches else set()
+            for key in self._doubts.keep(venue, doubted):
+                log.info("reconcile.doubt_over", position=str(key))
             self._compare_entries(venue, status)
             await self._forget_unlisted(venue, status)
             await self._sweep(venue, status)
@@ -239,14 +251,20 @@ class Reconciler:
     def _busy(self, instrument: InstrumentId) -> bool:
         return any(o.status in UNACKNOWLEDGED or o.fills_missing for o in self._orders.state.live_orders(instrument))
 
-    async def _settle(self, client: VenueClient, mismatches: list[Mismatch]) -> None:
+    async def _settle(
+        self, client: VenueClient, mismatches: list[Mismatch], before: Sequence[PositionReport]
+    ) -> set[PositionKey]:
+        """Book what trades or a second reading bear out; what is still in doubt. `before`: what the venue had told of
+        positions until this run."""
         entered: dict[PositionKey, int | None] = {}
+        history: dict[PositionKey, Sequence[FillReport]] = {}
         for mismatch in mismatches:
             known = self._orders.state.position(mismatch.key)
             since = (self._clock.now_ms() if known is None else known.opened_ms) - TRADES_LOOK_BACK_MS
             opened_ms = None if mismatch.report is None else mismatch.report.opened_ms
             unknown = known is None and opened_ms is None and self._external is not ExternalPositions.IGNORE
             fills = await client.fills(mismatch.instrument, since - (ENTRY_LOOK_BACK_MS if unknown else 0))
+            history[mismatch.key] = fills
             entered[mismatch.key] = entered_ms(mismatch.key, mismatch.venue, fills) if unknown else opened_ms
             await self._orders.take([fill for fill in fills if fill.venue_time_ms >= since])
         await self._orders.drained()
@@ -254,13 +272,63 @@ class Reconciler:
         second = await client.positions()
         await self._orders.take(second)
         await self._orders.drained()
-        first = {m.key: m.venue for m in mismatches}
+        first, doubted = {m.key: m.venue for m in mismatches}, set()
         for mismatch in position_mismatches(self._positions(client.name), second):
             agreed = first.get(mismatch.key) == mismatch.venue
-            if agreed and not self._busy(mismatch.instrument):
+            if not agreed or self._busy(mismatch.instrument):
+                self.ask(client.name)
+            elif self._believes(mismatch, before, second, history[mismatch.key]):
                 self._book(mismatch, entered.get(mismatch.key))
             else:
+                doubted.add(mismatch.key)
                 self.ask(client.name)
+        return doubted
+
+    def _believes(
+        self,
+        mismatch: Mismatch,
+        before: Sequence[PositionReport],
+        rows: Sequence[PositionReport],
+        fills: Sequence[FillReport],
+    ) -> bool:
+        """Two readings agree, and something else speaks for them, or they have agreed for long enough."""
+        known = self._orders.state.position(mismatch.key)
+        traded_ms, refused = self._last_trade_ms(mismatch.key, fills), self._refused(known)
+        basis = evidence(mismatch, known, before, rows, fills, traded_ms, refused=refused)
+        said = self._doubts.waiting(mismatch)
+        if self._doubts.believed(mismatch, basis):
+            return True
+        if not said:
+            what = f"the venue tells {plain(mismatch.venue)}, the book has {plain(mismatch.ours)}, and {basis}"
+            self._note("position_in_doubt", mismatch.instrument, f"{mismatch.key}: {what}")
+            text = f"{mismatch.key}: {what}; its stop stays and entries wait until that has lasted"
+            self._notifier.notify(Level.WARNING, text, kind=AlertKind.DISCREPANCY)
+        return False
+
+    def _last_trade_ms(self, key: PositionKey, fills: Sequence[FillReport]) -> int:
+        """Venue UTC ms of the newest trade in this position that it lists and the book has as well; 0 = there is none.
+        An order's own stamp will not do: a cancel moves it, and no position."""
+        state, newest = self._orders.state, 0
+        for fill in fills:
+            order = state.order(fill.client_order_id) if fill.client_order_id else None
+            order = order or state.order_by_venue_id(fill.instrument, fill.venue_order_id)
+            if order is None or fill.trade_id not in order.trade_ids:
+                continue
+            if (fill.side if order.intent.leg is Leg.ENTRY else fill.side.opposite) is key.side:
+                newest = max(newest, fill.venue_time_ms)
+        return newest
+
+    def _refused(self, known: Position | None) -> bool:
+        """Whether the venue had nothing to reduce for a close of this position. Right after an entry that proves
+        nothing: it may not see the position itself yet (POS-02)."""
+        if known is None:
+            return False
+        orders = self._orders.state.orders_of(known.id)
+        traded_ms = max((order.venue_time_ms for order in orders if order.filled), default=known.opened_ms)
+        if self._clock.now_ms() - traded_ms < UNEXPLAINED_SECONDS * 1000:
+            return False
+        told = (self._orders.rejection(order.client_order_id) for order in orders)
+        return any(no is not None and no.nothing_to_reduce for no in told)
 
     def _book(self, mismatch: Mismatch, entered: int | None) -> None:
         known = self._orders.state.position(mismatch.key)
@@ -307,9 +375,9 @@ class Reconciler:
     async def _forget_unlisted(self, venue: VenueName, status: MassStatus) -> None:
         """A venue lists no flat symbols, so a close missed in a gap would block its symbol for ever.
 
-        What neither we nor two runs in a row know of any more is flat.
+        What neither we nor its readings know of for a while is flat.
         """
-        state = self._orders.state
+        state, now = self._orders.state, self._clock.monotonic()
         listed = {report.instrument for report in status.positions}
         gone = [
             report
@@ -319,8 +387,12 @@ class Reconciler:
             and report.instrument not in listed
             and not state.positions_on(report.instrument)
         ]
-        agreed = [report for report in gone if report.instrument in self._unlisted.get(venue, ())]
-        self._unlisted[venue] = frozenset(report.instrument for report in gone)
+        before = self._unlisted.get(venue, {})
+        since = {report.instrument: before.get(report.instrument, now) for report in gone}
+        agreed = [report for report in gone if now - since[report.instrument] >= UNEXPLAINED_SECONDS]
+        self._unlisted[venue] = since
+        if len(agreed) < len(gone):
+            self.ask(venue)
         await self._orders.take([replace(report, quantity=Quantity(ZERO), entry_price=None) for report in agreed])
         await self._orders.drained()
 

@@ -35,6 +35,7 @@ from core.domain.signal import Side
 from core.engine.account_watch import AccountWatch
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.closer import Closer
+from core.engine.doubts import UNEXPLAINED_SECONDS
 from core.engine.inflight import InflightResolver
 from core.engine.leverage import LeverageKeeper
 from core.engine.order_manager import OrderManager
@@ -230,8 +231,7 @@ class History(Judge):
             await self.orders.take(await self._inbox.get())
 
     async def _step(self) -> None:
-        chance = self._chance
-        likely = self._happenings()
+        chance, likely = self._chance, self._happenings()
         happening = chance.choices(tuple(likely), weights=tuple(likely.values()))[0]
         self.seen[happening.__name__.strip("_")] += 1
         happening()
@@ -252,19 +252,22 @@ class History(Judge):
         }
 
     async def _calm(self) -> list[str]:
-        """Nothing is lost any more, and what was on its way has arrived or never will: one reading makes it true.
-
-        Two more, because an orphan is cancelled only in the second reading that sees it older than ten seconds.
-        """
+        """Nothing is lost any more, and what was on its way has arrived or never will: one reading makes it true, or
+        a second where nothing explained the first. Two more: an orphan is cancelled in the second that sees it old."""
         self.venue.weather = Weather()
         await asyncio.sleep(CALM_SECONDS)
-        await self.reconciler.reconcile(BINANCE)
-        await asyncio.sleep(CALM_SECONDS)
+        await self._read()
+        if self.reconciler.in_doubt:
+            await asyncio.sleep(UNEXPLAINED_SECONDS)
+            await self._read()
         wrong = [f"after one reading: {what}" for what in await self._judged(self._wrong)]
-        for _ in range(2):
+        await self._read(times=2)
+        return [*wrong, *await self._judged(lambda: [*self._wrong(), *self._wrong_in_the_end()])]
+
+    async def _read(self, times: int = 1) -> None:
+        for _ in range(times):
             await self.reconciler.reconcile(BINANCE)
             await asyncio.sleep(CALM_SECONDS)
-        return [*wrong, *await self._judged(lambda: [*self._wrong(), *self._wrong_in_the_end()])]
 
     async def _judged(self, judge: Callable[[], list[str]]) -> list[str]:
         """Twice where something is wrong: the first look may have met a cancel on its way."""
@@ -435,8 +438,7 @@ class History(Judge):
 
     def _cancel_by_hand(self) -> None:
         """Or moved, where stops can be."""
-        waiting = [o for o in self.venue.orders.values() if o.waiting]
-        if not waiting:
+        if not (waiting := [o for o in self.venue.orders.values() if o.waiting]):
             return
         stop = self._chance.choice(waiting)
         if isinstance(self.venue, AttachingVenue) and stop.trigger is not None and self._chance.random() < 0.6:
@@ -445,9 +447,8 @@ class History(Judge):
             self.venue.end(stop, S.CANCELED)
 
     def _money(self) -> None:
-        chance = self._chance
-        cause = chance.choice((WalletCause.FUNDING, WalletCause.DEPOSIT, WalletCause.WITHDRAWAL))
-        self.venue.wallet_changes(Decimal(chance.randint(-50, 50)), cause)
+        cause = self._chance.choice((WalletCause.FUNDING, WalletCause.DEPOSIT, WalletCause.WITHDRAWAL))
+        self.venue.wallet_changes(Decimal(self._chance.randint(-50, 50)), cause)
 
     def _reconcile(self) -> None:
         self._work(lambda: self.reconciler.reconcile(BINANCE))

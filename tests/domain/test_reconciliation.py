@@ -7,18 +7,21 @@ from core.domain.ids import InstrumentId, Leg, VenueName
 from core.domain.order import OrderStatus
 from core.domain.position import Position, PositionKey
 from core.domain.reconciliation import (
+    Evidence,
     adopted,
     closed_elsewhere,
+    evidence,
     missing_orders,
     orphans,
     position_mismatches,
 )
-from core.domain.reports import OrderStatusReport, PositionSide
+from core.domain.reports import FillReport, OrderStatusReport, PositionReport, PositionSide
 from core.domain.signal import Side
 from tests.builders import (
     BTC,
     ETH,
     NOW_MS,
+    a_fill,
     a_position,
     a_position_report,
     a_status,
@@ -129,3 +132,66 @@ def test_foreign_plain_and_ended_orders_are_never_orphans() -> None:
     plain = a_status(an_intent(leg=Leg.CLOSE))
     gone = a_status(an_intent(leg=Leg.STOP, trigger=98), OrderStatus.CANCELED)
     assert orphans([foreign, opening, plain, gone], {}, []) == []
+
+
+LONG_OF_TEN = a_position(amount=10)
+BOUGHT = a_fill(trade_id="in", amount=10, side=Side.BUY)
+
+
+def judged(
+    there: PositionReport | None,
+    *fills: FillReport,
+    known: Position | None = LONG_OF_TEN,
+    before: tuple[PositionReport, ...] = (),
+    traded_ms: int = NOW_MS,
+) -> Evidence:
+    rows = [] if there is None else [there]
+    (mismatch,) = position_mismatches([] if known is None else [known], rows)
+    return evidence(mismatch, known, before, rows, fills, traded_ms)
+
+
+def sold(amount: int, trade_id: str = "out") -> FillReport:
+    return a_fill(trade_id=trade_id, amount=amount, side=Side.SELL, client_id="android_1", venue_time_ms=NOW_MS + 5)
+
+
+def test_more_than_we_know_of_is_believed_at_once_and_less_is_not() -> None:
+    assert judged(a_position_report(amount=12)) is Evidence.ADDS
+    assert judged(a_position_report(amount=7)) is Evidence.NONE
+    assert judged(None) is Evidence.NONE
+    assert judged(a_position_report(amount=3), known=None, traded_ms=0) is Evidence.ADDS
+    assert [kind for kind in Evidence if not kind.suffices] == [Evidence.NONE, Evidence.OLDER]
+
+
+def test_a_row_is_judged_by_its_own_time_against_what_was_told_before() -> None:
+    assert judged(a_position_report(amount=7, venue_time_ms=NOW_MS + 1)) is Evidence.NEWER
+    assert judged(a_position_report(amount=7, venue_time_ms=NOW_MS - 1)) is Evidence.OLDER
+    assert judged(a_position_report(amount=12, venue_time_ms=NOW_MS - 1)) is Evidence.OLDER
+    told = a_position_report(amount=10, venue_time_ms=NOW_MS + 9)
+    assert judged(a_position_report(amount=7, venue_time_ms=NOW_MS + 1), before=(told,)) is Evidence.OLDER
+    elsewhere = (a_position_report(ETH, amount=10, venue_time_ms=NOW_MS + 9),)
+    assert judged(a_position_report(amount=7, venue_time_ms=NOW_MS + 1), before=elsewhere) is Evidence.NEWER
+    flat = a_position_report(amount=0, at=None, venue_time_ms=NOW_MS + 1)
+    assert judged(flat) is Evidence.NEWER
+
+
+def test_a_hedged_row_says_nothing_of_the_other_direction() -> None:
+    short = a_position_report(amount=-4, position_side=PositionSide.SHORT, venue_time_ms=NOW_MS + 9)
+    known = LONG_OF_TEN
+    mismatch = next(m for m in position_mismatches([known], [short]) if m.key == known.key)
+    assert evidence(mismatch, known, (), [short], (), NOW_MS) is Evidence.NONE
+
+
+def test_trades_that_leave_just_so_much_explain_it() -> None:
+    assert judged(None, BOUGHT, sold(10)) is Evidence.TRADES
+    assert judged(None, BOUGHT, sold(4), sold(6, "out2")) is Evidence.TRADES
+    assert judged(a_position_report(amount=6), BOUGHT, sold(4)) is Evidence.TRADES
+    assert judged(None, BOUGHT, sold(25)) is Evidence.TRADES, "it was turned round"
+
+
+def test_a_history_that_lacks_what_was_bought_explains_nothing() -> None:
+    """It is as old as the reading."""
+    assert judged(None) is Evidence.NONE
+    assert judged(None, sold(10)) is Evidence.NONE
+    assert judged(None, BOUGHT, sold(4)) is Evidence.NONE
+    earlier = a_fill(trade_id="old", amount=10, side=Side.BUY, venue_time_ms=NOW_MS - 1)
+    assert judged(None, earlier, sold(10)) is Evidence.NONE

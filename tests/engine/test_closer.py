@@ -5,6 +5,7 @@ from itertools import pairwise
 
 from core.domain.ids import Leg
 from core.domain.order import OrderIntent
+from core.engine.doubts import UNEXPLAINED_SECONDS
 from core.engine.ports import About, Outcome, Rejected
 from tests.builders import BTC, BTC_LONG, an_intent
 from tests.engine.bench import Bench, a_bench
@@ -65,6 +66,7 @@ async def test_people_are_called_when_two_attempts_fail_and_it_goes_on_slowly() 
 async def test_a_position_the_venue_no_longer_has_is_read_again_and_booked_closed_without_a_loop() -> None:
     async with a_bench() as bench:
         await opened(bench)
+        await bench.settle(UNEXPLAINED_SECONDS)  # by now the venue itself sees what we opened
         bench.venue.positions_held.clear()  # closed by somebody else, and nobody told us
 
         async def nothing(intent: OrderIntent) -> Outcome:

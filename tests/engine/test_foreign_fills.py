@@ -134,6 +134,7 @@ async def test_a_late_trade_of_a_closed_position_does_not_shrink_its_successor()
         gone = bench.clock.now_ms()
         bench.venue.positions_held.clear()
         await bench.reconciler.reconcile(BINANCE)
+        await bench.settle(20)
         assert bench.state.positions() == []
         await bench.enter(an_intent("s2", amount=3))
         await bench.settle()

@@ -83,6 +83,8 @@ class ScriptedVenue:
         self.orders: dict[ClientOrderId, Resting] = {}
         self.foreign_orders: dict[VenueOrderId, ClientOrderId] = {}
         self.positions_held: dict[InstrumentId, Decimal] = {}
+        self.told: list[PositionReport] | None = None
+        """What readings of positions say instead of what is held."""
         self.attached: dict[ClientOrderId, OrderIntent] = {}
         """Stops that came with an entry and do not exist yet, by the entry's id."""
         self.stop_first = 0.0
@@ -403,6 +405,8 @@ class ScriptedVenue:
 
     def _positions(self) -> list[PositionReport]:
         at = self._clock.now_ms()
+        if self.told is not None:
+            return self.told
         return [
             a_position_report(i, amount=held, at=self.price, venue_time_ms=at)
             for i, held in self.positions_held.items()
