@@ -478,8 +478,7 @@ def campaign(of: type[History]) -> int:
     parser.add_argument("--venue", choices=KINDS, help="of one kind only; else of each in turn")
     parser.add_argument("--dies", action="store_true", help="with deaths and new starts in between")
     parser.add_argument("--show", action="store_true", help="log what the engine does")
-    asked = parser.parse_args()
-    if not asked.show:
+    if not (asked := parser.parse_args()).show:
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     seen: Counter[str] = Counter()
     failed, started = 0, time.monotonic()
