@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from tools.bot_entities import EntityError, check
 
 MAX_TEXT: Final = 4096
 MAX_CAPTION: Final = 1024
+MAX_BUTTON_DATA: Final = 64
+ENTITIES: Final = frozenset({"bold", "italic", "underline", "strikethrough", "code", "pre", "text_link", "spoiler"})
 
 
 class ApiError(Exception):
@@ -24,13 +27,15 @@ class ApiError(Exception):
 
 class FaultKind(StrEnum):
     """SLOW answers after `delay_ms`; FLOOD refuses with 429 and `retry_after` seconds; DOWN drops the connection
-    unanswered; GARBAGE answers with something that is not JSON; HTTP_ERROR answers with `status`."""
+    unanswered; GARBAGE answers with something that is not JSON; HTTP_ERROR answers with `status`; MARKUP refuses every
+    message that is styled."""
 
     SLOW = "slow"
     FLOOD = "flood"
     DOWN = "down"
     GARBAGE = "garbage"
     HTTP_ERROR = "http_error"
+    MARKUP = "markup"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -60,6 +65,8 @@ class BotAccount:
     outbox: list[dict[str, Any]] = field(default_factory=list)
     commands: list[Any] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    files: dict[int, bytes] = field(default_factory=dict)
+    """Pictures and documents that were sent, by the number of their entry in the outbox."""
     _last_update: int = 1000
     _last_message: int = 0
     _last_fault: int = 0
@@ -118,6 +125,8 @@ class BotAccount:
         _check_text(text, str(params.get("parse_mode") or ""), limit=MAX_TEXT if is_text else MAX_CAPTION)
         if is_text and not text.strip():
             raise ApiError(400, "Bad Request: message text is empty")
+        _check_entities(text, params.get("entities" if is_text else "caption_entities"))
+        _check_buttons(params.get("reply_markup"))
         message: dict[str, Any] = {**self._message(chat_id, None), "from": self.user(token)}
         message["text" if is_text else "caption"] = text
         if method == "sendPhoto":
@@ -125,6 +134,9 @@ class BotAccount:
         elif method == "sendDocument":
             message["document"] = {"file_id": "d", "file_unique_id": "d"}
         self._record(method, params, message["message_id"])
+        for name in ("photo", "document"):
+            if isinstance(file := params.get(name), bytes):
+                self.files[len(self.outbox)] = file
         return message
 
     def edit(self, token: str, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -136,7 +148,10 @@ class BotAccount:
         earlier = [sent for sent in self.outbox if sent["message_id"] == message_id and sent["chat_id"] == chat_id]
         if not earlier:
             raise ApiError(400, "Bad Request: message to edit not found")
-        if earlier[-1]["text"] == text:
+        _check_entities(text, params.get("entities"))
+        _check_buttons(params.get("reply_markup"))
+        same = (earlier[-1].get(name) == params.get(name) for name in ("entities", "reply_markup"))
+        if earlier[-1]["text"] == text and all(same):
             raise ApiError(400, "Bad Request: message is not modified")
         self._record("editMessageText", params, message_id)
         message = {**self._message(chat_id, None), "from": self.user(token), "text": text}
@@ -215,3 +230,25 @@ def _check_text(text: str, parse_mode: str, *, limit: int) -> None:
         check(text, parse_mode)
     except EntityError as error:
         raise ApiError(400, f"Bad Request: {error}") from None
+
+
+def _check_entities(text: str, entities: object) -> None:
+    """Spans of a text, counted in UTF-16 units: of a known kind, inside the text, not empty."""
+    if not entities:
+        return
+    length = len(text.encode("utf-16-le", "surrogatepass")) // 2
+    for entity in json.loads(str(entities)):
+        if entity.get("type") not in ENTITIES:
+            raise ApiError(400, "Bad Request: can't parse entities: unsupported entity type")
+        start, size = int(entity["offset"]), int(entity["length"])
+        if start < 0 or size <= 0 or start + size > length:
+            raise ApiError(400, "Bad Request: entity beyond the end of the text")
+
+
+def _check_buttons(markup: object) -> None:
+    if not markup:
+        return
+    for row in json.loads(str(markup)).get("inline_keyboard", []):
+        for button in row:
+            if not button.get("text") or not 1 <= len(str(button.get("callback_data", "")).encode()) <= MAX_BUTTON_DATA:
+                raise ApiError(400, "Bad Request: BUTTON_DATA_INVALID")

@@ -1,10 +1,11 @@
 """A Telegram Bot API server on loopback, for tests and for trying the daemon's messages without Telegram.
 
-Point a bot at it with TELEGRAM_API_URL=<url>. Prints {"url": "http://…"} when it listens, runs until SIGTERM or SIGINT.
+Point a bot at it with TELEGRAM_API_URL=<url>; `python -m tools.bot_chat` is the same with a chat to type in.
+Prints {"url": "http://…"} when it listens, runs until SIGTERM or SIGINT.
   POST /_bot/send {"chat_id", "text" | "data", "user_id"?, "message_id"?, "date"?}   somebody writes or presses a button
   GET  /_bot/outbox[?since=N]                                  what the bot sent, oldest first, n > N
-  POST /_bot/fault {"kind": "slow"|"flood"|"down"|"garbage"|"http_error", "method"?, "count"?, "delay_ms"?,
-                    "retry_after"?, "status"?}                 GET lists with hits, DELETE [?id=] removes
+  POST /_bot/fault {"kind": "slow"|"flood"|"down"|"garbage"|"http_error"|"markup", "method"?, "count"?,
+                    "delay_ms"?, "retry_after"?, "status"?}                 GET lists with hits, DELETE [?id=] removes
 Exit status: 0 ended by a signal, 2 unusable arguments.
 """
 
@@ -69,7 +70,7 @@ class BotApi:
         params = await _parameters(request)  # also when it is not looked at: aiohttp lingers over an unread body
         fault = self.account.take_fault(method)
         try:
-            if fault is not None and (answer := await self._broken(fault, request)) is not None:
+            if fault is not None and (answer := await self._broken(fault, request, params)) is not None:
                 return answer
             result = await self._dispatch(token, method, params)
         except ApiError as error:
@@ -122,7 +123,7 @@ class BotApi:
         except TimeoutError:
             return []
 
-    async def _broken(self, fault: Fault, request: web.Request) -> web.StreamResponse | None:
+    async def _broken(self, fault: Fault, request: web.Request, params: Mapping[str, Any]) -> web.StreamResponse | None:
         match fault.kind:
             case FaultKind.SLOW:
                 await asyncio.sleep(fault.delay_ms / 1000)
@@ -134,6 +135,10 @@ class BotApi:
                 return web.Response(text="<html>not what you expect</html>", content_type="text/html")
             case FaultKind.HTTP_ERROR:
                 return web.Response(text="Bad Gateway", status=fault.status)
+            case FaultKind.MARKUP:
+                if params.get("entities") or params.get("parse_mode"):
+                    raise ApiError(400, "Bad Request: can't parse entities")
+                return None
             case FaultKind.DOWN:
                 if request.transport is not None:
                     request.transport.abort()
@@ -178,13 +183,13 @@ class BotApi:
 
 
 async def _parameters(request: web.Request) -> dict[str, Any]:
-    """Query, JSON, form or multipart; of a file only its name is kept."""
+    """Query, JSON, form or multipart; a file is its content."""
     params: dict[str, Any] = dict(request.query)
     if request.content_type == "application/json":
         params |= await request.json()
     elif request.can_read_body:
         for key, value in (await request.post()).items():
-            params[key] = value.filename if isinstance(value, web.FileField) else value
+            params[key] = value.file.read() if isinstance(value, web.FileField) else value
     return params
 
 

@@ -6,7 +6,7 @@ Importing this costs a third of a second and needs python-telegram-bot: import i
 import os
 
 try:
-    from telegram.ext import Application as _Application  # noqa: F401 - the import is the check
+    from telegram import Bot as _Bot  # noqa: F401 - the import is the check
 except ImportError as error:
     import telegram as _found
 

@@ -19,10 +19,9 @@ from tgbot.chat import Chat
 from tgbot.commands import registry
 from tgbot.confirmations import Confirmations, Refusal
 from tgbot.keyboards import NO, REFRESH, YES, again, choice, menu, pressed
-from tgbot.page import Page, bold, page, table
+from tgbot.page import Page, Part, bold, page
 from tgbot.registry import Answer, Ask, Command, Deed, Draw, Misused, Picture, parsed
 from tgbot.roles import Role
-from tgbot.tables import WIDTH, pair
 
 QUICK_S: Final = 1.5
 """What is done within it is answered in one message; else there is one that says what is being done."""
@@ -216,15 +215,11 @@ class Conversation:
     def _help(self, role: Role) -> Page:
         allowed = self._registry.allowed(role)
         sections = list(dict.fromkeys(command.section for command in self._registry.commands))
-        lines: list[str] = []
+        parts: list[Part] = [bold(f"Breakwater. You are {role.word}.")]
         for section in sections:
-            rows = [command for command in allowed if command.section == section]
-            if rows:
-                lines += ["", section.upper()]
-                for command in rows:
-                    lines += _help_lines(command)
-        told = page(bold(f"Breakwater, you are {role.word}"), table(lines[1:]))
-        return Page(told.lines, menu=menu(role))
+            if rows := [command for command in allowed if command.section == section]:
+                parts += ["", bold(section), *(f"{command.heading}: {command.told}" for command in rows)]
+        return Page(page(*parts).lines, menu=menu(role))
 
     async def _show(self, shown: Page, instead_of: int | None = None) -> int | None:
         """In the place of a message where there is one; the number of what is shown, None = it was not taken."""
@@ -247,12 +242,6 @@ class Conversation:
             await work
 
         return self._start(run(), f"telegram/{name}")
-
-
-def _help_lines(command: Command) -> list[str]:
-    """On one line where it fits a phone, else on two."""
-    line = pair(command.heading, command.told)
-    return [line] if len(line) <= WIDTH else [command.heading, pair("", command.told)]
 
 
 def _not_allowed(command: Command, role: Role) -> str:

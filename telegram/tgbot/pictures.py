@@ -54,6 +54,7 @@ def drawn(data: Mapping[str, Any]) -> bytes:
     figure = Figure(figsize=SIZE, dpi=DPI, facecolor=PAPER, layout="constrained")
     axes = figure.add_subplot(facecolor=PAPER)
     axes.grid(color=FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
     axes.tick_params(colors=INK, labelsize=9)
     axes.yaxis.tick_right()
     for side in axes.spines.values():
@@ -83,7 +84,8 @@ def _candles(axes: Axes, data: Mapping[str, Any]) -> None:
         axes.axhline(height, color=colour, linewidth=1.2, linestyle="--" if name == "stop" else "-")
         axes.annotate(
             f"{name} {level['price']:.10}", (0.01, height), xycoords=("axes fraction", "data"), color=colour,
-            fontsize=9, va="bottom", parse_math=False,
+            fontsize=9, va="bottom", parse_math=False, zorder=6,
+            bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 1.5},
         )  # fmt: skip
     axes.set_xlim(-1, len(rows) + 1)
     _times(axes, opened_ms)

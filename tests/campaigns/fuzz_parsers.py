@@ -8,7 +8,7 @@ import sqlite3
 import tempfile
 import time
 import traceback
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -47,8 +47,9 @@ from tests.fakes.fake_socket import FakeSocket
 from tests.fakes.virtual_loop import VirtualClock
 from tests.signals.test_parsing import PLAIN, a_reader
 from tests.storage.records import a_fill, a_position, a_signal, an_exit_state, an_order
-from tests.tgbot.test_format import a_status
+from tests.tgbot.desks import FakeDesk, no_picture
 from tgbot.bot import TelegramAccount, TelegramBot
+from tgbot.roles import Roster
 from tools.candle_replay.candles import BadInput, joined, moment, read
 from tools.verify_audit import check
 
@@ -308,7 +309,7 @@ class _Done:
 async def _control() -> AsyncIterator[Open]:
     """Lines as they come over the socket; every one has its answer, on one line."""
     commands: Any = _Done()
-    queries: Any = SimpleNamespace(status=a_status, risk=a_status)
+    queries: Any = FakeDesk().queries
     with tempfile.TemporaryDirectory() as folder:
         server = ControlServer(folder=Path(folder), queries=queries, commands=commands)
 
@@ -400,44 +401,65 @@ class LibraryRefused(Exception):
     """python-telegram-bot could not read the answer: the poll is tried again after a pause."""
 
 
+class _Heard:
+    """A bot whose tasks are lived through at once, and which shows nothing but notes it."""
+
+    def __init__(self) -> None:
+        account = TelegramAccount(token="1:x", roster=Roster(chat_id=_CHAT))
+        feed: Any = None
+        self.bot = TelegramBot(account=account, desk=FakeDesk().desk, feed=feed, clock=_Clock(), draw=no_picture)
+        self.answers = _Answers(b"")
+        self.replies: list[object] = []
+        self._begun: list[Coroutine[Any, Any, None]] = []
+        self.bot._bot._request = (self.answers, self.answers)
+        self.bot._talk._chat.show = self._show  # type: ignore[method-assign]
+        self.bot._talk._start = self._start
+
+    async def fetch(self, data: bytes) -> None:
+        self.answers.body = data
+        try:
+            await self.bot._fetch()
+        finally:
+            self.bot._last_update = 0
+            while self._begun:
+                await self._begun.pop(0)
+
+    async def _show(self, page: object) -> int:
+        self.replies.append(page)
+        return 1
+
+    def _start(self, work: Coroutine[Any, Any, None], name: str) -> Any:
+        del name
+        self._begun.append(work)
+
+
 @asynccontextmanager
 async def _telegram() -> AsyncIterator[Open]:
     """Answers of getUpdates. The library may refuse one; our own code must not, and the next one must be heard."""
-    audit: Any = SimpleNamespace(record=lambda kind, data: None)
-    queries: Any = SimpleNamespace(status=a_status)
-    account = TelegramAccount(token="1:x", chat_id=_CHAT)
-    bot = TelegramBot(account=account, queries=queries, audit=audit, clock=_Clock())
-    answers = _Answers(b"")
-    bot._application.bot._request = (answers, answers)
-    replies: list[str] = []
-    bot._sender.reply = replies.append  # type: ignore[method-assign, assignment]
+    heard = _Heard()
 
     async def feed(data: bytes) -> object:
-        answers.body = data
         try:
-            await bot._fetch()
+            await heard.fetch(data)
         except Exception as error:
             frames = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
             if "tgbot" in frames[-1] and not isinstance(error, TelegramError):
                 raise
             raise LibraryRefused from error
-        finally:
-            bot._last_update = 0
-        replies.clear()
-        answers.body = _update(1, "/status")
-        await bot._fetch()
-        bot._last_update = 0
-        if not replies:
+        heard.replies.clear()
+        await heard.fetch(_update(1, "/status"))
+        if not heard.replies:
             raise Unsound("the question after it was not heard")
         return None
 
-    await bot._application.initialize()
+    await heard.bot._bot.initialize()
     two = json.loads(_update(7, "/help"))["result"] + json.loads(_update(8, "/status@b_bot now"))["result"]
     other = _update(9, "/status").replace(b'"id":42', b'"id":43')
+    press = _press(10, "r:status")
     try:
-        yield Open(feed=feed, seeds=[_update(6, "/status"), _text({"ok": True, "result": two}), other])
+        yield Open(feed=feed, seeds=[_update(6, "/status"), _text({"ok": True, "result": two}), other, press])
     finally:
-        await bot._application.shutdown()
+        await heard.bot._bot.shutdown()
 
 
 def _update(number: int, text: str) -> bytes:
@@ -448,6 +470,16 @@ def _update(number: int, text: str) -> bytes:
         "entities": [{"type": "bot_command", "offset": 0, "length": len(text.split(maxsplit=1)[0])}],
     }  # fmt: skip
     return _text({"ok": True, "result": [{"update_id": number, Update.MESSAGE: message}]})
+
+
+def _press(number: int, data: str) -> bytes:
+    chat = {"id": _CHAT, "type": "private", "first_name": "o"}
+    query = {
+        "id": str(number), "chat_instance": "1", "data": data,
+        "from": {"id": _CHAT, "is_bot": False, "first_name": "o"},
+        "message": {"message_id": 1, "date": NOW_MS // 1000, "chat": chat, "text": "x"},
+    }  # fmt: skip
+    return _text({"ok": True, "result": [{"update_id": number, Update.CALLBACK_QUERY: query}]})
 
 
 def other_parsers() -> Sequence[Parser]:

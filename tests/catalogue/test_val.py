@@ -34,7 +34,8 @@ from tests.scenarios.log_lines import LogLines
 from tests.scenarios.owner import the_owner
 from tests.scenarios.worlds import SimulatedWorld, World, a_signal, a_wave
 from tests.venues.binance_rig import a_rig, an_order_intent, answer
-from tgbot.format import status_text
+from tgbot.commands.state import positions, status_page
+from tgbot.roles import Role
 from tools import why
 
 pytestmark = pytest.mark.may_block("simulation runs storage inline")
@@ -262,7 +263,8 @@ async def _trade_at_a_hundred_millionth(
         assert leg.stop_price < Decimal("0.00000100")
         await daemon.wave(2)
         status = daemon.status
-        told = [status_line(status), status_text(status)]
+        shown = positions(status.positions, Role.VIEWER).plain()
+        told = [status_line(status), status_page(status).plain(), shown]
         capsys.readouterr()
         assert why.main([pair, "--data-dir", str(daemon.data_dir)]) == why.TOLD
         told.append(capsys.readouterr().out)
@@ -277,7 +279,7 @@ async def _trade_at_a_hundred_millionth(
     assert not [text for text in everything if ZERO_PRICE.search(text)]
     stop = f"{leg.stop_price:f}"
     assert [text for text in wire if f"triggerPrice={stop}" in text]
-    assert f"stop {stop}" in status_text(status)
+    assert f"stop {stop}" in shown
     assert stop in str(said.of("protection.confirmed"))
 
 

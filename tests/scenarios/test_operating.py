@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from core.assembly import accesses
+from core.accounts import accesses
 from core.clock import SystemClock
 from core.config import PROJECT_ROOT
 from core.domain.ids import ClientOrderId, Leg, VenueName
@@ -19,7 +19,7 @@ from core.domain.order import OrderStatus
 from core.engine.ports import Accepted
 from tests.builders import a_status, an_intent
 from tests.scenarios.worlds import Daemon, LoopbackWorld, World, a_signal, a_wave
-from tgbot.format import status_text
+from tgbot.commands.state import status_page
 from tools import check_orders, close_position, quick_check
 from tools.close_position import _order
 from tools.venue_link import opened
@@ -135,7 +135,7 @@ async def test_the_build_is_told_everywhere_and_another_one_on_the_disk_is_somet
         same = await _screen(daemon.data_dir)
         monkeypatch.setattr(quick_check, "build_id", lambda: "0.1.0+changed")
         changed = await _screen(daemon.data_dir)
-        said = status_text(daemon.status)
+        said = status_page(daemon.status).plain()
     started = json.loads((daemon.data_dir / "audit.log").read_text("utf-8").splitlines()[0])
     build = daemon.status.build
     assert same["to_do"] == []

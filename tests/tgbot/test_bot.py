@@ -3,20 +3,26 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from core.domain.alerts import AlertKind
-from core.engine.ports import Level, Notifier
-from core.engine.queries import StatusReport
+from core.alerts.alerts import Alerts
+from core.domain.alerts import AlertKind, Noise
+from core.engine.ports import Level
+from core.engine.records import JournalState
 from tests.fakes.bot_api import CHAT, TOKEN, LoopbackBotApi, bot_api
-from tests.tgbot.test_format import a_status
+from tests.fakes.diary import Diary
+from tests.fakes.fake_journal import FakeJournal
+from tests.tgbot.desks import FakeDesk, no_picture
 from tgbot.bot import TelegramAccount, TelegramBot
+from tgbot.roles import Roster
 from tools.bot_account import BotAccount, Fault, FaultKind
+
+NOTHING = JournalState(orders=(), positions=(), seen_signals=frozenset(), unfinished_waves=(), values={})
 
 
 class FakeClock:
@@ -27,39 +33,26 @@ class FakeClock:
         return time.time_ns() // 1_000_000
 
 
-class FakeAudit:
-    def __init__(self) -> None:
-        self.records: list[tuple[str, Mapping[str, Any]]] = []
-
-    def record(self, kind: str, data: Mapping[str, Any]) -> None:
-        self.records.append((kind, data))
-
-
-class FakeQueries:
-    def __init__(self) -> None:
-        self.fails = False
-
-    def status(self) -> StatusReport:
-        if self.fails:
-            raise RuntimeError("no picture")
-        return a_status()
-
-
 class Rig:
     """A bot, what it depends on, and the pauses it would have made (they cost nothing here)."""
 
     def __init__(self, url: str, **kwargs: Any) -> None:
         self.pauses: list[float] = []
-        self.audit = FakeAudit()
-        self.queries = FakeQueries()
+        self.desk = FakeDesk()
+        self.audit, self.queries = self.desk.audit, self.desk.queries
         self.handled: list[int] = []
+        self.alerts = Alerts(
+            journal=FakeJournal(Diary()), clock=FakeClock(), noise=dict.fromkeys(AlertKind, Noise.ON), held=NOTHING
+        )
+        self.feed = self.alerts.feed("telegram")
         self.bot = TelegramBot(
-            account=TelegramAccount(token=TOKEN, chat_id=CHAT, api_url=url),
-            queries=self.queries,
-            audit=self.audit,
+            account=TelegramAccount(token=TOKEN, roster=Roster(chat_id=CHAT), api_url=url),
+            desk=self.desk.desk,
             clock=FakeClock(),
+            feed=self.feed,
             on_update=self.handled.append,
             sleep=self.sleep,
+            draw=no_picture,
             **kwargs,
         )
 
@@ -93,11 +86,9 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.001)
 
 
-def test_it_is_the_notifier_the_engine_asks_for() -> None:
-    _: Notifier = Rig("http://127.0.0.1:1").bot
-
-
-@pytest.mark.parametrize(("command", "answer"), [("/status", "ACTIVE"), ("/help", "/status"), ("/start", "/status")])
+@pytest.mark.parametrize(
+    ("command", "answer"), [("/status", "🟢 ACTIVE"), ("/help", "Breakwater"), ("/start", "Breakwater")]
+)
 async def test_the_operator_is_answered(server: LoopbackBotApi, command: str, answer: str) -> None:
     async with Rig(server.url).running():
         server.say(command)
@@ -132,7 +123,7 @@ async def test_old_handled_and_foreign_commands_are_ignored_also_after_a_restart
         server.account.updates[:0] = [update for update in pending if update not in server.account.updates]
         server.say("/help")
         await server.sent(2)
-    assert [text.split("\n")[0] for text in texts(server)][1:] == ["/status: trading state, venues and positions"]
+    assert [text.split("\n")[0] for text in texts(server)][1:] == ["Breakwater. You are owner."]
     assert len(second.handled) == 1
 
 
@@ -157,7 +148,7 @@ async def test_a_question_that_fails_is_answered_with_an_apology_and_the_next_on
             server.say("/status")
             await server.sent(2)
     assert "could not be answered (RuntimeError)" in texts(server)[0]
-    assert texts(server)[1].startswith("ACTIVE")
+    assert texts(server)[1].startswith("🟢 ACTIVE")
     assert "telegram.answer_failed" in [log["event"] for log in logs]
 
 
@@ -165,7 +156,9 @@ async def test_the_menu_of_the_phone_lists_the_commands(server: LoopbackBotApi) 
     async with Rig(server.url).running():
         server.say("/help")
         await server.sent(1)
-    assert [command["command"] for command in server.account.commands] == ["status", "help"]
+    listed = [command["command"] for command in server.account.commands]
+    assert {"status", "why", "chart", "panic", "help"} <= set(listed)
+    assert len(listed) == len(set(listed)) == 27
 
 
 # --- outages --------------------------------------------------------------------------------------------------------
@@ -178,23 +171,23 @@ async def test_critical_messages_survive_an_outage_and_the_rest_is_summarised(se
     rig = Rig(server.url)
     with capture_logs() as logs:
         async with rig.running():
-            rig.bot.notify(Level.CRITICAL, "first", kind=AlertKind.START)
+            rig.alerts.notify(Level.CRITICAL, "first", kind=AlertKind.START)
             await until(lambda: len(rig.pauses) >= 20)
             for number in range(5000):
-                rig.bot.notify(Level.INFO, f"noise {number}", kind=AlertKind.START)
+                rig.alerts.notify(Level.INFO, f"noise {number}", kind=AlertKind.START)
                 if number % 1000 == 0:
-                    rig.bot.notify(Level.CRITICAL, f"stop missing {number}", kind=AlertKind.START)
-            assert rig.bot.statistics().waiting <= 500
-            assert rig.bot.statistics().failing
+                    rig.alerts.notify(Level.CRITICAL, f"stop missing {number}", kind=AlertKind.START)
+            assert rig.feed.statistics().waiting <= 500
+            assert rig.feed.statistics().failing
             server.account.faults.clear()
-            assert await rig.bot.drain(20)
+            assert await rig.feed.drain(20)
             server.say("/status")
             await server.sent(len(server.account.outbox) + 1)
     everything = "\n".join(texts(server))
     assert [word for number in range(0, 5000, 1000) if (word := f"🔴 stop missing {number}") not in everything] == []
     assert "🔴 first" in everything
     assert "earlier messages are only in the log" in everything
-    assert [log["event"] for log in logs].count("telegram.unreachable") == 1
+    assert [log["event"] for log in logs].count("alerts.unreachable") == 1
     assert max(rig.pauses) <= 60
 
 
@@ -204,7 +197,7 @@ async def test_a_server_that_comes_back_is_found_again(server: LoopbackBotApi) -
         port = first.port
     rig = Rig(first.url)
     async with rig.running():
-        rig.bot.notify(Level.CRITICAL, "while it was down", kind=AlertKind.START)
+        rig.alerts.notify(Level.CRITICAL, "while it was down", kind=AlertKind.START)
         await until(lambda: len(rig.pauses) >= 4)
         async with bot_api(account, port) as back:
             await back.sent(1)
@@ -220,14 +213,14 @@ async def test_nonsense_answers_are_survived(server: LoopbackBotApi, kind: Fault
     async with Rig(server.url).running():
         server.say("/help")
         await server.sent(1)
-    assert texts(server)[0].startswith("/status")
+    assert texts(server)[0].startswith("Breakwater")
 
 
 async def test_a_flood_limit_is_waited_out(server: LoopbackBotApi) -> None:
     server.account.add_fault(Fault(kind=FaultKind.FLOOD, method="sendMessage", count=2, retry_after=7))
     server.account.add_fault(Fault(kind=FaultKind.FLOOD, method="getUpdates", count=1, retry_after=11))
     async with Rig(server.url).running() as rig:
-        rig.bot.notify(Level.CRITICAL, "told at last", kind=AlertKind.START)
+        rig.alerts.notify(Level.CRITICAL, "told at last", kind=AlertKind.START)
         await server.sent(1)
         server.say("/help")
         await server.sent(2)
@@ -241,12 +234,12 @@ async def test_a_thousand_alerts_end_as_few_paced_messages_with_every_critical_o
     server.account.add_fault(Fault(kind=FaultKind.FLOOD, method="sendMessage", count=1, retry_after=30))
     async with Rig(server.url).running() as rig:
         for number in range(1000):
-            rig.bot.notify(
+            rig.alerts.notify(
                 Level.CRITICAL if number % 50 == 0 else Level.WARNING, f"alert {number}.", kind=AlertKind.START
             )
             if number % 100 == 0:
                 await asyncio.sleep(0.001)
-        assert await rig.bot.drain(20)
+        assert await rig.feed.drain(20)
     everything = "\n".join(texts(server))
     assert [number for number in range(0, 1000, 50) if f"🔴 alert {number}." not in everything] == []
     assert len(texts(server)) <= 11
@@ -257,10 +250,10 @@ async def test_a_thousand_alerts_end_as_few_paced_messages_with_every_critical_o
 async def test_a_message_refused_for_good_does_not_hold_up_the_next(server: LoopbackBotApi) -> None:
     server.account.chats.clear()
     async with Rig(server.url).running() as rig:
-        rig.bot.notify(Level.CRITICAL, "to nobody", kind=AlertKind.START)
-        await until(lambda: bool(rig.bot.statistics().refused))
+        rig.alerts.notify(Level.CRITICAL, "to nobody", kind=AlertKind.START)
+        await until(lambda: bool(rig.feed.statistics().refused))
         server.account.chats.add(CHAT)
-        rig.bot.notify(Level.INFO, "heard", kind=AlertKind.START)
+        rig.alerts.notify(Level.INFO, "heard", kind=AlertKind.START)
         await server.sent(1)
     assert texts(server) == ["heard"]
 
@@ -270,26 +263,26 @@ async def test_long_texts_are_split_and_markup_in_symbols_is_only_text(server: L
     symbol = "1000_PEPE*[x](y) <b>&`~"
     long_text = "\n".join(f"{number} {symbol} 🔴" for number in range(500))
     async with Rig(server.url).running() as rig:
-        rig.bot.notify(Level.INFO, long_text, kind=AlertKind.START)
-        assert await rig.bot.drain(20)
+        rig.alerts.notify(Level.INFO, long_text, kind=AlertKind.START)
+        assert await rig.feed.drain(20)
     assert len(texts(server)) > 3
     assert "\n".join(texts(server)) == long_text
-    assert rig.bot.statistics().refused == 0
+    assert rig.feed.statistics().refused == 0
 
 
 async def test_what_is_said_last_is_sent_before_the_end(server: LoopbackBotApi) -> None:
     rig = Rig(server.url)
     async with rig.running():
-        rig.bot.notify(Level.INFO, "stopped", kind=AlertKind.START)
-        assert await rig.bot.drain(5)
+        rig.alerts.notify(Level.INFO, "stopped", kind=AlertKind.START)
+        assert await rig.feed.drain(5)
     assert texts(server) == ["stopped"]
 
 
 async def test_draining_into_an_outage_gives_up_at_its_deadline() -> None:
     rig = Rig("http://127.0.0.1:1")
     async with rig.running():
-        rig.bot.notify(Level.INFO, "stopped", kind=AlertKind.START)
-        assert not await rig.bot.drain(0.01)
+        rig.alerts.notify(Level.INFO, "stopped", kind=AlertKind.START)
+        assert not await rig.feed.drain(0.01)
 
 
 # --- secrets --------------------------------------------------------------------------------------------------------
@@ -307,11 +300,11 @@ async def test_the_token_is_in_no_log_and_no_exception(
         rig = Rig(server.url)
         with capture_logs() as logs:
             async with rig.running():
-                rig.bot.notify(Level.CRITICAL, "x", kind=AlertKind.START)
+                rig.alerts.notify(Level.CRITICAL, "x", kind=AlertKind.START)
                 await until(lambda: len(rig.pauses) >= 6)
     out, err = capsys.readouterr()
     said = "\n".join(
-        [repr(logs), caplog.text, out, err, repr(rig.bot), repr(rig.bot._account), repr(rig.bot.statistics())]
+        [repr(logs), caplog.text, out, err, repr(rig.bot), repr(rig.bot._account), repr(rig.feed.statistics())]
     )
     assert "CANARY" not in said
     assert logs

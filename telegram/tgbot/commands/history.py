@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
@@ -11,9 +12,9 @@ from core.domain.day import MS_PER_DAY
 from core.domain.gate import Gate
 from core.domain.ids import Leg
 from core.domain.money import HUNDRED, ZERO, plain
-from core.domain.symbols import LONGEST
 from core.engine.past import Account, PastOrder, PastTrade, PastWave, Story
 from core.engine.performance import ClosedTrade, Performance, last_days, performance
+from tgbot.keyboards import instead
 from tgbot.page import Page, Part, bold, page, table
 from tgbot.registry import Ask, Command, Misused
 from tgbot.tables import (
@@ -37,6 +38,7 @@ MOST_ROWS: Final = 50
 PERFORMANCE_DAYS: Final = 30
 COINS_TOLD: Final = 5
 REASONS_TOLD: Final = 5
+EVERYTHING: Final = "all"
 _SIDES: Final = {"buy": "long", "sell": "short"}
 _LEGS: Final = {Leg.ENTRY.value: "in", Leg.STOP.value: "stop", Leg.CLOSE.value: "out"}
 
@@ -164,33 +166,40 @@ def _wave(row: PastWave, now_ms: int) -> list[str]:
 async def why(ask: Ask) -> Page:
     if not ask.arguments:
         raise Misused("which symbol? e.g. /why BTCUSDT")
-    symbol, venue = ask.arguments[0], ask.venue(1)
-    if len(symbol) > LONGEST:
-        raise Misused("that is no symbol")
+    words = [word.lower() for word in ask.arguments[1:]]
+    everything = EVERYTHING in words
+    narrowed = replace(ask, arguments=(ask.arguments[0], *(word for word in words if word != EVERYTHING)))
+    symbol, venue = ask.arguments[0], narrowed.venue(1)
     told = await ask.desk.past.account(symbol, venue)
     if told.wave is None or not told.found:
         return page(f"{told.said}.")
-    return _account_page(told, told.wave, ask.clock.now_ms())
+    shown = _account_page(told, told.wave, ask.clock.now_ms(), everything=everything)
+    more = instead("All gates", " ".join(("why", *ask.arguments, EVERYTHING)))
+    return shown if everything else shown.with_buttons(more)
 
 
-def _account_page(told: Account, wave: PastWave, now_ms: int) -> Page:
+def _account_page(told: Account, wave: PastWave, now_ms: int, *, everything: bool) -> Page:
     parts: list[Part] = [bold(f"Wave of {moment(wave.received_ms, now_ms)} UTC from {wave.source}")]
     if wave.finished_ms is None:
         parts.append("Not finished: it is under way, or its daemon ended in it; its gates are told at the end.")
     for story in told.stories:
-        parts += _story(story)
+        parts += _story(story, everything=everything)
     for one in told.unread:
         parts += [bold(f"❌ {one['symbol']}: {one['code']}"), one["detail"]]
     return page(*parts)
 
 
-def _story(story: Story) -> list[Part]:
+def _story(story: Story, *, everything: bool) -> list[Part]:
+    """Of the gates those that refused or say something, unless all are wanted."""
     signal = story.signal
     sign = "❌" if signal.code else "✅"
     title = f"{sign} {coin(signal.symbol)} {signal.venue} {_SIDES.get(signal.side, signal.side)}, score {signal.score}"
     parts: list[Part] = [bold(title), f"{signal.code}: {signal.detail}" if signal.code else "accepted"]
+    shown = [gate for gate in signal.gates if everything or gate.denied is not None or gate.note]
+    passed = sum(1 for gate in signal.gates if gate.denied is None)
     if signal.gates:
-        parts.append(table(line for gate in signal.gates for line in _gate(gate)))
+        count = [] if everything else [pair("gates passed", f"{passed} of {len(signal.gates)}")]
+        parts.append(table([*(line for gate in shown for line in _gate(gate)), *count]))
     lines = [line for one in story.orders for line in _order(one)]
     if (held := story.position) is not None:
         lines.append(
@@ -288,5 +297,5 @@ COMMANDS: Final = (
     Command(name="performance", told="win rate, factor, falls", answer=overall, usage="[days]", section="Results"),
     Command(name="trades", told="last fills with their result", answer=trades, usage="[n]", section="Results"),
     Command(name="waves", told="last waves of signals", answer=waves, usage="[n]", section="Why"),
-    Command(name="why", told="why it traded, or did not", answer=why, usage="SYMBOL [venue]", section="Why"),
+    Command(name="why", told="why it traded, or did not", answer=why, usage="SYMBOL [venue] [all]", section="Why"),
 )

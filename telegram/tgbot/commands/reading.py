@@ -64,7 +64,7 @@ async def orders(ask: Ask) -> Page:
     rows = ask.desk.queries.orders()
     if not rows:
         return page("No orders rest or are under way.")
-    parts: list[Part] = [bold(f"{len(rows)} order{'s' if len(rows) > 1 else ''} at the venues")]
+    parts: list[Part] = [bold(f"{len(rows)} order{'s' if len(rows) > 1 else ''} rest or are under way")]
     for row in rows[:ORDERS_SHOWN]:
         parts += [table(_order(row)), code(row.client_order_id)]
     if len(rows) > ORDERS_SHOWN:
@@ -144,6 +144,10 @@ async def health(ask: Ask) -> Page:
         pair("positions with a stop", f"{stops} of {len(told.positions)}"),
         pair("orders with unknown outcome", str(told.unresolved_orders)),
         pair("journal", "written" if told.journal_writable else "CANNOT BE WRITTEN"),
+        pair("loop late at most", f"{told.lag.max_ms:.0f} ms"),
+        pair("tasks", f"{sum(1 for row in told.tasks if row.running)} of {len(told.tasks)} run"),
+        *(pair(f"  {row.name}", f"{row.restarts} restarts") for row in told.tasks if row.restarts),
+        *(pair(f"  queue {row.name}", f"{row.depth} of {row.bound}") for row in told.queues if row.depth),
         pair("up", duration(told.uptime_s)),
     ]
     said = [f"• {reason}" for reason in word.reasons] or ["Nothing is wrong."]

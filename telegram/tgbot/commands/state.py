@@ -17,7 +17,6 @@ REFUSALS_TOLD: Final = 3
 CLOSE_BUTTONS: Final = 6
 """Positions that get a button each; more are closed by their name."""
 _MARKS: Final = {"active": "🟢", "reducing": "🟡", "halted": "🔴"}
-_VENUE_WIDTH: Final = 9
 
 
 def mark(state: str, reason: str) -> str:
@@ -38,13 +37,8 @@ def status_page(status: StatusReport) -> Page:
 
 
 def _warnings(status: StatusReport) -> Iterator[str]:
-    for row in status.venues:
-        if row.off_because:
-            yield f"⚠️ {row.venue.value}: no entries, {row.off_because}"
-        if row.paused:
-            yield f"⚠️ {row.venue.value}: entries pause, {row.paused}"
-        if row.may_withdraw:
-            yield f"⚠️ {row.venue.value}: the API key may withdraw"
+    for venue in status.venues:
+        yield from _venue_warnings(venue)
     bare = [row for row in status.positions if row.stop is None and not row.dust]
     if bare:
         yield f"🔴 WITHOUT A STOP: {', '.join(named(row.instrument) for row in bare)}"
@@ -58,6 +52,17 @@ def _warnings(status: StatusReport) -> Iterator[str]:
             yield f"⚠️ {money_row.venue.value}: {odd} is not explained"
 
 
+def _venue_warnings(row: VenueRow) -> Iterator[str]:
+    if row.off_because:
+        yield f"⚠️ {row.venue.value}: no entries, {row.off_because}"
+    if row.paused:
+        yield f"⚠️ {row.venue.value}: entries pause, {row.paused}"
+    if row.may_withdraw:
+        yield f"⚠️ {row.venue.value}: its key may withdraw"
+    if row.may_withdraw:
+        yield f"⚠️ {row.venue.value}: the API key may withdraw"
+
+
 def _venues(rows: Sequence[VenueRow]) -> list[str]:
     """One column a venue."""
     if not rows:
@@ -68,11 +73,17 @@ def _venues(rows: Sequence[VenueRow]) -> list[str]:
         ["REST", *("off" if row.off_because else "paused" if row.paused else "ok" for row in rows)],
         ["reconcile", *("never" if row.reconciled_s is None else duration(row.reconciled_s) for row in rows)],
         ["clock", *("?" if row.clock_error_ms is None else f"{row.clock_error_ms}ms" for row in rows)],
+        ["budget", *(_budget(row) for row in rows)],
         ["reconnect", *(str(row.reconnects) for row in rows)],
     ]
     if any(row.key_swaps for row in rows):
         lines.append(["key swaps", *(str(row.key_swaps) for row in rows)])
     return columns(lines, "<" + ">" * len(rows))
+
+
+def _budget(row: VenueRow) -> str:
+    """What is left of the request limits, of the lane that has least."""
+    return f"{min(row.headroom.values()) * 100:.0f}%" if row.headroom else "?"
 
 
 def _figures(status: StatusReport) -> Iterator[str]:
@@ -91,8 +102,6 @@ def _figures(status: StatusReport) -> Iterator[str]:
         yield from (pair(f"  {reason}", str(count)) for reason, count in most[:REFUSALS_TOLD])
     if status.prices:
         yield pair("prices", fitted(", ".join(f"{count} {source}" for source, count in status.prices.items()), 30))
-    for name, amount in sorted(status.balances.items()):
-        yield pair(name, money(amount))
 
 
 def _risk(risk: RiskRow) -> Iterator[str]:
@@ -102,6 +111,7 @@ def _risk(risk: RiskRow) -> Iterator[str]:
         yield pair("stops in a row", f"{risk.streak} of {risk.streak_limit}")
     allowed = f" of {plain(risk.drawdown_limit_percent)}%" if risk.drawdown_limit_percent else ""
     yield pair("drawdown", percent(risk.drawdown_percent, signed=False) + allowed)
+    yield pair("equity", money(risk.equity))
 
 
 def _build(status: StatusReport) -> list[str]:
@@ -145,7 +155,7 @@ def _card(row: PositionRow) -> list[str]:
         lines.append(pair("stop", "none: dust" if row.dust else "NONE" + _naked(row)))
     else:
         lines.append(pair(f"stop {price(row.stop)}", f"{percent(distance(row), signed=False)} away"))
-        lines.append(pair("protected since", duration(row.protected_s)))
+        lines.append(pair("protected for", duration(row.protected_s)))
     return [*lines, pair("age", duration(row.age_s))]
 
 
