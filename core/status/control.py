@@ -92,10 +92,11 @@ class ControlServer:
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()
         with spelled(self._path) as address:
-            server = await asyncio.start_unix_server(self._serve, address, limit=MAX_LINE)
-        self._path.chmod(0o600)
+            # Not served here: that would wait a step, and whoever is stopped in it would leave the socket open.
+            server = await asyncio.start_unix_server(self._serve, address, limit=MAX_LINE, start_serving=False)
         try:
             async with server:
+                self._path.chmod(0o600)
                 await server.serve_forever()
         finally:
             with contextlib.suppress(FileNotFoundError):

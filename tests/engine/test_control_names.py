@@ -1,6 +1,7 @@
 """What an order over the control socket may carry: a misspelt name or venue is refused, whatever it would mean."""
 
 import asyncio
+import gc
 import json
 import socket
 from pathlib import Path
@@ -77,3 +78,19 @@ async def test_a_data_folder_too_deep_for_a_socket_address_is_served_all_the_sam
             client.connect(address)
         task.cancel()
     assert not (deep / SOCKET_NAME).exists()
+
+
+@pytest.mark.may_block("a socket file is made and removed once")
+@pytest.mark.parametrize("steps", range(4))
+async def test_stopping_in_the_step_it_starts_in_leaves_no_socket_open(tmp_path: Path, steps: int) -> None:
+    """A ResourceWarning of one that was left is an error here."""
+    server = ControlServer(folder=tmp_path, queries=Mock(spec=Queries), commands=Mock(spec=Commands))
+    task = asyncio.create_task(server.run(), name="control")
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    del task, server
+    gc.collect()
+    assert not (tmp_path / SOCKET_NAME).exists()
