@@ -15,6 +15,7 @@ from tools.venuesim.okx.words import SIDE, SWAP
 
 FUNDING_CAP = Decimal("0.00375")
 CHECKED_LEVELS = 25
+EIGHT_HOURS_MS = 8 * 60 * MINUTE_MS
 _IMPACT = "20000"
 _RATE = Decimal("1E-16")
 _USD = Decimal("0.01")
@@ -45,7 +46,7 @@ class MarketRows:
     def __init__(self, exchange: Exchange, table: SymbolTable) -> None:
         self._exchange = exchange
         self._table = table
-        self._days: dict[str, tuple[int, str, str]] = {}
+        self._days: dict[str, tuple[tuple[int, Decimal], str, str]] = {}
 
     def ticker(self, symbol: str, now_ms: int) -> Row:
         """A row of tickers: the last day, without mark price."""
@@ -188,12 +189,13 @@ class MarketRows:
         return {"details": [detail], "instFamily": family, "instId": symbol, "instType": SWAP, "uly": family}
 
     def _day_opens(self, symbol: str, now_ms: int) -> tuple[str, str]:
-        """Where the day opened, by UTC and in Hong Kong; looked up once a minute."""
-        minute = now_ms // MINUTE_MS
+        """Where the day opened, by UTC and in Hong Kong; looked up again every eight hours, with which both days begin,
+        and when the grid of prices changes."""
+        since = (now_ms // EIGHT_HOURS_MS, self._exchange.instrument(symbol).tick)
         known = self._days.get(symbol)
-        if known is None or known[0] != minute:
+        if known is None or known[0] != since:
             opens = [short(bars(self._exchange, symbol, name, 1)[-1].open) for name in ("1Dutc", "1D")]
-            known = self._days[symbol] = (minute, opens[0], opens[1])
+            known = self._days[symbol] = (since, opens[0], opens[1])
         return known[1], known[2]
 
 
