@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from core.assembly import accesses
+from core.accounts import accesses
 from core.clock import Clock, SystemClock
 from core.config import Settings, default_env_file, load_settings
 from core.domain.ids import VenueName, is_ours

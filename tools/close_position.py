@@ -22,7 +22,7 @@ if __package__ in {None, ""}:  # run by path: the project root is not on the pat
 from rich.console import Console
 from rich.table import Table
 
-from core.assembly import accesses, account_keys
+from core.accounts import accesses, account_keys
 from core.clock import Clock, SystemClock
 from core.config import Settings, default_env_file, load_settings
 from core.domain.ids import InstrumentId, Leg, PositionId, SignalId, VenueName, client_order_id

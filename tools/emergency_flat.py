@@ -28,13 +28,13 @@ if __package__ in {None, ""}:  # run by path: the project root is not on the pat
 
 from dataclasses import dataclass, replace
 
-from core.assembly import accesses
+from core.accounts import accesses, lock_name
 from core.clock import SystemClock
 from core.config import default_env_file, load_settings
 from core.domain.ids import VenueName
 from core.domain.money import plain
 from core.errors import AlreadyRunning, ConfigError, StartRefused, VenueError
-from core.instance_lock import account_key, instance_locks
+from core.instance_lock import instance_locks
 from core.logs import configure_logging
 from core.venues import VenueAccess
 from tools.daemon_link import NoDaemon, daemon
@@ -116,7 +116,7 @@ def _reach(asked: argparse.Namespace) -> KeysAlone:
 
 def _flatten(reach: KeysAlone, wish: Wish, venue: str | None) -> list[Row]:
     """Through the daemon when one answers or holds the lock, else by ourselves while we hold it."""
-    keys = [account_key(access.name, access.base_url or "", access.key) for access in reach.accesses]
+    keys = [lock_name(access) for access in reach.accesses]
     if _answers(reach.data_dir):
         return _through_daemon(reach, wish, venue)
     try:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.assembly import accesses
+from core.accounts import accesses
 from core.config import PROJECT_ROOT, Settings, load_settings
 from core.domain.ids import VenueName
 from core.errors import ConfigError

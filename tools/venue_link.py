@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from core.clock import Clock
 from core.engine.ports import VenueClient
 from core.transport import real_transport
-from core.venues import VenueAccess, connect_venue
+from core.venues import VenueAccess, VenueConnection, connect_venue
 
 
 @asynccontextmanager
@@ -22,6 +22,13 @@ async def opened(access: VenueAccess, clock: Clock) -> AsyncIterator[VenueClient
 @asynccontextmanager
 async def connected(access: VenueAccess, clock: Clock) -> AsyncIterator[VenueClient]:
     """A client that its user has yet to open; closed on leaving."""
+    async with linked(access, clock) as connection:
+        yield connection.client
+
+
+@asynccontextmanager
+async def linked(access: VenueAccess, clock: Clock) -> AsyncIterator[VenueConnection]:
+    """Its public reads too; nothing is opened, and the client is closed on leaving."""
     name = access.name
     connection = connect_venue(
         access,
@@ -31,7 +38,7 @@ async def connected(access: VenueAccess, clock: Clock) -> AsyncIterator[VenueCli
         on_connected=_nothing,
     )
     try:
-        yield connection.client
+        yield connection
     finally:
         await connection.client.close()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from core.assembly import account_keys
+from core.accounts import account_keys
 from core.config import PROJECT_ROOT
 from core.storage.history import reading
 from tests.scenarios.test_operating import _program

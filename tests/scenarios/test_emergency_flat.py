@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from core.assembly import accesses
+from core.accounts import accesses
 from core.domain.ids import InstrumentId, Leg, Symbol
 from core.domain.order import OrderType
 from core.domain.signal import Side
