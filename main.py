@@ -17,7 +17,7 @@ sys.path.insert(1, str(PROJECT_ROOT / "telegram"))
 
 from rich.console import Console  # noqa: E402 - after the path above
 
-from core.assembly import account_keys  # noqa: E402
+from core.accounts import account_keys  # noqa: E402
 from core.build import build_id  # noqa: E402
 from core.clock import Clock, SystemClock  # noqa: E402
 from core.config import Settings, default_env_file, load_settings, show_config, venue_lines  # noqa: E402
@@ -25,7 +25,7 @@ from core.dry_run import DryRun, dry_run  # noqa: E402
 from core.errors import BreakwaterError, ConfigError, StartRefused  # noqa: E402
 from core.host import examine_host  # noqa: E402
 from core.instance_lock import instance_locks  # noqa: E402
-from core.logs import configure_logging  # noqa: E402
+from core.logs import LogHealth, configure_logging  # noqa: E402
 from core.loop_watch import LoopWatch  # noqa: E402
 from core.messenger import MakeMessenger  # noqa: E402
 from core.orchestrator import Host, Orchestrator  # noqa: E402
@@ -55,16 +55,18 @@ def main() -> int:
     if arguments.show_config:
         print(show_config(settings, arguments.format))
         return ExitStatus.DONE
-    with configure_logging(settings.process.log_dir, settings.process.log_level, secrets=settings.secret_values()):
-        return _run(settings, arguments)
+    with configure_logging(
+        settings.process.log_dir, settings.process.log_level, secrets=settings.secret_values()
+    ) as health:
+        return _run(settings, arguments, health)
 
 
-def _run(settings: Settings, arguments: argparse.Namespace) -> int:
+def _run(settings: Settings, arguments: argparse.Namespace, health: LogHealth) -> int:
     console = Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             run = _dry if arguments.dry_run else _live
-            outcome = runner.run(run(settings, arguments, console))
+            outcome = runner.run(run(settings, arguments, console, health))
     except ConfigError as error:  # what only the venues could show, e.g. a symbol none of them lists
         print(f"The configuration cannot be used:\n{error}", file=sys.stderr)
         return ExitStatus.CONFIGURATION
@@ -79,14 +81,14 @@ def _run(settings: Settings, arguments: argparse.Namespace) -> int:
     return outcome.status
 
 
-async def _live(settings: Settings, arguments: argparse.Namespace, console: Console) -> Outcome:
-    outcome, _ = await _trade(settings, arguments, console, None)
+async def _live(settings: Settings, arguments: argparse.Namespace, console: Console, health: LogHealth) -> Outcome:
+    outcome, _ = await _trade(settings, arguments, console, health, None)
     return outcome
 
 
-async def _dry(settings: Settings, arguments: argparse.Namespace, console: Console) -> Outcome:
+async def _dry(settings: Settings, arguments: argparse.Namespace, console: Console, health: LogHealth) -> Outcome:
     async with dry_run(settings) as dry:
-        outcome, symbols = await _trade(dry.settings, arguments, console, dry)
+        outcome, symbols = await _trade(dry.settings, arguments, console, health, dry)
         if arguments.once and not arguments.check and outcome.status is ExitStatus.DONE:
             for difference in disagreements(outcome.reports, symbols, await dry.records()):
                 console.print(f"[red]the venue disagrees:[/] {difference}")
@@ -95,7 +97,7 @@ async def _dry(settings: Settings, arguments: argparse.Namespace, console: Conso
 
 
 async def _trade(
-    settings: Settings, arguments: argparse.Namespace, console: Console, dry: DryRun | None
+    settings: Settings, arguments: argparse.Namespace, console: Console, health: LogHealth, dry: DryRun | None
 ) -> tuple[Outcome, dict[str, str]]:
     with instance_locks(settings.process.data_dir, account_keys(settings)):
         folders = {"DATA_DIR": settings.process.data_dir, "LOG_DIR": settings.process.log_dir}
@@ -104,7 +106,7 @@ async def _trade(
             raise StartRefused("this host is not fit: " + "; ".join(unfit))
         for line in venue_lines(settings):
             console.print(line, highlight=False)
-        orchestrator = Orchestrator(settings, _host(settings))
+        orchestrator = Orchestrator(settings, _host(settings, health))
         forget = _stop_on_signals(orchestrator)
         try:
             if arguments.check:
@@ -119,7 +121,7 @@ async def _trade(
         return outcome, orchestrator.symbols
 
 
-def _host(settings: Settings) -> Host:
+def _host(settings: Settings, health: LogHealth) -> Host:
     clock = SystemClock()
     return Host(
         clock=clock,
@@ -128,6 +130,7 @@ def _host(settings: Settings) -> Host:
         messenger=_messenger(settings, clock),
         service=NotifySocket(os.environ),
         loop_watch=LoopWatch(),
+        log=health,
     )
 
 

@@ -8,13 +8,13 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
 
+from core.accounts import accesses
 from core.build import build_id
 from core.clock import Clock
-from core.config import Settings, VenueSettings
+from core.config import Settings
 from core.domain.ids import Asset, InstrumentId, PositionId, Symbol, VenueName
 from core.domain.instrument import Instrument
 from core.domain.order import TriggerReference
-from core.domain.prices import PriceKind
 from core.domain.symbols import SymbolIndex
 from core.engine.account_watch import AccountWatch
 from core.engine.bookkeeping import Bookkeeper
@@ -42,9 +42,11 @@ from core.engine.risk_watch import RiskWatch
 from core.engine.screener import Screener
 from core.engine.state import State
 from core.engine.upkeep import Upkeep, UpkeepRules
+from core.engine.vitals import QueueRow
 from core.engine.wave_processor import WaveProcessor
 from core.instance_lock import account_key
 from core.listing import Listing
+from core.queues import report_queue, request_queues
 from core.rules import (
     chain_rules,
     entry_rules,
@@ -60,7 +62,7 @@ from core.rules import (
     wave_rules,
 )
 from core.transport import Transport
-from core.venues import VenueAccess, VenueConnection, connect_venue
+from core.venues import VenueConnection, connect_venue
 
 MOST_WARM = 50
 """Connections kept open per venue; a larger wave opens the rest while it runs."""
@@ -105,6 +107,7 @@ class Engine:
     books: Bookkeeper
     commands: Commands
     queries: Callable[[WaveProcessor], Queries]
+    queues: Callable[[], tuple[QueueRow, ...]]
     workers: Executor | None = None
     """What takes long and need not be done on the loop is done there."""
     _indexes: dict[VenueName, tuple[Mapping[Symbol, Instrument], SymbolIndex]] = field(default_factory=dict)
@@ -144,17 +147,6 @@ class Engine:
         if known is None or known[0] is not listed:
             known = self._indexes[venue] = (listed, SymbolIndex(listed))
         return known[1]
-
-
-def accesses(settings: Settings) -> list[VenueAccess]:
-    """How to reach each configured venue."""
-    trades = PriceKind(settings.exits.price) is PriceKind.TRADES
-    return [_access(VenueName(name), venue, trades=trades) for name, venue in settings.venues.items()]
-
-
-def account_keys(settings: Settings) -> list[str]:
-    """One key per configured account, for the instance locks."""
-    return [account_key(access.name, access.base_url or "", access.key) for access in accesses(settings)]
 
 
 def assemble(
@@ -381,6 +373,7 @@ def assemble(
             reconciler=reconciler,
             money=money,
             streams=streams,
+            rights=watch.rights,
             reference=reference,
             headroom=listing.headroom,
             clock=clock,
@@ -422,6 +415,7 @@ def assemble(
             orders=orders, closer=closer, clients=clients, instruments=instruments, books=books, risk=risk
         ),
         queries=queries,
+        queues=lambda: (report_queue(orders.queued), *request_queues(listing.waiting)),
         workers=workers,
     )
 
@@ -468,16 +462,3 @@ async def _resume(
     await asyncio.gather(reconciler.reconcile(venue), watch.look(venue))
     risk.set_venue(venue, None, by=STREAM)
     money.ask(venue)
-
-
-def _access(name: VenueName, venue: VenueSettings, *, trades: bool) -> VenueAccess:
-    passphrase = getattr(venue, "passphrase", None)
-    return VenueAccess(
-        name=name,
-        key="" if venue.api_key is None else venue.api_key.get_secret_value(),
-        secret="" if venue.api_secret is None else venue.api_secret.get_secret_value(),
-        passphrase="" if passphrase is None else passphrase.get_secret_value(),
-        base_url=venue.url,
-        testnet=venue.testnet,
-        trades=trades,
-    )

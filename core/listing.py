@@ -23,6 +23,7 @@ class Listing:
     markets: dict[VenueName, MarketData] = field(default_factory=dict)
     reads: dict[VenueName, MarketReads] = field(default_factory=dict)
     headroom: dict[VenueName, Callable[[], Mapping[str, float]]] = field(default_factory=dict)
+    waiting: dict[VenueName, Callable[[], int]] = field(default_factory=dict)
     instruments: dict[InstrumentId, Instrument] = field(default_factory=dict)
     quotes: dict[InstrumentId, Asset] = field(default_factory=dict)
     loaded: dict[VenueName, float] = field(default_factory=dict)
@@ -31,7 +32,7 @@ class Listing:
         for name, connection in connections.items():
             self.clients[name], self.streams[name] = connection.client, connection.user_stream
             self.markets[name], self.reads[name] = connection.market, connection.reads
-            self.headroom[name] = connection.headroom
+            self.headroom[name], self.waiting[name] = connection.headroom, connection.waiting
 
     def rules_age(self, clock: Clock, venue: VenueName) -> float:
         """Seconds."""

@@ -45,6 +45,8 @@ class LogHealth:
         self.file_failures = 0
         self.unrenderable = 0
         self.file_ok = True
+        self.queued: Callable[[], int] = int
+        """Records that wait to be written, of at most `QUEUE_SIZE`."""
 
 
 class LogWriter:
@@ -56,6 +58,7 @@ class LogWriter:
         self._colour = console.isatty()
         self._queue: queue.Queue[Event | None] = queue.Queue(QUEUE_SIZE)
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
+        health.queued = self._queue.qsize
 
     def start(self) -> None:
         self._thread.start()

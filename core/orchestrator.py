@@ -24,9 +24,11 @@ from core.engine.operator_desk import OperatorDesk
 from core.engine.ports import Level
 from core.engine.queries import Queries
 from core.engine.records import JournalState, StateRecord
+from core.engine.vitals import QueueRow
 from core.engine.wave_processor import WaveProcessor
 from core.errors import StartRefused
 from core.last_run import RUN_KEY, RUNNING, STOPPED, LastRun
+from core.logs import LogHealth
 from core.loop_watch import LoopWatch
 from core.mending import halt, mend
 from core.messenger import MakeMessenger
@@ -36,12 +38,13 @@ from core.opening import Opening
 from core.outcome import ExitStatus, Outcome
 from core.preflight import why_not
 from core.process_vitals import DaemonVitals
+from core.queues import alert_queues, audit_queue, journal_queue, log_queue, wave_queue
 from core.readiness import confirm_leverage, go, or_stop, until_live, until_priced, until_protected
 from core.redaction import Redactor
 from core.service_notify import NotifySocket, ServiceNotify
 from core.serving import overview, status_server
 from core.sources import Sources, signal_sources
-from core.standing_watches import status_lines, watch_journal, watch_kill_file
+from core.standing_watches import status_lines, watch_journal, watch_kill_file, watch_log
 from core.status.control import ControlServer
 from core.status.line import status_line
 from core.status.overview import Overview
@@ -68,6 +71,7 @@ class Host:
     service: NotifySocket = field(default_factory=lambda: NotifySocket({}))
     """Of the service manager; by default there is none."""
     loop_watch: LoopWatch | None = None
+    log: LogHealth | None = None
 
 
 class Orchestrator:
@@ -85,6 +89,7 @@ class Orchestrator:
         self._sources = Sources({})
         self._once = False
         self._journal_broken = ""
+        self._stored: list[Callable[[], QueueRow]] = []
         self._notices = Notices()
         self._tasks = Supervisor(host.clock, self._notices)
         self._service = ServiceNotify(host.service, host.clock, Redactor(settings.secret_values()))
@@ -129,12 +134,14 @@ class Orchestrator:
         async with self._tasks:
             if self._service.wanted:
                 self._tasks.start("service", self._service.run)
+            if self._host.log is not None:
+                self._tasks.start("log-watch", partial(watch_log, self._host.log, self._notices))
             if self._host.loop_watch is not None:
                 self._tasks.start("loop-watch", self._host.loop_watch.run)
             try:
                 yield
             finally:
-                await self._tasks.end("service", "loop-watch")
+                await self._tasks.end("service", "log-watch", "loop-watch")
 
     # start
 
@@ -151,6 +158,7 @@ class Orchestrator:
             stack.callback(parser.shutdown, wait=False)
             journal = SqliteJournal(process.data_dir / "journal.db", journal_worker, self._clock.now_ms)
             audit = ChainedAuditLog(process.data_dir, audit_worker, self._clock.now_ms)
+            self._stored = [partial(journal_queue, journal), partial(audit_queue, audit)]
             if (broken := await journal.open()) is not None:
                 log.error("journal.set_aside", moved_to=broken.name, meaning="the venues will tell what is open")
                 self._journal_broken = f"the journal was broken and was set aside as {broken.name}"
@@ -200,7 +208,8 @@ class Orchestrator:
         self._restore(engine, held)
         waves = engine.waves(held.seen_signals)
         self.queries = engine.queries(waves)
-        self.queries.process = DaemonVitals(self._tasks, self._host.loop_watch, queues=())
+        queues = partial(self._queues, engine, waves, telling)
+        self.queries.process = DaemonVitals(self._tasks, self._host.loop_watch, queues)
         start = self._tasks.start
         start("orders", engine.orders.run)
         start("inflight", engine.inflight.run)
@@ -210,7 +219,7 @@ class Orchestrator:
         begin = partial(_begin, engine, self._tasks)
         for venue in engine.clients:
             begin(venue)
-        look = self._show(engine, self.queries, waves)
+        look = self._show(engine, self.queries, waves, telling)
         telling.start(start)
         self._converse(engine, operator_desk(engine, self.queries, look.health), held, telling)
         self._tell_of_the_last_run(engine, last)
@@ -243,15 +252,25 @@ class Orchestrator:
         self._ready(look, self.queries)
         return waves
 
+    def _queues(self, engine: Engine, waves: WaveProcessor, telling: Telling) -> tuple[QueueRow, ...]:
+        log_rows = () if self._host.log is None else (log_queue(self._host.log),)
+        return (
+            *engine.queues(),
+            wave_queue(waves.waiting),
+            *(told() for told in self._stored),
+            *alert_queues(telling.feeds),
+            *log_rows,
+        )
+
     def _ready(self, look: Overview, queries: Queries) -> None:
         self._service.ready(look.health, partial(_line, queries))
         gc.collect()
         gc.freeze()  # what lives until the end need not be looked through again
 
-    def _show(self, engine: Engine, queries: Queries, waves: WaveProcessor) -> Overview:
+    def _show(self, engine: Engine, queries: Queries, waves: WaveProcessor, telling: Telling) -> Overview:
         """The status page, from the first task on: it tells how the start goes."""
         look = overview(engine, queries)
-        if (page := status_server(engine, look, waves)) is not None:
+        if (page := status_server(engine, look, waves, telling)) is not None:
             self._tasks.start("status", page.run)
         return look
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from core.engine.vitals import LagRow, QueueRow, TaskRow
 from core.loop_watch import LoopWatch
@@ -12,10 +12,8 @@ from core.supervision import Supervisor
 class DaemonVitals:
     """Implements `ProcessVitals`. `loop` is None in simulation, where time itself waits for the loop."""
 
-    def __init__(
-        self, tasks: Supervisor, loop: LoopWatch | None, queues: Iterable[Callable[[], Iterable[QueueRow]]]
-    ) -> None:
-        self._tasks, self._loop, self._queues = tasks, loop, tuple(queues)
+    def __init__(self, tasks: Supervisor, loop: LoopWatch | None, queues: Callable[[], tuple[QueueRow, ...]]) -> None:
+        self._tasks, self._loop, self._queues = tasks, loop, queues
 
     def tasks(self) -> tuple[TaskRow, ...]:
         return self._tasks.rows()
@@ -24,4 +22,4 @@ class DaemonVitals:
         return LagRow() if self._loop is None else self._loop.row()
 
     def queues(self) -> tuple[QueueRow, ...]:
-        return tuple(row for told in self._queues for row in told())
+        return self._queues()

@@ -9,14 +9,16 @@ import structlog
 
 from core.assembly import Engine
 from core.domain.alerts import AlertKind
-from core.engine.ports import Level
+from core.engine.ports import Level, Notifier
 from core.engine.queries import Queries
+from core.logs import LogHealth
 from core.status.line import status_line
 
 log = structlog.get_logger(__name__)
 
 KILL_FILE_CHECK_SECONDS = 1.0
 JOURNAL_CHECK_SECONDS = 0.5
+LOG_CHECK_SECONDS, LOG_QUIET_SECONDS = 1.0, 60.0
 _UNWRITABLE = "the journal cannot be written: no entries; stops and closes go out and are journaled later"
 
 
@@ -37,6 +39,29 @@ async def watch_journal(engine: Engine) -> None:
             text = "the journal is written again; entries go on" if writable else _UNWRITABLE
             engine.notifier.notify(Level.INFO if writable else Level.CRITICAL, text, kind=AlertKind.JOURNAL)
         await asyncio.sleep(JOURNAL_CHECK_SECONDS)
+
+
+async def watch_log(health: LogHealth, notifier: Notifier) -> None:
+    """Says once when the log cannot be written to its file or loses records, and once when all is well again (OPS-10).
+    Records that do not reach the file go to stderr."""
+    failing, losing, dropped, quiet_since = False, False, health.dropped, 0
+    while True:
+        if health.file_ok is failing:
+            failing = not failing
+            text = "the log file cannot be written: lines go to stderr" if failing else "the log file is written again"
+            condition = {"begins": "file"} if failing else {"ends": "file"}
+            notifier.notify(Level.WARNING if failing else Level.INFO, text, kind=AlertKind.LOG, **condition)
+        quiet_since = 0 if health.dropped > dropped else quiet_since + 1
+        if not losing and health.dropped > dropped:
+            losing = True
+            text = f"the log loses records, {health.dropped} so far: it is told more than the disk takes"
+            notifier.notify(Level.WARNING, text, kind=AlertKind.LOG, begins="records")
+        elif losing and quiet_since * LOG_CHECK_SECONDS >= LOG_QUIET_SECONDS:
+            losing = False
+            text = f"the log is complete again; {health.dropped} records were lost since the start"
+            notifier.notify(Level.INFO, text, kind=AlertKind.LOG, ends="records")
+        dropped = health.dropped
+        await asyncio.sleep(LOG_CHECK_SECONDS)
 
 
 async def status_lines(queries: Queries, interval_s: float) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from core.alerts.feed import Feed, begun, restored
+from core.alerts.grouping import MOST_CRITICAL
 from core.clock import Clock
 from core.domain.alerts import NEVER_OFF, AlertKind, Noise
 from core.engine.ports import Level
@@ -105,7 +106,7 @@ class Alerts:
             self._to_sync.popleft()
 
     def _keep(self, alert: AlertRecord) -> None:
-        if self._running and alert.level == Level.CRITICAL:
+        if self._running and alert.level == Level.CRITICAL and len(self._to_sync) < MOST_CRITICAL:
             self._to_sync.append(alert)
             self._wanted.set()
         else:

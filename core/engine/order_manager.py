@@ -162,6 +162,11 @@ class OrderManager:
             self.counts["report_lag"] += 1
         await self._queue.put(reports)
 
+    @property
+    def queued(self) -> int:
+        """Steps of reports that wait to be applied, of at most `REPORT_QUEUE_SIZE`."""
+        return self._queue.qsize()
+
     async def drained(self) -> None:
         """Until everything taken so far was applied."""
         await self._queue.join()
@@ -408,12 +413,21 @@ class OrderManager:
         try:
             async with asyncio.timeout(timeout):
                 while not until():
-                    waiter = asyncio.get_running_loop().create_future()
-                    self._waiters.setdefault(instrument, deque()).append(waiter)
-                    await waiter
+                    await self._changed(instrument)
         except TimeoutError:
             return until()
         return True
+
+    async def _changed(self, instrument: InstrumentId) -> None:
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.setdefault(instrument, deque()).append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:  # where nothing changes for long, those who gave up would pile up
+            waiting = self._waiters.get(instrument)
+            if waiting is not None and waiter in waiting:
+                waiting.remove(waiter)
+            raise
 
     def wake(self, instrument: InstrumentId) -> None:
         """Let everyone in `wait` look again."""

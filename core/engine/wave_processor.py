@@ -28,6 +28,7 @@ from core.engine.owned_tasks import OwnedTasks, TaskOwner
 from core.engine.ports import Level, Notifier, SignalBatch
 from core.engine.prefetch import Prefetcher
 from core.engine.records import SignalMark, WaveMark
+from core.engine.waiting_batches import WaitingBatches
 from core.errors import JournalUnwritable
 
 log = structlog.get_logger(__name__)
@@ -75,7 +76,7 @@ class WaveProcessor:
         self._renew_rules = renew_rules
         self._seen = dict.fromkeys(seen)
         self._tasks: TaskOwner | None = None
-        self._waiting: deque[SignalBatch] = deque()
+        self.waiting = WaitingBatches()
         self.reports: deque[WaveReport] = deque(maxlen=REPORTS_KEPT)
         """The newest; the journal has them all."""
         self.finished = 0
@@ -91,8 +92,8 @@ class WaveProcessor:
     async def run(self) -> None:
         async with OwnedTasks() as tasks:
             self._tasks = tasks
-            while self._waiting:
-                self.handle(self._waiting.popleft())
+            while self.waiting:
+                self.handle(self.waiting.next())
             try:
                 await asyncio.Event().wait()
             finally:
@@ -106,7 +107,7 @@ class WaveProcessor:
     def handle(self, batch: SignalBatch) -> None:
         """Start a wave. Its signals are marked as seen here, before anything can be awaited (SIG-01, INV-11)."""
         if self._tasks is None:
-            self._waiting.append(batch)
+            self.waiting.put(batch)
             return
         self.signals[batch.source] += len(batch.signals) + len(batch.unusable)
         wave, legs = self._mark(batch)

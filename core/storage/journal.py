@@ -84,6 +84,8 @@ class SqliteJournal:
         """
         if not self._opened:
             raise JournalUnwritable("the journal is not open")
+        if len(self._outbox) >= self._capacity:
+            raise JournalUnwritable("the journal has more to write than it can hold")
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._outbox.post_now(_Group(tuple(records), waiter))
         await waiter

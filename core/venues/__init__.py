@@ -51,6 +51,8 @@ class VenueConnection:
     reads: MarketReads
     headroom: Callable[[], Mapping[str, float]] = dict
     """By lane of the request budget: the part of it that is free now."""
+    waiting: Callable[[], int] = int
+    """How many requests wait for room in the budget."""
 
 
 def connect_venue(  # noqa: PLR0913 - the composition root's one call: who is asked, over what, and who hears of it

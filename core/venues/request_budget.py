@@ -58,6 +58,8 @@ LANE_SHARE_PERCENT = {
 orders leaves 12 for stops that nobody promised, and for closes; of Bybit's 10 it leaves one."""
 PROMISE_MS = 15_000
 """How long an entry's promise for its stop stands: fill, stop and retries take less; an unfilled entry needs none."""
+MOST_WAITING = 5_000
+"""In one lane; more than a venue serves within the longest wait."""
 LONGEST_WAIT_SECONDS = 90.0
 MOST_WAITING = 5_000
 RAMP_MS = 20_000
@@ -280,6 +282,10 @@ class RequestBudget:
         self.statistics.used = used
         return self.statistics
 
+    def waiting(self) -> int:
+        """Requests that wait for room now, in all lanes."""
+        return sum(lane.count for lane in self._lanes)
+
     def headroom(self) -> dict[str, float]:
         """By lane: the part of what it may send in a window that is free now, in the fullest window of those that count
         everything or an endpoint; those of single instruments are left out. 0 while all is silent."""
@@ -388,6 +394,10 @@ class RequestBudget:
     async def _wait(self, charge: Charge) -> Ticket:
         self._refuse_if_hopeless(charge)
         lane = self._lanes[charge.lane]
+        if lane.count >= MOST_WAITING:
+            self.statistics.refused += 1
+            what, now_ms = f"{lane.count} requests wait already", self._clock.now_ms()
+            raise RateLimited(self._venue, what, retry_at_ms=now_ms, bucket=charge.endpoint)
         self._number += 1
         waiter = _Waiter(charge, self._number, asyncio.get_running_loop().create_future())
         lane.add(waiter)

@@ -19,6 +19,7 @@ from core.logs import configure_logging
 from core.opening import Opening
 from core.orchestrator import Host, Orchestrator
 from core.storage.writer import WriterThread
+from core.telling import Telling
 from core.transport import Transport, real_transport
 from tools.bench.processes import READY_SECONDS, BenchError, Simulator, environment
 
@@ -32,8 +33,10 @@ class _Watched(Orchestrator):
         super().__init__(settings, host)
         self.ready: asyncio.Future[Engine] = asyncio.get_running_loop().create_future()
 
-    async def _boot(self, engine: Engine, held: JournalState, last: LastRun, opening: Opening) -> WaveProcessor:
-        waves = await super()._boot(engine, held, last, opening)
+    async def _boot(
+        self, engine: Engine, held: JournalState, last: LastRun, opening: Opening, telling: Telling
+    ) -> WaveProcessor:
+        waves = await super()._boot(engine, held, last, opening, telling)
         self.ready.set_result(engine)
         return waves
 

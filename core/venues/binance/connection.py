@@ -65,6 +65,7 @@ def connect(  # noqa: PLR0913 - as connect_venue
     return VenueConnection(
         client=client,
         headroom=seam.budget.headroom,
+        waiting=seam.budget.waiting,
         reads=reads,
         user_stream=UserDataStreamManager(
             feed,

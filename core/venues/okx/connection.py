@@ -67,6 +67,7 @@ def connect(  # noqa: PLR0913 - as connect_venue
     return VenueConnection(
         client=client,
         headroom=seam.budget.headroom,
+        waiting=seam.budget.waiting,
         reads=OkxMarketReads(ccxt, table, venue_clock, client.measure_clock),
         user_stream=UserDataStreamManager(
             feed,
