@@ -15,6 +15,7 @@ from core.listener import Answerer, HttpListener, ListenerAddress
 from core.redaction import Redactor
 from core.status.health import HealthLimits
 from core.status.overview import Overview
+from core.telling import Telling
 
 if TYPE_CHECKING:
     from core.settings.servers import StatusSettings, WebhookSettings
@@ -35,7 +36,7 @@ def overview(engine: Engine, queries: Queries) -> Overview:
     )
 
 
-def status_server(engine: Engine, look: Overview, waves: WaveProcessor) -> HttpListener | None:
+def status_server(engine: Engine, look: Overview, waves: WaveProcessor, telling: Telling) -> HttpListener | None:
     """None where STATUS_PORT is not set."""
     status = engine.settings.status
     if status.port is None:
@@ -51,6 +52,8 @@ def status_server(engine: Engine, look: Overview, waves: WaveProcessor) -> HttpL
         picture=look.look,
         stages=stages,
         histograms={"unprotected_milliseconds": (lasted, engine.protection.protections.lasted)},
+        alerts=lambda: {(kind.value, level.value): count for (kind, level), count in telling.alerts.counts.items()},
+        channels=lambda: {feed.name: feed.statistics() for feed in telling.feeds},
         listener_refusals=lambda: server.refused_connections,
     )
     page = StatusPage(

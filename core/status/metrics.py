@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
-from typing import Final
+from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -46,6 +46,21 @@ class WaveStages:
                 histogram.observe(reached)
 
 
+class ChannelFigures(Protocol):
+    """Of a way to people, since the start; `failing`: why the newest attempt failed, else ""."""
+
+    @property
+    def sent(self) -> int: ...
+    @property
+    def refused(self) -> int: ...
+    @property
+    def dropped(self) -> int: ...
+    @property
+    def waiting(self) -> int: ...
+    @property
+    def failing(self) -> str: ...
+
+
 class Metrics(Collector):
     """`picture` is asked once for each scrape."""
 
@@ -55,12 +70,17 @@ class Metrics(Collector):
         picture: Callable[[], tuple[StatusReport, Health]],
         stages: WaveStages,
         histograms: Mapping[str, tuple[str, Histogram]],
+        alerts: Callable[[], Mapping[tuple[str, str], int]] = dict,
+        channels: Callable[[], Mapping[str, ChannelFigures]] = dict,
         listener_refusals: Callable[[], int] = lambda: 0,
     ) -> None:
-        """`histograms` by name: what it says, and the figures, in milliseconds."""
+        """`histograms` by name: what it says, and the figures, in milliseconds. `alerts` by kind and level, `channels`
+        by name."""
         self._picture = picture
         self._stages = stages
         self._histograms = histograms
+        self._alerts = alerts
+        self._channels = channels
         self._listener_refusals = listener_refusals
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
@@ -81,6 +101,8 @@ class Metrics(Collector):
         yield from _money(report)
         yield from _loop(report.lag)
         yield from _tasks(report)
+        yield _counter("alerts", "messages for people", ["kind", "level"], self._alerts().items())
+        yield from _channels(self._channels())
         yield _counter(
             "listener_refused_connections",
             "connections to our ports refused, too many at a time",
@@ -224,6 +246,18 @@ def _tasks(report: StatusReport) -> Iterator[Metric]:
     yield _gauge("queue_depth", "what waits in a queue", ["queue"], [((row.name,), row.depth) for row in queues])
     yield _gauge("queue_bound", "the most it holds", ["queue"], [((row.name,), row.bound) for row in queues])
     yield _counter("queue_dropped", "thrown away when full", ["queue"], [((row.name,), row.dropped) for row in queues])
+
+
+def _channels(channels: Mapping[str, ChannelFigures]) -> Iterator[Metric]:
+    told = [((name,), figures) for name, figures in channels.items()]
+    label = ["channel"]
+    yield _gauge(
+        "alert_channel_up", "0 while messages do not get through", label, [(at, int(not f.failing)) for at, f in told]
+    )
+    yield _gauge("alerts_waiting", "messages that wait to be told", label, [(at, f.waiting) for at, f in told])
+    yield _counter("alerts_sent", "messages people were told", label, [(at, f.sent) for at, f in told])
+    yield _counter("alerts_refused", "messages a channel would not take", label, [(at, f.refused) for at, f in told])
+    yield _counter("alerts_dropped", "only counted in a summary", label, [(at, f.dropped) for at, f in told])
 
 
 def _by_one(values: Mapping[str, int]) -> list[Row]:

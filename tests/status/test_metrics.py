@@ -4,6 +4,7 @@ from decimal import Decimal
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from core.alerts.feed import FeedStatistics
 from core.domain.ids import Asset, VenueName, WaveId
 from core.domain.wave import StageTimes, WaveReport
 from core.engine.histogram import Histogram
@@ -58,7 +59,14 @@ def samples(told: StatusReport, **histograms: Histogram) -> dict[str, float]:
     named = {name: (name, histogram) for name, histogram in histograms.items()}
     stages = WaveStages()
     stages.on_report(a_wave(prefetched=0.4, allocated=30.0))
-    text = Metrics(picture=lambda: (told, health), stages=stages, histograms=named).text().decode()
+    metrics = Metrics(
+        picture=lambda: (told, health),
+        stages=stages,
+        histograms=named,
+        alerts=lambda: {("wave", "info"): 3},
+        channels=lambda: {"telegram": FeedStatistics(sent=5, refused=1, dropped=2, waiting=4, failing="refused")},
+    )
+    text = metrics.text().decode()
     found = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -147,3 +155,11 @@ def test_the_loop_the_tasks_and_the_queues_are_told() -> None:
     assert found["breakwater_task_up{task=waves}"] == 0
     assert found["breakwater_task_restarts_total{task=waves}"] == 3
     assert found["breakwater_queue_depth{queue=reports}"] == 5
+
+
+def test_what_people_were_told_and_what_waits_is_told() -> None:
+    found = samples(report())
+    assert found["breakwater_alerts_total{kind=wave,level=info}"] == 3
+    assert found["breakwater_alerts_sent_total{channel=telegram}"] == 5
+    assert found["breakwater_alerts_waiting{channel=telegram}"] == 4
+    assert found["breakwater_alert_channel_up{channel=telegram}"] == 0
