@@ -52,7 +52,7 @@ class Case:
 def main(arguments: Sequence[str] | None = None) -> int:
     """See the module's text; `arguments` default to the command line."""
     asked = _arguments(arguments)
-    case = _case(os.environ, asked.env_file or default_env_file())
+    case = case_of(os.environ, asked.env_file or default_env_file())
     redactor = Redactor(case.secrets)
     found = [
         Finding(about=one.about, grade=one.grade, what=redactor.text(one.what))
@@ -66,7 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return FAILED if any(one.grade is Grade.FAIL for one in found) else SOUND
 
 
-def _case(env: Mapping[str, str], env_file: Path | None) -> Case:
+def case_of(env: Mapping[str, str], env_file: Path | None) -> Case:
+    """By the configuration, or by the keys alone where that has mistakes."""
     try:
         settings = load_settings(env, env_file, to_trade=False)
     except ConfigError as error:
