@@ -53,6 +53,8 @@ class Record:
     """When somebody gave trading free, seconds."""
     disk: list[Window] = field(default_factory=list)
     """When it was full."""
+    unwritten: list[Window] = field(default_factory=list)
+    """What was done then no file knows: the disk was full, and the process ended before it had room."""
     answers: list[str] = field(default_factory=list)
     """To people, as JSON."""
     witnesses: dict[str, Witness] = field(default_factory=dict)

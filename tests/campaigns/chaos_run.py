@@ -138,6 +138,7 @@ class Game:
         if not self.disk_full:
             return
         full, now = self.record.disk[-1].since, self.now_s()
+        self.record.unwritten.append(Window(full, now))
         self.record.no_entries = [
             window._replace(until=min(window.until, now)) if window.since > full and window.why != KILL_FILE else window
             for window in self.record.no_entries
