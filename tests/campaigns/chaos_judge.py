@@ -31,7 +31,7 @@ from itertools import pairwise
 from typing import Any
 
 from core.domain.ids import is_ours
-from tests.campaigns.chaos_audit import replayed, told_secrets, unexplained
+from tests.campaigns.chaos_audit import replayed, told_secrets, turned_back, unexplained
 from tests.campaigns.chaos_books import Books, at_venue, books_of
 from tests.campaigns.chaos_excuses import (
     DEADLINE_SECONDS,
@@ -87,7 +87,7 @@ class Judge:
             self._wrong.append("no daemon is ready two minutes after the last fault")
             return
         away = given_up(record, daemon)
-        self._wrong += await unexplained(daemon, away)
+        self._wrong += await unexplained(record, daemon, away)
         await self._quiet(record)
         books, strange = books_of(daemon.data_dir), set[tuple[str, str]]()
         sent = list[Sent]()
@@ -106,7 +106,7 @@ class Judge:
         income = {venue: world.venues[venue].simulation.engine.income() for venue in world.names}
         self._wrong += over_limits(record, sent, books.legs, income, _offset_ms())
         true = self._end(world, daemon, books, strange, away)
-        self._told(record, books)
+        self._told(record, daemon, books)
         self._wrong += replayed(record, daemon.data_dir, world, true, strange)
         self._wrong += told_secrets(record, daemon.data_dir)
 
@@ -248,7 +248,7 @@ class Judge:
         if stops != wanted:
             self._wrong.append(f"{venue}: stops rest for {stops or 'nothing'}; positions are {_said(held)}")
 
-    def _told(self, record: Record, books: Books) -> None:
+    def _told(self, record: Record, daemon: Daemon, books: Books) -> None:
         """Every signal that was refused has a reason, and every other one an order."""
         ordered = {signal for name, signal in books.signals_of.items() if books.legs[name] == "entry"}
         asked = {str(signal["id"]) for wave in record.plan.waves for signal in wave["signals"]}
@@ -259,6 +259,10 @@ class Judge:
             if not code and signal_id not in ordered:
                 self._wrong.append(f"signal {signal_id} has neither an order nor a reason")
         for trouble in record.troubles:
+            if trouble.event == "money.unexplained":
+                (venue,) = (venue for venue in record.plan.venues if f"venue={venue}" in trouble.text)
+                if turned_back(record, daemon, venue):
+                    continue
             expected = EXPECTED | (OF_A_FULL_DISK if record.disk else frozenset())
             expected |= {"orders.id_not_in_journal"} if record.unwritten else frozenset()
             if trouble.number not in record.killed and trouble.event not in expected:

@@ -405,13 +405,12 @@ class _Heard:
     """A bot whose tasks are lived through at once, and which shows nothing but notes it."""
 
     def __init__(self) -> None:
-        account = TelegramAccount(token="1:x", roster=Roster(chat_id=_CHAT))
+        self.answers = _Answers(b"")
+        account = TelegramAccount(token="1:x", roster=Roster(chat_id=_CHAT), network=lambda: self.answers)
         feed: Any = None
         self.bot = TelegramBot(account=account, desk=FakeDesk().desk, feed=feed, clock=_Clock(), draw=no_picture)
-        self.answers = _Answers(b"")
         self.replies: list[object] = []
         self._begun: list[Coroutine[Any, Any, None]] = []
-        self.bot._bot._request = (self.answers, self.answers)
         self.bot._talk._chat.show = self._show  # type: ignore[method-assign]
         self.bot._talk._start = self._start
 
