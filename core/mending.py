@@ -7,7 +7,7 @@ from core.assembly import Engine
 
 def halt(engine: Engine, name: str, why: str) -> None:
     """Nothing is entered until somebody has looked; stops, their replacements and closes go on."""
-    engine.risk.halt(f"the task {name} failed: {why}")
+    engine.risk.halt(f"the task {name} failed: {why}", told=True)
 
 
 def mend(engine: Engine) -> None:

@@ -82,7 +82,7 @@ def go(engine: Engine, held: JournalState) -> None:
     elif risk.standing.state is TradingState.REDUCING:
         log.warning("start.restricted", reason=risk.standing.reason)
     elif not engine.protection.all_covered():
-        risk.halt("a position stands without a stop after the start")
+        risk.halt("a position stands without a stop after the start", told=True)
         text = "a position stands without a stop after the start"
         engine.notifier.notify(Level.CRITICAL, text, kind=AlertKind.UNPROTECTED)
     else:

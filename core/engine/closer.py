@@ -167,9 +167,8 @@ class Closer:
                 break  # that one is gone, and another has been opened since
             tries += 1
             if tries == QUICK_ATTEMPTS + 1:
-                self._notifier.notify(
-                    Level.CRITICAL, f"{key}: cannot be closed, still trying ({why})", kind=AlertKind.UNCLOSABLE
-                )
+                text = f"{key}: cannot be closed, still trying ({why}); look at the venue"
+                self._notifier.notify(Level.CRITICAL, text, kind=AlertKind.UNCLOSABLE, begins=str(key))
             slow = tries > QUICK_ATTEMPTS
             pause = SLOW_RETRY_SECONDS * min(tries - QUICK_ATTEMPTS, MOST_SLOW_PAUSES)
             if slow and await self._orders.wait(key.instrument, partial(self._flat, key), pause):
@@ -185,6 +184,9 @@ class Closer:
             if self._found_nothing(order):  # the venue is being read again; until then a repeat could only be refused
                 await self._orders.wait(key.instrument, partial(self._flat, key), ANSWER_SECONDS)
         log.info("close.done", position=str(key), tries=tries)
+        if tries > QUICK_ATTEMPTS:
+            text = f"{key}: closed after {tries} attempts"
+            self._notifier.notify(Level.INFO, text, kind=AlertKind.UNCLOSABLE, ends=str(key))
 
     async def _send(self, position: Position, leg: Leg, why: str, figures: Mapping[str, str]) -> OrderIntent:
         attempt = next_attempt(self._orders.state.orders_of(position.id, leg), leg)

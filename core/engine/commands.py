@@ -91,7 +91,7 @@ class Commands:
     ) -> Changed:
         wanted = Standing(state=state, reason=reason, author=author, flatten=flatten)
         if strictest([wanted, self._risk.states.said(venue)]) is wanted:  # a pause does not loosen a panic
-            self._risk.states.put(wanted, venue)
+            self._risk.ordered(wanted, venue)
         self._books.note("trading_state", {"state": state, "reason": reason, "author": author, "venue": venue})
         under_way = self._entries_under_way(venue)
         waits = (self._orders.wait(o.instrument, partial(self._answered, o), ANSWER_SECONDS) for o in under_way)

@@ -217,6 +217,7 @@ class DataRegistry:
             if self._silence.alarming(instrument, age):
                 self._alert(chain)
             self._warn_of_limits(chain)
+        self._say_prices_again()
         if now - self._swept >= SWEEP_SECONDS:
             self._swept = now
             self._sweep(now, silent)
@@ -332,6 +333,11 @@ class DataRegistry:
         age_ms = chain.live_age_ms(now_ms) if view is None else view[0].age_ms
         self.counts[f"{_word(before)}->{_word(level)}"] += 1
         _say_transition(chain.instrument, before, level, age_ms)
+
+    def _say_prices_again(self) -> None:
+        for instrument in self._silence.ended:
+            self._notifier.notify(Level.INFO, f"{instrument}: live prices come again", kind=AlertKind.PRICES)
+        self._silence.ended.clear()
 
     def _alert(self, chain: _Watched) -> None:
         self.counts["alerts"] += 1

@@ -10,6 +10,7 @@ import structlog
 from core.clock import Clock
 from core.domain.alerts import AlertKind
 from core.domain.ids import ClientOrderId, InstrumentId, Leg, VenueName
+from core.domain.money import plain
 from core.domain.order import UNACKNOWLEDGED, Order, OrderIntent, OrderStatus
 from core.domain.reports import FillReport
 from core.engine.order_dispatch import NOT_OPEN
@@ -67,6 +68,7 @@ class InflightResolver:
     async def _resolve(self, intent: OrderIntent, cause: str) -> None:
         started, started_ms = self._clock.monotonic(), self._clock.now_ms()
         not_found = questions = 0
+        told = False
         denied_for = STOP_CONSISTENCY_SECONDS if intent.leg is Leg.STOP else CONSISTENCY_SECONDS
         try:
             while True:
@@ -77,6 +79,7 @@ class InflightResolver:
                 log.info("inflight.asking", client_order_id=intent.client_order_id, cause=cause, question=questions)
                 if questions == ALARM_AFTER_QUESTIONS:
                     text = f"{intent.instrument}: the outcome of {intent.leg} {intent.client_order_id} is still unknown"
+                    told = True
                     self._notifier.notify(Level.CRITICAL, text, kind=AlertKind.UNKNOWN_ORDER)
                 try:
                     not_found += await self._ask(intent)
@@ -86,6 +89,14 @@ class InflightResolver:
                     log.warning("inflight.no_answer", client_order_id=intent.client_order_id, error=str(error))
         finally:
             self._watched.discard(intent.client_order_id)
+            if told and self._settled(intent):
+                self._say_known(intent)
+
+    def _say_known(self, intent: OrderIntent) -> None:
+        order = self._orders.state.order(intent.client_order_id)
+        became = "gone" if order is None else f"{order.status.value}, {plain(order.filled)} filled"
+        text = f"{intent.instrument}: {intent.leg} {intent.client_order_id} is known again: {became}"
+        self._notifier.notify(Level.INFO, text, kind=AlertKind.UNKNOWN_ORDER)
 
     def _settled(self, intent: OrderIntent) -> bool:
         order = self._orders.state.order(intent.client_order_id)

@@ -101,6 +101,8 @@ class Protections:
             unprotected_ms=longest,
             since_ms=stop.venue_time_ms if known is None or naked_since_ms is not None else known.since_ms,
         )
+        if known is not None and naked_since_ms is None:
+            self._say_moved(position, known, stop)
         facts = {
             "instrument": str(position.instrument),
             "position_id": position.id,
@@ -112,6 +114,13 @@ class Protections:
         log.info("protection.confirmed", **facts)
         self._books.note("protected", facts)
         return True
+
+    def _say_moved(self, position: Position, known: Protection, stop: Order) -> None:
+        if None in (known.trigger_price, stop.trigger_price) or known.trigger_price == stop.trigger_price:
+            return
+        before, after = plain(known.trigger_price or Decimal(0)), plain(stop.trigger_price or Decimal(0))
+        text = f"{position.key}: stop moved from {before} to {after}"
+        self._notifier.notify(Level.INFO, text, kind=AlertKind.STOP_MOVED)
 
     def _alert(self, position: Position, lasted_ms: int, *, first: bool) -> None:
         """Of what was opened elsewhere its taking over is told, and how long it stood there is not known."""

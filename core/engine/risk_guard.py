@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import structlog
 
 from core.clock import Clock
+from core.domain.alerts import AlertKind
 from core.domain.events import Event, OrderChanged
 from core.domain.gate import Gate, first_refusal, passed, refused
 from core.domain.ids import Asset, ClientOrderId, InstrumentId, Leg, VenueName
@@ -23,7 +24,7 @@ from core.domain.standing import Standing, strictest
 from core.domain.verdict import Denied, Reason
 from core.engine.clock_watch import ClockWatch
 from core.engine.pauses import VenuePauses
-from core.engine.ports import Accepted, Notifier, Outcome, Unknown
+from core.engine.ports import Accepted, Level, Notifier, Outcome, Unknown
 from core.engine.records import Journal, StateRecord
 from core.engine.risk_ledger import RiskLedger
 from core.engine.state import StateView
@@ -105,6 +106,7 @@ class RiskGuard:
         self._most_positions = most_positions
         self._journal = journal
         self._clock = clock
+        self._notifier = notifier
         self._reserved: dict[ClientOrderId, tuple[InstrumentId, Notional]] = {}
         self.states = TradingStates(journal=journal, clock=clock)
         self._venues_off: dict[VenueName, dict[str, str]] = {}
@@ -171,6 +173,8 @@ class RiskGuard:
         self.pauses.forget(venue)
         if venue is None:
             self.states.put(resumed)
+        text = f"{'' if venue is None else f'{venue}: '}trading was resumed by {author}"
+        self._notifier.notify(Level.INFO, text, kind=AlertKind.STATE, ends="halt" if venue is None else "")
 
     def restrict(self, reason: str, author: str, venue: VenueName | None = None) -> None:
         """No entries, everywhere or on one venue, until somebody resumes; loosens nothing stricter. Holds when met
@@ -182,9 +186,22 @@ class RiskGuard:
         elif self.states.said().state is TradingState.ACTIVE or self.states.starting:
             self.states.put(reducing)
 
-    def halt(self, reason: str) -> None:
-        """An invariant broke: no entries, no discretionary exits; protection goes on."""
+    def halt(self, reason: str, *, told: bool = False) -> None:
+        """An invariant broke: no entries, no discretionary exits; protection goes on. `told`: people hear of it from
+        whoever found it."""
         self.set_state(TradingState.HALTED, reason=reason, author=OURS)
+        if not told:
+            text = f"trading is HALTED, {reason}; stops and closes go on; see the log, then resume"
+            self._notifier.notify(Level.CRITICAL, text, kind=AlertKind.STATE, begins="halt")
+
+    def ordered(self, standing: Standing, venue: VenueName | None = None) -> None:
+        """Somebody has said it: it holds, and everybody is told."""
+        before = self.states.said(venue)
+        self.states.put(standing, venue)
+        if self.states.said(venue) != before:
+            where = "" if venue is None else f"{venue}: "
+            text = f"{where}trading is {standing.state.value.upper()}: {standing.reason}, by {standing.author}"
+            self._notifier.notify(Level.WARNING, text, kind=AlertKind.STATE)
 
     def set_venue(self, venue: VenueName, off_because: str | None, *, by: str) -> None:
         """Switch entries on one venue off (with the reason) or on again (None). Each speaks for themselves: a venue is

@@ -27,6 +27,8 @@ class TickWatch(Generic[_K]):
 
     def __init__(self) -> None:
         self._silent: dict[_K, _Silence] = {}
+        self.ended: list[_K] = []
+        """Silences that people were told of and that are over; whoever tells that empties it."""
 
     def due(self, key: _K, age: float | None, limit: float, now: float) -> bool:
         """Whether it is to be asked for now. `age` seconds since its last tick, None = never had one; `limit` is how
@@ -35,6 +37,8 @@ class TickWatch(Generic[_K]):
         if age is not None and age <= limit:
             if silence is not None:
                 del self._silent[key]
+                if silence.told:
+                    self.ended.append(key)
             return False
         if silence is None:
             silence = self._silent[key] = _Silence(again=now if age is not None else now + limit)
