@@ -72,14 +72,19 @@ class BotApi:
         try:
             if fault is not None and (answer := await self._broken(fault, request, params)) is not None:
                 return answer
+        except ApiError as error:
+            return web.json_response(_refusal(error), status=error.status)
+        status, body = await self.answer(token, method, params)
+        return web.json_response(body, status=status)
+
+    async def answer(self, token: str, method: str, params: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
+        """HTTP status and body of one call that meets no fault."""
+        try:
             result = await self._dispatch(token, method, params)
         except ApiError as error:
-            body: dict[str, Any] = {"ok": False, "error_code": error.status, "description": error.description}
-            if error.parameters:
-                body["parameters"] = error.parameters
-            return web.json_response(body, status=error.status)
+            return error.status, _refusal(error)
         self.wake()
-        return web.json_response({"ok": True, "result": result})
+        return 200, {"ok": True, "result": result}
 
     async def _dispatch(self, token: str, method: str, params: Mapping[str, Any]) -> object:
         me = self.account.user(token)
@@ -180,6 +185,11 @@ class BotApi:
         del app
         self._closing = True
         self.wake()
+
+
+def _refusal(error: ApiError) -> dict[str, Any]:
+    body: dict[str, Any] = {"ok": False, "error_code": error.status, "description": error.description}
+    return body | ({"parameters": error.parameters} if error.parameters else {})
 
 
 async def _parameters(request: web.Request) -> dict[str, Any]:

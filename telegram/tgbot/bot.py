@@ -16,7 +16,7 @@ from typing import Any, Final
 import structlog
 from telegram import Bot, BotCommand, CallbackQuery, Message, Update
 from telegram.error import InvalidToken, RetryAfter, TelegramError
-from telegram.request import HTTPXRequest
+from telegram.request import BaseRequest, HTTPXRequest
 
 from core.alerts.feed import Feed
 from core.clock import Clock
@@ -43,13 +43,19 @@ _LIBRARY_LEVELS: Final = {"httpx": logging.WARNING, "httpcore": logging.WARNING,
 _log = structlog.get_logger(__name__)
 
 
+def _network() -> BaseRequest:
+    return HTTPXRequest(connection_pool_size=CONNECTIONS, connect_timeout=5, read_timeout=10, write_timeout=10)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TelegramAccount:
-    """`api_url` is the root of a Bot API server. The token is a secret: it is in no log, exception or repr of ours."""
+    """`api_url` is the root of a Bot API server, `network` makes what requests go through. The token is a secret: it is
+    in no log, exception or repr of ours."""
 
     token: str = field(repr=False)
     roster: Roster
     api_url: str = "https://api.telegram.org"
+    network: Callable[[], BaseRequest] = _network
 
 
 class TelegramBot:
@@ -107,7 +113,7 @@ class TelegramBot:
             self._tasks = None
             await self._shut_down()
 
-    def _start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    def _start(self, work: Coroutine[Any, Any, object], name: str) -> asyncio.Task[object]:
         if self._tasks is None:
             work.close()
             raise RuntimeError("the bot does not run")
@@ -208,12 +214,9 @@ def _is_id(number: object) -> bool:
 
 
 def _bot(account: TelegramAccount) -> Bot:
-    def request() -> HTTPXRequest:
-        return HTTPXRequest(connection_pool_size=CONNECTIONS, connect_timeout=5, read_timeout=10, write_timeout=10)
-
     return Bot(
         account.token,
         base_url=f"{account.api_url.rstrip('/')}/bot",
-        request=request(),
-        get_updates_request=request(),
+        request=account.network(),
+        get_updates_request=account.network(),
     )

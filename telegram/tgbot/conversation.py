@@ -32,7 +32,7 @@ ACTS: Final = "Act"
 """The section of commands that change something; they wait for the end of the start."""
 
 _log = structlog.get_logger(__name__)
-Start = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
+Start = Callable[[Coroutine[Any, Any, object], str], asyncio.Task[object]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,13 +83,12 @@ class Conversation:
 
     def _begin(self, name: str, arguments: tuple[str, ...], user_id: int, role: Role) -> None:
         if name in {"help", "start"}:
-            self._spawn(self._show(self._help(role)), name)
-            return
-        if (command := self._registry.find(name)) is None:
-            self._spawn(self._show(page(f"There is no /{name}; /help tells what there is.")), "unknown")
+            self._read(self._show(self._help(role)), name)
+        elif (command := self._registry.find(name)) is None:
+            self._read(self._show(page(f"There is no /{name}; /help tells what there is.")), "unknown")
         elif role < command.role:
             self._record(command.name, user_id, role, "refused")
-            self._spawn(self._show(page(_not_allowed(command, role))), name)
+            self._read(self._show(page(_not_allowed(command, role))), name)
         else:
             self._answer(command, arguments, user_id, role, None)
 
@@ -110,27 +109,22 @@ class Conversation:
     def _answer(
         self, command: Command, arguments: tuple[str, ...], user_id: int, role: Role, instead_of: int | None
     ) -> None:
-        acts = command.role > Role.VIEWER
-        if acts:
-            self._record(" ".join((command.name, *arguments)), user_id, role, "asked")
-        elif self._reads >= MOST_READS:
-            _log.info("telegram.too_many_questions", command=command.name)
-            return
         ask = Ask(desk=self._desk, clock=self._clock, draw=self._draw, user_id=user_id, role=role, arguments=arguments)
-        self._spawn(self._answered(command, ask, instead_of), command.name)
+        work = self._answered(command, ask, instead_of)
+        if command.role is Role.VIEWER:
+            self._read(work, command.name)
+            return
+        self._record(_line(command, arguments), user_id, role, "asked")
+        self._spawn(work, command.name)
 
     async def _answered(self, command: Command, ask: Ask, instead_of: int | None) -> None:
-        self._reads += 1
-        try:
-            answer = await self._made(command, ask)
-            if isinstance(answer, Picture):
-                await self._chat.picture(answer.png, answer.caption)
-            elif isinstance(answer, Page):
-                await self._show(self._renewable(answer, command, ask), instead_of)
-        finally:
-            self._reads -= 1
+        answer = await self._made(command, ask)
         if isinstance(answer, Deed):
-            await self._propose(answer, " ".join((command.name, *ask.arguments)), ask)
+            await self._propose(answer, _line(command, ask.arguments), ask)
+        elif isinstance(answer, Picture):
+            await self._chat.picture(answer.png, answer.caption)
+        else:
+            await self._show(self._renewable(answer, command, ask), instead_of)
 
     async def _made(self, command: Command, ask: Ask) -> Answer:
         """What the command says; whatever goes wrong is said as well and stops nothing."""
@@ -150,7 +144,7 @@ class Conversation:
     def _renewable(self, answer: Page, command: Command, ask: Ask) -> Page:
         if not command.refreshes:
             return answer
-        return answer.with_buttons(again(" ".join((command.name, *ask.arguments))))
+        return answer.with_buttons(again(_line(command, ask.arguments)))
 
     # deeds
 
@@ -235,13 +229,24 @@ class Conversation:
         _log.info("telegram.command", **facts)
         self._audit.record("telegram.command", facts)
 
-    def _spawn(
-        self, work: Coroutine[Any, Any, None] | Coroutine[Any, Any, int | None], name: str
-    ) -> asyncio.Task[None]:
-        async def run() -> None:
-            await work
+    def _read(self, work: Coroutine[Any, Any, object], name: str) -> None:
+        """An answer that changes nothing; one too many is not given."""
+        if self._reads >= MOST_READS:
+            work.close()
+            _log.info("telegram.too_many_questions", command=name)
+            return
+        self._reads += 1
+        self._spawn(work, name).add_done_callback(self._read_over)
 
-        return self._start(run(), f"telegram/{name}")
+    def _read_over(self, _: asyncio.Task[object]) -> None:
+        self._reads -= 1
+
+    def _spawn(self, work: Coroutine[Any, Any, object], name: str) -> asyncio.Task[object]:
+        return self._start(work, f"telegram/{name}")
+
+
+def _line(command: Command, arguments: tuple[str, ...]) -> str:
+    return " ".join((command.name, *arguments))
 
 
 def _not_allowed(command: Command, role: Role) -> str:

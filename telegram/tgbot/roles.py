@@ -34,7 +34,7 @@ class Roster:
         if chat_id != self.chat_id or user_id is None:
             return None
         if not self.lists_anybody:
-            return Role.OWNER if user_id == chat_id else None
+            return Role.OWNER if user_id == chat_id > 0 else None
         for role, users in ((Role.OWNER, self.owners), (Role.OPERATOR, self.operators), (Role.VIEWER, self.viewers)):
             if user_id in users:
                 return role

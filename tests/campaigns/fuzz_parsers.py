@@ -410,7 +410,7 @@ class _Heard:
         feed: Any = None
         self.bot = TelegramBot(account=account, desk=FakeDesk().desk, feed=feed, clock=_Clock(), draw=no_picture)
         self.replies: list[object] = []
-        self._begun: list[Coroutine[Any, Any, None]] = []
+        self._begun: list[Coroutine[Any, Any, object]] = []
         self.bot._talk._chat.show = self._show  # type: ignore[method-assign]
         self.bot._talk._start = self._start
 
@@ -427,9 +427,10 @@ class _Heard:
         self.replies.append(page)
         return 1
 
-    def _start(self, work: Coroutine[Any, Any, None], name: str) -> Any:
+    def _start(self, work: Coroutine[Any, Any, object], name: str) -> Any:
         del name
         self._begun.append(work)
+        return asyncio.get_running_loop().create_future()
 
 
 @asynccontextmanager

@@ -1,0 +1,330 @@
+"""Who may what, what is asked about first, and that nothing is done twice: with a desk that only notes its orders."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from core.errors import JournalUnreadable
+from tests.tgbot.desks import POSITION, SHORT, a_status
+from tests.tgbot.rig import LISTED, OPERATOR, OWNER, STRANGER, VIEWER, Rig
+from tgbot.confirmations import EXPIRE_S
+from tgbot.registry import Draw
+from tgbot.roles import Role, Roster
+from tools.bot_account import Fault, FaultKind
+
+pytestmark = pytest.mark.asyncio(loop_factories=["virtual"])
+
+GROUP = -500
+READING = ("status", "positions", "balance", "orders", "risk", "signals", "health", "version", "pnl", "daily", "weekly")
+ACTING = ("pause", "reduce", "close BTCUSDT", "closeall", "panic", "cancel bw1")
+
+
+async def test_every_command_is_answered() -> None:
+    async with Rig().running() as rig:
+        for command in rig.bot._talk._registry.commands:
+            asked = {"why": "/why BTC", "chart": "/chart BTCUSDT", "close": "/close BTC", "cancel": "/cancel x"}
+            before = len(rig.phone.shown)
+            rig.phone.write(asked.get(command.name, f"/{command.name}"), user=OWNER)
+            await rig.phone.settled(before + 1) if command.name != "chart" else await asyncio.sleep(5)
+        told = rig.phone.shown
+    assert not [text for text in told if "could not be answered" in text]
+    assert len(told) >= 26
+
+
+@pytest.mark.failure("TEL-04")
+async def test_a_viewer_looks_and_orders_nothing() -> None:
+    async with Rig().running() as rig:
+        for command in READING:
+            assert "needs the role" not in await rig.phone.ask(f"/{command}", user=VIEWER)
+        for command in (*ACTING, "resume", "config", "logs"):
+            said = await rig.phone.ask(f"/{command}", "needs the role", user=VIEWER)
+            assert "you are viewer" in said
+        assert "/panic" not in await rig.phone.ask("/help", "Breakwater", user=VIEWER)
+    assert rig.done == []
+    assert ("telegram:3", "panic", "refused") in rig.audited
+
+
+@pytest.mark.failure("TEL-04")
+async def test_a_viewer_who_presses_an_operators_button_does_nothing_and_takes_nothing_away() -> None:
+    async with Rig().running() as rig:
+        await rig.phone.ask("/positions", "position", user=OPERATOR)
+        rig.phone.press("Close BTC", user=VIEWER)
+        assert "needs the role operator" in await rig.phone.popup()
+        await rig.phone.ask("/panic", "PANIC", user=OPERATOR)
+        rig.phone.press("PANIC", user=VIEWER)
+        await asyncio.sleep(5)
+        assert rig.phone.popups[-1] == "Only who asked may confirm"
+        assert rig.done == []
+        rig.phone.press("PANIC", user=OPERATOR)
+        await rig.phone.read("HALTED")
+    assert rig.done[0] == ("panic", "telegram:2")
+
+
+@pytest.mark.failure("TEL-04")
+async def test_strangers_hear_nothing_and_are_told_of_once_each() -> None:
+    async with Rig().running() as rig:
+        for _ in range(3):
+            rig.phone.write("/panic", user=STRANGER)
+            rig.phone.write("/status", user=STRANGER, chat=666)
+        rig.phone.account.press(rig.phone.chat_id, "r:status", user_id=STRANGER)
+        await rig.phone.ask("/version", "Breakwater", user=VIEWER)
+    assert len(rig.phone.account.outbox) == 1, "also no popup for the press"
+    refused = [facts for kind, facts in rig.desk.audit.records if kind == "telegram.stranger_refused"]
+    assert refused == [{"chat_id": 42, "user_id": STRANGER}, {"chat_id": 666, "user_id": STRANGER}]
+
+
+@pytest.mark.parametrize("asked", ["/resume", "/pause"])
+async def test_an_operator_makes_it_safer_and_only_an_owner_takes_risk_on_again(asked: str) -> None:
+    async with Rig().running() as rig:
+        said = await rig.phone.ask(asked, user=OPERATOR)
+    assert ("needs the role owner" in said) is (asked == "/resume")
+
+
+@pytest.mark.parametrize(
+    ("roster", "chat", "user", "role"),
+    [
+        (Roster(chat_id=42), 42, 42, Role.OWNER),
+        (Roster(chat_id=42), 42, 43, None),
+        (Roster(chat_id=42), 43, 42, None),
+        (Roster(chat_id=42), 42, None, None),
+        (Roster(chat_id=GROUP), GROUP, 7, None),
+        (Roster(chat_id=GROUP), GROUP, GROUP, None),
+        (Roster(chat_id=GROUP, owners={7}), GROUP, 7, Role.OWNER),
+        (Roster(chat_id=GROUP, owners={7}), 7, 7, None),
+        (Roster(chat_id=GROUP, operators={7}, viewers={8}), GROUP, 8, Role.VIEWER),
+        (Roster(chat_id=42, viewers={8}), 42, 42, None),
+    ],
+)
+async def test_the_role_follows_from_chat_and_user_together(
+    roster: Roster, chat: int, user: int | None, role: Role | None
+) -> None:
+    assert roster.role(chat, user) is role
+
+
+async def test_in_a_group_with_nobody_listed_nobody_is_answered() -> None:
+    async with Rig(Roster(chat_id=GROUP)).running() as rig:
+        rig.phone.write("/status", user=7)
+        await asyncio.sleep(5)
+    assert rig.phone.account.outbox == []
+
+
+# confirmations
+
+
+@pytest.mark.failure("TEL-05")
+@pytest.mark.parametrize("command", ["close BTCUSDT", "closeall", "panic", "cancel bw1", "resume"])
+async def test_nothing_is_done_before_the_second_press_and_then_once(command: str) -> None:
+    async with Rig().running() as rig:
+        since = len(rig.phone.shown)
+        rig.phone.write(f"/{command}", user=OWNER)
+        await rig.phone.read("Press within 30 s", since=since)
+        await asyncio.sleep(10)
+        assert rig.done == []
+        rig.phone.press("✅", user=OWNER, times=3)
+        await asyncio.sleep(20)
+    assert [one[0] for one in rig.done][:1] == [command.split(maxsplit=1)[0].replace("closeall", "close")]
+    assert len({one[0] for one in rig.done}) == len(rig.done), "each once"
+    assert rig.phone.popups == ["Expired or already done; ask again"] * 2
+    line = (f"telegram:{OWNER}", command)
+    assert [what for who, asked, what in rig.audited if (who, asked) == line] == ["asked", "confirmed"]
+
+
+@pytest.mark.failure("TEL-05")
+async def test_an_expired_confirmation_does_nothing() -> None:
+    async with Rig().running() as rig:
+        await rig.phone.ask("/closeall", "Press within", user=OWNER)
+        await asyncio.sleep(EXPIRE_S)
+        rig.phone.press("✅", user=OWNER)
+        assert await rig.phone.popup() == "Expired or already done; ask again"
+        await rig.phone.read("nothing was done by this press")
+    assert rig.done == []
+
+
+async def test_a_confirmation_of_an_earlier_run_does_nothing() -> None:
+    async with Rig().running() as first:
+        await first.phone.ask("/panic", "Press within", user=OWNER)
+        message, data = first.phone.button("✅")
+    async with Rig().running() as second:
+        second.phone.account.press(second.phone.chat_id, data, user_id=OWNER, message_id=message)
+        second.phone.api.wake()
+        await second.phone.popup()
+    assert second.done == []
+
+
+async def test_what_is_declined_is_left_as_it_was() -> None:
+    async with Rig().running() as rig:
+        await rig.phone.ask("/panic", "Press within", user=OWNER)
+        rig.phone.press("Leave it", user=OWNER)
+        await rig.phone.read("left as it was")
+        rig.phone.account.press(rig.phone.chat_id, rig.phone.button("✅")[1], user_id=OWNER)
+        rig.phone.api.wake()
+        await rig.phone.popup()
+    assert rig.done == []
+
+
+async def test_the_question_shows_what_would_happen() -> None:
+    rig = Rig()
+    rig.desk.queries.report = a_status(positions=(POSITION, SHORT))
+    async with rig.running():
+        asked = await rig.phone.ask("/closeall", "Press within", user=OWNER)
+    assert "Close 2 positions at market?" in asked
+    for words in ("BTC binance L 0.01  +0.33", "ETH okx     S  0.5 -10.00", "together"):
+        assert words in asked
+
+
+async def test_a_slow_close_shows_its_progress_and_holds_up_no_other_question() -> None:
+    rig = Rig()
+    rig.desk.commands.gate = asyncio.Event()
+    async with rig.running():
+        await rig.phone.ask("/close BTCUSDT", "Press within", user=OWNER)
+        rig.phone.press("✅", user=OWNER)
+        await rig.phone.read("⏳ Closing BTC binance…\n1 still open")
+        assert "up 1d1h" in await rig.phone.ask("/version", "Breakwater", user=VIEWER)
+        rig.desk.commands.gate.set()
+        await rig.phone.read("✅ 1 of 1 flat by the venue's word")
+    changed = [s["message_id"] for s in rig.phone.account.outbox if s["method"] == "editMessageText"]
+    assert len(set(changed)) == 1, "question, progress and answer are one message"
+
+
+async def test_what_came_of_a_deed_is_told_as_an_alert_where_telegram_does_not_take_it() -> None:
+    async with Rig().running() as rig:
+        await rig.phone.ask("/close BTCUSDT", "Press within", user=OWNER)
+        for method in ("sendMessage", "editMessageText"):
+            rig.phone.account.add_fault(Fault(kind=FaultKind.DOWN, method=method, count=-1))
+        rig.phone.press("✅", user=OWNER)
+        await asyncio.sleep(1_000)
+    (notice,) = rig.desk.notices
+    assert "/close BTCUSDT: ✅ 1 of 1 flat" in notice
+    assert rig.done == [("close", "telegram:1", "BTCUSDT")]
+
+
+async def test_orders_during_the_start_are_refused_and_questions_answered() -> None:
+    rig = Rig()
+    rig.desk.is_ready = False
+    async with rig.running():
+        assert "Still starting" in await rig.phone.ask("/pause", user=OWNER)
+        assert "ACTIVE" in await rig.phone.ask("/status", user=OWNER)
+    assert rig.done == []
+
+
+# what is written
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("/nosuch", "There is no /nosuch"),
+        ("/close", "which symbol?"),
+        ("/close BTCUSDT kraken", "is not traded here; it is binance, okx"),
+        ("/close DOGEUSDT", "no open position in DOGEUSDT"),
+        ("/pnl many", "give one number from 1 to 90"),
+        ("/pnl 0", "give one number"),
+        ("/trades 99999999999999999999", "give one number"),
+        ("/status now", "takes nothing"),
+        ("/positions graph", "the word table"),
+        ("/chart ../../etc/passwd", "no swap ../../etc/passwd is listed"),
+        ("/why", "which symbol?"),
+        ("/logs all", "give a number"),
+    ],
+)
+async def test_what_cannot_be_meant_is_answered_with_a_reason_and_changes_nothing(text: str, words: str) -> None:
+    async with Rig().running() as rig:
+        assert words in await rig.phone.ask(text, user=OWNER)
+    assert rig.done == []
+
+
+async def test_a_command_for_another_bot_in_the_group_is_not_ours() -> None:
+    async with Rig().running() as rig:
+        rig.phone.write("/panic@other_bot", user=OWNER)
+        rig.phone.write("panic", user=OWNER)
+        await rig.phone.ask("/version@breakwater_bot", "Breakwater", user=OWNER)
+    assert len(rig.phone.shown) == 1
+
+
+@pytest.mark.failure("TEL-04")
+async def test_old_and_handled_messages_do_nothing_also_for_a_listed_owner() -> None:
+    async with Rig().running() as first:
+        first.phone.write("/pause", user=OWNER, age_s=61)
+        await first.phone.ask("/version", "Breakwater", user=OWNER)
+    async with Rig(first_update=first.handled[-1]).running() as second:
+        for update in ({**u} for u in first.phone.account.updates):
+            second.phone.account.updates.append(update)
+        second.phone.account._last_update = first.handled[-1]
+        await second.phone.ask("/version", "Breakwater", user=OWNER)
+    assert first.done == second.done == []
+    assert len(second.phone.shown) == 1
+
+
+async def test_refresh_changes_the_message_in_its_place_and_acting_commands_cannot_be_refreshed() -> None:
+    async with Rig().running() as rig:
+        await rig.phone.ask("/positions", "open result +0.33", user=VIEWER)
+        rig.desk.queries.report = a_status(positions=(replace(POSITION, unrealized=SHORT.unrealized),))
+        rig.phone.press("Refresh", user=VIEWER)
+        await rig.phone.read("open result -10.00")
+        rig.phone.account.press(rig.phone.chat_id, "r:pause", user_id=OWNER)
+        rig.phone.account.press(rig.phone.chat_id, "x" * 300, user_id=OWNER)
+        rig.phone.api.wake()
+        await asyncio.sleep(5)
+    assert [s["method"] for s in rig.phone.account.outbox][:3] == [
+        "sendMessage",
+        "answerCallbackQuery",
+        "editMessageText",
+    ]
+    assert rig.done == []
+
+
+async def test_more_questions_than_can_be_answered_at_a_time_wait_for_nobody_and_orders_are_kept() -> None:
+    async with Rig().running() as rig:
+        rig.phone.account.add_fault(Fault(kind=FaultKind.SLOW, method="sendMessage", count=-1, delay_ms=60_000))
+        for _ in range(50):
+            rig.phone.write("/version", user=VIEWER)
+        rig.phone.write("/pause", user=OWNER)
+        await asyncio.sleep(5)
+        assert rig.done == [("pause", "telegram:1")]
+        assert rig.bot._talk._reads == 8
+
+
+# what goes wrong
+
+
+async def test_a_journal_that_cannot_be_read_is_said_and_stops_nothing() -> None:
+    rig = Rig()
+
+    async def broken(*_: Any) -> Any:
+        raise JournalUnreadable("the journal cannot be read")
+
+    rig.desk.past.waves = broken  # type: ignore[method-assign, assignment]
+    async with rig.running():
+        assert "the journal cannot be read" in await rig.phone.ask("/waves", user=OWNER)
+        await rig.phone.ask("/version", "Breakwater", user=OWNER)
+
+
+@pytest.mark.failure("TEL-07")
+async def test_a_message_refused_for_its_markup_goes_out_as_plain_text() -> None:
+    async with Rig().running() as rig:
+        rig.phone.account.add_fault(Fault(kind=FaultKind.MARKUP, count=-1))
+        assert "🟢 ACTIVE" in await rig.phone.ask("/status", user=OWNER)
+    assert "entities" not in rig.phone.account.outbox[0]
+
+
+async def test_answers_keep_to_one_message_a_second_and_wait_out_a_flood() -> None:
+    async with Rig().running() as rig:
+        rig.phone.account.add_fault(Fault(kind=FaultKind.FLOOD, method="sendMessage", retry_after=30))
+        started = rig.clock.monotonic()
+        for _ in range(5):
+            rig.phone.write("/version", user=OWNER)
+        await rig.phone.settled(5)
+        assert rig.clock.monotonic() - started >= 30 + 4
+
+
+async def test_a_picture_that_cannot_be_drawn_is_a_sentence() -> None:
+    from tgbot.drawing import PictureFailed
+
+    async def fails(_: Any) -> bytes:
+        raise PictureFailed("it was not drawn within 30 s")
+
+    draw: Draw = fails
+    async with Rig(LISTED, draw=draw).running() as rig:
+        assert "it was not drawn" in await rig.phone.ask("/chart BTCUSDT", user=OWNER)
