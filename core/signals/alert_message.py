@@ -17,6 +17,7 @@ from core.signals.fields import refuse, shown, text_of
 MOST_TOGETHER = 100
 """Signals of one message."""
 SECRETS = ("token", "secret")
+_ACTIONS = ("buy", "sell", "long", "short")
 _ALIASES: Mapping[str, Sequence[str]] = {
     "timestamp": ("time", "timenow"),
     "price": ("close",),
@@ -70,8 +71,19 @@ def in_our_form(posted: Mapping[str, Any], default_score: str) -> dict[str, Any]
             raw[ours] = posted[told[0]]
     if all(raw.get(name) is None for name in ("total_score", "score_week", "score_month")):
         raw["total_score"] = default_score
+    if raw.get("timestamp") is None:
+        refuse(Reason.TIME_INVALID, "time: missing; in an alert of TradingView it is {{timenow}}")
+    _check_action(posted, raw)
     _name_instrument(posted, raw)
     return raw
+
+
+def _check_action(posted: Mapping[str, Any], raw: Mapping[str, Any]) -> None:
+    if raw.get("direction") is None and raw.get("recommended_action") is None:
+        refuse(Reason.SIDE_MISSING, "action: missing; buy or sell")
+    action = posted.get("action")
+    if action is not None and shown(action).strip().lower() not in _ACTIONS:
+        refuse(Reason.SIDE_MISSING, "action: must be buy or sell, long or short; exits are decided here")
 
 
 def _name_instrument(posted: Mapping[str, Any], raw: dict[str, Any]) -> None:
