@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 SEEDS ?= 200
 
-.PHONY: help setup setup-dev demo run install-service uninstall-service check lint test failures fuzz histories histories-exits soak chaos chaos-crash chaos-kill waves trailing panic bench lock clean
+.PHONY: help setup setup-dev demo run install-service uninstall-service check lint test failures fuzz histories histories-exits soak chaos chaos-crash chaos-kill journal-size removals waves trailing panic bench lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -86,6 +86,12 @@ chaos-kill: setup-dev ## kill -9 at random moments of waves, fifty times (ten mi
 
 soak: setup-dev ## half an hour of fast waves over three venues: memory, files, tasks, sockets, loop (ARGS="--minutes 5" for less)
 	@$(BIN)/python -m tests.campaigns.soak $(ARGS)
+
+journal-size: setup-dev ## the journal's writer with two million rows (ARGS="--rows 25000000" for as many as ever)
+	@$(BIN)/python -m tests.campaigns.journal_size $(ARGS)
+
+removals: setup-dev ## take each protection out of a copy of the code and see a test notice (ARGS="--only NAME" for one)
+	@$(BIN)/python -m tests.campaigns.removals $(ARGS)
 
 waves: setup-dev ## waves over three venues and what these say of them (seven minutes; ARGS="--dead NAME:HOW", "--faults NAME" for worse)
 	@$(BIN)/python -m tests.campaigns.waves $(ARGS)

@@ -41,6 +41,7 @@ from core.process_vitals import DaemonVitals
 from core.queues import alert_queues, audit_queue, journal_queue, log_queue, wave_queue
 from core.readiness import confirm_leverage, go, or_stop, until_live, until_priced, until_protected
 from core.redaction import Redactor
+from core.retention import keep_history
 from core.service_notify import NotifySocket, ServiceNotify
 from core.serving import overview, status_server
 from core.sources import Sources, signal_sources
@@ -242,15 +243,21 @@ class Orchestrator:
         start("upkeep", engine.upkeep.run)
         for venue in opening.late:
             start(f"late/{venue}", partial(opening.join, venue, begin))
-        start("kill-file", partial(watch_kill_file, engine))
-        start("journal-watch", partial(watch_journal, engine))
-        start("status-line", partial(status_lines, self.queries, self._settings.process.status_line_interval_seconds))
+        self._keep_watch(engine, self.queries)
         start("screener", engine.screener.run)
         start("waves", waves.run)
         for name in self._sources.names:
             start(f"signals/{name}", partial(self._sources.run, name, waves.handle, waves.expect))
         self._ready(look, self.queries)
         return waves
+
+    def _keep_watch(self, engine: Engine, queries: Queries) -> None:
+        start, process = self._tasks.start, self._settings.process
+        start("kill-file", partial(watch_kill_file, engine))
+        start("journal-watch", partial(watch_journal, engine))
+        start("status-line", partial(status_lines, queries, process.status_line_interval_seconds))
+        if process.journal_retention_days:
+            start("retention", partial(keep_history, engine.journal, process.journal_retention_days, self._clock))
 
     def _queues(self, engine: Engine, waves: WaveProcessor, telling: Telling) -> tuple[QueueRow, ...]:
         log_rows = () if self._host.log is None else (log_queue(self._host.log),)

@@ -27,6 +27,7 @@ WATCHERS = (
     "kill-file",
     "journal-watch",
     "status-line",
+    "retention",
     "reconciler",
     "money",
     "exits",

@@ -15,7 +15,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -27,6 +27,7 @@ if __package__ in {None, ""}:  # run by path: the project root is not on the pat
 from core.domain.money import plain
 from core.domain.position import Position
 from core.errors import JournalUnreadable
+from core.retention import KEPT_SINCE_KEY
 from core.storage.history import History, reading
 from core.storage.journal import FILE_NAME
 from tools.rebuild import Rebuild, Rebuilt, Trade
@@ -80,10 +81,18 @@ def _compared(rebuilt: Rebuild, history: History) -> Iterator[tuple[str, bool]]:
     yield from _waves(rebuilt, history)
 
 
+def _only(key: object, known: Container[object], history: History) -> str | None:
+    """Which of the two has it; None for what the journal may have let go of (JOURNAL_RETENTION_DAYS)."""
+    if key in known:
+        return "journal"
+    return None if KEPT_SINCE_KEY in history.values() else "log"
+
+
 def _trades(rebuilt: Rebuild, history: History) -> Iterator[tuple[str, bool]]:
     told = {Trade(str(fill.instrument), fill.trade_id): fill for fill in history.every_fill()}
     for trade in sorted(told.keys() ^ rebuilt.trades.keys()):
-        yield f"trade {trade.instrument} {trade.trade_id} is only in the {'journal' if trade in told else 'log'}", True
+        if where := _only(trade, told, history):
+            yield f"trade {trade.instrument} {trade.trade_id} is only in the {where}", True
     for trade in sorted(told.keys() & rebuilt.trades.keys()):
         fill, data = told[trade], rebuilt.trades[trade]
         ours = (fill.quantity, fill.price, fill.side.value)
@@ -94,7 +103,8 @@ def _trades(rebuilt: Rebuild, history: History) -> Iterator[tuple[str, bool]]:
 def _positions(rebuilt: Rebuild, history: History) -> Iterator[tuple[str, bool]]:
     told = {position.id: position for position in history.every_position()}
     for key in sorted(told.keys() ^ rebuilt.positions.keys()):
-        yield f"position {key} is only in the {'journal' if key in told else 'log'}", True
+        if where := _only(key, told, history):
+            yield f"position {key} is only in the {where}", True
     for key in sorted(told.keys() & rebuilt.positions.keys()):
         ours = rebuilt.positions[key]
         if wrong := ours.differs(_as_rebuilt(told[key])):
@@ -115,7 +125,8 @@ def _as_rebuilt(position: Position) -> Rebuilt:
 def _waves(rebuilt: Rebuild, history: History) -> Iterator[tuple[str, bool]]:
     finished = {wave.wave_id: wave for wave in history.every_wave() if wave.finished_ms is not None}
     for key in sorted((finished.keys() - rebuilt.interrupted) ^ (rebuilt.waves.keys() - rebuilt.interrupted)):
-        yield f"the end of wave {key} is only in the {'journal' if key in finished else 'log'}", True
+        if where := _only(key, finished, history):
+            yield f"the end of wave {key} is only in the {where}", True
     for wave_id in sorted(finished.keys() & rebuilt.waves.keys()):
         for signal in history.signals_of(wave_id):
             ours = rebuilt.verdicts.get((signal.source, signal.signal_id))

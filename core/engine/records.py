@@ -125,6 +125,13 @@ class AlertsOver:
     told: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryOver:
+    """What was over before `before_ms` (UTC) need not be kept: a step of it goes, the oldest first."""
+
+    before_ms: int
+
+
 Record = (
     WaveMark
     | SignalMark
@@ -137,6 +144,7 @@ Record = (
     | ExitRecord
     | AlertRecord
     | AlertsOver
+    | HistoryOver
 )
 
 

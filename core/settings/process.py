@@ -5,10 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from core.settings.fields import Frozen, Setting, upper
 from core.settings.values import Count, Folder, Secret, Switch, UserIds, parse_http_root
+
+
+def _at_least_a_month(days: int) -> int:
+    """Reports look back for weeks, and a start for seven days."""
+    if 0 < days < 30:
+        raise ValueError("is less than 30, and not 0 (for ever)")
+    return days
 
 
 class TelegramSettings(Frozen):
@@ -97,6 +104,17 @@ class ProcessSettings(Frozen):
             "1 to 5000",
         ),
     ] = 50
+    journal_retention_days: Annotated[
+        Count,
+        Field(ge=0, le=3650),
+        AfterValidator(_at_least_a_month),
+        Setting(
+            "JOURNAL_RETENTION_DAYS",
+            "how long ended orders, trades, closed positions, signals and waves stay in the journal, days; the audit "
+            "log keeps everything",
+            "0 (for ever) or 30 to 3650",
+        ),
+    ] = 0
     once_wait_seconds: Annotated[
         Count,
         Field(ge=1, le=86_400),

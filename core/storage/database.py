@@ -189,4 +189,4 @@ class Database:
         if not changed and statement.otherwise is not None:
             self._connection.execute(statement.otherwise.sql, statement.otherwise.values)
         if statement.then is not None:
-            self._connection.execute(statement.then.sql, statement.then.values)
+            self._execute(statement.then)

@@ -192,7 +192,13 @@ CREATE TABLE alerts (
 """
 """Messages to people, so that an outage of Telegram or a restart loses none."""
 
-STEPS: Final = (_V1, _V2, _V3, _V4, _V5, _V6)
+_V7: Final = """
+CREATE INDEX orders_by_time ON orders (intent_ms);
+CREATE INDEX positions_closed ON positions (closed_ms) WHERE closed_ms IS NOT NULL;
+"""
+"""What is old is found without looking at what is not (JRN-02)."""
+
+STEPS: Final = (_V1, _V2, _V3, _V4, _V5, _V6, _V7)
 """Step n takes a journal of version n to n + 1."""
 
 VERSION: Final = len(STEPS)

@@ -4,7 +4,7 @@ besides."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, TypeVar
@@ -35,6 +35,7 @@ from core.engine.records import (
     ExecutionRecord,
     ExitRecord,
     FillRecord,
+    HistoryOver,
     IntentRecord,
     OrderRecord,
     PositionRecord,
@@ -43,7 +44,7 @@ from core.engine.records import (
     StateRecord,
     WaveMark,
 )
-from core.storage import alert_rows
+from core.storage import alert_rows, retention_rows
 
 _T = TypeVar("_T")
 
@@ -182,7 +183,7 @@ NEW_FILLS: Final = (
 
 WRITES: Final = (
     _WAVE, _SIGNAL, _ORDER, _ORDER_STATUS, _FILL, _POSITION, _STATE, _EXECUTION, _EXIT, _EXIT_OVER, SET_ASIDE, PROBE,
-    *alert_rows.WRITES,
+    *alert_rows.WRITES, *retention_rows.WRITES,
 )  # fmt: skip
 READS: Final = (
     KNOWN_ORDERS, OPEN_POSITIONS, SEEN_SIGNALS, UNFINISHED_WAVES, UNDECIDED_SIGNALS, STATE_VALUES, EXIT_STATES,
@@ -214,6 +215,13 @@ def statement_of(record: Record) -> Statement:  # noqa: C901 - one case for each
             return Statement(_EXIT, (*_exit_values(state), time_ms))
         case AlertRecord() | AlertsOver():
             return Statement(*alert_rows.written(record))
+        case HistoryOver():
+            return _in_a_row(retention_rows.written(record))
+
+
+def _in_a_row(steps: Sequence[tuple[str, tuple[int, ...]]]) -> Statement:
+    (sql, values), *rest = steps
+    return Statement(sql, values, then=_in_a_row(rest) if rest else None)
 
 
 def order_of(row: Row) -> Order:
