@@ -28,7 +28,7 @@ from tests.campaigns.chaos_plan import plan_of
 from tests.campaigns.chaos_record import Record, Said
 from tests.campaigns.chaos_run import run
 
-PER_PROCESS = 40
+PER_PROCESS = 100
 """Seeds a worker plays before it is replaced, so that what one run leaves in memory does not add up."""
 TOLD_EVERY = 100
 
