@@ -41,6 +41,8 @@ from core.engine.risk_guard import STREAM, RiskGuard
 from core.engine.risk_watch import RiskWatch
 from core.engine.screener import Screener
 from core.engine.state import State
+from core.engine.time_jumps import TimeJumps
+from core.engine.trade_notices import TradeNotices
 from core.engine.upkeep import Upkeep, UpkeepRules
 from core.engine.vitals import QueueRow
 from core.engine.wave_processor import WaveProcessor
@@ -211,7 +213,9 @@ def assemble(
         most_positions=lambda venue: most_positions(settings, _traits(clients, venue)),
     )
     offset_ms = partial(_offset_ms, clients)
-    executions = ExecutionNotes(books=books, clock=clock, offset_ms=offset_ms)
+    executions = ExecutionNotes(
+        books=books, clock=clock, offset_ms=offset_ms, told=TradeNotices(notifier, state).executed
+    )
     closer = Closer(
         accounts=names,
         orders=orders,
@@ -292,7 +296,13 @@ def assemble(
     leverage = LeverageKeeper(
         clients=clients, state=state, leverage=settings.sizing.leverage, margin=margin_mode(settings)
     )
-    watch = AccountWatch(clients=clients, risk=risk, leverage=leverage, notifier=notifier)
+    watch = AccountWatch(
+        clients=clients,
+        risk=risk,
+        leverage=leverage,
+        notifier=notifier,
+        withdrawal_allowed=settings.trading.allow_withdrawal_keys,
+    )
     outages = Outages(clients=clients, risk=risk, reconcile=reconciler.ask, notifier=notifier, clock=clock)
     money = MoneyLedgers(
         clients=clients,
@@ -333,6 +343,7 @@ def assemble(
         executions=executions,
         rules=entry_rules(settings),
         clock=clock,
+        offset_ms=offset_ms,
     )
     learn = partial(listing.learn, clock, settings)
     upkeep = Upkeep(
@@ -349,9 +360,16 @@ def assemble(
         notifier=notifier,
         clock=clock,
     )
-    risk_watch = RiskWatch(
-        risk=risk, state=state, closer=closer, clients=clients, measure=upkeep.measure_clock, serves=outages.serves
+    jumps = TimeJumps(
+        risk=risk,
+        clients=clients,
+        measure=upkeep.measure_clock,
+        reconcile=reconciler.reconcile,
+        serves=outages.serves,
+        clock=clock,
+        notifier=notifier,
     )
+    risk_watch = RiskWatch(risk=risk, state=state, closer=closer, clients=clients, jumps=jumps)
     _introduce(orders, risk, protection, upkeep, watch)
     for consumer in (exits, native, reconciler, leverage, watch):
         if consumer is not None:

@@ -12,6 +12,7 @@ from core.engine.records import StateRecord
 from core.signals.parsing import SignalReader
 from core.signals.polled import CheckPlan
 from core.signals.server import ServerAddress, SignalForm, SignalServer
+from core.source_clock import SourceClock
 from core.transport import Transport
 
 _CANDLE_KEY = "newest_polled_candle"
@@ -37,7 +38,7 @@ def server_source(engine: Engine, transport: Transport, *, once: bool, held: Map
             duration_seconds=wave.check_duration_seconds,
             at_once=once,
         ),
-        clock=engine.clock,
+        clock=SourceClock(engine),
         notifier=engine.notifier,
         newest_candle_ms=int(held.get(_CANDLE_KEY, "0")),
         note=partial(_note_candle, engine),

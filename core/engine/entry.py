@@ -68,7 +68,10 @@ class EntryDesk:
         executions: ExecutionNotes,
         rules: EntryRules,
         clock: Clock,
+        offset_ms: Callable[[VenueName], int] = lambda _venue: 0,
     ) -> None:
+        """`offset_ms` is a venue's clock minus ours."""
+        self._offset_ms = offset_ms
         self._accounts = accounts
         self._instruments = instruments
         self._market = market
@@ -154,7 +157,7 @@ class EntryDesk:
         if intent.client_order_id in self._overdue:
             return Denied(reason=Reason.WAVE_TIMEOUT, detail="its wave ended while it waited for its turn")
         expires_ms = self._expiries.get(intent.client_order_id)
-        late_ms = 0 if expires_ms is None else self._clock.now_ms() - expires_ms
+        late_ms = 0 if expires_ms is None else self._venue_ms(intent.instrument.venue) - expires_ms
         if expires_ms is not None and late_ms >= 0:
             return Denied(reason=Reason.EXPIRED, detail=f"it expired {late_ms} ms ago, waiting for its turn")
         quote = self._market[intent.instrument.venue].quote(intent.instrument.symbol)
@@ -276,8 +279,12 @@ class EntryDesk:
             or any(not order.intent.reduce_only for order in self._orders.state.live_orders(key)),
             leverage=self._leverage.confirmed(key),
             leverage_trouble=self._leverage.trouble(key),
-            now_ms=self._clock.now_ms(),
+            now_ms=self._venue_ms(key.venue),
         )
+
+    def _venue_ms(self, venue: VenueName) -> int:
+        """What makes signals too old is not that this host's clock was set (OPS-09)."""
+        return self._clock.now_ms() + self._offset_ms(venue) - (self._risk.clocks.error_ms(venue) or 0)
 
     def _lot(self, instrument: Instrument) -> LotRule:
         return instrument.market_lot if self._rules.type is OrderType.MARKET else instrument.lot

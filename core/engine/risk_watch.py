@@ -4,23 +4,17 @@ yet are looked at each second, not only when an entry asks."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-
-import structlog
+from collections.abc import Collection
 
 from core.domain.ids import Leg, VenueName
 from core.domain.order import UNACKNOWLEDGED
 from core.domain.position import Position
 from core.engine.closer import Closer
-from core.engine.ports import VenueClient
 from core.engine.risk_guard import RiskGuard
 from core.engine.state import StateView
-
-log = structlog.get_logger(__name__)
+from core.engine.time_jumps import TimeJumps
 
 TICK_SECONDS = 1.0
-MEASURE_AGAIN_SECONDS = 10.0
-"""Between two measurements of a venue's clock while ours has jumped."""
 
 
 class RiskWatch:
@@ -30,19 +24,14 @@ class RiskWatch:
         risk: RiskGuard,
         state: StateView,
         closer: Closer,
-        clients: Mapping[VenueName, VenueClient],
-        measure: Callable[[VenueName], Awaitable[None]],
-        serves: Callable[[VenueName], bool] = lambda _venue: True,
+        clients: Collection[VenueName],
+        jumps: TimeJumps,
     ) -> None:
-        """`measure` measures a venue's clock anew and must not raise for what the venue says; `serves` is False while a
-        venue has an outage, and is then not asked."""
         self._risk = risk
         self._state = state
         self._closer = closer
         self._clients = clients
-        self._measure = measure
-        self._serves = serves
-        self._measuring: dict[VenueName, asyncio.Task[None]] = {}
+        self._jumps = jumps
         self._tasks: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
@@ -51,22 +40,9 @@ class RiskWatch:
             self._tasks = tasks
             while True:
                 self._risk.ledger.tick()
-                self._look_at_clocks(tasks)
+                self._jumps.look(tasks, TICK_SECONDS)
                 self._finish_panic(tasks)
                 await asyncio.sleep(TICK_SECONDS)
-
-    def _look_at_clocks(self, tasks: asyncio.TaskGroup) -> None:
-        for venue in self._clients:
-            error = self._risk.clocks.error_ms(venue)
-            wrong = error is None or abs(error) > self._risk.limits.max_clock_error_ms
-            running = self._measuring.get(venue)
-            if wrong and self._serves(venue) and (running is None or running.done()):
-                log.warning("risk.clock_jumped", venue=venue, by_ms=error)
-                self._measuring[venue] = tasks.create_task(self._measure_once(venue), name=f"risk-watch/clock/{venue}")
-
-    async def _measure_once(self, venue: VenueName) -> None:
-        await self._measure(venue)
-        await asyncio.sleep(MEASURE_AGAIN_SECONDS)
 
     def _finish_panic(self, tasks: asyncio.TaskGroup) -> None:
         """Until nothing is left but dust and no entry is on its way: one that fills late is closed, too (RSK-11)."""

@@ -37,6 +37,8 @@ from core.engine.risk_guard import RiskGuard
 from core.engine.risk_watch import RiskWatch
 from core.engine.screener import Screener
 from core.engine.state import State
+from core.engine.time_jumps import TimeJumps
+from core.engine.trade_notices import TradeNotices
 from core.engine.wave_processor import WaveProcessor, WaveRules
 from core.errors import VenueError
 from tests.builders import (
@@ -237,7 +239,8 @@ async def a_bench(  # noqa: PLR0915 - the wiring of the whole engine, one statem
     def offset_ms(venue: VenueName) -> int:
         return clients[venue].clock_offset_ms if venue in clients else 0
 
-    executions = ExecutionNotes(books=books, clock=clock, offset_ms=offset_ms)
+    told = TradeNotices(notifier, state).executed
+    executions = ExecutionNotes(books=books, clock=clock, offset_ms=offset_ms, told=told)
     closer = Closer(
         accounts=accounts,
         orders=orders,
@@ -349,7 +352,16 @@ async def a_bench(  # noqa: PLR0915 - the wiring of the whole engine, one statem
                 await clients[venue].measure_clock()
             risk.clocks.measured(venue)
 
-    risk_watch = RiskWatch(risk=risk, state=state, closer=closer, clients=clients, measure=measure)
+    jumps = TimeJumps(
+        risk=risk,
+        clients=clients,
+        measure=measure,
+        reconcile=reconciler.reconcile,
+        serves=lambda _venue: True,
+        clock=clock,
+        notifier=notifier,
+    )
+    risk_watch = RiskWatch(risk=risk, state=state, closer=closer, clients=clients, jumps=jumps)
     risk.follow(orders)
     orders.listen(protection.on_events)
     orders.listen(exit_engine.on_events)
