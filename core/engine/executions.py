@@ -43,10 +43,21 @@ class _Tally:
     context: dict[str, str] = field(default_factory=dict)
 
 
-class ExecutionNotes:
-    """`offset_ms` is the venue's clock minus ours."""
+def _nobody_hears(_order: Order, _values: Mapping[str, str]) -> None: ...
 
-    def __init__(self, *, books: Bookkeeper, clock: Clock, offset_ms: Callable[[VenueName], int]) -> None:
+
+class ExecutionNotes:
+    """`offset_ms` is the venue's clock minus ours; `told` hears of each row of an order that has ended."""
+
+    def __init__(
+        self,
+        *,
+        books: Bookkeeper,
+        clock: Clock,
+        offset_ms: Callable[[VenueName], int],
+        told: Callable[[Order, Mapping[str, str]], None] = _nobody_hears,
+    ) -> None:
+        self._told = told
         self._books = books
         self._clock = clock
         self._offset_ms = offset_ms
@@ -126,6 +137,7 @@ class ExecutionNotes:
                 values |= _result(order, tally)
         now = self._clock.now_ms()
         self._books.soon([ExecutionRecord(client_order_id=order.client_order_id, values=values, time_ms=now)])
+        self._told(order, values)
 
 
 def entry_context(signal: Signal, gates: Iterable[Gate], intent: OrderIntent) -> dict[str, str]:

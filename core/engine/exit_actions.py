@@ -100,8 +100,9 @@ class ExitActions:
         def tell() -> None:
             self._counts.closes[close.reason.value] += 1
             self._note(watch, position, "exits.close", why, figures)
-            text = f"{watch.key}: closing at market, {why} ({figures['profit']} %)"
-            self._notifier.notify(Level.CRITICAL if urgent else Level.INFO, text, kind=AlertKind.CLOSE)
+            if urgent:  # of every other close its result is told
+                text = f"{watch.key}: closing at market, {why} ({figures['profit']} %)"
+                self._notifier.notify(Level.CRITICAL, text, kind=AlertKind.CLOSE)
 
         try:
             leg = Leg.FLATTEN if urgent else Leg.CLOSE
