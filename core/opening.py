@@ -134,6 +134,7 @@ class Opening:
         self._engine.learn_instruments(result.venue)
         if result.account is not None:
             self._engine.watch.learn(result.venue, result.account)
+            self._engine.watch.learn_rights(result.venue, result.rights)
 
     def _put_aside(self, venue: VenueName) -> None:
         engine = self._engine
@@ -156,6 +157,7 @@ def preflight_rules(settings: Settings) -> PreflightRules:
         leverage=settings.sizing.leverage,
         margin=margin_mode(settings),
         access={VenueName(name): where for name, _, where in told},
+        withdrawal_allowed=settings.trading.allow_withdrawal_keys,
         local=frozenset(VenueName(name) for name, venue in settings.venues.items() if venue.environment == "local"),
     )
 

@@ -36,12 +36,14 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preflight:
-    """All findings about one venue; `account` None when the venue is off before its settings could be read. `not_now`:
+    """All findings about one venue; `account` None when the venue is off before its settings could be read, `rights`
+    None when it did not tell what the key may do. `not_now`:
     the venue itself said so (maintenance, a limit), so that waiting for it is the thing to do."""
 
     venue: VenueName
     checks: tuple[Check, ...]
     account: AccountSettings | None
+    rights: KeyRights | None = None
     not_now: bool = False
 
     @property
@@ -61,6 +63,8 @@ class PreflightRules:
     margin: MarginMode | None
     access: Mapping[VenueName, str]
     local: frozenset[VenueName] = frozenset()
+    withdrawal_allowed: bool = False
+    """ALLOW_WITHDRAWAL_KEYS: a key that may withdraw is said, and used."""
 
     def wanted(self, instruments: Mapping[Symbol, Instrument]) -> list[Instrument]:
         """What may be traded by its quote coin."""
@@ -83,6 +87,16 @@ class Reading:
 
 Question = Callable[[Reading, PreflightRules, VenueName], Iterable[tuple[Grade, str]]]
 """One question about one reading; the answers are grades and sentences."""
+
+
+def why_not(results: Iterable[Preflight]) -> str:
+    """What keeps these venues from being used, in one line."""
+    return "; ".join(
+        f"{result.venue}: {check.what}"
+        for result in results
+        for check in result.checks
+        if check.grade in (Grade.OFF, Grade.LATE)
+    )
 
 
 def worst(checks: Iterable[Check]) -> Grade:
@@ -110,7 +124,7 @@ async def examine(
         for about, question in questions.items()
         for grade, what in question(reading, rules, venue)
     ]
-    return Preflight(venue=venue, checks=(access, *checks), account=reading.account)
+    return Preflight(venue=venue, checks=(access, *checks), account=reading.account, rights=reading.rights)
 
 
 async def _read(client: VenueClient, reads: MarketReads) -> Reading:

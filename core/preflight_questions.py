@@ -48,7 +48,9 @@ def rights(reading: Reading, rules: PreflightRules, venue: VenueName) -> Answers
             yield Grade.OK, "this environment does not tell what the key may do"
         return
     if told.withdraw:
-        yield Grade.OFF, "the API key may withdraw; take that right away from it, nothing here needs it"
+        said = "the API key may withdraw; take that right away from it, nothing here needs it"
+        allowed = rules.withdrawal_allowed
+        yield (Grade.WARN, f"{said} (used all the same: ALLOW_WITHDRAWAL_KEYS=true)") if allowed else (Grade.OFF, said)
     if not told.trade and reading.account.can_trade:
         yield Grade.OFF, "the API key may not trade futures; enable futures trading for it"
     if not told.bound_to_addresses and venue not in rules.local:

@@ -230,10 +230,11 @@ def _venue_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _entries(row: Mapping[str, Any]) -> str:
+    key = ", [red]the key may withdraw[/]" if "withdraw" in (row.get("key_may") or ()) else ""
     if (off := row["off_because"]) is not None:
-        return f"[red]off[/]: {escape(off)}"
+        return f"[red]off[/]: {escape(off)}{key}"
     paused = row.get("paused")
-    return "[green]on[/]" if paused is None else f"[yellow]pause[/]: {escape(paused)}"
+    return ("[green]on[/]" if paused is None else f"[yellow]pause[/]: {escape(paused)}") + key
 
 
 def _position_table(rows: Sequence[Mapping[str, Any]]) -> Table:

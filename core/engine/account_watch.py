@@ -14,7 +14,7 @@ from core.domain.money import plain
 from core.domain.order import OrderIntent
 from core.domain.reports import Origin
 from core.engine.leverage import LeverageKeeper
-from core.engine.ports import About, AccountSettings, Level, Notifier, Outcome, Rejected, VenueClient
+from core.engine.ports import About, AccountSettings, KeyRights, Level, Notifier, Outcome, Rejected, VenueClient
 from core.engine.risk_guard import RiskGuard
 from core.errors import VenueError
 
@@ -26,6 +26,7 @@ LOOK_SECONDS = 60.0
 """Two requests of weight 5 each."""
 AGAIN_SECONDS = 5.0
 """Between two looks that refusals ask for."""
+_ASKS = (About.OTHER, About.ACCOUNT_RESTRICTED)
 _ANOTHER = "another instance trades this account, or the journal is an old one"
 
 
@@ -39,11 +40,16 @@ class AccountWatch:
         risk: RiskGuard,
         leverage: LeverageKeeper,
         notifier: Notifier,
+        withdrawal_allowed: bool = False,
     ) -> None:
+        """`withdrawal_allowed` as ALLOW_WITHDRAWAL_KEYS says."""
+        self._withdrawal_allowed = withdrawal_allowed
         self._clients = clients
         self._risk = risk
         self._leverage = leverage
         self._notifier = notifier
+        self.rights: dict[VenueName, KeyRights] = {}
+        """What each key may do, where the venue told; read at the start, or as soon as it can be read."""
         self._hedge_mode: dict[VenueName, bool] = {}
         self._strangers: set[VenueName] = set()
         self._asked: set[VenueName] = set()
@@ -53,6 +59,14 @@ class AccountWatch:
         """The account as pre-flight found it."""
         self._hedge_mode[venue] = account.hedge_mode
         self._leverage.learn(venue, account.leverage, account.margin)
+
+    def learn_rights(self, venue: VenueName, rights: KeyRights | None) -> None:
+        """What the venue told of the key at the start. What it did not tell is asked again soon."""
+        if rights is not None:
+            self.rights[venue] = rights
+        else:
+            self._asked.add(venue)
+            self._wake.set()
 
     async def run(self) -> None:
         """Look at every venue now and then, and at one that refuses an entry soon: what no event tells of must not wait
@@ -78,20 +92,23 @@ class AccountWatch:
 
     def on_outcome(self, intent: OrderIntent, outcome: Outcome) -> None:
         """OrderManager.on_outcome. A refusal that fits no case of ours is how a venue answers an order made for another
-        position mode: the account is read at once (CFG-07)."""
-        if isinstance(outcome, Rejected) and outcome.about is About.OTHER and not intent.reduce_only:
+        position mode, and a restricted account's may be a dead key's: the account is read at once (CFG-07, SEC-03)."""
+        if isinstance(outcome, Rejected) and outcome.about in _ASKS and not intent.reduce_only:
             self._asked.add(intent.instrument.venue)
             self._wake.set()
 
     async def look(self, venue: VenueName) -> None:
         """Read the settings again, after every connection too: position mode has no stream event. Raises VenueError."""
         account = await self._clients[venue].account_settings()
+        await self._read_rights(venue)
         self._leverage.learn(venue, account.leverage, account.margin)
         known = self._hedge_mode.setdefault(venue, account.hedge_mode)
         if account.multi_assets:
             self._off(venue, "multi-assets mode is on; switch the account back to single-asset mode")
         elif not account.can_trade:
             self._off(venue, "the API key may not trade any more")
+        elif venue in self.rights and self.rights[venue].withdraw and not self._withdrawal_allowed:
+            self._off(venue, "the API key may withdraw; take that right away from it and restart the daemon")
         elif account.hedge_mode != known:
             was, now = ("hedge" if known else "one-way"), ("hedge" if account.hedge_mode else "one-way")
             self._off(venue, f"the position mode was changed from {was} to {now}; restart the daemon to trade with it")
@@ -100,6 +117,18 @@ class AccountWatch:
             self._notifier.notify(
                 Level.INFO, f"{venue}: the account is as it was; entries go on", kind=AlertKind.ACCOUNT
             )
+
+    async def _read_rights(self, venue: VenueName) -> None:
+        """Where they could not be read at the start, e.g. for a limit: a key that may withdraw must not pass so."""
+        if venue in self.rights:
+            return
+        try:
+            rights = await self._clients[venue].key_rights()
+        except VenueError as error:
+            log.warning("account.rights_unread", venue=venue, error=str(error))
+            return
+        if rights is not None:
+            self.rights[venue] = rights
 
     def on_events(self, events: Iterable[Event]) -> None:
         """Must-consumer."""

@@ -36,6 +36,7 @@ _MEANING = {
 BY = "outages"
 """Who speaks, when a venue is switched off here."""
 _RESTS = "positions there rest on their stops at the venue"
+_UNMANAGED = "positions there: their stops remain at the venue and act, but cannot be managed from here until it takes the key again"
 
 
 class Outages:
@@ -77,9 +78,9 @@ class Outages:
         self._risk.set_venue(venue, f"{_MEANING[health.condition]}{_until(health)} ({health.detail}); {_RESTS}", by=BY)
         if known is None or known.condition is not health.condition:
             log.error("venue.outage", venue=venue, condition=health.condition.value, what=health.detail)
-            self._notifier.notify(
-                self._level(health), f"{venue}: no entries, {self._said(health)}; {_RESTS}", kind=AlertKind.VENUE
-            )
+            key = health.condition is Condition.KEY_REFUSED
+            text = f"{venue}: no entries, {self._said(health)}; {_UNMANAGED if key else _RESTS}"
+            self._notifier.notify(self._level(health), text, kind=AlertKind.KEY if key else AlertKind.VENUE)
 
     def on_stream_refused(self, venue: VenueName, why: str, times: int) -> None:
         """The venue refused the private stream's login or a topic, so often in a row. What it does not tell is read

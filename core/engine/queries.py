@@ -18,7 +18,7 @@ from core.engine.exit_engine import ExitEngine
 from core.engine.inflight import InflightResolver
 from core.engine.money_ledger import MoneyLedgers, MoneyRow
 from core.engine.order_manager import OrderManager
-from core.engine.ports import UserStream
+from core.engine.ports import KeyRights, UserStream
 from core.engine.protection_manager import ProtectionManager
 from core.engine.reconciler import Reconciler
 from core.engine.risk_figures import BalanceRow, RiskFigures, balance_rows, pauses_told, risk_figures, shortages_told
@@ -48,6 +48,13 @@ class VenueRow:
     """How far this host's clock has jumped since the venue's was measured; None = not measured for too long."""
     headroom: Mapping[str, float] = field(default_factory=dict)
     """By lane of the request budget: the part of it that is free now, 0 to 1."""
+    key_may: tuple[str, ...] | None = None
+    """What the key may do: `trade`, `withdraw`, and `any address` where it is not bound to some; None = not told."""
+
+    @property
+    def may_withdraw(self) -> bool:
+        """Used all the same, because ALLOW_WITHDRAWAL_KEYS says so (SEC-02)."""
+        return "withdraw" in (self.key_may or ())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +169,7 @@ class Queries:
         reconciler: Reconciler,
         money: MoneyLedgers,
         streams: Mapping[VenueName, UserStream],
+        rights: Mapping[VenueName, KeyRights],
         reference: Callable[[InstrumentId, TriggerReference], Decimal | None],
         headroom: Mapping[VenueName, Callable[[], Mapping[str, float]]],
         clock: Clock,
@@ -177,6 +185,7 @@ class Queries:
         self._reconciler = reconciler
         self._money = money
         self._streams = streams
+        self._rights = rights
         self._reference = reference
         self._headroom = headroom
         self._clock = clock
@@ -251,6 +260,7 @@ class Queries:
             reconciled_s=None if reconciled is None else (now - reconciled) / 1000,
             off_because=self._off_because(venue),
             paused=pauses_told(self._risk, now).get(venue.value),
+            key_may=_told(self._rights.get(venue)),
             down_s=None if stream.down_since is None else self._clock.monotonic() - stream.down_since,
             clock_error_ms=self._risk.clocks.error_ms(venue),
             headroom=self._headroom[venue]() if venue in self._headroom else {},
@@ -313,6 +323,13 @@ class Queries:
 
     def _age(self, since_ms: int | None) -> float | None:
         return None if since_ms is None else max(0, self._clock.now_ms() - since_ms) / 1000
+
+
+def _told(rights: KeyRights | None) -> tuple[str, ...] | None:
+    if rights is None:
+        return None
+    told = {"trade": rights.trade, "withdraw": rights.withdraw, "any address": not rights.bound_to_addresses}
+    return tuple(what for what, may in told.items() if may)
 
 
 def _by_source(levels: Iterable[PriceSource | None]) -> Mapping[str, int]:

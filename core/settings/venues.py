@@ -100,3 +100,11 @@ class TradingSettings(Frozen):
             "`true` or `false`",
         ),
     ] = False
+    allow_withdrawal_keys: Annotated[
+        Switch,
+        Setting(
+            "ALLOW_WITHDRAWAL_KEYS",
+            "trade with a key that may withdraw, too; without it such a venue is not used",
+            "`true` or `false`; nothing here needs that right",
+        ),
+    ] = False

@@ -61,7 +61,8 @@ class ErrorTable:
     code, then by HTTP status as text (which is a limit then, where there is no code), then "" = any other limit.
     `reset_header` is where the venue tells the end of a limit, in ms of its own clock (lower case).
     `maintenance_pages` are (HTTP status, how its text begins) of answers without a code. `remedies` say what to change
-    where the venue's own words do not (CFG-08).
+    where the venue's own words do not (CFG-08). `doubtful` are codes of `AUTH` that a single order gets as well, with a
+    key that is good, for a right it lacks.
     """
 
     venue: str
@@ -71,6 +72,7 @@ class ErrorTable:
     reset_header: str = ""
     maintenance_pages: tuple[tuple[int, str], ...] = ()
     remedies: Mapping[str, str] = field(default_factory=dict)
+    doubtful: frozenset[str] = frozenset()
 
     def meaning(self, status: int, code: str, text: str) -> Meaning:
         """Of an answer that is not a success. `code` "" where the answer had none."""
@@ -141,6 +143,10 @@ class ErrorTable:
     def is_key(self, error: VenueError) -> bool:
         """Whether everything signed will be refused like this."""
         return self.codes.get(error.code) is Meaning.AUTH
+
+    def is_key_for_sure(self, error: VenueError) -> bool:
+        """The same, also where an order was refused like this."""
+        return self.is_key(error) and error.code not in self.doubtful
 
     def is_done(self, error: VenueError) -> bool:
         return self.codes.get(error.code) is Meaning.DONE

@@ -107,8 +107,7 @@ class HealthMonitor:
             case RateLimited():
                 self._limited(error)
             case Refused() if self._errors.is_key(error):
-                if reading and self._health.condition is not Condition.KEY_REFUSED:
-                    self._trip(Condition.KEY_REFUSED, error, signed=True)
+                self._key_refused(error, reading=reading)
             case Refused():
                 self.succeeded(signed=signed)
             case _ if self._is_maintenance(error):
@@ -120,6 +119,16 @@ class HealthMonitor:
                 self.succeeded(signed=signed)  # too busy for this one; it is there
             case Unreachable() | Ambiguous() if reading or isinstance(error, Unreachable):
                 self._not_served(error, signed=signed)
+
+    def _key_refused(self, error: VenueError, *, reading: bool) -> None:
+        """By its code, at the first call (SEC-03). After a refused order one question goes out at once: it tells
+        whether the key is dead for everything."""
+        sure = reading or self._errors.is_key_for_sure(error)
+        if not sure or self._health.condition is Condition.KEY_REFUSED:
+            return
+        self._trip(Condition.KEY_REFUSED, error, signed=True)
+        if not reading:
+            self._next_look = self._clock.monotonic()
 
     def _not_served(self, error: VenueError, *, signed: bool) -> None:
         now = self._clock.monotonic()

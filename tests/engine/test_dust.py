@@ -32,6 +32,7 @@ def queries(bench: Bench) -> Queries:
         reconciler=bench.reconciler,
         money=bench.money,
         streams=streams,
+        rights={},
         reference=lambda _instrument, _trigger: None,
         headroom={},
         clock=bench.clock,

@@ -168,6 +168,7 @@ ERRORS = ErrorTable(
     silences={"-1015": Silence(ms=10_000, calendar=True), "": Silence(ms=60_000, calendar=True)},
     statuses={418: Meaning.LIMITED, 429: Meaning.LIMITED},
     maintenance_pages=((503, "Service Unavailable"),),
+    doubtful=frozenset({"-2015"}),
     remedies={
         "-4168": "switch the account to single-asset mode (futures preferences, asset mode), or set MARGIN_MODE=keep"
     },
