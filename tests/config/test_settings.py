@@ -1,6 +1,7 @@
 """One configuration, checked as a whole: everything wrong is told at once, and nothing is used until it is right."""
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from core.config import Settings, derive_settings, load_settings, show_config
 from core.errors import ConfigError
+from core.settings import loading
 from core.settings.documents import configuration_page, env_example
 from core.settings.fields import entries
 from core.settings.loading import OLD_NAMES
@@ -378,7 +380,11 @@ def test_derived_settings_keep_the_rest_and_are_checked() -> None:
         derive_settings(settings, {"LEVERAGE": "99"})
 
 
-def test_a_setting_nothing_reads_yet_is_answered_by_a_warning() -> None:
+def test_a_setting_nothing_reads_yet_is_answered_by_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    index = {entry.env: entry for entry in entries(Settings)}
+    setting = replace(index["STATUS_PORT"].setting, effective=False)  # there is none just now
+    index["STATUS_PORT"] = replace(index["STATUS_PORT"], setting=setting)
+    monkeypatch.setattr(loading, "_index", lambda: index)
     warnings = load_settings({**KEYS, "STATUS_PORT": "0"}, None).warnings
     assert warnings == ("STATUS_PORT (environment) is accepted but not yet effective in this version",)
 
