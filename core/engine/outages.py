@@ -36,7 +36,9 @@ _MEANING = {
 BY = "outages"
 """Who speaks, when a venue is switched off here."""
 _RESTS = "positions there rest on their stops at the venue"
-_UNMANAGED = "positions there: their stops remain at the venue and act, but cannot be managed from here until it takes the key again"
+_UNMANAGED = (
+    "positions there: their stops remain at the venue and act, but cannot be managed until it takes the key again"
+)
 
 
 class Outages:
