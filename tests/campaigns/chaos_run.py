@@ -381,7 +381,10 @@ class Game:
             name = str(values.get("event", ""))
             if number not in self.record.killed:
                 self.record.log.append(f"{name} {text}")
-                if name not in _QUIET:
+                told_again = (
+                    name == "signal.denied" and "already_seen" in text
+                )  # each connection tells all signals anew
+                if name not in _QUIET and not told_again:
                     self.say("daemon", f"{method}: {name} {text}")
                 if method in ("error", "critical", "exception"):
                     self.record.troubles.append(Trouble(number=number, event=name, text=text))
