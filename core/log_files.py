@@ -11,12 +11,18 @@ KEEP = 10
 
 
 class RotatedFile:
-    """`name.log`, `name.log.1` (newest) … `name.log.KEEP`. Used by one thread; every method may raise OSError."""
+    """`name.log`, `name.log.1` (newest) … `name.log.KEEP`. Used by one thread; every method may raise OSError.
+
+    A file that cannot be rotated goes on growing, and is tried again each time it has grown by a tenth.
+    """
 
     def __init__(self, path: Path, *, max_bytes: int = MAX_BYTES, keep: int = KEEP) -> None:
         self._path, self._max_bytes, self._keep = path, max_bytes, keep
         self._stream: TextIO | None = None
         self._size = 0
+        self._rotate_at = max_bytes
+        self.rotation_failed = ""
+        """Why the last rotation did not succeed; "" when it did."""
 
     def write(self, line: str) -> None:
         """Append `line` and a line break, flushed. After an OSError the next call opens the file anew."""
@@ -37,9 +43,9 @@ class RotatedFile:
             stream.close()
 
     def _ready(self, length: int) -> TextIO:
-        if self._stream is not None and self._size + length > self._max_bytes:
+        if self._stream is not None and self._size + length > self._rotate_at:
             self.close()
-            self._shift()
+            self._rotate()
         if self._stream is None:
             self._stream = self._open()
             self._size = os.fstat(self._stream.fileno()).st_size
@@ -49,6 +55,15 @@ class RotatedFile:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         return os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace")
+
+    def _rotate(self) -> None:
+        try:
+            self._shift()
+        except OSError as error:
+            self.rotation_failed = str(error)
+            self._rotate_at = self._size + self._max_bytes // 10
+        else:
+            self.rotation_failed, self._rotate_at = "", self._max_bytes
 
     def _shift(self) -> None:
         for number in range(self._keep - 1, 0, -1):

@@ -45,6 +45,7 @@ class LogHealth:
         self.file_failures = 0
         self.unrenderable = 0
         self.file_ok = True
+        self.rotates = True
         self.queued: Callable[[], int] = int
         """Records that wait to be written, of at most `QUEUE_SIZE`."""
 
@@ -116,10 +117,19 @@ class LogWriter:
                 _say(sys.stderr, console_line(notice, colour=False, brief=True))
             _say(sys.stderr, line)
             return
+        if self.health.rotates is bool(file.rotation_failed):
+            self._note_rotation(file.rotation_failed, stamp)
         if not self.health.file_ok:
             self.health.file_ok = True
             lost = {"time": stamp, "level": "warning", "event": "log.file_recovered"}
             self._to_console(console_line(lost, colour=self._colour, brief=True))
+
+    def _note_rotation(self, failed: str, stamp: str) -> None:
+        self.health.rotates = not failed
+        if failed:
+            self.health.file_failures += 1
+            notice = {"time": stamp, "level": "error", "event": "log.not_rotated", "error": failed}
+            _say(sys.stderr, console_line(notice, colour=False, brief=True))
 
     def _to_console(self, line: str) -> None:
         if not _say(self._console, line) and self._file is None:

@@ -46,9 +46,9 @@ async def watch_log(health: LogHealth, notifier: Notifier) -> None:
     Records that do not reach the file go to stderr."""
     failing, losing, dropped, quiet_since = False, False, health.dropped, 0
     while True:
-        if health.file_ok is failing:
+        if (health.file_ok and health.rotates) is failing:
             failing = not failing
-            text = "the log file cannot be written: lines go to stderr" if failing else "the log file is written again"
+            text = _log_told(health)
             condition = {"begins": "file"} if failing else {"ends": "file"}
             notifier.notify(Level.WARNING if failing else Level.INFO, text, kind=AlertKind.LOG, **condition)
         quiet_since = 0 if health.dropped > dropped else quiet_since + 1
@@ -62,6 +62,12 @@ async def watch_log(health: LogHealth, notifier: Notifier) -> None:
             notifier.notify(Level.INFO, text, kind=AlertKind.LOG, ends="records")
         dropped = health.dropped
         await asyncio.sleep(LOG_CHECK_SECONDS)
+
+
+def _log_told(health: LogHealth) -> str:
+    if not health.file_ok:
+        return "the log file cannot be written: lines go to stderr"
+    return "the log file is written again" if health.rotates else "the log file cannot be rotated: it grows"
 
 
 async def status_lines(queries: Queries, interval_s: float) -> None:
