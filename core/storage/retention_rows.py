@@ -11,7 +11,7 @@ from typing import Final
 
 from core.engine.records import HistoryOver
 
-MOST_REMOVED: Final = 100
+MOST_REMOVED: Final = 25
 
 _ORDERS_OVER: Final = (
     "SELECT o.client_order_id FROM orders o INDEXED BY orders_by_time WHERE o.intent_ms < ? AND o.ended = 1 "
