@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,10 +46,13 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpAnswer:
+    """`parts` come after `body`, each made in a turn of the loop of its own: a long answer holds nobody up."""
+
     status: int
-    body: bytes
+    body: bytes = b""
     content_type: str = TEXT
     headers: Mapping[str, str] = field(default_factory=dict)
+    parts: Iterable[bytes] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,8 +139,14 @@ class HttpListener:
 
     async def respond(self, request: web.BaseRequest) -> web.Response:
         """One request of any client."""
-        answer = await self._answered(request)
-        response = web.Response(status=answer.status, body=answer.body, headers={**_HEADERS, **answer.headers})
+        try:
+            answer = await self._answered(request)
+            body = await _whole(answer)
+        except Exception:  # swallow: a page that cannot be made must not end the task that serves the others
+            log.exception("listener.no_answer", name=self._name, path=request.path[:100])
+            answer = HttpAnswer(status=500)
+            body = b"this answer could not be made; the log says why\n"
+        response = web.Response(status=answer.status, body=body, headers={**_HEADERS, **answer.headers})
         response.headers["Content-Type"] = answer.content_type
         response.force_close()
         return response
@@ -153,11 +162,7 @@ class HttpListener:
         except (ConnectionError, web.RequestPayloadError) as error:
             return HttpAnswer(status=400, body=f"the body did not come whole: {error}\n".encode())
         headers = {name.lower(): value for name, value in reversed([*request.headers.items()])}
-        try:
-            return self._answer(HttpRequest(method=request.method, path=request.path, headers=headers, body=body))
-        except Exception:  # swallow: a page that cannot be made must not end the task that serves the others
-            log.exception("listener.no_answer", name=self._name, path=request.path[:100])
-            return HttpAnswer(status=500, body=b"this answer could not be made; the log says why\n")
+        return self._answer(HttpRequest(method=request.method, path=request.path, headers=headers, body=body))
 
     def too_many(self, connections: int) -> bool:
         """Counts a connection that is one too many."""
@@ -168,6 +173,14 @@ class HttpListener:
         """As the library makes them, with our bound for bodies."""
         loop = asyncio.get_running_loop()
         return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=self._max_body)
+
+
+async def _whole(answer: HttpAnswer) -> bytes:
+    parts = [answer.body]
+    for part in answer.parts:
+        parts.append(part)
+        await asyncio.sleep(0)
+    return b"".join(parts)
 
 
 class _Connection(web.RequestHandler):

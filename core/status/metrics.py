@@ -1,8 +1,8 @@
 """`/metrics`: the daemon's figures in Prometheus' text format.
 
 Everything is read from figures that exist when somebody asks; only histograms are counted as things happen, and these
-belong to whoever sees them happen. A registry of our own holds nothing but this. Labels come from small fixed sets:
-venues, lanes, reasons, stages, coins that are held; never a symbol's price, an order or foreign text.
+belong to whoever sees them happen. Nothing of the library's own process-wide registry is told. Labels come from small
+fixed sets: venues, lanes, reasons, stages, coins that are held; never a symbol's price, an order or foreign text.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import Final, Protocol
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
 
 from core.domain.risk import TradingState
 from core.domain.wave import StageTimes, WaveReport
@@ -61,7 +60,18 @@ class ChannelFigures(Protocol):
     def failing(self) -> str: ...
 
 
-class Metrics(Collector):
+class _Family(CollectorRegistry):
+    """A registry of one family: the library writes the text of a registry."""
+
+    def __init__(self, family: Metric) -> None:
+        super().__init__(auto_describe=False)
+        self._family = family
+
+    def collect(self) -> Iterator[Metric]:
+        yield self._family
+
+
+class Metrics:
     """`picture` is asked once for each scrape."""
 
     def __init__(
@@ -82,12 +92,11 @@ class Metrics(Collector):
         self._alerts = alerts
         self._channels = channels
         self._listener_refusals = listener_refusals
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(self)
 
-    def text(self) -> bytes:
-        """All of it, as it is now."""
-        return generate_latest(self._registry)
+    def parts(self) -> Iterator[bytes]:
+        """The text, family by family, of one picture taken now: all of it at once takes some milliseconds."""
+        for family in self.collect():
+            yield generate_latest(_Family(family))
 
     def collect(self) -> Iterator[Metric]:
         report, health = self._picture()

@@ -56,7 +56,7 @@ class StatusPage:
         return self._json(told, 200 if health.healthy else 503)
 
     def _metrics(self) -> HttpAnswer:
-        return HttpAnswer(status=200, body=self.metrics.text(), content_type=CONTENT_TYPE)
+        return HttpAnswer(status=200, parts=self.metrics.parts(), content_type=CONTENT_TYPE)
 
     def _status(self) -> HttpAnswer:
         report, health = self.picture()

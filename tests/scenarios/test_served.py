@@ -41,7 +41,7 @@ class Ports:
 
     def figure(self, name: str) -> float:
         """One sample of /metrics."""
-        lines = self.get("/metrics").body.decode().splitlines()
+        lines = b"".join(self.get("/metrics").parts).decode().splitlines()
         (line,) = (line for line in lines if line.startswith(f"breakwater_{name} "))
         return float(line.split()[-1])
 

@@ -113,6 +113,23 @@ async def test_a_page_that_fails_is_500_and_the_next_one_is_served() -> None:
     assert b"a fault of the program" not in first
 
 
+async def test_an_answer_in_parts_lets_others_have_their_turn_between_them() -> None:
+    turns: list[str] = []
+
+    def parts(_request: HttpRequest) -> HttpAnswer:
+        return HttpAnswer(status=200, body=b"a", parts=(_part(text, turns) for text in ("b", "c")))
+
+    async with serving(parts) as (port, _):
+        assert (await talk(port, get())).endswith(b"\r\n\r\nabc")
+    assert turns == ["b", "another's", "c", "another's"]
+
+
+def _part(text: str, turns: list[str]) -> bytes:
+    turns.append(text)
+    asyncio.get_running_loop().call_soon(turns.append, "another's")
+    return text.encode()
+
+
 async def test_a_port_that_is_taken_is_told_once_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "RETRY_SECONDS", 0.01)
     told: list[str] = []

@@ -66,7 +66,7 @@ def samples(told: StatusReport, **histograms: Histogram) -> dict[str, float]:
         alerts=lambda: {("wave", "info"): 3},
         channels=lambda: {"telegram": FeedStatistics(sent=5, refused=1, dropped=2, waiting=4, failing="refused")},
     )
-    text = metrics.text().decode()
+    text = b"".join(metrics.parts()).decode()
     found = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:

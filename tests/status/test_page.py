@@ -56,7 +56,7 @@ def test_status_is_the_whole_picture_with_exact_decimals() -> None:
 def test_metrics_say_what_they_are() -> None:
     answer = get("/metrics")
     assert answer.content_type.startswith("text/plain; version=0.0.4")
-    assert b"breakwater_uptime_seconds 100.0" in answer.body
+    assert b"breakwater_uptime_seconds 100.0" in b"".join(answer.parts)
 
 
 def test_nothing_can_be_ordered_here() -> None:
