@@ -60,8 +60,7 @@ async def test_a_log_that_cannot_be_written_costs_trading_nothing_and_is_told_on
             with monkeypatch.context() as broken:
                 broken.setattr(RotatedFile, method, fails)
                 writer = structlog.get_config()["logger_factory"]()._writer
-                broken.setattr(writer._file, "_max_bytes", 10_000)
-                broken.setattr(writer._file, "_rotate_at", 1)
+                writer._file._max_bytes, writer._file._rotate_at = 10_000, 1
                 structlog.get_logger().info("the line it begins with")
                 _until(lambda: health.file_failures > 0)
                 report = await daemon.wave()
