@@ -106,7 +106,7 @@ class Chat:
         until = asyncio.get_running_loop().time() + GIVE_UP_S
         styled, pause = True, FIRST_PAUSE_S
         while True:
-            await self._pace.turn()
+            await self._pace.turn(answer=True)
             try:
                 return await send(styled)
             except BadRequest as error:

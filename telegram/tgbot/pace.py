@@ -11,19 +11,27 @@ PACE_S: Final = 1.0
 
 
 class Pace:
-    """Turns are given in the order they are asked for."""
+    """Turns are given in the order they are asked for, answers before alerts."""
 
     def __init__(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self._sleep = sleep
         self._free_at = 0.0
         self._lock = asyncio.Lock()
+        self._answers = 0
 
-    async def turn(self) -> None:
+    async def turn(self, *, answer: bool = False) -> None:
         """Waits until something may be shown."""
-        async with self._lock:
-            if (wait := self._free_at - asyncio.get_running_loop().time()) > 0:
-                await self._sleep(wait)
-            self._free_at = asyncio.get_running_loop().time() + PACE_S
+        self._answers += answer
+        try:
+            while True:
+                async with self._lock:
+                    if (wait := self._free_at - asyncio.get_running_loop().time()) > 0:
+                        await self._sleep(wait)
+                    if answer or not self._answers:
+                        self._free_at = asyncio.get_running_loop().time() + PACE_S
+                        return
+        finally:
+            self._answers -= answer
 
     def hold(self, seconds: float) -> None:
         """Nothing goes out for so long: Telegram has said so."""
