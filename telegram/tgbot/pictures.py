@@ -45,12 +45,12 @@ def main() -> int:
 
 def drawn(data: Mapping[str, Any]) -> bytes:
     """The PNG. Raises ValueError, KeyError, TypeError or IndexError for data of another form."""
+    draw = {"candles": _candles, "line": _line}[str(data["kind"])]
     import matplotlib as mpl
 
     mpl.use("Agg")  # no display
     from matplotlib.figure import Figure
 
-    draw = {"candles": _candles, "line": _line}[str(data["kind"])]
     figure = Figure(figsize=SIZE, dpi=DPI, facecolor=PAPER, layout="constrained")
     axes = figure.add_subplot(facecolor=PAPER)
     axes.grid(color=FAINT, linewidth=0.6)
