@@ -25,6 +25,7 @@ from core.dry_run import DryRun, dry_run  # noqa: E402
 from core.errors import BreakwaterError, ConfigError, StartRefused  # noqa: E402
 from core.host import examine_host  # noqa: E402
 from core.instance_lock import instance_locks  # noqa: E402
+from core.log_files import Retention  # noqa: E402
 from core.logs import LogHealth, configure_logging  # noqa: E402
 from core.loop_watch import LoopWatch  # noqa: E402
 from core.messenger import MakeMessenger  # noqa: E402
@@ -56,9 +57,17 @@ def main() -> int:
         print(show_config(settings, arguments.format))
         return ExitStatus.DONE
     with configure_logging(
-        settings.process.log_dir, settings.process.log_level, secrets=settings.secret_values()
+        settings.process.log_dir,
+        settings.process.log_level,
+        secrets=settings.secret_values(),
+        retention=_retention(settings),
     ) as health:
         return _run(settings, arguments, health)
+
+
+def _retention(settings: Settings) -> Retention:
+    process = settings.process
+    return Retention(max_bytes=process.log_file_mb * 1_000_000, keep=process.log_files, days=process.log_retention_days)
 
 
 def _run(settings: Settings, arguments: argparse.Namespace, health: LogHealth) -> int:
@@ -116,6 +125,10 @@ async def _trade(
                 outcome = await orchestrator.run(once=arguments.once)
                 records = None if dry is None else await dry.records()
                 show_waves(console, outcome.reports, orchestrator.symbols, records)
+        except asyncio.CancelledError:
+            if not orchestrator.stop.is_set():
+                raise
+            outcome = orchestrator.outcome  # a second signal: what is left is in it, and the exit status says so
         finally:
             forget()
         return outcome, orchestrator.symbols

@@ -16,6 +16,8 @@ WHERE: Final = "host"
 HANDLES_NEEDED: Final = 128
 """Sockets, files and the pool of three venues."""
 HANDLES_WISHED: Final = 1_024
+WRITTEN_NAMES: Final = ("journal.db*", "audit*", "lock", "control.sock", "KILL", "dry-run", "breakwater.log*")
+"""What the daemon makes in its folders by name. A link in such a place would have it write, or delete, elsewhere."""
 DISK_NEEDED: Final = 100 * 1024**2
 DISK_WISHED: Final = 1024**3
 WRITTEN_MS: Final = 1_767_225_600_000
@@ -26,7 +28,7 @@ def examine_host(folders: Mapping[str, Path], now_ms: int) -> list[Check]:
     """`folders` by the name of the setting that chose them; they are made where they are missing. Blocks shortly."""
     checks = [*_handles(), *_clock(now_ms)]
     for setting, folder in folders.items():
-        found = list(_writable(setting, folder))
+        found = [*_writable(setting, folder), *_links(setting, folder)]
         checks += found
         if not any(check.grade is Grade.OFF for check in found):
             checks += _room(setting, folder)
@@ -65,6 +67,14 @@ def _writable(setting: str, folder: Path) -> Iterator[Check]:
         yield _check(Grade.OFF, about, f"{folder} cannot be written ({error.strerror or error}); {remedy}")
     else:
         yield _check(Grade.OK, about, f"{folder} can be written")
+
+
+def _links(setting: str, folder: Path) -> Iterator[Check]:
+    """SEC-06. The folder itself may be a link: its owner has chosen that."""
+    names = sorted({path.name for name in WRITTEN_NAMES for path in folder.glob(name) if path.is_symlink()})
+    if names:
+        said = f"{', '.join(names)} in {folder} is a link to somewhere else"
+        yield _check(Grade.OFF, f"{setting} folder", f"{said}; put the files there themselves, or set {setting}")
 
 
 def _room(setting: str, folder: Path) -> Iterator[Check]:

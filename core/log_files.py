@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import os
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+DAY_S = 86_400
 MAX_BYTES = 20_000_000
 KEEP = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """At most `keep` rotated files of `max_bytes` each, and none whose newest line is older than `days` (0 = any)."""
+
+    max_bytes: int = MAX_BYTES
+    keep: int = KEEP
+    days: int = 0
 
 
 class RotatedFile:
@@ -16,11 +28,12 @@ class RotatedFile:
     A file that cannot be rotated goes on growing, and is tried again each time it has grown by a tenth.
     """
 
-    def __init__(self, path: Path, *, max_bytes: int = MAX_BYTES, keep: int = KEEP) -> None:
-        self._path, self._max_bytes, self._keep = path, max_bytes, keep
+    def __init__(self, path: Path, retention: Retention | None = None) -> None:
+        self._path, self._retention = path, retention or Retention()
+        self._max_bytes, self._keep = self._retention.max_bytes, self._retention.keep
         self._stream: TextIO | None = None
         self._size = 0
-        self._rotate_at = max_bytes
+        self._rotate_at = self._max_bytes
         self.rotation_failed = ""
         """Why the last rotation did not succeed; "" when it did."""
 
@@ -53,7 +66,8 @@ class RotatedFile:
 
     def _open(self) -> TextIO:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._forget()
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         return os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace")
 
     def _rotate(self) -> None:
@@ -71,6 +85,19 @@ class RotatedFile:
             if older.exists():
                 older.replace(self._numbered(number + 1))
         self._path.replace(self._numbered(1))
+
+    def _forget(self) -> None:
+        """Rotated files beyond their number or age; one that cannot be removed is tried again at the next opening."""
+        oldest = time.time() - self._retention.days * DAY_S if self._retention.days else 0.0
+        for path in self._path.parent.glob(f"{self._path.name}.*"):
+            number = path.name.removeprefix(f"{self._path.name}.")
+            if not number.isdecimal():
+                continue
+            try:
+                if int(number) > self._keep or path.lstat().st_mtime < oldest:
+                    path.unlink()
+            except OSError:
+                continue  # swallow: an old log that stays costs room, and not opening the new one would cost the log
 
     def _numbered(self, number: int) -> Path:
         return self._path.with_name(f"{self._path.name}.{number}")

@@ -24,7 +24,7 @@ from typing import Any, TextIO
 import structlog
 
 from core.clock import iso_utc
-from core.log_files import RotatedFile
+from core.log_files import Retention, RotatedFile
 from core.redaction import Redactor
 
 QUEUE_SIZE = 10_000
@@ -253,6 +253,7 @@ def configure_logging(
     secrets: Iterable[str] = (),
     console: TextIO | None = None,
     now_ms: Callable[[], int] = _wall_ms,
+    retention: Retention | None = None,
 ) -> Iterator[LogHealth]:
     """Log to `console` (stderr) and, unless None, to `log_dir`/breakwater.log until the block is left.
 
@@ -260,7 +261,7 @@ def configure_logging(
     library's loggers come along, those of our libraries from WARNING up.
     """
     health = LogHealth()
-    file = RotatedFile(log_dir / "breakwater.log") if log_dir is not None else None
+    file = RotatedFile(log_dir / "breakwater.log", retention) if log_dir is not None else None
     writer = LogWriter(console or sys.stderr, file, Redactor(secrets), health)
     number = logging.getLevelNamesMapping()[level]
     handler = _FromLibraries(writer)

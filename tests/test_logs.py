@@ -3,7 +3,9 @@
 import io
 import json
 import logging
+import os
 import threading
+import time
 from decimal import Decimal
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import structlog
 from pydantic import SecretStr
 
 from core import logs
-from core.log_files import RotatedFile
+from core.log_files import Retention, RotatedFile
 from core.logs import configure_logging
 
 CANARY = "canary+5up3r/53cr3t"
@@ -116,6 +118,7 @@ def test_an_order_id_or_a_symbol_is_not_mistaken_for_a_secret(tmp_path: Path) ->
     assert records(tmp_path)[0]["text"] == "simulator token count 5"
 
 
+@pytest.mark.failure("SEC-09")
 @pytest.mark.parametrize("evil", ["\n2026 critical forged", "\r", "\x1b[31m", "\u2028", "\x85", "\u202e", "\x00"])
 def test_crafted_text_stays_on_its_line_with_control_characters_escaped(tmp_path: Path, evil: str) -> None:
     console = io.StringIO()
@@ -210,7 +213,7 @@ def test_a_closed_console_leaves_the_file_complete(tmp_path: Path) -> None:
 
 
 def test_the_file_rotates_by_size_and_is_private(tmp_path: Path) -> None:
-    file = RotatedFile(tmp_path / "new" / "x.log", max_bytes=20, keep=2)
+    file = RotatedFile(tmp_path / "new" / "x.log", Retention(max_bytes=20, keep=2))
     for number in range(5):
         file.write(f"line {number} 0123456789")
     file.close()
@@ -227,3 +230,22 @@ def test_without_a_folder_the_console_has_the_traceback(tmp_path: Path) -> None:
     assert "Traceback" in console.getvalue() or "exception=" in console.getvalue()
     assert console.getvalue().count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_log_files_beyond_their_number_or_age_are_deleted_and_nothing_else_is(tmp_path: Path) -> None:
+    for name, days in (("x.log.1", 1), ("x.log.2", 40), ("x.log.7", 1), ("x.log.notes", 400), ("y.log.1", 400)):
+        (tmp_path / name).write_text("old\n")
+        os.utime(tmp_path / name, (time.time() - days * 86_400,) * 2)
+    file = RotatedFile(tmp_path / "x.log", Retention(keep=5, days=30))
+    file.write("new")
+    file.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.log", "x.log.1", "x.log.notes", "y.log.1"]
+
+
+def test_log_files_of_any_age_are_kept_where_no_age_is_set(tmp_path: Path) -> None:
+    (tmp_path / "x.log.1").write_text("old\n")
+    os.utime(tmp_path / "x.log.1", (0, 0))
+    file = RotatedFile(tmp_path / "x.log", Retention(days=0))
+    file.write("new")
+    file.close()
+    assert (tmp_path / "x.log.1").exists()

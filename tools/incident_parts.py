@@ -99,7 +99,7 @@ def logs(folder: Path, since_ms: int) -> Iterator[tuple[str, str]]:
     """Name and text of each log that has something since then; lines that cannot be read as records are kept."""
     begin = _iso(since_ms / 1000)
     for path in sorted(folder.glob(f"{LOG}*")):
-        if not path.is_file() or path.stat().st_mtime * 1000 < since_ms:
+        if path.is_symlink() or not path.is_file() or path.stat().st_mtime * 1000 < since_ms:
             continue
         yield f"logs/{path.name}", _newest(path, lambda line: _time_of(line) >= begin)
 

@@ -71,6 +71,21 @@ class ProcessSettings(Frozen):
         Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], upper],
         Setting("LOG_LEVEL", "least level that is logged", "DEBUG, INFO, WARNING or ERROR"),
     ] = "INFO"
+    log_file_mb: Annotated[
+        Count,
+        Field(ge=1, le=1_000),
+        Setting("LOG_FILE_MB", "a log file of this size is put aside and a new one begun, megabytes", "1 to 1000"),
+    ] = 20
+    log_files: Annotated[
+        Count,
+        Field(ge=1, le=1_000),
+        Setting("LOG_FILES", "log files put aside that are kept; the oldest goes first", "1 to 1000"),
+    ] = 10
+    log_retention_days: Annotated[
+        Count,
+        Field(ge=0, le=3_650),
+        Setting("LOG_RETENTION_DAYS", "log files put aside longer ago are deleted; 0 = by number alone", "0 to 3650"),
+    ] = 30
     status_line_interval_seconds: Annotated[
         Count,
         Field(ge=1, le=86_400),

@@ -171,7 +171,7 @@ def stamp(now_ms: int) -> str:
 
 
 def _open(path: Path) -> int:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
     os.fchmod(descriptor, _MODE)  # a file that was there before may be readable by others (SEC-04)
     return descriptor
 

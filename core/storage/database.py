@@ -124,7 +124,7 @@ class Database:
 
     def _connect(self) -> bool:
         """False when the file is not a sound database; raises sqlite3.OperationalError when it cannot be reached."""
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
         try:
             os.fchmod(descriptor, _MODE)  # WAL and shared-memory files take over the mode of this one (SEC-04)
         finally:

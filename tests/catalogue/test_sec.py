@@ -1,23 +1,33 @@
-"""Keys (SEC): what they may do is read before anything is traded, and one that is refused is known by its code."""
+"""Keys, names and hostile text (SEC): what a key may do is read before anything is traded, one that is refused is known
+by its code, a name is never a path, and text is never anything but text."""
 
+import ast
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+import strategies
+from core.config import PROJECT_ROOT, load_settings
 from core.domain.wave import LegState
 from core.engine.ports import About, Condition, VenueHealth
-from core.errors import Refused
+from core.errors import ConfigError, Refused, StartRefused
+from core.host import WRITTEN_MS, examine_host
+from core.instance_lock import instance_locks
+from core.log_files import RotatedFile
 from core.outcome import ExitStatus
 from core.preflight import Grade
 from core.status.line import status_line
+from core.storage.audit_files import AuditFiles
 from core.venues.binance.facts import ABOUT
 from core.venues.binance.facts import ERRORS as BINANCE_ERRORS
 from core.venues.bybit.codes import ERRORS as BYBIT_ERRORS
 from core.venues.errors import ErrorTable
 from core.venues.health import HealthMonitor
 from core.venues.okx.codes import ERRORS as OKX_ERRORS
+from strategies import registry
 from tests.fakes.virtual_loop import VirtualClock
 from tests.scenarios.log_lines import LogLines
 from tests.scenarios.worlds import SimulatedWorld, a_signal
@@ -138,3 +148,87 @@ async def test_a_key_that_is_revoked_stops_entries_and_is_told_and_hardly_asked(
         assert "no entries" in alert
         assert "their stops remain at the venue and act, but cannot be managed" in alert
         assert await world.resting_stops() == {symbol: [abs(q)] for symbol, q in (await world.held()).items()}
+
+
+# --- SEC-06 ---------------------------------------------------------------------------------------------------------
+
+HOSTILE_NAMES = ("../evil", "..", "/etc/passwd", "evil/../../x", "a.b", "", "evil\x00", "strategies", "base.py")
+
+
+@pytest.mark.failure("SEC-06")
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+def test_a_strategy_that_is_a_path_is_refused_by_the_settings_and_by_the_registry(name: str) -> None:
+    if name and "\x00" not in name and name != "strategies":
+        with pytest.raises(ConfigError, match="STRATEGY="):
+            load_settings({"STRATEGY": name}, None, to_trade=False)
+    with pytest.raises(KeyError):
+        registry.maker(name)
+
+
+@pytest.mark.failure("SEC-06")
+def test_a_strategy_that_is_a_link_to_code_elsewhere_is_no_strategy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "strategies").mkdir()
+    (tmp_path / "outside" / "linked.py").write_text("raise SystemExit('code from elsewhere ran')")
+    (tmp_path / "strategies" / "linked.py").symlink_to(tmp_path / "outside" / "linked.py")
+    monkeypatch.setattr(strategies, "__path__", [str(tmp_path / "strategies")])
+    with pytest.raises(KeyError):
+        registry.maker("linked")
+    assert registry.known() == []
+
+
+@pytest.mark.failure("SEC-06")
+@pytest.mark.parametrize("name", ["journal.db", "journal.db-wal", "audit.log", "audit.head", "breakwater.log.1"])
+def test_a_link_where_the_daemon_writes_by_name_refuses_the_start(tmp_path: Path, name: str) -> None:
+    folder, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.write_text("somebody's")
+    (folder / name).symlink_to(elsewhere)
+    (check,) = [c for c in examine_host({"DATA_DIR": folder}, WRITTEN_MS + 1) if c.grade is Grade.OFF]
+    assert f"{name} in {folder} is a link" in check.what
+    (tmp_path / "by-link").symlink_to(tmp_path / "data")
+    (folder / name).unlink()
+    assert not [c for c in examine_host({"DATA_DIR": tmp_path / "by-link"}, WRITTEN_MS + 1) if c.grade is Grade.OFF]
+
+
+@pytest.mark.failure("SEC-06")
+def test_nothing_is_written_through_a_link_that_comes_later(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("somebody's")
+    for name in ("lock", "breakwater.log", "audit.log", "journal.db"):
+        (tmp_path / name).symlink_to(elsewhere)
+    with pytest.raises(StartRefused, match="cannot be opened"), instance_locks(tmp_path, []):
+        pass
+    with pytest.raises(OSError, match="symbolic link"):
+        RotatedFile(tmp_path / "breakwater.log").write("a line")
+    with pytest.raises(OSError, match="symbolic link"):
+        AuditFiles(tmp_path, rotate_bytes=1_000).open()
+    assert elsewhere.read_text() == "somebody's"
+
+
+# --- SEC-09 ---------------------------------------------------------------------------------------------------------
+
+RUNS_CODE = re.compile(r"^(pickle|cPickle|dill|cloudpickle|marshal|shelve|joblib|torch|yaml|imp)(\.|$)")
+FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
+
+
+@pytest.mark.failure("SEC-09")
+def test_nothing_that_is_read_from_a_file_can_run_code() -> None:
+    """There is no format here that could: JSON, SQLite, CSV and text are data. A model may come in those only."""
+    found = []
+    for folder in ("core", "strategies", "telegram", "tools"):
+        for path in sorted((PROJECT_ROOT / folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                names = (
+                    [alias.name for alias in node.names]
+                    if isinstance(node, ast.Import)
+                    else [node.module or ""]
+                    if isinstance(node, ast.ImportFrom)
+                    else []
+                )
+                called = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
+                if called in FORBIDDEN_CALLS or any(RUNS_CODE.match(name) for name in names):
+                    found.append(f"{path.relative_to(PROJECT_ROOT)}:{node.lineno}")  # type: ignore[attr-defined]
+    assert found == []
