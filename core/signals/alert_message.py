@@ -17,6 +17,7 @@ from core.signals.fields import refuse, shown, text_of
 MOST_TOGETHER = 100
 """Signals of one message."""
 SECRETS = ("token", "secret")
+_SYMBOLS = ("pair_symbol", "ticker", "symbol")
 _ACTIONS = ("buy", "sell", "long", "short")
 _ALIASES: Mapping[str, Sequence[str]] = {
     "timestamp": ("time", "timenow"),
@@ -86,19 +87,27 @@ def _check_action(posted: Mapping[str, Any], raw: Mapping[str, Any]) -> None:
         refuse(Reason.SIDE_MISSING, "action: must be buy or sell, long or short; exits are decided here")
 
 
+def symbol_told(posted: Mapping[str, Any]) -> str:
+    """Of a message that cannot be used: what people will look for."""
+    told = (posted[name] for name in _SYMBOLS if isinstance(posted.get(name), str))
+    return shown(_venue_and_symbol(next(told, "?"))[1])
+
+
+def _venue_and_symbol(text: str) -> tuple[str, str]:
+    """`BINANCE:BTCUSDT.P` taken apart; ccxt's unified form has a colon of its own and stays whole."""
+    venue, _, symbol = ("", "", text) if "/" in text or ":" not in text else text.partition(":")
+    return venue, symbol[: -len(_PERPETUAL)] if symbol.upper().endswith(_PERPETUAL) else symbol
+
+
 def _name_instrument(posted: Mapping[str, Any], raw: dict[str, Any]) -> None:
-    told = [name for name in ("pair_symbol", "ticker", "symbol") if posted.get(name) is not None]
+    told = [name for name in _SYMBOLS if posted.get(name) is not None]
     if not told:
         refuse(Reason.MALFORMED, "ticker: missing")
     if len({repr(posted[name]) for name in told}) > 1:
         refuse(Reason.MALFORMED, f"{' and '.join(told)}: name different symbols")
     text = text_of(posted, told[0])
-    venue, colon, symbol = text.partition(":")
-    if "/" in text:  # ccxt's unified form has a colon of its own
-        venue, colon, symbol = "", "", text
-    name = symbol if colon else text
-    raw["pair_symbol"] = name[: -len(_PERPETUAL)] if name.upper().endswith(_PERPETUAL) else name
-    if not colon:
+    venue, raw["pair_symbol"] = _venue_and_symbol(text)
+    if not venue:
         return
     if posted.get("exchange") is not None and text_of(posted, "exchange").lower() != venue.lower():
         refuse(Reason.VENUE_CONFLICT, f"exchange and {told[0]} name different venues")

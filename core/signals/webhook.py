@@ -28,7 +28,7 @@ from core.domain.signal import Signal, Unusable
 from core.engine.ports import SignalBatch
 from core.errors import MalformedPayload
 from core.listener import HttpAnswer, HttpRequest
-from core.signals.alert_message import Posted, in_our_form, taken_apart
+from core.signals.alert_message import Posted, in_our_form, symbol_told, taken_apart
 from core.signals.fields import FieldRefused, shown
 from core.signals.frames import decode_frame
 from core.signals.parsing import SignalReader
@@ -175,13 +175,12 @@ class SignalWebhook:
         try:
             return self._reader.read(in_our_form(raw, plain(self._rules.score)), now_ms)
         except FieldRefused as why:
-            name = next((raw[key] for key in ("ticker", "symbol", "pair_symbol") if raw.get(key) is not None), "?")
             return Unusable(
                 id=SignalId(shown(raw.get("id", "?"))),
                 source=self._reader.source,
                 code=why.reason.value,
                 detail=why.detail,
-                symbol=shown(name),
+                symbol=symbol_told(raw),
             )
 
     def _remember(self, signal: SignalId) -> None:

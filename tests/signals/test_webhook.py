@@ -159,6 +159,7 @@ async def test_what_cannot_be_understood_is_400_and_names_the_field(changes: Any
     assert [one["code"] for one in told["refused"]] == [code]
     assert word in told["refused"][0]["detail"]
     assert [(len(wave.signals), len(wave.unusable)) for wave in made.waves] == [(0, 1)]  # `why` can tell it later
+    assert made.waves[0].unusable[0].symbol in {"BTCUSDT", "DOGEUSDT", "", "?"}
 
 
 # once only
