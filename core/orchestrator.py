@@ -49,7 +49,7 @@ from core.standing_watches import status_lines, watch_journal, watch_kill_file, 
 from core.status.control import ControlServer
 from core.status.line import status_line
 from core.status.overview import Overview
-from core.stopping import bounded, close_journal, shut_down
+from core.stopping import bounded, close_journal, forced, shut_down
 from core.storage.audit_log import AuditLog as ChainedAuditLog
 from core.storage.journal import SqliteJournal
 from core.supervision import Supervisor
@@ -124,7 +124,11 @@ class Orchestrator:
                     await self.stop.wait()
             finally:
                 self._service.stopping()
-                await shut_down(engine, self._tasks, telling, self.outcome)
+                try:
+                    await shut_down(engine, self._tasks, telling, self.outcome)
+                except asyncio.CancelledError:
+                    forced(engine, self.outcome)
+                    raise
                 self._note_run(engine, STOPPED)
                 log.info("stopped", positions=len(engine.orders.state.positions()))
         return self.outcome
@@ -244,11 +248,13 @@ class Orchestrator:
         for venue in opening.late:
             start(f"late/{venue}", partial(opening.join, venue, begin))
         self._keep_watch(engine, self.queries)
+        telling.watch(start, lambda: waves.finished)
         start("screener", engine.screener.run)
         start("waves", waves.run)
         for name in self._sources.names:
             start(f"signals/{name}", partial(self._sources.run, name, waves.handle, waves.expect))
         self._ready(look, self.queries)
+        telling.say_started()
         return waves
 
     def _keep_watch(self, engine: Engine, queries: Queries) -> None:

@@ -26,7 +26,11 @@ async def watch_kill_file(engine: Engine) -> None:
     """HALTED while DATA_DIR/KILL exists (DESIGN §3.15)."""
     path: Path = engine.settings.process.data_dir / "KILL"
     while True:
-        engine.risk.states.set_killed(path.exists())  # noqa: ASYNC240 - one stat a second of a local file
+        exists = path.exists()  # noqa: ASYNC240 - one stat a second of a local file
+        if exists is not engine.risk.states.killed:
+            text = "trading is HALTED: the KILL file exists" if exists else "the KILL file is gone; trading goes on"
+            engine.notifier.notify(Level.WARNING, text, kind=AlertKind.STATE)
+        engine.risk.states.set_killed(exists)
         await asyncio.sleep(KILL_FILE_CHECK_SECONDS)
 
 

@@ -9,9 +9,11 @@ from typing import Any
 import structlog
 
 from core.assembly import Engine
+from core.domain.alerts import AlertKind
 from core.domain.ids import Leg
 from core.domain.order import UNACKNOWLEDGED, Order
 from core.domain.risk import TradingState
+from core.engine.ports import Level
 from core.errors import JournalUnwritable, VenueError
 from core.outcome import ExitStatus, Outcome
 from core.storage.journal import SqliteJournal
@@ -27,6 +29,8 @@ WATCHERS = (
     "kill-file",
     "journal-watch",
     "status-line",
+    "faults",
+    "reports",
     "retention",
     "reconciler",
     "money",
@@ -47,18 +51,42 @@ async def shut_down(engine: Engine, tasks: Supervisor, telling: Telling, outcome
     if engine.settings.process.close_positions_on_shutdown:
         await _close_all(engine)
         await _settle(engine, tasks)  # what belonged to the closed positions is cancelled
-    left = [p.key for p in engine.orders.state.positions() if not engine.protection.covered(p.key)]
-    if left and outcome.status is ExitStatus.DONE:
-        outcome.status = ExitStatus.OPERATOR_NEEDED
-        outcome.said = "without a confirmed stop: " + ", ".join(map(str, left)) + "; start again or close them"
+    _tell_what_is_left(engine, outcome)
     await tasks.end(*tasks.named("signals/", "late/"))
     await tasks.end("waves", *WATCHERS, "outages")
     await tasks.end("data", *tasks.named("market/"))
     await tasks.end(*tasks.named("user-stream/"))
+    telling.say_stopping()
     await telling.drain(LAST_WORDS_SECONDS)
     await tasks.end("telegram", "status", *tasks.named("alerts"))
     await telling.close()
     await tasks.end("native-trailing", "protection", "inflight", "orders")
+
+
+def forced(engine: Engine, outcome: Outcome) -> None:
+    """A second signal ended the stop. Nothing more is awaited: what has no stop is named, for the next start to see to.
+    People hear of it from the journal's alerts, then or now."""
+    if outcome.status is ExitStatus.DONE:
+        outcome.status, outcome.said = ExitStatus.FAILED, "the stop was forced before it was over; stops stay"
+        _tell_what_is_left(engine, outcome)
+    log.error("stop.forced", said=outcome.said)
+
+
+def _tell_what_is_left(engine: Engine, outcome: Outcome) -> None:
+    """Positions without a confirmed stop, and entries of which the venue has not said that they bought nothing."""
+    left = [p.key for p in engine.orders.state.positions() if not engine.protection.covered(p.key)]
+    unknown = [order for order in undecided(engine) if not order.intent.reduce_only]
+    if not left and not unknown:
+        return
+    said = []
+    if left:
+        said.append("without a confirmed stop: " + ", ".join(map(str, left)))
+    if unknown:
+        said.append("with an entry of unknown outcome: " + ", ".join(str(order.instrument) for order in unknown))
+    text = "; ".join(said) + "; start again or close them"
+    if outcome.status is not ExitStatus.OPERATOR_NEEDED:
+        outcome.status, outcome.said = ExitStatus.OPERATOR_NEEDED, text
+    engine.notifier.notify(Level.CRITICAL, f"stopped {text}", kind=AlertKind.UNPROTECTED)
 
 
 async def _settle(engine: Engine, tasks: Supervisor) -> None:

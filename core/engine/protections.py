@@ -69,6 +69,7 @@ class Protections:
         self._notifier = notifier
         self._alert_ms = alert_ms
         self._known: dict[PositionId, Protection] = {}
+        self._longest_ms = 0
         self._losses: dict[PositionId, _Losses] = {}
         self.lasted = Histogram()
         """Milliseconds without a stop by the venue's stamps, of every stretch that ended with one."""
@@ -76,6 +77,11 @@ class Protections:
     def get(self, position_id: PositionId) -> Protection | None:
         """Also of positions closed since the start."""
         return self._known.get(position_id)
+
+    def take_longest(self) -> int:
+        """The longest time without a stop since this was asked last, milliseconds."""
+        longest, self._longest_ms = self._longest_ms, 0
+        return longest
 
     def record(self, position: Position, stop: Order, naked_since_ms: int | None) -> bool:
         """This stop covers the position, which had none since that stamp of the venue's; True where that is news."""
@@ -87,6 +93,7 @@ class Protections:
         if naked_since_ms is not None:
             lasted = stop.venue_time_ms - naked_since_ms
             longest = max(longest, lasted)
+            self._longest_ms = max(self._longest_ms, lasted)
             self.lasted.observe(lasted)
             self._alert(position, lasted, first=known is None)
         while len(self._known) >= REMEMBERED:

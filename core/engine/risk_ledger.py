@@ -41,6 +41,7 @@ log = structlog.get_logger(__name__)
 SAVE_SECONDS = 30.0
 """Between two notes of marks that moved; everything else is noted at once."""
 WALLET_MOVES_REMEMBERED = 1_000
+_MOVED = (WalletCause.DEPOSIT, WalletCause.WITHDRAWAL, WalletCause.TRANSFER)
 SCRATCH_SHARE = Decimal("0.1")
 _KEY = "risk_book"
 
@@ -81,6 +82,9 @@ class RiskLedger:
         self.rules = rules
         self.book = RiskBook(day=DayAccount(day=day_of(clock.now_ms())))
         self.funding = FundingBook()
+        self.transfers = FundingBook()
+        self.day_over: DayAccount | None = None
+        """The account of the day that ended last, since the start."""
 
     # asking
 
@@ -149,7 +153,7 @@ class RiskLedger:
                 )
             else:
                 self.book, self._counted = record.book, set(record.counted)
-                self.funding = record.funding
+                self.funding, self.transfers = record.funding, record.transfers
         held = {position.id: position for position in self._state.positions()}
         day = self.book.day
         for gone in [key for key in day.shares if key not in held]:
@@ -210,6 +214,9 @@ class RiskLedger:
         if report.cause is WalletCause.FUNDING:
             hour = funding_hour(report.venue, report.asset, report.venue_time_ms)
             self._take_funding(hour, self.funding.with_told(hour, report.change), of_today=True)
+        elif report.cause in _MOVED:
+            hour = funding_hour(report.venue, report.asset, report.venue_time_ms)
+            self._take_transfers(hour, self.transfers.with_told(hour, report.change), of_today=True)
         elif report.cause is not WalletCause.SETTING:
             self.book = replace(self.book, equity=self.book.equity.transferred(report.change))
         self.settle()
@@ -222,6 +229,22 @@ class RiskLedger:
             self._take_funding(hour, self.funding.with_listed(hour, paid), of_today=today)
         self.settle()
         self._save()
+
+    def transfers_listed(self, payments: Mapping[FundingHour, Paid]) -> None:
+        """What the income history has of whole hours: deposits and withdrawals that the stream missed count too, each
+        once, so that they are no drawdown."""
+        for hour, paid in payments.items():
+            today = day_of(hour.hour * HOUR_MS) == self.book.day.day
+            self._take_transfers(hour, self.transfers.with_listed(hour, paid), of_today=today)
+        self.settle()
+        self._save()
+
+    def _take_transfers(self, hour: FundingHour, transfers: FundingBook, *, of_today: bool) -> None:
+        """One of an earlier day was taken over at midnight, with the wallets."""
+        moved = transfers.of(hour) - self.transfers.of(hour)
+        self.transfers = transfers
+        if moved and of_today:
+            self.book = replace(self.book, equity=self.book.equity.transferred(moved))
 
     def _take_funding(self, hour: FundingHour, funding: FundingBook, *, of_today: bool) -> None:
         """What belongs to an earlier day moves the equity and no day's result."""
@@ -292,6 +315,7 @@ class RiskLedger:
                 Level.INFO, f"00:00 UTC: {episode.what} is over; entries go on", kind=AlertKind.LOSS_LIMIT
             )
         if book.day.day != before.day.day:
+            self.day_over = before.day
             result = plain(round(before.day.result, 2))
             log.info("risk.new_day", result=result, funding=plain(round(before.day.funding, 4)), streak=before.streak)
         self._save()
@@ -310,7 +334,7 @@ class RiskLedger:
     def _save(self) -> None:
         """Write the book down if it is another one than was written last."""
         self._saved_at = self._clock.monotonic()
-        value = encoded(self.book, self._counted, self.funding)
+        value = encoded(self.book, self._counted, self.funding, self.transfers)
         if value == self._saved:
             return
         self._saved = value
