@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,6 +19,7 @@ import msgspec
 
 from core.engine.ports import About, Accepted, Outcome, Rejected, Unknown
 from core.errors import Ambiguous, MalformedPayload, RateLimited, Refused, Unreachable, VenueError
+from core.redaction import Redactor
 from core.venues.errors import ENDPOINT
 from core.venues.payload import UNREADABLE
 from core.venues.request_budget import Lane, only_tightening, ranked
@@ -68,6 +69,8 @@ class Seam:
     """Asked in the step in which a request leaves."""
     headers_of: Callable[[str, str], Mapping[str, str]] = _no_headers
     """(method, path) -> headers beside those of signing, asked when the request leaves (OKX: expTime)."""
+    redactor: Redactor = field(default_factory=Redactor)
+    """Knows this account's secrets: a venue that repeats one in its answer does not get it into our records."""
     workers: Executor | None = None
     """Where long parsing is done; None = on the loop."""
 
@@ -81,7 +84,7 @@ class Seam:
         """The decoded body of a success; raises VenueError for everything else."""
         try:
             if len(answer.body) < LONG_ANSWER_BYTES:
-                data = _JSON.decode(answer.body)
+                data = _JSON.decode(self.redactor.raw(answer.body))
             else:
                 data = await self.off_loop(partial(_JSON.decode, answer.body))
         except UNREADABLE:
@@ -97,7 +100,7 @@ class Seam:
         error = self.errors.error(
             answer.status,
             code,
-            text,
+            self.redactor.text(text),
             venue_ms=self.clock.now_ms(),
             offset_ms=self.clock.offset_ms,
             headers=answer.headers,

@@ -8,6 +8,7 @@ import pytest
 
 from core.engine.ports import Accepted, Condition, Departure, Rejected, Unknown, VenueHealth
 from core.errors import Ambiguous, RateLimited, Refused, Unreachable, VenueError
+from core.redaction import Redactor
 from core.transport import HttpResponse
 from core.venues.client import CommandPolicy, PortedExchange, Seam, Withheld
 from core.venues.departures import Withholding
@@ -87,6 +88,9 @@ class Plain:
         return 1.0
 
 
+SECRET = 'sec"ret-of-the-account'
+
+
 class Stage:
     def __init__(self, *, rows_field: str = "request") -> None:
         self.clock, self.wire, self.told = VirtualClock(), Wire(), list[VenueHealth]()
@@ -102,6 +106,7 @@ class Stage:
             health=HealthMonitor(ERRORS, self.clock, self.told.append),
             withholding=Withholding("id", rows_field=rows_field),
             headers_of=lambda method, path: {"expires": path} if method == "POST" else {},
+            redactor=Redactor([SECRET]),
         )
         self.ccxt = type("Ported", (PortedExchange, Plain), {"seam": self.seam})()
 
@@ -139,6 +144,17 @@ async def test_a_fault_is_what_the_facts_of_the_venue_say(
     error = await Stage().error(answer)
     assert type(error) is kind
     assert error.code == code
+
+
+@pytest.mark.failure("SEC-05")
+async def test_what_a_venue_repeats_of_our_secrets_gets_no_further() -> None:
+    stage = Stage()
+    stage.wire.answers.append(said({"retCode": 0, "list": [{"code": 7, "msg": f"bad key {SECRET}"}]}))
+    assert await stage.ask() == {"retCode": 0, "list": [{"code": 7, "msg": "bad key ***"}]}
+    fault = await stage.error(said({"retCode": 7, "retMsg": f"{SECRET} at https://x/?signature=0123456789"}))
+    page = await stage.error(said(f"<html>{SECRET}</html>", 500))
+    assert fault.what == "*** at https://x/?signature=***"
+    assert SECRET not in str(page)
 
 
 async def test_rows_of_an_answer_are_the_callers_to_judge() -> None:

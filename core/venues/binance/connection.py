@@ -7,6 +7,7 @@ from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
 from core.engine.ports import ReportSink, StreamState, VenueHealth
+from core.redaction import Redactor
 from core.venues import VenueAccess, VenueConnection
 from core.venues.binance import facts
 from core.venues.binance.client import BinanceClient
@@ -53,6 +54,7 @@ def connect(  # noqa: PLR0913 - as connect_venue
         fault_in=facts.fault_in,
         health=HealthMonitor(facts.ERRORS, clock, on_health),
         withholding=Withholding("newClientOrderId"),
+        redactor=Redactor((access.key, access.secret, access.passphrase)),
         workers=workers,
     )
     ccxt = _ported(access, hosts, seam)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from core.engine.ports import ReportSink, StreamState, VenueHealth
+from core.redaction import Redactor
 from core.venues import VenueAccess, VenueConnection
 from core.venues.bybit import facts
 from core.venues.bybit.account import Credentials, fresh_account
@@ -58,6 +59,7 @@ def connect(  # noqa: PLR0913 - as connect_venue
         fault_in=fault_in,
         health=health,
         withholding=Withholding("orderLinkId", rows_field="request"),
+        redactor=Redactor((access.key, access.secret, access.passphrase)),
         workers=workers,
     )
     ccxt = _ported(access, hosts, seam)

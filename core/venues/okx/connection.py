@@ -7,6 +7,7 @@ from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
 from core.engine.ports import ReportSink, StreamState, VenueHealth
+from core.redaction import Redactor
 from core.venues import VenueAccess, VenueConnection
 from core.venues.ccxt_loading import exchange_class
 from core.venues.client import PortedExchange, Seam
@@ -58,6 +59,7 @@ def connect(  # noqa: PLR0913 - as connect_venue
         health=health,
         withholding=Withholding("clOrdId"),
         headers_of=_headers(hosts, venue_clock),
+        redactor=Redactor((access.key, access.secret, access.passphrase)),
         workers=workers,
     )
     ccxt = _ported(hosts, credentials, seam)
