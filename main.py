@@ -32,6 +32,7 @@ from core.messenger import MakeMessenger  # noqa: E402
 from core.orchestrator import Host, Orchestrator  # noqa: E402
 from core.outcome import ExitStatus, Outcome  # noqa: E402
 from core.preflight import Grade  # noqa: E402
+from core.redaction import Redactor  # noqa: E402
 from core.service_notify import NotifySocket  # noqa: E402
 from core.storage.writer import WriterThread  # noqa: E402
 from core.summary import disagreements, show_preflight, show_waves  # noqa: E402
@@ -158,7 +159,12 @@ def _messenger(settings: Settings, clock: Clock) -> MakeMessenger | None:
     roster = Roster(
         chat_id=telegram.chat_id, owners=telegram.owners, operators=telegram.operators, viewers=telegram.viewers
     )
-    account = TelegramAccount(token=telegram.token.get_secret_value(), roster=roster, api_url=telegram.api_url)
+    account = TelegramAccount(
+        token=telegram.token.get_secret_value(),
+        roster=roster,
+        api_url=telegram.api_url,
+        mask=Redactor(settings.secret_values()).text,
+    )
     draw = Drawing(settings.process.data_dir / "drawing")
     return partial(TelegramBot, account=account, clock=clock, draw=draw)
 

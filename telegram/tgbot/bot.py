@@ -49,13 +49,14 @@ def _network() -> BaseRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TelegramAccount:
-    """`api_url` is the root of a Bot API server, `network` makes what requests go through. The token is a secret: it is
-    in no log, exception or repr of ours."""
+    """`api_url` is the root of a Bot API server, `network` makes what requests go through, `mask` takes the
+    daemon's secrets out of a text. The token is one as well: it is in no log, exception or repr of ours."""
 
     token: str = field(repr=False)
     roster: Roster
     api_url: str = "https://api.telegram.org"
     network: Callable[[], BaseRequest] = _network
+    mask: Callable[[str], str] = str
 
 
 class TelegramBot:
@@ -205,7 +206,7 @@ class TelegramBot:
             _log.warning("telegram.close_failed", error=type(error).__name__)
 
     def _redact(self, text: str) -> str:
-        return text.replace(self._account.token, "***")
+        return self._account.mask(text.replace(self._account.token, "***"))
 
 
 def _is_id(number: object) -> bool:

@@ -26,7 +26,7 @@ _T = TypeVar("_T")
 
 
 class Chat:
-    """`redact` takes the token out of what is logged."""
+    """`redact` takes secrets out of whatever is shown or logged (SEC-05)."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Chat:
     async def show(self, page: Page) -> int | None:
         """Sends it, in as many messages as it takes; the number of the last one, None where it could not be sent."""
         shown: int | None = None
-        parts = texts(page)
+        parts = texts(page.masked(self._redact))
         for part in parts:
             last = part is parts[-1]
             sent = await self._deliver(partial(self._send, part, page, last))
@@ -57,7 +57,7 @@ class Chat:
 
     async def change(self, message_id: int, page: Page) -> bool:
         """Puts it in the place of a message; what does not fit follows as messages."""
-        first, *others = texts(page)
+        first, *others = texts(page.masked(self._redact))
         changed = await self._deliver(partial(self._edit, message_id, first, page))
         if changed is None:
             return False
@@ -67,7 +67,8 @@ class Chat:
         return True
 
     async def picture(self, png: bytes, caption: str) -> bool:
-        sent = await self._deliver(lambda _: self._bot.send_photo(self._chat_id, png, caption=caption))
+        said = self._redact(caption)
+        sent = await self._deliver(lambda _: self._bot.send_photo(self._chat_id, png, caption=said))
         return sent is not None
 
     async def acknowledge(self, query_id: str, text: str = "", *, alert: bool = False) -> None:

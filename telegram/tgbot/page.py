@@ -4,7 +4,7 @@ nothing in a symbol, a reason or a log line is ever markup and nothing needs esc
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import groupby
@@ -55,6 +55,10 @@ class Page:
 
     def plain(self) -> str:
         return "\n".join(line.text for line in self.lines)
+
+    def masked(self, mask: Callable[[str], str]) -> Page:
+        """With every line as `mask` leaves it; buttons carry commands only."""
+        return replace(self, lines=tuple(replace(line, text=mask(line.text)) for line in self.lines))
 
     def with_buttons(self, *rows: tuple[Button, ...]) -> Page:
         return replace(self, buttons=(*self.buttons, *rows))

@@ -34,7 +34,7 @@ class Rig:
             journal=FakeJournal(Diary()), clock=self.clock, noise=dict.fromkeys(AlertKind, Noise.ON), held=NOTHING
         )
         self.bot = TelegramBot(
-            account=TelegramAccount(token=TOKEN, roster=roster, network=self.phone.line),
+            account=TelegramAccount(token=TOKEN, roster=roster, network=self.phone.line, mask=more.pop("mask", str)),
             desk=self.desk.desk,
             feed=alerts.feed("telegram"),
             clock=self.clock,

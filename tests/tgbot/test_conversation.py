@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
+from core.engine.operator_desk import LogLine
+from core.engine.past import Account
 from core.errors import JournalUnreadable
+from core.redaction import Redactor
 from tests.tgbot.desks import POSITION, SHORT, a_status
 from tests.tgbot.rig import LISTED, OPERATOR, OWNER, STRANGER, VIEWER, Rig
 from tgbot.confirmations import EXPIRE_S
@@ -328,3 +331,13 @@ async def test_a_picture_that_cannot_be_drawn_is_a_sentence() -> None:
     draw: Draw = fails
     async with Rig(LISTED, draw=draw).running() as rig:
         assert "it was not drawn" in await rig.phone.ask("/chart BTCUSDT", user=OWNER)
+
+
+async def test_no_secret_of_the_daemon_is_in_any_answer() -> None:
+    rig = Rig(mask=Redactor(["CANARY-secret"]).text)
+    rig.desk.log = [LogLine("2026-11-21T00:00:00", "info", "e", "key=CANARY-secret")]
+    rig.desk.past.accounts["BTC"] = Account(wave=None, said="the venue said CANARY-secret")
+    async with rig.running():
+        assert "***" in await rig.phone.ask("/logs", "Last 1 lines", user=OWNER)
+        assert "***" in await rig.phone.ask("/why BTC", "the venue said", user=OWNER)
+    assert "CANARY-secret" not in repr(rig.phone.account.outbox)

@@ -1,5 +1,6 @@
 """The import trap: a `telegram` that is not python-telegram-bot is refused in one sentence."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -27,3 +28,15 @@ import tgbot
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "is not python-telegram-bot but the folder" in done.stderr.strip().splitlines()[-1]
+
+
+def test_the_drawing_library_is_loaded_by_the_child_process_only(project_root: Path) -> None:
+    named = []
+    folders = (project_root / "core", project_root / "telegram")
+    for path in [project_root / "main.py", *(path for folder in folders for path in folder.rglob("*.py"))]:
+        tree = ast.parse(path.read_text("utf-8"))
+        top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+        every = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+        if any("matplotlib" in ast.unparse(node) for node in every):
+            named.append((path.name, any("matplotlib" in ast.unparse(node) for node in top)))
+    assert named == [("pictures.py", False)], "and there not before there is something to draw"
