@@ -310,6 +310,7 @@ def assemble(
         books=books,
         quote_coins=frozenset(Asset(quote) for quote in settings.trading.quote_coins),
         listed=risk.ledger.funding_listed,
+        transferred=risk.ledger.transfers_listed,
         serves=outages.serves,
         notifier=notifier,
         clock=clock,

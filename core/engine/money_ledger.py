@@ -69,8 +69,8 @@ class MoneyRow:
 
 
 class MoneyLedgers:
-    """`listed` is told what funding the history lists; `serves` is False while a venue has an outage. Wallets of
-    `quote_coins` are watched, and of coins that pay our fees."""
+    """`listed` is told what funding the history lists, `transferred` the same of transfers; `serves` is False while a
+    venue has an outage. Wallets of `quote_coins` are watched, and of coins that pay our fees."""
 
     def __init__(
         self,
@@ -80,6 +80,7 @@ class MoneyLedgers:
         books: Bookkeeper,
         quote_coins: frozenset[Asset],
         listed: Callable[[Mapping[FundingHour, Paid]], None],
+        transferred: Callable[[Mapping[FundingHour, Paid]], None] = lambda _paid: None,
         serves: Callable[[VenueName], bool],
         notifier: Notifier,
         clock: Clock,
@@ -88,7 +89,7 @@ class MoneyLedgers:
         self._orders = orders
         self._books = books
         self._quote_coins = quote_coins
-        self._listed = listed
+        self._tellers = {IncomeKind.FUNDING: listed, IncomeKind.TRANSFER: transferred}
         self._serves = serves
         self._notifier = notifier
         self._clock = clock
@@ -248,7 +249,9 @@ class MoneyLedgers:
         self.ledgers[venue] = after
         self._judged_at[venue] = self._clock.monotonic()
         self._trades[venue].clear()
-        self._tell_funding(after, history, from_ms=ledger.read_from_ms)
+        for kind, tell in self._tellers.items():
+            if paid := self._by_hours(kind, after, history, from_ms=ledger.read_from_ms):
+                tell(paid)
         for line in new:
             if line.trade is None or line.trade not in after.ours:
                 self._books.note("income", _line_facts(line))
@@ -259,9 +262,11 @@ class MoneyLedgers:
         self._save(after)
         log.debug("money.judged", venue=venue, lines=len(new), trades=len(trades))
 
-    def _tell_funding(self, ledger: MoneyLedger, history: Iterable[Income], *, from_ms: int) -> None:
+    def _by_hours(
+        self, kind: IncomeKind, ledger: MoneyLedger, history: Iterable[Income], *, from_ms: int
+    ) -> dict[FundingHour, Paid]:
         """Hours that were read as a whole."""
-        rows = {row.id: row for row in history if row.kind is IncomeKind.FUNDING and row.asset in self._quote_coins}
+        rows = {row.id: row for row in history if row.kind is kind and row.asset in self._quote_coins}
         paid: dict[FundingHour, Paid] = {}
         for row in rows.values():
             hour = funding_hour(row.venue, row.asset, row.venue_time_ms)
@@ -269,8 +274,7 @@ class MoneyLedgers:
             if whole and row.venue_time_ms >= ledger.since_ms:
                 seen = paid.get(hour, Paid())
                 paid[hour] = Paid(seen.payments + 1, seen.sum + row.amount)
-        if paid:
-            self._listed(paid)
+        return paid
 
     def _watched(self, ledger: MoneyLedger) -> list[tuple[Asset, WalletAccount]]:
         return [

@@ -26,19 +26,23 @@ class RiskRecord:
     book: RiskBook
     counted: frozenset[str]
     funding: FundingBook = field(default_factory=FundingBook)
+    transfers: FundingBook = field(default_factory=FundingBook)
+    """Told and listed like funding, and counted by the same rule."""
 
 
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, ArithmeticError)
 """What a text that was not written here may raise; Decimal says InvalidOperation, which is no ValueError."""
 
 
-def encoded(book: RiskBook, counted: Iterable[str], funding: FundingBook) -> str:
+def encoded(book: RiskBook, counted: Iterable[str], funding: FundingBook, transfers: FundingBook) -> str:
     day = book.day
     return json.dumps(
         {
             "other_fees": plain(day.other_fees),
             "funding_told": _paid(funding.told),
             "funding_listed": _paid(funding.listed),
+            "transfers_told": _paid(transfers.told),
+            "transfers_listed": _paid(transfers.listed),
             "day": day.day,
             "closed": plain(day.closed),
             "funding": plain(day.funding),
@@ -84,8 +88,14 @@ def decoded(text: str) -> RiskRecord:
         episodes=episodes,
         closes=closes,
     )
-    funding = FundingBook(told=_hours(told.get("funding_told", ())), listed=_hours(told.get("funding_listed", ())))
-    return RiskRecord(book=book, counted=frozenset(told["counted"]), funding=funding)
+    counted = frozenset(told["counted"])
+    funding, transfers = _twice_told(told, "funding"), _twice_told(told, "transfers")
+    return RiskRecord(book=book, counted=counted, funding=funding, transfers=transfers)
+
+
+def _twice_told(row: Mapping[str, Any], name: str) -> FundingBook:
+    """Earlier versions wrote less."""
+    return FundingBook(told=_hours(row.get(f"{name}_told", ())), listed=_hours(row.get(f"{name}_listed", ())))
 
 
 def _paid(hours: Mapping[FundingHour, Paid]) -> list[list[Any]]:

@@ -178,7 +178,7 @@ def test_a_cooldown_is_of_its_symbol_alone_and_is_forgotten_when_it_can_matter_n
 
 @pytest.mark.parametrize(("written", "kind", "external"), [("external", "even", True), ("loss", "loss", False)])
 def test_a_close_that_an_earlier_version_wrote_is_read(written: str, kind: str, *, external: bool) -> None:
-    told = json.loads(encoded(a_book(), (), FundingBook()))
+    told = json.loads(encoded(a_book(), (), FundingBook(), FundingBook()))
     told["closes"] = [["binance", BTC.symbol, "sell", written, NOW_MS]]
     (last,) = decoded(json.dumps(told)).book.closes.values()
     assert last == LastClose(side=Side.SELL, kind=CloseKind(kind), at_ms=NOW_MS, external=external)
@@ -220,5 +220,7 @@ def test_the_book_comes_back_from_the_journal_as_it_was(
     book = book.judged(RULES, NOW_MS)
     hour = FundingHour(VenueName.BINANCE, Asset("USDT"), 495_000)
     paid = FundingBook().with_told(hour, funding).with_listed(hour, Paid(2, funding))
-    record = decoded(encoded(book, {"binance USDT"}, paid))
-    assert (record.book, record.counted, record.funding) == (book, {"binance USDT"}, paid)
+    moved = FundingBook().with_told(hour, 2 * funding).with_listed(hour, Paid(1, funding))
+    record = decoded(encoded(book, {"binance USDT"}, paid, moved))
+    assert (record.book, record.counted) == (book, {"binance USDT"})
+    assert (record.funding, record.transfers) == (paid, moved)

@@ -299,6 +299,7 @@ async def a_bench(  # noqa: PLR0915 - the wiring of the whole engine, one statem
         books=books,
         quote_coins=frozenset(quotes.values()),
         listed=risk.ledger.funding_listed,
+        transferred=risk.ledger.transfers_listed,
         serves=lambda _venue: True,
         notifier=notifier,
         clock=clock,

@@ -8,14 +8,14 @@ import pytest
 
 from core.domain.ids import Asset, TradeId
 from core.domain.ledger import Income, IncomeKind
-from core.domain.reports import BalanceReport
+from core.domain.reports import BalanceReport, Source, WalletCause
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.money_ledger import AGAIN_SECONDS, PERIOD_SECONDS, MoneyLedgers, MoneyRow
 from core.engine.money_record import key_of
 from core.engine.ports import Level
 from core.engine.records import FillRecord, StateRecord
 from core.errors import Unreachable
-from tests.builders import BTC, an_intent
+from tests.builders import BTC, a_balance_report, an_intent
 from tests.engine.bench import BINANCE, Bench, a_bench
 from tests.fakes.virtual_loop import VirtualLoop
 
@@ -257,3 +257,58 @@ async def test_funding_listed_for_an_earlier_day_moves_no_result_of_today() -> N
         line(bench, "-2")
         assert await bench.money.look(BINANCE)
         assert bench.risk.ledger.book.day.funding == -2
+
+
+async def test_a_withdrawal_that_no_stream_told_is_taken_from_the_history_and_is_no_drawdown() -> None:
+    async with a_bench() as bench:
+        await bench.settle(2)
+        await bench.money.look(BINANCE)
+        await bench.settle(60)
+        before = bench.risk.ledger.book.equity
+        bench.venue.wallet -= 4_000
+        line(bench, "-4000", IncomeKind.TRANSFER)
+        for _ in range(2):
+            assert await bench.money.look(BINANCE)
+            equity = bench.risk.ledger.book.equity
+            assert (equity.now, equity.drawdown_percent) == (before.now - 4_000, 0)
+        assert row(bench).residual == 0
+
+
+@pytest.mark.parametrize("stream_first", [True, False])
+async def test_a_transfer_told_by_stream_and_history_moves_the_equity_once(*, stream_first: bool) -> None:
+    async with a_bench() as bench:
+        await bench.settle(2)
+        await bench.money.look(BINANCE)
+        await bench.settle(60)
+        before = bench.risk.ledger.book.equity.now
+        bench.venue.wallet += 500
+        listed = line(bench, "500", IncomeKind.TRANSFER)
+        told = replace(
+            a_balance_report(bench.venue.wallet, venue_time_ms=listed.venue_time_ms),
+            source=Source.STREAM,
+            cause=WalletCause.DEPOSIT,
+            change=Decimal(500),
+        )
+        if stream_first:
+            bench.orders.apply([told])
+        assert await bench.money.look(BINANCE)
+        assert row(bench).explained == {"transfers": 500}
+        if not stream_first:
+            bench.orders.apply([told])
+        assert bench.risk.ledger.book.equity.now == before + 500
+
+
+async def test_a_transfer_of_yesterday_was_taken_over_at_midnight_already() -> None:
+    async with a_bench() as bench:
+        await bench.settle(2)
+        await bench.money.look(BINANCE)
+        await bench.settle(60)
+        bench.venue.wallet -= 4_000
+        line(bench, "-4000", IncomeKind.TRANSFER)
+        await bench.reconciler.reconcile(BINANCE)  # the wallet is known, and not why it is another one
+        later(24 * 3600.0)
+        bench.risk.ledger.settle()
+        taken = bench.risk.ledger.book.equity
+        assert await bench.money.look(BINANCE)
+        assert bench.risk.ledger.book.equity == taken
+        assert taken.now == 6_000

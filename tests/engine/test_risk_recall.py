@@ -13,7 +13,7 @@ from core.engine.risk_record import encoded
 from tests.builders import NOW_MS
 from tests.engine.bench import a_bench
 
-BOOK = json.loads(encoded(RiskBook(day=DayAccount(day=day_of(NOW_MS))), [], FundingBook()))
+BOOK = json.loads(encoded(RiskBook(day=DayAccount(day=day_of(NOW_MS))), [], FundingBook(), FundingBook()))
 
 
 @pytest.mark.parametrize(
