@@ -257,7 +257,7 @@ def _position_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _wave_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    table = _table("Last waves", "wave", "received", "signals", "protected after")
+    table = _table("Last waves", "wave", "received, UTC", "signals", "protected after")
     for row in rows:
         counted = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in row["counts"].items())
         took = "" if row["protected_ms"] is None else f"{row['protected_ms']:g} ms"
