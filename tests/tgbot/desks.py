@@ -17,6 +17,7 @@ from core.domain.reports import FillReport
 from core.domain.risk import TradingState
 from core.domain.signal import Side
 from core.domain.standing import Standing
+from core.domain.symbols import same_symbol
 from core.engine.command_answers import Cancelled, Changed, Closed
 from core.engine.operator_desk import ConfigLine, HealthWord, LogLine, OperatorDesk
 from core.engine.past import Account, PastTrade, PastWave
@@ -185,7 +186,7 @@ class FakeCommands:
         self.done.append(("close", author, str(symbol)))
         if self.gate is not None:
             await self.gate.wait()
-        rows = [row for row in self.queries.positions() if symbol is None or symbol[:3] in row.instrument.symbol]
+        rows = [row for row in self.queries.positions() if symbol is None or same_symbol(symbol, row.instrument.symbol)]
         self.queries.report = replace(self.queries.report, positions=())
         return [
             Closed(
@@ -211,12 +212,11 @@ class FakeCommands:
         )
 
     def matching(self, symbol: str | None, venue: VenueName | None) -> list[Any]:
-        rows = self.queries.positions()
         side = {"long": Side.BUY, "short": Side.SELL}
         return [
             _Held(row.instrument, side[row.side])
-            for row in rows
-            if (symbol is None or symbol[:3] in row.instrument.symbol) and venue in (None, row.instrument.venue)
+            for row in self.queries.positions()
+            if (symbol is None or same_symbol(symbol, row.instrument.symbol)) and venue in (None, row.instrument.venue)
         ]
 
     def _changed(self, state: TradingState, reason: str, author: str, venue: VenueName | None) -> Changed:

@@ -134,6 +134,11 @@ async def test_nothing_is_done_before_the_second_press_and_then_once(command: st
     assert [what for who, asked, what in rig.audited if (who, asked) == line] == ["asked", "confirmed"]
 
 
+async def test_a_coin_alone_means_its_swap() -> None:
+    async with Rig().running() as rig:
+        assert "Close BTC binance at market?" in await rig.phone.ask("/close btc", "Press within", user=OWNER)
+
+
 @pytest.mark.failure("TEL-05")
 async def test_an_expired_confirmation_does_nothing() -> None:
     async with Rig().running() as rig:

@@ -10,7 +10,6 @@ from typing import Final
 from core.domain.ids import VenueName
 from core.domain.money import ZERO
 from core.domain.order import OrderStatus
-from core.domain.symbols import LONGEST
 from core.engine.command_answers import Cancelled, Changed, Closed
 from core.engine.queries import OrderRow, PositionRow
 from tgbot.commands.state import mark, open_result, profit
@@ -59,15 +58,11 @@ async def resume(ask: Ask) -> Deed:
 
 
 async def close(ask: Ask) -> Deed:
-    if not ask.arguments:
-        raise Misused("which symbol? e.g. /close BTCUSDT")
-    symbol, venue = ask.arguments[0], ask.venue(1)
-    if len(symbol) > LONGEST:
-        raise Misused("that is no symbol")
-    rows = _held(ask, symbol, venue)
-    if not rows:
-        raise Misused(f"no open position in {symbol}{_at(venue)}")
-    return _closing(ask, rows, symbol, venue)
+    spellings, venue = ask.spellings(), ask.venue(1)
+    for symbol in spellings:
+        if rows := _held(ask, symbol, venue):
+            return _closing(ask, rows, symbol, venue)
+    raise Misused(f"no open position in {spellings[0]}{_at(venue)}")
 
 
 async def closeall(ask: Ask) -> Deed | Page:

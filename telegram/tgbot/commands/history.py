@@ -16,7 +16,7 @@ from core.engine.past import Account, PastOrder, PastTrade, PastWave, Story
 from core.engine.performance import ClosedTrade, Performance, last_days, performance
 from tgbot.keyboards import instead
 from tgbot.page import Page, Part, bold, page, table
-from tgbot.registry import Ask, Command, Misused
+from tgbot.registry import Ask, Command
 from tgbot.tables import (
     WIDTH,
     coin,
@@ -164,13 +164,13 @@ def _wave(row: PastWave, now_ms: int) -> list[str]:
 
 
 async def why(ask: Ask) -> Page:
-    if not ask.arguments:
-        raise Misused("which symbol? e.g. /why BTCUSDT")
+    spellings = ask.spellings()
     words = [word.lower() for word in ask.arguments[1:]]
     everything = EVERYTHING in words
     narrowed = replace(ask, arguments=(ask.arguments[0], *(word for word in words if word != EVERYTHING)))
-    symbol, venue = ask.arguments[0], narrowed.venue(1)
-    told = await ask.desk.past.account(symbol, venue)
+    venue = narrowed.venue(1)
+    accounts = [await ask.desk.past.account(symbol, venue) for symbol in spellings]
+    told = next((one for one in accounts if one.found), accounts[0])
     if told.wave is None or not told.found:
         return page(f"{told.said}.")
     shown = _account_page(told, told.wave, ask.clock.now_ms(), everything=everything)

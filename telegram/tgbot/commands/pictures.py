@@ -8,7 +8,7 @@ from core.domain.candle import TIMEFRAME_MS
 from core.domain.ids import InstrumentId
 from core.domain.money import ZERO, plain
 from core.domain.signal import Side
-from core.domain.symbols import LONGEST, SymbolAmbiguous
+from core.domain.symbols import SymbolAmbiguous
 from core.engine.past import Past
 from core.engine.performance import closed_trades, last_days
 from core.engine.queries import PositionRow
@@ -52,16 +52,16 @@ async def chart(ask: Ask) -> Page | Picture:
 
 def _instrument(ask: Ask, venue: str | None) -> InstrumentId:
     """The one that is held where several venues list it. Raises Misused."""
-    spelling = ask.arguments[0]
-    if len(spelling) > LONGEST:
-        raise Misused("that is no symbol")
-    try:
-        found = [one for one in ask.desk.instruments(spelling) if venue is None or one.venue.value == venue]
-    except SymbolAmbiguous as error:
-        raise Misused(str(error)) from None
+    found: list[InstrumentId] = []
+    for spelling in ask.spellings():
+        try:
+            listed = ask.desk.instruments(spelling)
+        except SymbolAmbiguous as error:
+            raise Misused(str(error)) from None
+        found += [one for one in listed if venue is None or one.venue.value == venue]
     if not found:
         where = "" if venue is None else f" at {venue}"
-        raise Misused(f"no swap {spelling} is listed{where}; time frames: {', '.join(TIMEFRAME_MS)}")
+        raise Misused(f"no swap {ask.arguments[0]} is listed{where}; time frames: {', '.join(TIMEFRAME_MS)}")
     held = {row.instrument for row in ask.desk.queries.positions()}
     return next((one for one in found if one in held), found[0])
 
