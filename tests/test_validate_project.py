@@ -143,6 +143,7 @@ def test_a_task_with_owner_and_name_is_fine(tmp_path: Path, text: str) -> None:
 HANDLER = "try:\n    f()\nexcept {what}:{note}\n    {body}\n"
 
 
+@pytest.mark.failure("OPS-03")
 @pytest.mark.parametrize(
     "what", ["Exception", "BaseException as e", "(ValueError, Exception)", "asyncio.CancelledError"]
 )
@@ -152,6 +153,7 @@ def test_a_handler_that_swallows_is_named(tmp_path: Path, what: str, body: str) 
     assert broken("nothing_is_swallowed", tmp_path, {"tools/a.py": text}) == ["tools/a.py:3"]
 
 
+@pytest.mark.failure("OPS-03")
 def test_a_bare_except_and_a_broad_suppress_are_named(tmp_path: Path) -> None:
     files = {
         "core/a.py": "try:\n    f()\nexcept:\n    pass\n",

@@ -149,6 +149,8 @@ class StatusReport:
     money: tuple[MoneyRow, ...] = ()
     """What of each wallet's change nothing explains."""
     journal_writable: bool = True
+    halts: int = 0
+    """How often since the start trading was halted because something had broken."""
     tasks: tuple[TaskRow, ...] = ()
     lag: LagRow = field(default_factory=LagRow)
     queues: tuple[QueueRow, ...] = ()
@@ -214,6 +216,7 @@ class Queries:
             price_counts=dict(self._data.counts),
             money=self._money.rows(),
             journal_writable=self._risk.journal_writable,
+            halts=self._risk.halts,
             tasks=self.process.tasks(),
             lag=self.process.lag(),
             queues=self.process.queues(),

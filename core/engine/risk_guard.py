@@ -113,6 +113,8 @@ class RiskGuard:
         self._entries: deque[int] = deque()
         self.limits = limits
         self.denials: Counter[Reason] = Counter()
+        self.halts = 0
+        """How often since the start trading was halted because something had broken."""
 
     def follow(self, orders: OrderManager) -> None:
         """Hear of every order, trade and answer from now on, and be asked before each entry leaves."""
@@ -189,6 +191,7 @@ class RiskGuard:
     def halt(self, reason: str, *, told: bool = False) -> None:
         """An invariant broke: no entries, no discretionary exits; protection goes on. `told`: people hear of it from
         whoever found it."""
+        self.halts += 1
         self.set_state(TradingState.HALTED, reason=reason, author=OURS)
         if not told:
             text = f"trading is HALTED, {reason}; stops and closes go on; see the log, then resume"

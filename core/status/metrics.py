@@ -136,6 +136,7 @@ def _process(report: StatusReport, health: Health) -> Iterator[Metric]:
     yield _gauge("health_findings", "what is said against it", ["about", "level"], found.items())
     yield _states("trading_state", "1 for the state that holds everywhere", "state", TradingState, report.trading_state)
     yield _gauge("journal_writable", "1 while the journal can be written", [], [((), int(report.journal_writable))])
+    yield _counter("halts", "times trading was halted because something had broken", [], [((), report.halts)])
     yield _gauge("unresolved_orders", "orders whose outcome is not known", [], [((), report.unresolved_orders)])
 
 

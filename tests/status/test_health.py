@@ -1,4 +1,4 @@
-"""What is healthy, degraded or unhealthy (OPS-03, OPS-04)."""
+"""What is healthy, degraded or unhealthy (OPS-04)."""
 
 from dataclasses import replace
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""What `/metrics` tells: every figure read when asked, in a format that Prometheus' own parser reads (OPS-03)."""
+"""What `/metrics` tells: every figure read when asked, in a format that Prometheus' own parser reads."""
 
 from decimal import Decimal
 
