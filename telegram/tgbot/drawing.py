@@ -37,6 +37,7 @@ class Drawing:
 
     async def _draw(self, data: bytes) -> bytes:
         environment = {name: value for name in _KEPT if (value := os.environ.get(name)) is not None}
+        environment["OPENBLAS_NUM_THREADS"] = "1"  # each thread would reserve memory for nothing
         if self._cache is not None:
             environment["MPLCONFIGDIR"] = str(self._cache)
         try:
