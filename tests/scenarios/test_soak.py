@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from core import orchestrator
-from core.engine import executions, order_manager, protections, state, wave_processor
+from core.engine import executions, order_manager, protections, state, trade_notices, wave_processor
 from core.status.control import ControlServer
 from core.storage.history import reading
 from core.venues.bybit import position_stops
@@ -29,6 +29,8 @@ KEPT_FOR_A_TIME = frozenset({
     "MoneyLedger.counted", "MoneyLedger.ours", "MoneyLedger.by_word",  # as long as the venue may still list them
     "MoneyLedgers._trades",  # until the next reading
     "WalletAccount.explained",  # causes, of which there are ten
+    "RequestBudget._counters",  # one for each endpoint that is known by its limit, once it is asked
+    "RollingCounter._over",  # requests of the last seconds
     "WaveProcessor._listeners",  # one for each `daemon.wave` of this test
 })  # fmt: skip
 
@@ -52,6 +54,7 @@ def _small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(state, "REMEMBERED_IDS", 10)
     monkeypatch.setattr(protections, "REMEMBERED", 3)
     monkeypatch.setattr(position_stops, "REMEMBERED", 3)
+    monkeypatch.setattr(trade_notices, "REMEMBERED", 10)
     monkeypatch.setattr(executions, "ENDED_KEPT", 10)
     monkeypatch.setattr(wave_processor, "SEEN_REMEMBERED", 6)
     monkeypatch.setattr(wave_processor, "REPORTS_KEPT", 2)
