@@ -69,18 +69,18 @@ def look(folder: Path) -> Facts:
     silent = ""
     try:
         with daemon(folder, DAEMON_SECONDS) as link:
-            facts = _of_daemon(link.ask("status"))
+            facts = of_daemon(link.ask("status"))
     except (NoDaemon, StartRefused) as error:
         silent = str(error) if not isinstance(error, NoDaemon) or error.stuck else ""
         with reading(folder / FILE_NAME) as history:
-            facts = {**_of_journal(history, silent=bool(silent)), **_waves(history)}
+            facts = {**of_journal(history, silent=bool(silent)), **waves_of(history)}
     else:
         with reading(folder / FILE_NAME) as history:
-            facts |= _waves(history)
-    return {**facts, "to_do": [*([silent] if silent else []), *_to_do(facts)]}
+            facts |= waves_of(history)
+    return {**facts, "to_do": [*([silent] if silent else []), *to_do(facts)]}
 
 
-def _of_daemon(status: Mapping[str, Any]) -> Facts:
+def of_daemon(status: Mapping[str, Any]) -> Facts:
     return {
         "source": "daemon",
         "build": status["build"],
@@ -114,7 +114,7 @@ def _told_position(row: Mapping[str, Any]) -> Facts:
     }
 
 
-def _of_journal(history: History, *, silent: bool) -> Facts:
+def of_journal(history: History, *, silent: bool) -> Facts:
     """What was written last; a venue knows better, and only a daemon or `check_orders.py` asks it. `silent`: there is
     a daemon, but it does not answer."""
     values = history.values()
@@ -151,7 +151,7 @@ def _held_position(position: Position, stops: Sequence[Order]) -> Facts:
     }
 
 
-def _waves(history: History) -> Facts:
+def waves_of(history: History) -> Facts:
     since = round(time.time() * 1000) - DAY_MS
     waves = [_wave_facts(wave) for wave in history.last_waves(WAVES_SHOWN)]
     return {"last_waves": waves, "refusals_24h": history.refusals_since(since)}
@@ -167,7 +167,7 @@ def _wave_facts(wave: PastWave) -> Facts:
     }
 
 
-def _to_do(facts: Facts) -> list[str]:
+def to_do(facts: Facts) -> list[str]:
     needed = [
         f"{row['venue']} {row['symbol']} {row['side']} has no confirmed stop: close it (tools/close_position.py) or "
         "let the daemon protect it"
