@@ -41,8 +41,12 @@ class Overview:
         now = self._clock.monotonic()
         if now - self._asked >= DISK_SECONDS:
             self._asked = now
-            try:
-                self._free = min((shutil.disk_usage(folder).free for folder in self._folders), default=None)
-            except OSError:
-                self._free = None
+            self._free = min((free for folder in self._folders if (free := _free(folder)) is not None), default=None)
         return self._free
+
+
+def _free(folder: Path) -> int | None:
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return None
