@@ -38,8 +38,8 @@ def instance_locks(data_dir: Path, accounts: list[str]) -> Iterator[None]:
 
 @contextmanager
 def _lock(path: Path, of_what: str) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:  # a link, or a folder of somebody else
         raise StartRefused(f"{path} cannot be opened ({error.strerror}); correct it or its folder's rights") from None

@@ -22,6 +22,8 @@ from core.rules import margin_mode, sizing_rule
 
 log = structlog.get_logger(__name__)
 
+PATIENCE_SECONDS = 600.0
+"""For a network that comes up later than this host: a service that nobody watches must not stay down for it."""
 AGAIN_SECONDS = 1.0
 """Between two tries to open a late venue; its adapter lets a request out at growing intervals only."""
 
@@ -38,8 +40,11 @@ class Opening:
     """`late` venues are out of the engine until they serve; everything else goes on without them. A venue at which the
     journal holds (`held`) something is never given up because it cannot be reached: somebody must see to it."""
 
-    def __init__(self, engine: Engine, held: JournalState) -> None:
+    def __init__(self, engine: Engine, held: JournalState, *, patient: bool = False) -> None:
+        """`patient`: a service manager started us, so a start into a dead network is waited for and not refused."""
         self._engine = engine
+        self._patient = patient
+        self._must_wait = False
         instruments = (*(o.instrument for o in held.orders), *(p.instrument for p in held.positions))
         self._held = {instrument.venue for instrument in instruments}
         self._rules = preflight_rules(engine.settings)
@@ -57,7 +62,9 @@ class Opening:
         )
         usable = any(result.grade in (Grade.OK, Grade.WARN) for result in results)
         for result in results:
-            if result.grade is Grade.LATE and (usable or result.not_now or result.venue in self._held):
+            expected = usable or result.not_now or result.venue in self._held
+            if result.grade is Grade.LATE and (expected or self._patient):
+                self._must_wait = self._must_wait or expected
                 self._put_aside(result.venue)
             elif result.grade in (Grade.OFF, Grade.LATE):
                 self._engine.drop_venue(result.venue)
@@ -66,9 +73,12 @@ class Opening:
         return await self._probed(results) if probing else list(results)
 
     async def until_one_serves(self, stop: asyncio.Event, seconds: float | None) -> None:
-        """Wait while there is no venue to trade and one that will serve again; `seconds` None = as long as it takes."""
+        """Wait while there is no venue to trade and one that will serve again; `seconds` None = as long as it takes, or
+        `PATIENCE_SECONDS` for what could not even be reached."""
         if self._engine.clients or not self._late:
             return
+        if seconds is None and not self._must_wait:
+            seconds = PATIENCE_SECONDS
         log.warning("start.waits", venues=sorted(self._late))
         try:
             async with asyncio.timeout(seconds):

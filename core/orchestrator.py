@@ -191,7 +191,8 @@ class Orchestrator:
 
     async def _preflight(self, engine: Engine, held: JournalState, *, waits: bool) -> Opening | None:
         """The venues opened; None when there is nothing to trade on."""
-        opening = Opening(engine, held)
+        patient = waits and not self._once and self._host.service.there
+        opening = Opening(engine, held, patient=patient)
         probing = not waits and self._settings.process.preflight_probe_orders
         self.outcome.preflights = await opening.examine(probing=probing)
         if waits:

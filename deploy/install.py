@@ -42,6 +42,8 @@ PREFIX = PurePosixPath("/opt/breakwater")
 SETTINGS = PurePosixPath("/etc/breakwater")
 SYSTEMD = PurePosixPath("/etc/systemd/system")
 COMMAND = PurePosixPath("/usr/local/bin/breakwater")
+KEPT = (PurePosixPath("/var/lib/breakwater"), PurePosixPath("/var/log/breakwater"))
+"""Journal and audit, and logs."""
 CLOSED = ("/root", "/home", "/run/user")
 """Where `ProtectHome=yes` lets the service see nothing."""
 NEXT = """
@@ -128,6 +130,9 @@ def install(places: Places, steps: Steps) -> None:
     current = places.at(places.current)
     steps.do(f"point {current} to it", lambda: _point(current, PurePosixPath("releases") / build))
     _settings(places, steps)
+    for folder in (places.at(path) for path in KEPT):
+        if not folder.exists():
+            steps.do(f"make {folder}, for {USER} only", partial(_own, folder, places))
     for unit in UNITS:
         _text(places, steps, ROOT / "deploy" / unit, SYSTEMD / unit, 0o644)
     _text(places, steps, ROOT / "deploy" / "breakwater", COMMAND, 0o755)
@@ -162,6 +167,8 @@ def _may(places: Places, steps: Steps) -> None:
         raise CannotInstall("this writes to /opt and /etc; run it with sudo, or look first: --dry-run")
     if shutil.which("systemctl") is None:
         raise CannotInstall("there is no systemctl here; see deploy/Containerfile, or run main.py by what you have")
+    if not Path("/run/systemd/system").exists():
+        raise CannotInstall("systemd does not run here; --destdir FOLDER writes the files for another host")
 
 
 def _environment() -> tuple[Path, Path]:
@@ -246,6 +253,12 @@ def _private(folder: Path, places: Places) -> None:
     folder.mkdir(parents=True, mode=0o750)
     folder.chmod(0o750)
     _give(folder, places)
+
+
+def _own(folder: Path, places: Places) -> None:
+    folder.mkdir(parents=True, mode=0o700)
+    if not places.staged:
+        shutil.chown(folder, USER, USER)
 
 
 def _first_settings(file: Path, places: Places) -> None:

@@ -1,11 +1,15 @@
 """A start while no venue can be reached: refused with nothing at stake, waited out where positions stand."""
 
 import asyncio
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from core.opening import PATIENCE_SECONDS
 from core.outcome import ExitStatus
-from tests.scenarios.worlds import PAIRS, World, a_wave
+from core.service_notify import NotifySocket
+from tests.scenarios.worlds import PAIRS, Daemon, World, a_wave
 
 pytestmark = pytest.mark.may_block("simulation runs storage inline")
 
@@ -33,3 +37,34 @@ async def test_a_first_start_that_reaches_no_venue_is_refused(world: World) -> N
     daemon.begin()
     assert daemon._task is not None
     assert (await daemon._task).status is ExitStatus.PREFLIGHT_REFUSED
+
+
+def _as_a_service(daemon: Daemon, folder: Path) -> None:
+    daemon.orchestrator._host = replace(
+        daemon.orchestrator._host, service=NotifySocket({"NOTIFY_SOCKET": str(folder / "nobody-listens")})
+    )
+
+
+async def test_a_service_that_starts_before_its_network_waits_for_it(world: World, tmp_path: Path) -> None:
+    await world.fault("drop_request", match={"method": "GET"}, count=-1)
+    daemon = world.daemon()
+    _as_a_service(daemon, tmp_path)
+    daemon.begin()
+    await asyncio.sleep(PATIENCE_SECONDS / 2)
+    await world.forgive()
+    await daemon.ready()
+    assert (await daemon.stop()).status is ExitStatus.DONE
+
+
+async def test_a_service_without_a_network_gives_up_after_ten_minutes_so_that_people_are_told(
+    world: World, tmp_path: Path
+) -> None:
+    await world.fault("drop_request", match={"method": "GET"}, count=-1)
+    daemon = world.daemon()
+    _as_a_service(daemon, tmp_path)
+    daemon.begin()
+    assert daemon._task is not None
+    async with asyncio.timeout(PATIENCE_SECONDS + 60):
+        outcome = await daemon._task
+    assert outcome.status is ExitStatus.PREFLIGHT_REFUSED
+    assert "no venue can be used: binance" in outcome.said
