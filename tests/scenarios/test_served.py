@@ -4,13 +4,18 @@ import asyncio
 import json
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from core import serving
 from core.domain.verdict import Reason
+from core.engine.commands import Commands
 from core.listener import Answerer, HttpAnswer, HttpRequest, ListenerAddress
+from core.status.control import ControlServer
+from core.status.health import HealthLimits, judge
 from tests.scenarios.worlds import World, a_wave
 
 pytestmark = pytest.mark.may_block(reason="storage is inline")
@@ -153,6 +158,27 @@ async def test_the_page_tells_of_a_wave_and_of_what_it_opened(world: World, port
         told = json.loads(ports.get("/status").body)
         assert len(told["positions"]) == 2
         assert told["health"]["health"] == "ok"
+
+
+async def test_tools_learn_health_and_open_orders_over_the_control_socket(world: World, ports: Ports) -> None:
+    await world.play(a_wave(("BTCUSDT",)))
+    async with world.running() as daemon:
+        await daemon.wave()
+        await world.until(lambda: _all_covered(daemon))
+        queries = daemon.orchestrator.queries
+        assert queries is not None
+        health = judge(queries.status(), HealthLimits(deadline_seconds=3.0))
+        server = ControlServer(folder=Path(), queries=queries, commands=Mock(spec=Commands), health=lambda: health)
+        told, orders = [await server._answer(_asked(command)) for command in ("health", "orders")]
+        assert told == {"ok": True, "result": {"health": "ok", "reasons": [], "findings": []}}
+        assert [(row["leg"], row["type"], row["status"]) for row in orders["result"]] == [
+            ("stop", "stop_market", "accepted")
+        ]
+        assert not ports.answerers
+
+
+def _asked(command: str) -> bytes:
+    return json.dumps({"command": command}).encode()
 
 
 async def test_health_says_when_the_only_stream_is_cut_and_when_it_is_back(world: World, ports: Ports) -> None:
