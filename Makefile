@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 SEEDS ?= 200
 
-.PHONY: help setup setup-dev demo run install-service uninstall-service check lint test failures fuzz histories histories-exits soak chaos chaos-crash chaos-kill journal-size removals waves trailing panic bench lock clean
+.PHONY: help setup setup-dev demo run install-service uninstall-service check lint test failures fuzz histories histories-exits soak chaos chaos-crash chaos-kill journal-size removals waves trailing panic quiet bench lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -98,6 +98,9 @@ waves: setup-dev ## waves over three venues and what these say of them (seven mi
 
 trailing: setup-dev ## an hour of trailing on a random walk at each venue, judged by its record (two minutes; ARGS="--faults NAME" for worse)
 	@$(BIN)/python -m tests.campaigns.trailing $(ARGS)
+
+quiet: setup-dev ## a day of healthy trading that must alarm nobody, and faults that must alarm once (minutes; ARGS="--hours 1")
+	@$(BIN)/python -m tests.campaigns.quiet $(ARGS)
 
 panic: setup-dev ## ten positions over three venues at 250 ms: how long until all is closed, by the daemon and without one
 	@$(BIN)/python -m tests.campaigns.panic $(ARGS)

@@ -101,17 +101,13 @@ class FaultWatch:
 
     async def _look_at_disks(self) -> None:
         loop, least = asyncio.get_running_loop(), self._disks.least_free
-        for name, folder in self._disks.folders.items():
-            try:
-                used = await loop.run_in_executor(self._disks.worker, shutil.disk_usage, folder)
-            except OSError as error:
-                _log.warning("disk.not_measured", setting=name, reason=str(error))
-                continue
-            if used.free < least:
-                text = f"{name}: {_mib(used.free)} MiB free, less than ALERT_MIN_FREE_MB={_mib(least)}"
+        found = await loop.run_in_executor(self._disks.worker, rooms, self._disks.folders)
+        for name, free in found.items():
+            if free < least:
+                text = f"{name}: {_mib(free)} MiB free, less than ALERT_MIN_FREE_MB={_mib(least)}"
                 self._begin(Level.CRITICAL, AlertKind.DISK, name, f"{text}; make room before the journal cannot grow")
-            elif used.free >= least * DISK_OVER:
-                self._end(AlertKind.DISK, name, f"{name}: {_mib(used.free)} MiB free again")
+            elif free >= least * DISK_OVER:
+                self._end(AlertKind.DISK, name, f"{name}: {_mib(free)} MiB free again")
 
     def _lasts(self, kind: AlertKind, what: str, now: bool) -> float | None:  # noqa: FBT001 - the fact itself
         """Seconds for which it has been so; None = it is not."""
@@ -129,6 +125,21 @@ class FaultWatch:
         if (kind, what) in self._told:
             self._told.discard((kind, what))
             self._notifier.notify(Level.INFO, text, kind=kind, ends=what)
+
+
+def rooms(folders: Mapping[str, Path]) -> dict[str, int]:
+    """Free bytes of each disk, by the names of the folders on it; one that cannot be asked is left out."""
+    names: dict[int, str] = {}
+    free: dict[int, int] = {}
+    for name, folder in folders.items():
+        try:
+            disk, free_now = folder.stat().st_dev, shutil.disk_usage(folder).free
+        except OSError as error:
+            _log.warning("disk.not_measured", setting=name, reason=str(error))
+            continue
+        names[disk] = f"{names[disk]} and {name}" if disk in names else name
+        free[disk] = free_now
+    return {names[disk]: free[disk] for disk in names}
 
 
 def _mib(number: int) -> int:
