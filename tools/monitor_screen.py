@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.text import Text
 
-from core.logs import console_line
+from core.logs import console_line, escape
 from tools.monitor_source import seconds_since
 
 LEAST_LOG_LINES = 3
@@ -23,6 +23,7 @@ Cells = Sequence[tuple[str, int, str]]
 
 def lines(facts: Mapping[str, Any], width: int, height: int) -> list[Text]:
     """At most `height` lines of at most `width` columns; what has no room is counted, the log gets the rest."""
+    facts = _printable(facts)
     top = [*_head(facts), *_venues(facts), *_risk(facts)]
     below = [*_waves(facts), *_refusals(facts), *_tasks(facts)]
     room = max(2, height - len(top) - len(below) - LEAST_LOG_LINES - 1)
@@ -33,6 +34,19 @@ def lines(facts: Mapping[str, Any], width: int, height: int) -> list[Text]:
         shown.append(Text("log", style="dim"))
         shown += [_log_line(record) for record in facts["log"][-left:]]
     return [_cut(line, width) for line in shown[:height]]
+
+
+def _printable(value: Any) -> Any:
+    """Words of venues and signals move no cursor and begin no line of their own (SEC-09)."""
+    match value:
+        case str():
+            return escape(value)
+        case Mapping():
+            return {name: _printable(one) for name, one in value.items()}
+        case list() | tuple():
+            return [_printable(one) for one in value]
+        case _:
+            return value
 
 
 def _cut(line: Text, width: int) -> Text:
