@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import ssl
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -107,7 +108,8 @@ class HttpListener:
                     server, self._address.host, self._address.port, ssl=self._tls()
                 )
             except OSError as error:  # also ssl.SSLError: a certificate that does not fit its key
-                why = f"cannot listen on {self._address.url}: {error.strerror or error}"
+                what = os.strerror(error.errno) if error.errno and not isinstance(error, ssl.SSLError) else str(error)
+                why = f"cannot listen on {self._address.url}: {what}"
                 if why != told:
                     told = why
                     log.error("listener.not_listening", name=self._name, why=why, again_in_s=RETRY_SECONDS)  # noqa: TRY400 - the sentence is the news
