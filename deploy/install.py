@@ -300,7 +300,7 @@ def _used(places: Places) -> bool:
 def _upgraded(places: Places) -> str:
     others = sorted(path.name for path in places.at(places.prefix / "releases").glob("*") if path.name != build_id())
     kept = f"\nEarlier releases, to go back to or to remove: {', '.join(others)}" if others else ""
-    return f"\nNext: sudo breakwater main --check, then sudo systemctl restart breakwater{kept}\n"
+    return f"\nNext: sudo breakwater main --show-config, then sudo systemctl restart breakwater{kept}\n"
 
 
 def _systemctl(*words: str) -> None:
