@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from core.config import PROJECT_ROOT, Settings
-from core.domain.money import ZERO, plain
+from core.domain.money import plain
 from core.errors import StartRefused
 from core.host import examine_host
 from core.preflight import Grade as HostGrade
@@ -51,13 +51,6 @@ def risky_values(settings: Settings) -> Iterator[Finding]:
 
 def _risks(settings: Settings) -> Iterator[str]:
     risk, sizing = settings.risk, settings.sizing
-    switches: Mapping[str, object] = {
-        "MAX_DAILY_LOSS": risk.max_daily_loss,
-        "SL_STREAK_LIMIT": risk.sl_streak_limit,
-    }
-    off = [name for name, value in switches.items() if value in (0, ZERO)]
-    if off:
-        yield f"{', '.join(off)} = 0: without a limit nothing stops a bad day"
     if sizing.leverage > MOST_LEVERAGE:
         yield f"LEVERAGE={sizing.leverage}: a move of {100 / sizing.leverage:.1f} % liquidates; lower it unless meant"
     if not settings.trading.trading_enabled:
