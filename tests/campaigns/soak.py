@@ -42,18 +42,23 @@ FILLED = 0.4
 FLAT_KIB = 2_048
 """What a heap of a hundred MiB wanders by without anything being kept."""
 MOST_WAL = 16 * 1024 * 1024
+SETTLED_SECONDS = 4.0
+"""In which a wave is settled on a machine that does nothing else."""
+MOST_LATE = 0.1
+"""So much of the waves may be late before the run says nothing of the daemon."""
 CUT_EVERY = 10
 """Waves between two cuts of every stream."""
 
 
 @dataclass(slots=True)
 class Soak:
-    """What was seen. `rest`: the sample at the end of each calm stretch."""
+    """What was seen. `rest`: the sample at the end of each calm stretch; `late`: waves the machine was too busy for."""
 
     samples: list[dict[str, Any]] = field(default_factory=list)
     rest: list[dict[str, Any]] = field(default_factory=list)
     cuts: int = 0
     opened: int = 0
+    late: int = 0
     wrong: list[str] = field(default_factory=list)
 
     @property
@@ -106,12 +111,19 @@ def _live(world: World, count: int, first: float, soak: Soak, samples: Path, cha
                     {"kind": "disconnect_stream", "match": {"stream": "/private"}, "count": 1},
                 )
                 soak.cuts += 1
-        while world.told() <= number and time.monotonic() < at + 4.0:
+        while world.told() <= number and time.monotonic() < at + SETTLED_SECONDS:
             time.sleep(0.1)
+        if world.told() <= number:  # a busy machine: what this wave opens is closed with the next one's
+            soak.late += 1
+            continue
         _move(world, chance)
         opened = sum(len(market.ask("state")["positions"]) for market in world.markets)
         soak.opened += opened
-        soak.wrong += [f"wave {number + 1}: {what}" for what in world.close_all()]
+        left = world.close_all()
+        if time.monotonic() < at + GAP_SECONDS:  # later the next wave opens what is seen
+            soak.wrong += [f"wave {number + 1}: {what}" for what in left]
+        else:
+            soak.late += 1
         time.sleep(max(0.0, at + GAP_SECONDS - 1.2 - time.monotonic()))
         if number in {int(count * FILLED), count - 1}:
             world.daemon.child.send_signal(signal.SIGUSR1)
@@ -156,6 +168,9 @@ def slope_kib(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
 def judge(soak: Soak) -> list[str]:
     """What grows, and what else is wrong."""
     wrong, steady = list(soak.wrong), soak.steady
+    waves = soak.samples[-1]["waves"] if soak.samples else 0
+    if soak.late > MOST_LATE * waves:
+        wrong.append(f"{soak.late} of {waves} waves were late: the machine does too much else")
     if len(steady) < 4:
         return [*wrong, "the daemon was at rest too seldom to compare anything: give it more minutes"]
     slope, error = slope_kib([(one["at_s"], one["resident_kib"]) for one in steady])
@@ -212,7 +227,8 @@ def report(soak: Soak, console: Console) -> None:
         said = " / ".join(f"{one:.1f}" for one in (*figures, late[-1]))
         console.print(f"loop late by {said} ms (median, p99, p99.9, longest)")
         console.print(
-            f"{last['waves']} waves, {soak.opened} positions, {soak.cuts} cuts, {last['reconnects']} reconnects"
+            f"{last['waves']} waves, {soak.opened} positions, {soak.cuts} cuts, {last['reconnects']} reconnects, "
+            f"{soak.late} waves late"
         )
     looks = [one["census"] for one in soak.samples if "census" in one]
     if len(looks) > 1:
