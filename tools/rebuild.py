@@ -3,7 +3,7 @@
 Trades make positions, exactly as in the daemon: the entry is the average of the entry trades, what a closing trade made
 is counted against it. After each step the record of the position must say what its trades made of it. One that was
 taken over from the venue begins with the venue's figure. After an unclean start the tail of the log may be missing:
-what is told next is then taken as it is, and counted as a gap.
+its record tells what was open by the journal, what is told next is taken as it is, and each is counted as a gap.
 """
 
 from __future__ import annotations
@@ -116,8 +116,10 @@ class Rebuild:
     def start(self, _: Mapping[str, Any]) -> None:
         self.starts += 1
 
-    def unclean_start(self, _: Mapping[str, Any]) -> None:
+    def unclean_start(self, data: Mapping[str, Any]) -> None:
         self.unclean += 1
+        if "positions" in data:  # earlier programs did not tell them
+            self._as_journaled(data["positions"])
         self._unsure = set(self._open)
         self._all_unsure = True
 
@@ -185,6 +187,18 @@ class Rebuild:
         for row in self.income.values():
             sums[row["venue"], row["asset"]][row["kind"]] += Decimal(row["amount"])
         return {key: dict(parts) for key, parts in sorted(sums.items())}
+
+    def _as_journaled(self, quantities: Mapping[str, str]) -> None:
+        """The journal knew more than the log when the run was killed, or less; what is open by it is what goes on."""
+        for held, ours in list(self._open.items()):
+            quantity = Decimal(quantities.get(ours.id, "0"))
+            if not ours.id or quantity == ours.quantity:  # without an id: trades of which no position is told yet
+                continue
+            was = f"{held.instrument} {held.side} ({ours.id}): {plain(ours.quantity)}"
+            self.gaps.append(f"the log ends with {was} open, the journal with {plain(quantity)}")
+            self.positions[ours.id] = self._open[held] = replace(ours, quantity=quantity)
+            if not quantity:
+                del self._open[held]
 
     def _trade(self, held: Held, data: Mapping[str, Any], *, entry: bool) -> None:
         quantity, price, fee = Decimal(data["quantity"]), Decimal(data["price"]), Decimal(data["fee"])

@@ -67,6 +67,15 @@ def test_what_an_unclean_start_lost_is_a_gap_and_what_follows_is_judged_again() 
     assert told.differences == [] or "realized" in told.differences[-1]
 
 
+def test_a_close_that_a_killed_run_could_not_log_is_taken_from_what_its_journal_had_open() -> None:
+    told = rebuilt(fill(1), position("1"), rec("unclean_start", positions={}), fill(2), position("1", position_id="q"))
+    assert (len(told.gaps), told.differences) == (1, [])
+    assert {key: held.quantity for key, held in told.positions.items()} == {"p": 0, "q": 1}
+    assert rebuilt(fill(1), position("1"), rec("unclean_start", positions={"p": "1"})).gaps == []
+    less = rebuilt(fill(1), position("1"), rec("unclean_start", positions={"p": "0.4"}))
+    assert less.positions["p"].quantity == Decimal("0.4")
+
+
 def test_a_trade_told_again_after_a_kill_counts_once() -> None:
     assert rebuilt(fill(1), rec("unclean_start"), fill(1), position("1")).differences == []
 
