@@ -49,11 +49,14 @@ def excuses(record: Record, venue: str) -> Iterator[Window]:
 
 def given_up(record: Record, daemon: Daemon) -> set[str]:
     """Venues whose key was refused at the newest start: they are off until the next one, and people are told."""
-    begun = [window.since for window in record.down if window.why == "start"]
+    starts = [window for window in record.down if window.why == "start"]
     refused_then = {
         window.venue
         for window in record.faulty
-        if window.why == "revoke_key" and begun and window.since <= begun[-1] <= window.until
+        if window.why == "revoke_key"
+        and starts
+        and window.since <= starts[-1].until
+        and starts[-1].since <= window.until
     }
     return refused_then - {row.venue.value for row in daemon.status.venues}
 

@@ -4,15 +4,18 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from tests.campaigns.chaos_excuses import given_up
 from tests.campaigns.chaos_limits import Sent, entries_sent, over_limits, while_stopped
 from tests.campaigns.chaos_outside import GARBAGE, WRONG, outside
 from tests.campaigns.chaos_plan import plan_of
 from tests.campaigns.chaos_record import Record, Window
 from tests.campaigns.chaos_witness import Count, Life, Witness
+from tests.scenarios.worlds import Daemon
 from tools.signal_feed import parse_script
 from tools.venuesim.exchange.model import Income, IncomeType
 
@@ -137,6 +140,19 @@ def test_an_entry_after_the_loss_of_a_day_is_found() -> None:
     assert not wrong(record, late, income={"okx": [replace(lost, amount=Decimal(-4))]})
     record.own_hand = [Window(1.0, 1.0, "okx")]
     assert not wrong(record, late, income={"okx": [lost]}), "whose loss it was is not known"
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "off"), [(9.0, 9.5, False), (9.0, 10.5, True), (11.0, 13.0, True), (12.5, 14.0, False)]
+)
+def test_a_venue_is_given_up_whose_key_was_refused_during_the_newest_start(
+    since: float, until: float, off: bool
+) -> None:  # noqa: FBT001
+    record = a_record()
+    record.down = [Window(0.0, 1.0, why="start"), Window(10.0, 12.0, why="start")]
+    record.faulty = [Window(since, until, "okx", "revoke_key")]
+    daemon = SimpleNamespace(status=SimpleNamespace(venues=()))
+    assert given_up(record, cast("Daemon", daemon)) == ({"okx"} if off else set())
 
 
 def test_what_goes_wrong_outside_is_its_seed_and_the_signal_server_takes_it() -> None:
