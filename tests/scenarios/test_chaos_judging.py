@@ -147,7 +147,7 @@ def test_an_entry_after_the_loss_of_a_day_is_found() -> None:
 )
 def test_a_venue_is_given_up_whose_key_was_refused_during_the_newest_start(
     since: float, until: float, off: bool
-) -> None:  # noqa: FBT001
+) -> None:
     record = a_record()
     record.down = [Window(0.0, 1.0, why="start"), Window(10.0, 12.0, why="start")]
     record.faulty = [Window(since, until, "okx", "revoke_key")]
