@@ -25,7 +25,17 @@ from core.settings.fields import entries
 from tests.builders_config import NO_COOLDOWNS
 from tests.fakes.bot_api import LoopbackBotApi, bot_api
 from tests.scenarios.worlds import LoopbackWorld, a_signal
-from tools import check_orders, doctor, emergency_flat, export, incident_bundle, quick_check, verify_audit, why
+from tools import (
+    check_orders,
+    doctor,
+    emergency_flat,
+    export,
+    incident_bundle,
+    monitor_bot,
+    quick_check,
+    verify_audit,
+    why,
+)
 from tools.bot_account import BotAccount
 from tools.signal_feed import Form, SignalFeed, parse_script
 from tools.signal_server import serving
@@ -81,12 +91,6 @@ def _echo(venue: str) -> str:
         "okx": {"code": "51000", "msg": said, "data": []},
     }
     return json.dumps(answers[venue])
-
-
-def _echo_in_rows() -> str:
-    """The answer to two orders, each refused by a row of its own."""
-    row = {"ordId": "", "sCode": "51000", "sMsg": f"refused {CANARIES['OKX_API_KEY']}", "ts": "1"}
-    return json.dumps({"code": "1", "msg": "", "data": [row | {"clOrdId": name} for name in ("a", "b")]})
 
 
 @asynccontextmanager
@@ -167,7 +171,7 @@ async def _break(world: LoopbackWorld) -> None:
     """Refusals that repeat what they were sent, in every layer a venue has."""
     orders = {"binance": "/fapi/v1/order", "bybit": "/v5/order/create*", "okx": "/api/v5/trade/*order*"}
     for venue, path in orders.items():
-        echo = {"status": 200, "body": _echo_in_rows()} if venue == "okx" else {"status": 400, "body": _echo(venue)}
+        echo = {"status": 400, "body": _echo(venue)}
         await world.fault("http_error", venue, match={"method": "POST", "path": path}, count=1, **echo)
     await world.fault("garbage_frame", "binance", count=1)
 
@@ -275,6 +279,8 @@ def _ask_tools(folder: Path, outputs: Outputs, capsys: pytest.CaptureFixture[str
         "export trades": (export.main, ["trades", "--format", "json", *data]),
         "why": (why.main, ["BTCUSDT", "--json", *data]),
         "quick_check": (quick_check.main, ["--json", *data]),
+        "monitor": (monitor_bot.main, ["--once", "--json"]),
+        "monitor screen": (monitor_bot.main, ["--once", "--svg", str(folder / "monitor.svg")]),
         "check_orders": (check_orders.main, ["--json"]),
         "emergency_flat": (emergency_flat.main, ["--yes", "--json", "--seconds", "3"]),
         "verify_audit": (verify_audit.main, [str(folder / "data")]),
@@ -284,6 +290,7 @@ def _ask_tools(folder: Path, outputs: Outputs, capsys: pytest.CaptureFixture[str
         call(arguments)
         out, err = capsys.readouterr()
         outputs.add(name, out + err)
+    outputs.add("monitor picture", (folder / "monitor.svg").read_bytes())
     with tarfile.open(folder / "bundle.tar.gz") as archive:
         for member in archive.getmembers():
             file = archive.extractfile(member)
