@@ -12,6 +12,12 @@ from tests.fakes.fake_notifier import FakeNotifier
 from tests.scenarios.worlds import PAIRS, Daemon, SimulatedWorld, a_wave
 
 pytestmark = pytest.mark.may_block("simulation runs storage inline")
+_OWNED = {
+    "data": {"data/tickers/binance", "data/candles/binance"},
+    "upkeep": {"upkeep/clocks", "upkeep/rules", "upkeep/connections"},
+    "screener": {"screener/binance", "screener/samples"},
+}
+"""What is to run again within a task."""
 
 
 def _break(name: str, *, cancel: bool) -> None:
@@ -51,7 +57,10 @@ async def test_each_task_that_dies_is_told_of_and_started_again_and_nothing_is_l
                 if name in VITAL:
                     assert daemon.orchestrator.queries is not None
                     daemon.orchestrator.queries._risk.resume("owner")
+                assert daemon.status.venues[0].connected is not name.startswith("user-stream/")
                 await asyncio.sleep(3)
+                assert daemon.status.venues[0].connected
+                assert _OWNED.get(name, set()) <= {task.get_name() for task in asyncio.all_tasks()}
                 row = _row(daemon, name)
                 assert row.running, name
                 assert (row.restarts, row.failures) == (1, 1), name
@@ -69,8 +78,9 @@ async def test_what_was_under_way_in_a_vital_task_that_died_is_taken_up(tmp_path
         async with world.running() as daemon:
             while not await world.sent("order"):  # noqa: ASYNC110 - the venue tells nobody
                 await asyncio.sleep(0.05)
+            await world.fault("lose_event", match={"stream": "listenKey"}, count=-1)
             _break(name, cancel=True)
-            await asyncio.sleep(15)
+            await asyncio.sleep(5)
             assert daemon.status.trading_state == "halted"
             assert daemon.status.unresolved_orders == 0
             assert daemon.held() == await world.held()
