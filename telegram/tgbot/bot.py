@@ -147,6 +147,7 @@ class TelegramBot:
             timeout=timedelta(seconds=LONG_POLL_S),
             allowed_updates=[Update.MESSAGE, Update.CALLBACK_QUERY],
         )
+        before = self._last_update
         for update in updates:
             if not _is_id(update.update_id):  # taken for the newest it would hide every later question
                 raise TelegramError("an update without a number")
@@ -154,6 +155,8 @@ class TelegramBot:
                 self._last_update = update.update_id
                 self._on_update(update.update_id)
                 self._take(update)
+        if updates and self._last_update == before:  # asked again at once it would tell the same, for ever
+            raise TelegramError("only updates that were handled before")
 
     def _take(self, update: Update) -> None:
         if (role := self._admitted(update)) is None or update.effective_user is None:

@@ -30,13 +30,13 @@ class Rig:
         self.phone = Phone(self.clock, roster.chat_id)
         self.desk = FakeDesk()
         self.handled: list[int] = []
-        alerts = Alerts(
+        self.alerts = Alerts(
             journal=FakeJournal(Diary()), clock=self.clock, noise=dict.fromkeys(AlertKind, Noise.ON), held=NOTHING
         )
         self.bot = TelegramBot(
             account=TelegramAccount(token=TOKEN, roster=roster, network=self.phone.line, mask=more.pop("mask", str)),
             desk=self.desk.desk,
-            feed=alerts.feed("telegram"),
+            feed=self.alerts.feed("telegram"),
             clock=self.clock,
             on_update=self.handled.append,
             draw=more.pop("draw", no_picture),

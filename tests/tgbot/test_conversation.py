@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from core.domain.alerts import AlertKind
 from core.engine.operator_desk import LogLine
 from core.engine.past import Account
+from core.engine.ports import Level
 from core.errors import JournalUnreadable
 from core.redaction import Redactor
 from tests.tgbot.desks import POSITION, SHORT, a_status
@@ -15,7 +17,7 @@ from tests.tgbot.rig import LISTED, OPERATOR, OWNER, STRANGER, VIEWER, Rig
 from tgbot.confirmations import EXPIRE_S
 from tgbot.registry import Draw
 from tgbot.roles import Role, Roster
-from tools.bot_account import Fault, FaultKind
+from tools.bot_account import BotAccount, Fault, FaultKind
 
 pytestmark = pytest.mark.asyncio(loop_factories=["virtual"])
 
@@ -256,13 +258,37 @@ async def test_old_and_handled_messages_do_nothing_also_for_a_listed_owner() -> 
     async with Rig().running() as first:
         first.phone.write("/pause", user=OWNER, age_s=61)
         await first.phone.ask("/version", "Breakwater", user=OWNER)
+    assert first.done == []
+    assert len(first.phone.shown) == 1
+
+
+@pytest.mark.failure("TEL-04", "TEL-05")
+async def test_an_update_told_again_does_nothing_again_also_after_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever offset is asked for, this Telegram tells all it has ever told."""
+    told: list[dict[str, Any]] = []
+
+    def everything(_account: BotAccount, _offset: int, _limit: int) -> list[dict[str, Any]]:
+        told.extend(update for update in _account.updates if update not in told)
+        return told
+
+    monkeypatch.setattr(BotAccount, "pending", everything)
+    async with Rig().running() as first:
+        first.phone.write("/pause", user=OWNER)
+        await asyncio.sleep(60)
+    assert first.done == [("pause", "telegram:1")]
     async with Rig(first_update=first.handled[-1]).running() as second:
-        for update in ({**u} for u in first.phone.account.updates):
-            second.phone.account.updates.append(update)
-        second.phone.account._last_update = first.handled[-1]
-        await second.phone.ask("/version", "Breakwater", user=OWNER)
-    assert first.done == second.done == []
-    assert len(second.phone.shown) == 1
+        await asyncio.sleep(60)
+    assert second.done == []
+
+
+async def test_an_answer_does_not_wait_behind_alerts() -> None:
+    async with Rig().running() as rig:
+        for number in range(3_000):
+            rig.alerts.notify(Level.CRITICAL, f"alert {number} " + "x" * 100, kind=AlertKind.STREAM)
+        await asyncio.sleep(10)
+        started = rig.clock.monotonic()
+        await rig.phone.ask("/version", "Breakwater 0", user=OWNER)
+        assert rig.clock.monotonic() - started <= 2.1
 
 
 async def test_refresh_changes_the_message_in_its_place_and_acting_commands_cannot_be_refreshed() -> None:
