@@ -202,6 +202,9 @@ class Orchestrator:
             if not self.stop.is_set():
                 self.outcome.status = ExitStatus.PREFLIGHT_REFUSED
                 self.outcome.said = f"no venue can be used: {why_not(self.outcome.preflights)}"
+                if waits:
+                    text = f"not started, {self.outcome.said}"
+                    engine.notifier.notify(Level.CRITICAL, text, kind=AlertKind.START)
             return None
         self.symbols = {str(i): instrument.venue_symbol for i, instrument in engine.instruments.items()}
         transport = self._host.transport("signals")

@@ -129,3 +129,12 @@ def test_what_could_forge_a_line_is_taken_out() -> None:
     queue = AlertQueue()
     queue.put(an_alert(1, "a\u202eb\x07"))
     assert taken(queue).text == "a�b�"
+
+
+def test_a_row_ends_where_something_critical_came_between() -> None:
+    """Else the number of the first message would cover an alert that nobody has been told."""
+    queue = AlertQueue(limit=12)
+    queue.put(an_alert(1, "refused"))
+    queue.put(an_alert(2, "stop missing", Level.CRITICAL))
+    queue.put(an_alert(3, "refused"))
+    assert [taken(queue).id for _ in range(3)] == [1, 2, 3]
