@@ -108,3 +108,8 @@ def test_every_mark_of_this_project_names_an_entry(project_root: Path) -> None:
 def test_the_catalogue_is_the_reference_taken_over_whole(project_root: Path, shared: Path) -> None:
     ours = (project_root / "docs" / "FAILURES.md").read_text("utf-8")
     assert catalogue_ids((shared / "failure_catalogue.md").read_text("utf-8")) == catalogue_ids(ours)
+
+
+@pytest.mark.failure("OPS-07")
+def test_no_entry_of_this_project_stands_there_without_a_test_or_what_it_waits_for(project_root: Path) -> None:
+    assert read_coverage(project_root).open == ()
