@@ -39,6 +39,14 @@ async def _screen(folder: Path) -> dict[str, Any]:
     return await asyncio.to_thread(quick_check.look, folder)
 
 
+async def _daemons_screen(folder: Path) -> dict[str, Any]:
+    """Its control socket comes up a few steps after the daemon is ready, which are long on a busy machine."""
+    async with asyncio.timeout(20):
+        while (facts := await _screen(folder))["source"] != "daemon":
+            await asyncio.sleep(0.05)
+    return facts
+
+
 async def _program(world: World, data: Path, name: str, *arguments: str) -> tuple[int, str, str]:
     """The tool as a user runs it, by path and from another folder."""
     env = {
@@ -68,7 +76,7 @@ async def test_the_screen_of_a_running_daemon_shows_each_position_with_its_stop(
     await world.play(a_wave(TWO, at_ms=500))
     async with world.running() as daemon:
         await _two_positions(world, daemon)
-        facts = await _screen(daemon.data_dir)
+        facts = await _daemons_screen(daemon.data_dir)
         status, out, _ = await _program(world, daemon.data_dir, "quick_check.py", "--json")
     assert (facts["source"], facts["state"], facts["to_do"]) == ("daemon", "active", [])
     assert {row["symbol"] for row in facts["positions"]} == {"BTC/USDT:USDT", "ETH/USDT:USDT"}
@@ -132,7 +140,7 @@ async def test_the_build_is_told_everywhere_and_another_one_on_the_disk_is_somet
     world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with world.running() as daemon:
-        same = await _screen(daemon.data_dir)
+        same = await _daemons_screen(daemon.data_dir)
         monkeypatch.setattr(quick_check, "build_id", lambda: "0.1.0+changed")
         changed = await _screen(daemon.data_dir)
         said = status_page(daemon.status).plain()
