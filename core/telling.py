@@ -20,6 +20,7 @@ from core.build import build_id
 from core.domain.alerts import AlertKind
 from core.engine.ports import Level
 from core.engine.records import JournalState
+from core.engine.risk_guard import STREAM
 from core.redaction import Redactor
 from core.settings.alerts import noises
 from core.storage.audit_files import read_head
@@ -83,6 +84,7 @@ class Telling:
         faults = FaultWatch(
             streams=engine.streams,
             serves=engine.outages.serves,
+            explained=lambda venue: engine.risk.venue_off_reason(venue, STREAM) is not None,
             clock_error_ms=engine.risk.clocks.error_ms,
             most_clock_error_ms=engine.risk.limits.max_clock_error_ms,
             disks=Disks(

@@ -43,7 +43,8 @@ class Disks:
 
 
 class FaultWatch:
-    """`serves` is False while a venue has an outage, which is told as such and not once more as a silent stream.
+    """`serves` is False while a venue has an outage, which is told as such and not once more as a silent stream;
+    `explained` is True where somebody else has told why its stream is down, and only the end is left to tell.
     `clock_error_ms` is None when the clock could not be measured."""
 
     def __init__(
@@ -51,6 +52,7 @@ class FaultWatch:
         *,
         streams: Mapping[VenueName, UserStream],
         serves: Callable[[VenueName], bool],
+        explained: Callable[[VenueName], bool],
         clock_error_ms: Callable[[VenueName], int | None],
         most_clock_error_ms: int,
         disks: Disks,
@@ -59,6 +61,7 @@ class FaultWatch:
     ) -> None:
         self._streams = streams
         self._serves = serves
+        self._explained = explained
         self._clock_error_ms = clock_error_ms
         self._most_clock_error_ms = most_clock_error_ms
         self._disks = disks
@@ -82,7 +85,9 @@ class FaultWatch:
     def _look_at_stream(self, venue: VenueName) -> None:
         down = self._streams[venue].live_since_ms is None and self._serves(venue)
         lasted = self._lasts(AlertKind.STREAM, venue, down)
-        if lasted is not None and lasted >= STREAM_SECONDS:
+        if down and self._explained(venue):
+            self._told.add((AlertKind.STREAM, venue))
+        elif lasted is not None and lasted >= STREAM_SECONDS:
             text = f"{venue}: the private stream has been down for {lasted:.0f} s; no entries there, it is read instead"
             self._begin(Level.CRITICAL, AlertKind.STREAM, venue, text)
         elif not down and self._serves(venue):

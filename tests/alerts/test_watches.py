@@ -31,6 +31,7 @@ class Usage(NamedTuple):
 class Rig:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.stream, self.serves, self.error = FakeStream(), True, cast("int | None", 0)
+        self.explained = False
         self.free: int | OSError = 5_000 * MIB
         self.asked = 0
         self.notifier = FakeNotifier()
@@ -38,6 +39,7 @@ class Rig:
         self.watch = FaultWatch(
             streams={VenueName.BINANCE: cast("UserStream", self.stream)},
             serves=lambda _: self.serves,
+            explained=lambda _: self.explained,
             clock_error_ms=lambda _: self.error,
             most_clock_error_ms=1_000,
             disks=Disks(folders={"DATA_DIR": Path()}, least_free=1_000 * MIB, worker=InlineExecutor()),
@@ -89,6 +91,16 @@ async def test_a_stream_that_stays_down_is_told_once_and_its_return_once(rig: Ri
         await asyncio.sleep(60)
     assert rig.told == [(AlertKind.STREAM, Level.CRITICAL), (AlertKind.STREAM, Level.INFO)]
     assert rig.notifier.conditions == ["+binance", "-binance"]
+
+
+async def test_a_stream_that_somebody_has_told_of_is_told_of_once_more_when_it_is_up(rig: Rig) -> None:
+    async with rig.running():
+        rig.stream.live_since_ms, rig.explained = None, True
+        await asyncio.sleep(60)
+        assert rig.told == []
+        rig.stream.live_since_ms, rig.explained = 2, False
+        await asyncio.sleep(60)
+    assert rig.told == [(AlertKind.STREAM, Level.INFO)]
 
 
 async def test_an_outage_of_the_venue_is_not_told_once_more_as_a_silent_stream_or_a_wrong_clock(rig: Rig) -> None:
