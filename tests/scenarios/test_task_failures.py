@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 
 from core.domain.alerts import AlertKind
+from core.domain.position import Position
 from core.domain.wave import LegState
+from core.engine.protection_manager import ProtectionManager
 from core.engine.vitals import VITAL, TaskRow
+from core.engine.wave_processor import WaveProcessor
 from tests.fakes.fake_notifier import FakeNotifier
 from tests.scenarios.worlds import PAIRS, Daemon, SimulatedWorld, a_wave
 
@@ -85,3 +88,52 @@ async def test_what_was_under_way_in_a_vital_task_that_died_is_taken_up(tmp_path
             assert daemon.status.unresolved_orders == 0
             assert daemon.held() == await world.held()
             await world.everything_holds()
+
+
+async def test_a_wave_that_fails_ends_alone_with_its_books_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with SimulatedWorld(tmp_path) as world:
+        await world.play(a_wave(PAIRS[:2]), a_wave(PAIRS[2:4], at_ms=8_000))
+        async with world.running() as daemon:
+            people = FakeNotifier()
+            daemon.orchestrator._notices.attach(people)
+            with monkeypatch.context() as broken:
+                broken.setattr(WaveProcessor, "_trade", _fails)
+                first = await daemon.wave(1)
+            assert first.legs
+            assert not [leg for leg in first.legs if leg.state is LegState.PROTECTED]
+            second = await daemon.wave(2)
+            assert [leg.state for leg in second.legs] == [LegState.PROTECTED] * 2
+            assert people.kinds.count(AlertKind.TASK) == 1
+            assert (_row(daemon, "waves").restarts, _row(daemon, "waves").failures) == (0, 1)
+            assert daemon.status.trading_state == "active"
+
+
+@pytest.mark.failure("OPS-04")
+async def test_a_guardian_that_fails_costs_no_other_position_its_stop_and_is_taken_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with SimulatedWorld(tmp_path, latency_ms=50) as world:
+        await world.play(a_wave(PAIRS[:3]))
+        async with world.running() as daemon:
+            place, failed = ProtectionManager._place, list[str]()
+
+            async def sometimes(self: ProtectionManager, position: Position) -> None:
+                if position.instrument.symbol.startswith("ETH") and len(failed) < 3:
+                    failed.append(str(position.key))
+                    raise RuntimeError("a fault of the program")
+                await place(self, position)
+
+            monkeypatch.setattr(ProtectionManager, "_place", sometimes)
+            await daemon.wave()
+            await asyncio.sleep(3)
+            assert len(failed) == 3
+            assert daemon.status.trading_state == "halted"
+            await world.everything_holds()
+            assert len(daemon.positions) == 3
+            assert await world.longest_naked_ms() < 1_500
+
+
+async def _fails(*_: object) -> None:
+    raise RuntimeError("a fault of the program")
