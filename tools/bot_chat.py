@@ -6,6 +6,7 @@ Without it the settings for a daemon of your own are printed.
 
   /status            any command, as on the phone          3        press the button with this number
   /as 3              write and press as the user 3         /fault flood    what the next call meets (slow, down, …)
+  /press Close       press the newest button with this word
   /quit              end, and the daemon with it
 
 Pictures are saved, and their file is named. Exit status: 0 ended, 2 unusable arguments.
@@ -56,8 +57,8 @@ class Phone:
         self._api = api
         self._pictures = pictures
         self._seen = 0
-        self.buttons: list[tuple[int, str]] = []
-        """Message and data of each button that can be pressed by its number."""
+        self.buttons: list[tuple[int, str, str]] = []
+        """Message, data and label of each button that can be pressed by its number."""
 
     def news(self) -> list[str]:
         """Lines for everything sent since the last look."""
@@ -91,7 +92,7 @@ class Phone:
         shown = []
         for row in markup.get("inline_keyboard", []):
             for button in row:
-                self.buttons.append((int(sent["message_id"]), str(button["callback_data"])))
+                self.buttons.append((int(sent["message_id"]), str(button["callback_data"]), str(button["text"])))
                 shown.append(f"[{len(self.buttons)}] {button['text']}")
         return shown
 
@@ -129,6 +130,9 @@ class Talk:
             return f"you are user {self._user} now"
         if word == "/fault":
             return self._fault(rest)
+        if word == "/press" and rest:
+            labels = [label for _, _, label in self._phone.buttons]
+            return self._press(max((n for n, label in enumerate(labels, 1) if rest in label), default=0))
         if line.isdecimal():
             return self._press(int(line))
         self._api.account.write(self._chat_id, line, user_id=self._user)
@@ -138,7 +142,7 @@ class Talk:
     def _press(self, number: int) -> str | None:
         if not 1 <= number <= len(self._phone.buttons):
             return "there is no such button"
-        message_id, data = self._phone.buttons[number - 1]
+        message_id, data, _ = self._phone.buttons[number - 1]
         self._api.account.press(self._chat_id, data, user_id=self._user, message_id=message_id)
         self._api.wake()
         return None

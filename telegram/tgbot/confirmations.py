@@ -19,7 +19,8 @@ _Plan = TypeVar("_Plan")
 class Refusal(StrEnum):
     """Why a press does nothing; for people."""
 
-    GONE = "Expired or already done; ask again"
+    GONE = "Expired; ask again"
+    DONE = "Done already, once"
     NOT_YOURS = "Only who asked may confirm"
 
 
@@ -36,6 +37,7 @@ class Confirmations(Generic[_Plan]):
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._waiting: OrderedDict[str, _Waiting[_Plan]] = OrderedDict()
+        self._taken: OrderedDict[str, None] = OrderedDict()
 
     def ask(self, user_id: int, plan: _Plan) -> str:
         """The token that a button carries back; it cannot be guessed. The oldest one goes when too many wait."""
@@ -48,11 +50,14 @@ class Confirmations(Generic[_Plan]):
     def take(self, token: str, user_id: int) -> _Plan | Refusal:
         """The plan, once; or why not. A press of somebody else's button takes nothing away."""
         if (found := self._waiting.get(token)) is None:
-            return Refusal.GONE
+            return Refusal.DONE if token in self._taken else Refusal.GONE
         if self._now() >= found.until:
             del self._waiting[token]
             return Refusal.GONE
         if found.user_id != user_id:
             return Refusal.NOT_YOURS
         del self._waiting[token]
+        self._taken[token] = None
+        while len(self._taken) > MOST_WAITING:
+            self._taken.popitem(last=False)
         return found.plan

@@ -175,7 +175,7 @@ class Conversation:
         self._spawn(self._show(page(f"/{plan.line}: left as it was."), message_id), "declined")
 
     async def _take_back_buttons(self, message_id: int) -> None:
-        await self._chat.change(message_id, page("Expired or done already; nothing was done by this press."))
+        await self._chat.change(message_id, page("Expired; nothing was done by this press."))
 
     async def _perform(self, plan: _Plan, message_id: int | None) -> None:
         """The deed goes on whatever becomes of its messages; what came of it is told as an alert where Telegram does

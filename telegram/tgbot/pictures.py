@@ -100,6 +100,8 @@ def _times(axes: Axes, opened: list[int]) -> None:
 
 
 def _line(axes: Axes, data: Mapping[str, Any]) -> None:
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
     times = [datetime.fromtimestamp(int(point[0]) / 1000, UTC) for point in data["points"]]
     values = [float(point[1]) for point in data["points"]]
     start, now = values[0], float(data["now"])
@@ -112,8 +114,13 @@ def _line(axes: Axes, data: Mapping[str, Any]) -> None:
         f"now {now:,.2f}", (times[-1], now), color=INK, fontsize=9, ha="right", va="bottom", xytext=(-6, 6),
         textcoords="offset points", parse_math=False,
     )  # fmt: skip
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if abs(value) >= 1000 else f"{value:,.2f}")
-    axes.figure.autofmt_xdate(rotation=0, ha="center")
+    every = [*values, now]
+    digits = 0 if max(every) - min(every) >= 50 else 2
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.{digits}f}")
+    locator = AutoDateLocator(maxticks=7)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axes.xaxis.get_offset_text().set_color(INK)
 
 
 if __name__ == "__main__":

@@ -40,3 +40,11 @@ def test_the_drawing_library_is_loaded_by_the_child_process_only(project_root: P
         if any("matplotlib" in ast.unparse(node) for node in every):
             named.append((path.name, any("matplotlib" in ast.unparse(node) for node in top)))
     assert named == [("pictures.py", False)], "and there not before there is something to draw"
+
+
+def test_the_bot_is_loaded_only_where_a_token_is_set(project_root: Path) -> None:
+    tree = ast.parse((project_root / "main.py").read_text("utf-8"))
+    top = [ast.unparse(node) for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert not [line for line in top if "tgbot" in line or "telegram" in line]
+    every = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    assert [line for line in every if "tgbot.bot" in line]

@@ -81,7 +81,8 @@ async def _report(ask: Ask, days: int, title: str) -> Page:
         ]
     parts: list[Part] = [bold(f"{title}, since {_stamp(since)} UTC"), table(rows)]
     if told.best is not None and told.worst is not None:
-        parts.append(table([*_trade("best", told.best), *_trade("worst", told.worst)]))
+        only = told.best is told.worst
+        parts.append(table([*_trade("best", told.best), *([] if only else _trade("worst", told.worst))]))
     if refused:
         parts += [bold(f"Refused {sum(refused.values())}"), table(_most(refused))]
     return page(*parts)
