@@ -19,6 +19,7 @@ from core.domain.candle import Candle
 from core.domain.exits import Funding
 from core.domain.ids import InstrumentId, Symbol, VenueName
 from core.engine.ports import MarketReads, PriceTriple
+from core.engine.task_group import TaskGroup
 from core.errors import VenueError
 
 log = structlog.get_logger(__name__)
@@ -99,7 +100,7 @@ class PriceReads:
         while True:
             await asyncio.sleep((MINUTE_MS - self._venue_ms() % MINUTE_MS) / 1000 + CANDLE_DELAY)
             turns = asyncio.Semaphore(CANDLES_AT_ONCE)
-            async with asyncio.TaskGroup() as tasks:
+            async with TaskGroup() as tasks:
                 for instrument in tuple(self._watched()):
                     tasks.create_task(self._ask_candles(instrument, turns), name=f"data/candles/{instrument}")
 

@@ -23,6 +23,7 @@ from core.domain.instrument import Instrument
 from core.domain.liquidity import Activity
 from core.domain.money import ZERO, Price, Quantity
 from core.engine.ports import MarketData, MarketReads
+from core.engine.task_group import TaskGroup
 from core.errors import VenueError
 
 log = structlog.get_logger(__name__)
@@ -74,7 +75,7 @@ class Screener:
         self._max_age = max_age
         self._known: dict[InstrumentId, _Known] = {}
         self._reading: dict[InstrumentId, asyncio.Task[None]] = {}
-        self._tasks: asyncio.TaskGroup | None = None
+        self._tasks: TaskGroup | None = None
         self.counts: Counter[str] = Counter()
 
     def activity(self, instrument: InstrumentId) -> Activity:
@@ -118,7 +119,7 @@ class Screener:
     async def run(self) -> None:
         """Sweep and sample until cancelled; a venue that joins later is swept from then on."""
         swept: set[VenueName] = set()
-        async with asyncio.TaskGroup() as tasks:
+        async with TaskGroup() as tasks:
             self._tasks = tasks
             tasks.create_task(self._sample(), name="screener/samples")
             while True:
@@ -136,7 +137,7 @@ class Screener:
             pause = self._max_age * SWEEP_SHARE / max(1, len(due))
             if first:
                 pause = min(pause, 1 / FIRST_SWEEP_PER_SECOND)
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 for instrument in due:
                     if not (first and self.fresh(instrument)):
                         group.create_task(self._read(instrument), name=f"screener/{instrument}")

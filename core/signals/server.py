@@ -14,6 +14,7 @@ import structlog
 from core.clock import Clock
 from core.domain.alerts import AlertKind
 from core.engine.ports import Level, Notifier, SignalBatch
+from core.engine.task_group import TaskGroup
 from core.errors import MalformedPayload, VenueError
 from core.signals.backoff import Backoff
 from core.signals.candle_book import CandleBook
@@ -149,7 +150,7 @@ class SignalServer:
     async def _talk(self, connection: ServerConnection) -> None:
         """Listen and, in the polled form, ask. Raises VenueError or TimeoutError when the connection ends."""
         ended: VenueError | TimeoutError | None = None
-        async with asyncio.TaskGroup() as tasks:
+        async with TaskGroup() as tasks:
             self._asking = tasks.create_task(self._ask(connection), name="signals/ask")
             try:
                 await connection.read(self._on_frame)
@@ -167,7 +168,7 @@ class SignalServer:
             await asyncio.sleep(PROBE_SECONDS)  # a pushed frame ends this task
             self._take_form(SignalForm.POLLED)
         if self.form is SignalForm.POLLED:
-            async with asyncio.TaskGroup() as tasks:
+            async with TaskGroup() as tasks:
                 tasks.create_task(self._polled.ask(connection.say), name="signals/checks")
                 tasks.create_task(self._polled.stay_alive(connection.say), name="signals/pings")
 

@@ -17,6 +17,7 @@ from core.domain.ids import Symbol, VenueName
 from core.domain.money import Price
 from core.engine.owned_tasks import beat
 from core.engine.ports import Quote
+from core.engine.task_group import TaskGroup
 from core.errors import MalformedPayload, VenueError
 from core.venues.reconnecting import Backoff, TextPing, watch, watch_by_text
 from core.venues.subscriptions import Answered, Channels, Subscriptions
@@ -182,7 +183,7 @@ class MarketStream:
     async def run(self) -> None:
         """Until cancelled."""
         self._ending = False
-        async with asyncio.TaskGroup() as tasks:
+        async with TaskGroup() as tasks:
             for state in self._routes:
                 tasks.create_task(self._supervise(state), name=f"market/{self._venue}/{state.route.name}")
             try:
@@ -213,7 +214,7 @@ class MarketStream:
             channels = Subscriptions(name, route, lambda: route.channels(self._wanted), state.changed)
             state.subscriptions = channels
             watching = watch(socket, name) if route.ping is None else watch_by_text(socket, name, route.ping, heard)
-            async with asyncio.TaskGroup() as tasks:
+            async with TaskGroup() as tasks:
                 tasks.create_task(self._read(socket, state, channels, heard), name=f"{name}/reader")
                 tasks.create_task(channels.run(socket), name=f"{name}/subscriptions")
                 tasks.create_task(self._begin(state), name=f"{name}/picture")

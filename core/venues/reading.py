@@ -3,7 +3,6 @@ cannot be understood counts as none."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
@@ -12,6 +11,7 @@ import stamina
 import structlog
 from stamina.instrumentation import RetryDetails
 
+from core.engine.task_group import TaskGroup
 from core.errors import Ambiguous, MalformedPayload, Refused, Unreachable, VenueError
 from core.venues.payload import shaped
 from core.venues.reconnecting import system_jitter
@@ -132,8 +132,12 @@ async def together(*reads: Awaitable[Any]) -> tuple[Any, ...]:
         return await read
 
     try:
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             tasks = [group.create_task(answer(read), name="venue-client/read") for read in reads]
     except ExceptionGroup as failed:
         raise failed.exceptions[0] from failed.exceptions[0].__cause__
+    finally:
+        for unasked in reads:  # cancelled in the step it was made in: a read that never began must not be left behind
+            if isinstance(unasked, Coroutine):
+                unasked.close()
     return tuple(task.result() for task in tasks)

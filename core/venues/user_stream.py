@@ -17,6 +17,7 @@ import structlog
 
 from core.engine.owned_tasks import beat
 from core.engine.ports import ReportSink, StreamState
+from core.engine.task_group import TaskGroup
 from core.errors import MalformedPayload, Refused, Unreachable, VenueError
 from core.venues.handshake import Handshake
 from core.venues.private_session import KeyExpiredError, Notice, Pictured
@@ -125,12 +126,12 @@ class UserDataStreamManager:
         before the old one goes, and what both tell is told twice, which changes nothing (UDS-08, UDS-11).
         """
         try:
-            async with asyncio.TaskGroup() as tasks:
+            async with TaskGroup() as tasks:
                 await self._connect_again_and_again(tasks)
         finally:
             self._set_down()
 
-    async def _connect_again_and_again(self, tasks: asyncio.TaskGroup) -> None:
+    async def _connect_again_and_again(self, tasks: TaskGroup) -> None:
         link = self._connect(tasks)
         while True:
             await self._serve(link, tasks)
@@ -144,7 +145,7 @@ class UserDataStreamManager:
             await asyncio.sleep(pause)
             link = self._connect(tasks)
 
-    async def _serve(self, link: _Link, tasks: asyncio.TaskGroup) -> None:
+    async def _serve(self, link: _Link, tasks: TaskGroup) -> None:
         """Until the connection ends, has lived long enough, or the venue asks us to leave it."""
         leave = tasks.create_task(link.leave.wait(), name=f"user-stream/{self._feed.venue}/leave")
         await asyncio.wait(
@@ -155,12 +156,12 @@ class UserDataStreamManager:
         if link.leave.is_set() and not link.task.done() and lived < LEAVE_AFTER_SECONDS:
             await asyncio.wait([link.task], timeout=LEAVE_AFTER_SECONDS - lived)
 
-    def _connect(self, tasks: asyncio.TaskGroup) -> _Link:
+    def _connect(self, tasks: TaskGroup) -> _Link:
         live, leave = asyncio.Event(), asyncio.Event()
         task = tasks.create_task(self._connection(live, leave), name=f"user-stream/{self._feed.venue}/connection")
         return _Link(live=live, leave=leave, task=task, started=self._clock.monotonic())
 
-    async def _hand_over(self, old: _Link, tasks: asyncio.TaskGroup) -> _Link:
+    async def _hand_over(self, old: _Link, tasks: TaskGroup) -> _Link:
         """The successor once it is live; the old link itself when it ended before any successor came up."""
         while not old.task.done():
             new = self._connect(tasks)
@@ -193,7 +194,7 @@ class UserDataStreamManager:
             if self._feed.gate is not None:
                 self._feed.gate.admit()
             sessions = await self._feed.sessions()
-            async with asyncio.TaskGroup() as tasks:
+            async with TaskGroup() as tasks:
                 ready = [asyncio.Event() for _ in sessions]
                 for session, event in zip(sessions, ready, strict=True):
                     work = self._converse(session, event, leave, refused)
@@ -219,7 +220,7 @@ class UserDataStreamManager:
             watching = (
                 watch(socket, venue) if session.ping is None else watch_by_text(socket, venue, session.ping, heard)
             )
-            async with asyncio.TaskGroup() as tasks:
+            async with TaskGroup() as tasks:
                 tasks.create_task(self._read(socket, session, hello, heard), name=f"{name}/reader")
                 tasks.create_task(watching, name=f"{name}/watchdog")
                 await hello.run()
