@@ -111,7 +111,7 @@ class _NoAudit:
 
 class _NoNotifier:
     def notify(self, level: Level, text: str, *, kind: AlertKind, begins: str = "", ends: str = "") -> None:
-        del level, text
+        del level, text, kind, begins, ends
 
 
 class Session:
