@@ -117,9 +117,9 @@ def _line(axes: Axes, data: Mapping[str, Any]) -> None:
     every = [*values, now]
     digits = 0 if max(every) - min(every) >= 50 else 2
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.{digits}f}")
-    locator = AutoDateLocator(maxticks=7)
+    locator = AutoDateLocator(maxticks=7)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
     axes.xaxis.get_offset_text().set_color(INK)
 
 
