@@ -88,6 +88,7 @@ class Judge:
             return
         away = given_up(record, daemon)
         self._wrong += await unexplained(record, daemon, away)
+        self._wrong += [f"the task {row.name} failed: {row.why}" for row in daemon.status.tasks if row.failures]
         await self._quiet(record)
         books, strange = books_of(daemon.data_dir), set[tuple[str, str]]()
         sent = list[Sent]()

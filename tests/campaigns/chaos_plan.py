@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -88,8 +88,14 @@ def plan_of(seed: int) -> Plan:
         server=around.lines,
         happenings=tuple(sorted(happenings, key=lambda happening: happening.at_s)),
         chaos_s=chaos_s,
-        calm_s=BANNED_SECONDS if any(map(_bans, happenings)) else CALM_SECONDS,
+        calm_s=max(_calm(venue, happenings) for venue in venues),
     )
+
+
+def _calm(venue: str, happenings: Sequence[Happening]) -> float:
+    """The question about a refused key may meet a ban, and is then asked as late again."""
+    kinds = {happening.details["kind"] for happening in happenings if happening.venue == venue and _bans(happening)}
+    return BANNED_SECONDS * len(kinds) if kinds else CALM_SECONDS
 
 
 def _bans(happening: Happening) -> bool:

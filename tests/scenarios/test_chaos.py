@@ -12,7 +12,7 @@ from core.config import PROJECT_ROOT
 from tests.campaigns.chaos import Result, campaign, summary
 from tests.campaigns.chaos_excuses import longest_uncovered
 from tests.campaigns.chaos_faults import _DRAWN, kinds_at
-from tests.campaigns.chaos_plan import plan_of
+from tests.campaigns.chaos_plan import BANNED_SECONDS, CALM_SECONDS, Happening, _calm, plan_of
 from tests.campaigns.chaos_record import Window
 from tools.venuesim.faults import KINDS, parse
 
@@ -52,6 +52,14 @@ def test_every_kind_of_fault_is_drawn_and_is_one_the_simulators_take() -> None:
 def test_a_plan_is_its_seed() -> None:
     assert plan_of(4711) == plan_of(4711)
     assert plan_of(4711) != plan_of(4712)
+
+
+def test_it_is_calm_for_as_long_as_a_ban_and_a_refused_key_may_last_one_after_the_other() -> None:
+    key = Happening(at_s=1.0, what="fault", venue="bybit", details={"kind": "revoke_key"})
+    ban = Happening(at_s=1.0, what="fault", venue="bybit", details={"kind": "rate_limit", "status": 403})
+    assert _calm("okx", [key, ban]) == CALM_SECONDS
+    assert _calm("bybit", [key, key]) == BANNED_SECONDS
+    assert _calm("bybit", [key, ban]) == 2 * BANNED_SECONDS
 
 
 def test_time_that_no_window_excuses_is_measured_in_one_stretch() -> None:
