@@ -45,6 +45,7 @@ async def test_each_task_that_dies_is_told_of_and_started_again_and_nothing_is_l
     async with SimulatedWorld(tmp_path) as world:
         await world.play(a_wave(PAIRS[:2]), a_wave(PAIRS[2:4], at_ms=200_000))
         async with world.running() as daemon:
+            daemon.may_fail = True
             people = FakeNotifier()
             daemon.orchestrator._notices.attach(people)
             await daemon.wave()
@@ -79,6 +80,7 @@ async def test_what_was_under_way_in_a_vital_task_that_died_is_taken_up(tmp_path
     async with SimulatedWorld(tmp_path, latency_ms=250) as world:
         await world.play(a_wave(PAIRS[:3]))
         async with world.running() as daemon:
+            daemon.may_fail = True
             while not await world.sent("order"):  # noqa: ASYNC110 - the venue tells nobody
                 await asyncio.sleep(0.05)
             await world.fault("lose_event", match={"stream": "listenKey"}, count=-1)
@@ -96,6 +98,7 @@ async def test_a_wave_that_fails_ends_alone_with_its_books_closed(
     async with SimulatedWorld(tmp_path) as world:
         await world.play(a_wave(PAIRS[:2]), a_wave(PAIRS[2:4], at_ms=8_000))
         async with world.running() as daemon:
+            daemon.may_fail = True
             people = FakeNotifier()
             daemon.orchestrator._notices.attach(people)
             with monkeypatch.context() as broken:
@@ -117,6 +120,7 @@ async def test_a_guardian_that_fails_costs_no_other_position_its_stop_and_is_tak
     async with SimulatedWorld(tmp_path, latency_ms=50) as world:
         await world.play(a_wave(PAIRS[:3]))
         async with world.running() as daemon:
+            daemon.may_fail = True
             place, failed = ProtectionManager._place, list[str]()
 
             async def sometimes(self: ProtectionManager, position: Position) -> None:

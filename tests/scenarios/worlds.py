@@ -67,6 +67,8 @@ class Daemon:
         self.data_dir = settings.process.data_dir
         self._lines = lines
         self._task: asyncio.Task[Outcome] | None = None
+        self.may_fail = False
+        """Whether a test breaks its tasks; in all others one that failed and was started again is a fault."""
 
     def tamper(self, change: Tamper, venue: str = "binance") -> None:
         """From now on the venue's answers to this daemon are what `change` makes of them."""
@@ -292,6 +294,8 @@ class World(ABC):
             await daemon.bury(daemon.data_dir)
             raise
         assert daemon._task is not None
+        failed = [f"{row.name}: {row.why}" for row in daemon.orchestrator._tasks.rows() if row.failures]
+        assert daemon.may_fail or not failed, failed
         if not daemon._task.done():
             outcome = await daemon.stop()
             assert outcome.status is ExitStatus.DONE, outcome
