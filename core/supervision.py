@@ -113,7 +113,7 @@ class Supervisor:
         log.error("task.died", task=one.name, why=why, exc_info=one.error)
         pause = self._failed(one, why)
         one.again_at = self._clock.monotonic() + pause
-        one.timer = asyncio.get_running_loop().call_later(pause, self._start_again, one)
+        self._soon(pause, one, self._start_again)  # in the place of the timer that would have called it steady
 
     def _start_again(self, one: _Supervised) -> None:
         one.restarts += 1

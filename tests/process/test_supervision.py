@@ -78,6 +78,22 @@ async def test_a_task_that_runs_steadily_again_is_told_and_its_next_failure_is_a
     assert [round(b - a) for a, b in zip(work.began, work.began[1:], strict=False)] == [1, STEADY_SECONDS + 2]
 
 
+async def test_a_task_that_fails_each_minute_is_never_called_steady() -> None:
+    notifier = FakeNotifier()
+
+    async def a_while() -> None:
+        await asyncio.sleep(50)
+        raise ValueError
+
+    work = _Work(a_while)
+    async with _supervised(notifier) as supervisor:
+        supervisor.start("money", work)
+        await asyncio.sleep(3 * STEADY_SECONDS)
+        pauses = [round(b - a) - 50 for a, b in zip(work.began, work.began[1:], strict=False)]
+    assert pauses == sorted(pauses)
+    assert notifier.conditions == ["+money"]
+
+
 @pytest.mark.parametrize("name", ["orders", "inflight", "protection"])
 async def test_a_vital_task_starts_again_at_once_with_trading_halted_and_is_mended(name: str) -> None:
     notifier, did = FakeNotifier(), list[str]()
