@@ -62,6 +62,7 @@ class Wish:
     seconds: float
     yes: bool
     as_json: bool
+    without_lock: bool
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,7 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not reach.accesses:
         print("There is no account to make flat: no key of a venue is configured", file=sys.stderr)
         return USAGE
-    wish = Wish(ours_only=asked.ours, seconds=asked.seconds, yes=asked.yes, as_json=asked.json)
+    wish = Wish(
+        ours_only=asked.ours, seconds=asked.seconds, yes=asked.yes, as_json=asked.json, without_lock=asked.without_lock
+    )
     try:
         with configure_logging(None, "ERROR", secrets=reach.secrets):
             rows = _flatten(reach, wish, asked.venue)
@@ -125,9 +128,13 @@ def _flatten(reach: KeysAlone, wish: Wish, venue: str | None) -> list[Row]:
     except AlreadyRunning as error:
         remedy = "it does not answer at the control socket of this DATA_DIR: end its process, and run this again"
         raise StartRefused(f"{error.args[0].partition(';')[0]}, and {remedy}") from error
-    except OSError as error:  # no folder for the lock can be written: a daemon could not run with it either
+    except PermissionError as error:
+        if not wish.without_lock:
+            remedy = "run it as the daemon's user, or add --without-lock when you know that no daemon runs"
+            raise StartRefused(f"the lock of the daemon could not be looked at ({error}): {remedy}") from error
+    except OSError as error:  # a disk that is full or broken: no daemon could take the lock there either
         print(f"the lock could not be taken ({error}); going on without it", file=sys.stderr)
-        return asyncio.run(_directly(reach.accesses, wish))
+    return asyncio.run(_directly(reach.accesses, wish))
 
 
 # by ourselves
@@ -301,6 +308,11 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--ours", action="store_true", help="leave alone what Breakwater did not open")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument(
+        "--without-lock",
+        action="store_true",
+        help="go on where the daemon's lock may not be looked at (another user's)",
+    )
     parser.add_argument(
         "--seconds", type=float, default=SECONDS, metavar="N", help=f"try each venue so long (default {SECONDS:g})"
     )

@@ -17,7 +17,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -51,8 +51,9 @@ class Part:
 def main(arguments: Sequence[str] | None = None) -> int:
     """See the module's text; `arguments` default to the command line."""
     asked = _arguments(arguments)
-    out = asked.out or Path(f"breakwater-incident-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar.gz")
     case = doctor.case_of(os.environ, asked.env_file or default_env_file())
+    here = Path.cwd() if os.access(Path.cwd(), os.W_OK) else case.data_dir
+    out = asked.out or here / f"breakwater-incident-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar.gz"
     try:
         parts = write(out, case, hours=asked.hours)
     except OSError as error:
@@ -93,18 +94,32 @@ def write(out: Path, case: doctor.Case, *, hours: float) -> list[Part]:
 
 
 def _texts(case: doctor.Case, since_ms: int) -> Iterator[tuple[str, str]]:
-    data, log_dir = case.data_dir, case.log_dir
-    yield "configuration.txt", incident_parts.configuration(case.settings, case.problems)
-    yield "versions.txt", incident_parts.versions()
-    yield "host.json", incident_parts.host({"DATA_DIR": data, "LOG_DIR": log_dir})
-    yield "doctor.json", incident_parts.doctor(list(doctor.questions(case, offline=True)))
-    yield "status.json", incident_parts.status(data)
-    yield from incident_parts.logs(log_dir, since_ms)
-    yield from incident_parts.journal(data, since_ms)
-    if data.is_dir():
-        yield from incident_parts.audit(data, since_ms)
-    if (service := incident_parts.service(since_ms)) is not None:
-        yield "service.txt", service
+    """Every part; one that cannot be read says why, and the others are there all the same."""
+    data, logs = case.data_dir, case.log_dir
+    makers: dict[str, Callable[[], str | None]] = {
+        "configuration.txt": lambda: incident_parts.configuration(case.settings, case.problems),
+        "versions.txt": incident_parts.versions,
+        "host.json": lambda: incident_parts.host({"DATA_DIR": data, "LOG_DIR": logs}),
+        "doctor.json": lambda: incident_parts.doctor(list(doctor.questions(case, offline=True))),
+        "status.json": lambda: incident_parts.status(data),
+        "service.txt": lambda: incident_parts.service(since_ms),
+    }
+    for name, make in makers.items():
+        try:
+            text = make()
+        except OSError as error:
+            text = f"{error}\n"
+        if text is not None:
+            yield name, text
+    for name, read in (
+        ("logs", incident_parts.logs(logs, since_ms)),
+        ("journal", incident_parts.journal(data, since_ms)),
+        ("audit", incident_parts.audit(data, since_ms)),
+    ):
+        try:
+            yield from read
+        except OSError as error:
+            yield f"{name}/unreadable.txt", f"{error}\n"
 
 
 def _add(archive: tarfile.TarFile, name: str, text: str) -> Part:
@@ -133,7 +148,9 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--hours", type=float, default=DEFAULT_HOURS, metavar="N", help=f"how far back (default {DEFAULT_HOURS:g})"
     )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="default breakwater-incident-TIME.tar.gz, here")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="default breakwater-incident-TIME.tar.gz, here, or in DATA_DIR"
+    )
     parser.add_argument("--json", action="store_true", help="print what is in it as JSON")
     parser.add_argument("--env-file", type=Path, metavar="PATH", help="read this file instead of .env")
     return parser.parse_args(given)

@@ -16,6 +16,7 @@ from core.domain.ids import VenueName
 from core.errors import ConfigError
 from core.settings.dotenv import parse_dotenv
 from core.settings.fields import entries
+from core.settings.secret_files import CREDENTIALS_VARIABLE
 from core.venues import VenueAccess
 
 _ALWAYS = ("DATA_DIR",)
@@ -61,13 +62,14 @@ def _names(venue: VenueName) -> frozenset[str]:
 
 def _given(env: Mapping[str, str], env_file: Path | None) -> dict[str, str]:
     """Names that count, with the last text of each; a file of a secret is looked for beside the `.env`."""
-    texts: dict[str, str] = {}
+    texts = _credentials(env)
     if env_file is not None:
         try:
             assignments, _ = parse_dotenv(env_file.read_bytes(), env_file.name)
         except OSError:
             assignments = []
         for one in assignments:
+            texts.pop(one.key.removesuffix("_FILE"), None)
             beside = one.key.endswith("_FILE") and one.value
             texts[one.key] = str(env_file.parent / one.value) if beside else one.value
     for name, text in env.items():
@@ -77,3 +79,16 @@ def _given(env: Mapping[str, str], env_file: Path | None) -> dict[str, str]:
             if name.endswith("_FILE"):
                 texts.pop(name.removesuffix("_FILE"), None)
     return {name: text for name, text in texts.items() if text}
+
+
+def _credentials(env: Mapping[str, str]) -> dict[str, str]:
+    """What a service manager has handed over, by the names of the settings; the weakest source."""
+    if not (folder := env.get(CREDENTIALS_VARIABLE)):
+        return {}
+    found: dict[str, str] = {}
+    for name in (entry.env for entry in entries(Settings) if entry.secret):
+        try:
+            found[name] = (Path(folder) / name.lower()).read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            continue
+    return found

@@ -46,13 +46,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(f"The configuration cannot be used:\n{error}", file=sys.stderr)
         return USAGE
-    if asked.once:
-        return _once(places, as_json=asked.json, picture=asked.svg)
-    if asked.json or asked.svg:
+    if (asked.json or asked.svg) and not asked.once:
         print("--json and --svg go with --once", file=sys.stderr)
         return USAGE
     try:
+        if asked.once:
+            return _once(places, as_json=asked.json, picture=asked.svg)
         _live(places, asked.interval, Console())
+    except PermissionError as error:
+        print(f"{error}; run it as the daemon's user", file=sys.stderr)
+        return USAGE
     except KeyboardInterrupt:
         pass  # swallow: this is how it is ended
     return SHOWN

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from core.config import PROJECT_ROOT
+from core.instance_lock import instance_locks
 from tests.scenarios.worlds import World, a_wave
 from tools import emergency_flat
-from tools.emergency_flat import FLAT, USAGE
+from tools.emergency_flat import FLAT, LEFT, USAGE
 
 pytestmark = pytest.mark.may_block(reason="a loopback daemon loads its settings and writes its files in this process")
 ON_SOCKETS = pytest.mark.asyncio(loop_factories=["loopback"])
@@ -79,3 +80,32 @@ def test_without_a_key_it_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     monkeypatch.setattr(os, "environ", {"PATH": ""})
     assert emergency_flat.main(["--yes"]) == USAGE
     assert "no key of a venue is configured" in capsys.readouterr().err
+
+
+@pytest.mark.failure("TEL-08")
+def test_a_lock_that_is_held_or_may_not_be_looked_at_stops_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A daemon that is stuck holds the lock and answers nobody: it has to be ended before somebody else acts."""
+    done: list[object] = []
+
+    async def directly(*asked: object) -> list[Any]:
+        done.append(asked)
+        return []
+
+    monkeypatch.setattr(emergency_flat, "_directly", directly)
+    env = {"BINANCE_API_KEY": "sim", "BINANCE_API_SECRET": "sim", "BINANCE_URL": "http://127.0.0.1:1"}
+    monkeypatch.setattr(os, "environ", {**env, "DATA_DIR": str(tmp_path), "HOME": str(tmp_path)})
+    with instance_locks(tmp_path, []):
+        assert emergency_flat.main(["--yes"]) == LEFT
+    assert "end its process" in capsys.readouterr().err
+
+    def not_for_you(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(emergency_flat, "instance_locks", not_for_you)
+    assert emergency_flat.main(["--yes"]) == LEFT
+    assert "--without-lock" in capsys.readouterr().err
+    assert done == []
+    assert emergency_flat.main(["--yes", "--without-lock"]) == FLAT
+    assert len(done) == 1

@@ -7,6 +7,7 @@ import json
 import stat
 import tarfile
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 
 from core.engine.records import IntentRecord
 from tests.storage.records import a_journal, an_intent
-from tools import doctor, incident_bundle
+from tools import doctor, incident_bundle, incident_parts
 
 HOUR_MS = 3_600_000
 SECRET = "a-secret-in-the-env"
@@ -101,6 +102,22 @@ def test_it_can_be_made_of_nothing_and_of_what_is_broken(tmp_path: Path, case: d
     empty = replace(case, data_dir=tmp_path / "none", log_dir=tmp_path / "none", settings=None, accesses=())
     incident_bundle.write(out, empty, hours=24)
     assert {"configuration.txt", "host.json", "versions.txt", "manifest.json"} <= set(_read(out))
+
+
+def test_what_may_not_be_read_costs_its_own_part_only(
+    tmp_path: Path, case: doctor.Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> Iterator[tuple[str, str]]:
+        yield "logs/first.log", "read\n"
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(incident_parts, "logs", refused)
+    out = tmp_path / "bundle.tar.gz"
+    incident_bundle.write(out, case, hours=24)
+    found = _read(out)
+    assert found["logs/first.log"] == "read\n"
+    assert "Permission denied" in found["logs/unreadable.txt"]
+    assert "journal/orders.json" in found
 
 
 def test_a_place_that_cannot_be_written_is_said(

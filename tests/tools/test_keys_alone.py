@@ -61,3 +61,12 @@ def test_the_environment_wins_and_a_secret_in_a_file_beside_the_env_is_read(tmp_
 
 def test_without_any_key_there_is_nothing_to_reach() -> None:
     assert keys_alone({}, None).accesses == ()
+
+
+def test_credentials_of_a_service_manager_are_read_too(tmp_path: Path) -> None:
+    for name, text in KEYS.items():
+        (tmp_path / name.lower()).write_text(f"{text}\n", "utf-8")
+    found = keys_alone({"CREDENTIALS_DIRECTORY": str(tmp_path), "MAX_POSITIONS": "many"}, None)
+    assert _key(found) == "key-of-mine"
+    path = _written(tmp_path, "BINANCE_API_KEY=in-the-file\n")
+    assert _key(keys_alone({"CREDENTIALS_DIRECTORY": str(tmp_path)}, path)) == "in-the-file"
