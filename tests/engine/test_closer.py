@@ -59,7 +59,10 @@ async def test_people_are_called_when_two_attempts_fail_and_it_goes_on_slowly() 
         await bench.closer.flatten(BTC_LONG, "test")
         times = bench.venue.sent_at[-3:]
         assert [round(b - a, 1) for a, b in pairwise(times)] == [10.0, 15.0]
-        assert len(bench.notifier.critical()) == 1
+        (told,) = bench.notifier.critical()
+        assert told == f"{BTC_LONG}: cannot be closed, still trying (test); look at the venue"
+        assert f"{BTC_LONG}: closed after 5 attempts" in [text for _, text in bench.notifier.messages]
+        assert [one for one in bench.notifier.conditions if one] == [f"+{BTC_LONG}", f"-{BTC_LONG}"]
         assert bench.state.position(BTC_LONG) is None
 
 

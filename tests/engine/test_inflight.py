@@ -199,3 +199,14 @@ async def test_an_unknown_close_is_waited_for_and_not_sent_twice() -> None:
         await bench.closer.flatten(BTC_LONG, "test")
         assert len(bench.venue.only(Leg.FLATTEN)) == 1
         assert bench.state.position(BTC_LONG) is None
+
+
+async def test_people_hear_of_an_order_that_stays_unknown_and_of_what_became_of_it() -> None:
+    async with a_bench() as bench:
+        intent = await send_unknown(bench, executed=False)
+        await bench.settle(30)
+        texts = [text for _, text in bench.notifier.messages if intent.client_order_id in text]
+        assert texts == [
+            f"{BTC}: the outcome of entry {intent.client_order_id} is still unknown",
+            f"{BTC}: entry {intent.client_order_id} is known again: absent, 0 filled",
+        ]

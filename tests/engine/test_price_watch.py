@@ -129,6 +129,8 @@ async def test_a_silent_symbol_is_asked_for_alone_at_growing_pauses_then_alarms_
         refreshed = stage.market.refreshed.count(BTC.symbol)
         await stage.ticking(60)
         assert stage.market.refreshed.count(BTC.symbol) == refreshed
+        assert len(stage.notifier.critical()) == 1
+        assert stage.notifier.messages[-1][1] == f"{BTC}: live prices come again"
 
 
 @pytest.mark.failure("MKT-05")
