@@ -266,10 +266,11 @@ def _first_settings(file: Path, places: Places) -> None:
     lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
     head = ["# Settings of the service. Secrets belong into credentials/, one file each; see docs/OPERATIONS.md.", ""]
     body = [line if not line or line.startswith("#") else f"#{line}" for line in lines[2:]]
-    file.touch(mode=0o640)
+    file.touch(mode=0o600)
     file.write_text("\n".join([*head, *body]) + "\n", encoding="utf-8")
-    file.chmod(0o640)
-    _give(file, places)
+    file.chmod(0o600)
+    if not places.staged:
+        shutil.chown(file, USER, USER)  # it must read it; the unit lets it write nothing in /etc
 
 
 def _give(path: Path, places: Places) -> None:

@@ -66,7 +66,8 @@ def _take(reading: Reading, name: str, path: Path) -> None:
         reading.problem(name, f"is set too ({present.source})", "keep one of them", source=f"credential {path.name}")
         return
     source = f"credential {path.name}"
-    text = _content(reading, name, path, source, _FOR_OTHERS)
+    shared = 0 if path.is_relative_to(CONTAINER_SECRETS) else _FOR_OTHERS
+    text = _content(reading, name, path, source, shared)
     if text is not None:
         reading.values[name] = Given(text, source, name)
 

@@ -113,7 +113,7 @@ def test_a_release_is_installed_beside_the_others_and_settings_are_kept(
     assert "/srv/bw/current/.venv/bin/python" in unit
     assert "/opt/breakwater" not in unit
     assert (stage / "etc" / "breakwater" / "credentials").stat().st_mode & 0o777 == 0o750
-    assert settings.stat().st_mode & 0o007 == 0
+    assert settings.stat().st_mode & 0o777 == 0o600
     run(installer, monkeypatch, *to_stage, "--uninstall")
     assert not (stage / "srv" / "bw").exists()
     assert settings.read_text() == "LEVERAGE=2\n"
