@@ -17,7 +17,6 @@ from core.domain.day import MS_PER_DAY, DayAccount, day_of
 from core.domain.money import ZERO, plain
 from core.engine.money_ledger import MoneyRow
 from core.engine.past import Past
-from core.engine.performance import performance
 from core.engine.ports import Level, Notifier
 from core.engine.records import Journal, StateRecord
 from core.engine.reports import Report, report_text
@@ -151,7 +150,7 @@ class Reporter:
         refusals, later = await self._past.refusals(since), await self._past.refusals(until)
         seq, digest = await self._audit_head()
         report = Report(
-            performance=performance(await self._past.positions(since), since, until),
+            performance=await self._past.performance(since, until),
             result=_sum(one.result for one in facts) if whole else None,
             funding=_sum(one.funding for one in facts) if whole else None,
             open_positions=self._figures.open_positions(),

@@ -12,6 +12,7 @@ from core.domain.ids import InstrumentId, VenueName
 from core.domain.order import Order
 from core.domain.position import Position
 from core.domain.reports import FillReport
+from core.engine.performance import Performance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,8 +114,13 @@ class Past(Protocol):
         """The last orders that traded, newest first."""
         ...
 
-    async def positions(self, since_ms: int) -> Sequence[Position]:
-        """Closed since then (venue UTC), oldest first."""
+    async def performance(self, since_ms: int, until_ms: int) -> Performance:
+        """Of what was closed in that time, venue UTC; added up by the reader, which takes as long as reading."""
+        ...
+
+    async def results(self, since_ms: int, until_ms: int, most: int) -> Sequence[tuple[int, Decimal]]:
+        """When something was closed and the sum of results by then, oldest first; at most so many of them, the last
+        one always. Quote coin, after fees."""
         ...
 
     async def fills(self, instrument: InstrumentId, since_ms: int) -> Sequence[FillReport]:

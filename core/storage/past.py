@@ -13,9 +13,9 @@ from typing import Final, TypeVar
 
 from core.domain.ids import ClientOrderId, InstrumentId, VenueName
 from core.domain.money import ZERO
-from core.domain.position import Position
 from core.domain.reports import FillReport
 from core.engine.past import Account, PastTrade, PastWave
+from core.engine.performance import Performance, closed_trades, performance
 from core.storage.history import History, reading
 from core.storage.stories import account_of
 
@@ -41,8 +41,11 @@ class JournalPast:
     async def trades(self, count: int) -> Sequence[PastTrade]:
         return await self._ask(lambda history: _trades(history, count))
 
-    async def positions(self, since_ms: int) -> Sequence[Position]:
-        return await self._ask(lambda history: history.closed_positions(since_ms))
+    async def performance(self, since_ms: int, until_ms: int) -> Performance:
+        return await self._ask(lambda history: performance(history.closed_positions(since_ms), since_ms, until_ms))
+
+    async def results(self, since_ms: int, until_ms: int, most: int) -> Sequence[tuple[int, Decimal]]:
+        return await self._ask(lambda history: _results(history, since_ms, until_ms, most))
 
     async def fills(self, instrument: InstrumentId, since_ms: int) -> Sequence[FillReport]:
         return await self._ask(lambda history: history.fills_of(instrument, since_ms))
@@ -58,6 +61,16 @@ class JournalPast:
 def _answer(path: Path, question: Callable[[History], _T]) -> _T:
     with reading(path) as history:
         return question(history)
+
+
+def _results(history: History, since_ms: int, until_ms: int, most: int) -> list[tuple[int, Decimal]]:
+    together = ZERO
+    points: list[tuple[int, Decimal]] = []
+    for trade in closed_trades(history.closed_positions(since_ms), since_ms, until_ms):
+        together += trade.result
+        points.append((trade.closed_ms, together))
+    step = -(-len(points) // most) if points else 1
+    return points[::-step][::-1]
 
 
 def _trades(history: History, count: int) -> list[PastTrade]:

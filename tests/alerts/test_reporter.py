@@ -1,7 +1,7 @@
 """The daily and the weekly report: when they come, what they say, what a restart changes."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from typing import cast
@@ -14,6 +14,7 @@ from core.domain.money import Quantity
 from core.domain.position import Position
 from core.engine.money_ledger import MoneyRow
 from core.engine.past import Past
+from core.engine.performance import Performance, performance
 from core.engine.records import StateRecord
 from core.errors import JournalUnreadable
 from tests.builders import NOW_MS, a_position
@@ -31,10 +32,10 @@ class FakePast:
         self.refused: list[tuple[int, str]] = []
         self.broken = False
 
-    async def positions(self, since_ms: int) -> Sequence[Position]:
+    async def performance(self, since_ms: int, until_ms: int) -> Performance:
         if self.broken:
             raise JournalUnreadable("busy")
-        return [position for position in self.closed if (position.closed_ms or 0) >= since_ms]
+        return performance(self.closed, since_ms, until_ms)
 
     async def refusals(self, since_ms: int) -> Mapping[str, int]:
         found: dict[str, int] = {}

@@ -21,6 +21,7 @@ from core.domain.symbols import same_symbol
 from core.engine.command_answers import Cancelled, Changed, Closed
 from core.engine.operator_desk import ConfigLine, HealthWord, LogLine, OperatorDesk
 from core.engine.past import Account, PastTrade, PastWave
+from core.engine.performance import Performance, performance
 from core.engine.queries import OrderRow, PositionRow, RiskRow, StatusReport, VenueRow
 from core.engine.risk_figures import BalanceRow, RiskFigures
 
@@ -246,8 +247,11 @@ class FakePast:
     async def trades(self, count: int) -> Sequence[PastTrade]:
         return self.told_trades[:count]
 
-    async def positions(self, since_ms: int) -> Sequence[Position]:
-        return self.closed
+    async def performance(self, since_ms: int, until_ms: int) -> Performance:
+        return performance(self.closed, since_ms, until_ms)
+
+    async def results(self, since_ms: int, until_ms: int, most: int) -> Sequence[tuple[int, Decimal]]:
+        return [(since_ms, Decimal(5)), (until_ms, Decimal(-3))]
 
     async def fills(self, instrument: InstrumentId, since_ms: int) -> Sequence[FillReport]:
         return self.made

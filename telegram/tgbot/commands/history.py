@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Final
 
 from core.domain.day import MS_PER_DAY
@@ -13,7 +12,7 @@ from core.domain.gate import Gate
 from core.domain.ids import Leg
 from core.domain.money import HUNDRED, ZERO, plain
 from core.engine.past import Account, PastOrder, PastTrade, PastWave, Story
-from core.engine.performance import ClosedTrade, Performance, last_days, performance
+from core.engine.performance import ClosedTrade, Performance, last_days
 from tgbot.keyboards import instead
 from tgbot.page import Page, Part, bold, page, table
 from tgbot.registry import Ask, Command
@@ -237,7 +236,7 @@ def _order(one: PastOrder) -> list[str]:
 
 async def _performance(ask: Ask, days: int) -> Performance:
     since, until = last_days(ask.clock.now_ms(), days)
-    return performance(await ask.desk.past.positions(since), since, until)
+    return await ask.desk.past.performance(since, until)
 
 
 async def _open(ask: Ask) -> str:
@@ -279,16 +278,6 @@ def _date(day: int) -> str:
 
 def _stamp(time_ms: int) -> str:
     return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%m-%d %H:%M}"
-
-
-def equity_points(told: Sequence[ClosedTrade], equity: Decimal) -> list[tuple[int, Decimal]]:
-    """The account as closed trades made it, so that it ends at what it is now."""
-    value = equity - sum((trade.result for trade in told), ZERO)
-    points = []
-    for trade in told:
-        value += trade.result
-        points.append((trade.closed_ms, value))
-    return points
 
 
 COMMANDS: Final = (

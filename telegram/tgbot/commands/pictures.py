@@ -10,10 +10,10 @@ from core.domain.money import ZERO, plain
 from core.domain.signal import Side
 from core.domain.symbols import SymbolAmbiguous
 from core.engine.past import Past
-from core.engine.performance import closed_trades, last_days
+from core.engine.performance import last_days
 from core.engine.queries import PositionRow
 from core.errors import VenueError
-from tgbot.commands.history import MOST_DAYS, equity_points
+from tgbot.commands.history import MOST_DAYS
 from tgbot.drawing import PictureFailed
 from tgbot.page import Page, page
 from tgbot.registry import Ask, Command, Misused, Picture
@@ -22,6 +22,7 @@ from tgbot.tables import money, named, price
 CANDLES: Final = 96
 DEFAULT_TIMEFRAME: Final = "15m"
 EQUITY_DAYS: Final = 30
+POINTS: Final = 500
 
 
 async def chart(ask: Ask) -> Page | Picture:
@@ -91,17 +92,17 @@ async def equity(ask: Ask) -> Page | Picture:
     days = ask.number(EQUITY_DAYS, MOST_DAYS)
     now = ask.clock.now_ms()
     since, until = last_days(now, days)
-    trades = closed_trades(await ask.desk.past.positions(since), since, until)
-    if not trades:
+    results = await ask.desk.past.results(since, until, POINTS)
+    if not results:
         return page(f"Nothing was closed in {'today' if days == 1 else f'{days} days'}; there is no line to draw.")
     figures = ask.desk.queries.risk()
     closed = figures.equity - sum((row.unrealized or ZERO for row in ask.desk.queries.positions()), ZERO)
-    points = equity_points(trades, closed)
-    start = points[0][1] - trades[0].result
+    start = closed - results[-1][1]  # so that the line ends at what the account is now
+    points = [(since, start), *((at, start + together) for at, together in results), (now, closed)]
     data = {
         "kind": "line",
         "title": f"Account over {days} days",
-        "points": [[at, plain(value)] for at, value in [(since, start), *points, (now, points[-1][1])]],
+        "points": [[at, plain(value)] for at, value in points],
         "now": plain(figures.equity),
     }
     caption = (
