@@ -10,11 +10,15 @@ from typing import Final
 
 import structlog
 
-from core.alerts.grouping import GROUP_MS, AlertQueue, Message
+from core.alerts.grouping import GROUP_SECONDS, AlertQueue, Message
 from core.clock import Clock
 from core.engine.ports import Level
 from core.engine.records import AlertRecord, Journal, StateRecord
 
+BUSY: Final = 10
+LONGEST_WINDOW_SECONDS: Final = 32.0
+"""Where more than `BUSY` alerts waited the next message waits twice as long for company, up to so many seconds: a
+thousand alerts in a minute are a few summaries (TEL-03). What is critical waits for nothing."""
 KEY: Final = "alerts/"
 """Before a channel's name: how far it has come, among the journal's values."""
 TOLD_AFTER_SECONDS: Final = 300.0
@@ -71,7 +75,7 @@ class Feed:
         self._trouble = trouble
         self._queue = AlertQueue(mixed=mixed)
         self._under_way: Message | None = None
-        self._since = 0.0
+        self._since, self._window = 0.0, GROUP_SECONDS
         self._something, self._urgent, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._idle.set()
         self._sent = self._refused = 0
@@ -96,7 +100,10 @@ class Feed:
     def take(self) -> Message | None:
         """All that fits into one message, None when nothing waits. The same again until it is done or refused."""
         if self._under_way is None:
+            busy = len(self._queue) > BUSY
             self._under_way = self._queue.take(self._clock.now_ms())
+            self._window = min(2 * self._window, LONGEST_WINDOW_SECONDS) if busy else GROUP_SECONDS
+            self._since = self._clock.monotonic()
         if not len(self._queue):
             self._something.clear()
             self._urgent.clear()
@@ -160,7 +167,7 @@ class Feed:
             self._urgent.set()
 
     async def _company(self) -> None:
-        wait = self._since + GROUP_MS / 1000 - self._clock.monotonic()
+        wait = self._since + self._window - self._clock.monotonic()
         if wait <= 0 or self._urgent.is_set():
             return
         try:

@@ -19,7 +19,7 @@ MOST_CRITICAL: Final = 10_000
 LISTED: Final = 20
 """More waiting alerts than this that are not critical become one summary with the newest few (TEL-03)."""
 NEWEST: Final = 5
-GROUP_MS: Final = 1_000
+GROUP_SECONDS: Final = 1.0
 """What is not critical waits so long for company, so that a wave with its entries is one message."""
 LATE_MS: Final = 60_000
 """An alert told later than this says when it was."""

@@ -108,6 +108,26 @@ async def test_an_hour_without_a_channel_loses_nothing_critical_and_tells_all_in
     assert all(after - before > 0.999 for before, after in zip(heard.at, heard.at[1:], strict=False))
 
 
+@pytest.mark.failure("TEL-03")
+async def test_a_thousand_alerts_in_a_minute_end_as_a_few_summaries_and_calm_is_told_at_once_again() -> None:
+    alerts = some_alerts(FakeJournal(Diary()))
+    heard = Recipient(alerts.feed("telegram"))
+    async with listening(heard):
+        for number in range(1000):
+            alerts.notify(Level.INFO, f"wave {number}", kind=AlertKind.WAVE)
+            await asyncio.sleep(0.06)
+        await asyncio.sleep(60)
+        assert len(heard.messages) <= 8
+        assert heard.lines[-1] == "wave 999"
+        assert sum("earlier messages are only in the log" in line for line in heard.lines) >= 3
+        for _ in range(2):
+            await asyncio.sleep(60)
+            alerts.notify(Level.INFO, "calm", kind=AlertKind.WAVE)
+            told = asyncio.get_running_loop().time()
+        await asyncio.sleep(5)
+    assert heard.at[-1] - told == pytest.approx(1)
+
+
 async def test_an_outage_is_told_once_when_it_lasts_and_once_when_it_is_over_by_the_other_channel() -> None:
     alerts = some_alerts(FakeJournal(Diary()))
     broken, other = Recipient(alerts.feed("telegram")), Recipient(alerts.feed("webhook", mixed=False))
