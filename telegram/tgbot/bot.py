@@ -81,7 +81,7 @@ class TelegramBot:
         self._account = account
         self._audit = desk.audit
         self._clock = clock
-        self._last_update = first_update
+        self._last_update = self._noted = first_update
         self._on_update = on_update
         self._sleep = sleep
         self._introduced = False
@@ -153,19 +153,26 @@ class TelegramBot:
                 raise TelegramError("an update without a number")
             if update.update_id > self._last_update:
                 self._last_update = update.update_id
-                self._on_update(update.update_id)
                 self._take(update)
+        if self._noted < self._last_update:  # strangers do not make us write for each of their messages
+            self._note()
         if updates and self._last_update == before:  # asked again at once it would tell the same, for ever
             raise TelegramError("only updates that were handled before")
 
     def _take(self, update: Update) -> None:
         if (role := self._admitted(update)) is None or update.effective_user is None:
             return
+        self._note()
         user_id = update.effective_user.id
         if (query := update.callback_query) is not None:
             self._pressed(query, user_id, role)
         elif (message := update.message) is not None and self._is_new(message) and isinstance(message.text, str):
             self._talk.said(message.text, self._bot.username, user_id, role)
+
+    def _note(self) -> None:
+        """Before anything is obeyed, so that a restart does not obey it again."""
+        self._noted = self._last_update
+        self._on_update(self._last_update)
 
     def _pressed(self, query: CallbackQuery, user_id: int, role: Role) -> None:
         """A press has no time of its own: what it confirms has expired by then or has not, and looking does no harm."""

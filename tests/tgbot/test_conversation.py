@@ -76,6 +76,7 @@ async def test_strangers_hear_nothing_and_are_told_of_once_each() -> None:
         rig.phone.account.press(rig.phone.chat_id, "r:status", user_id=STRANGER)
         await rig.phone.ask("/version", "Breakwater", user=VIEWER)
     assert len(rig.phone.account.outbox) == 1, "also no popup for the press"
+    assert len(rig.handled) <= 3, "a stranger does not make us write for each of their messages"
     refused = [facts for kind, facts in rig.desk.audit.records if kind == "telegram.stranger_refused"]
     assert refused == [{"chat_id": 42, "user_id": STRANGER}, {"chat_id": 666, "user_id": STRANGER}]
 
