@@ -120,6 +120,7 @@ async def test_a_thousand_alerts_in_a_minute_end_as_a_few_summaries_and_calm_is_
         assert len(heard.messages) <= 8
         assert heard.lines[-1] == "wave 999"
         assert sum("earlier messages are only in the log" in line for line in heard.lines) >= 3
+        told = 0.0
         for _ in range(2):
             await asyncio.sleep(60)
             alerts.notify(Level.INFO, "calm", kind=AlertKind.WAVE)
