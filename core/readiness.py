@@ -14,9 +14,11 @@ from core.build import build_id
 from core.domain.alerts import AlertKind
 from core.domain.ids import VenueName
 from core.domain.risk import TradingState
+from core.domain.standing import strictest
 from core.engine.ports import Level
 from core.engine.records import JournalState
 from core.engine.risk_guard import PRICES, STREAM
+from core.engine.trading_states import CONFIGURATION
 from core.rules import may_be_entered
 from core.stopping import undecided
 
@@ -73,12 +75,17 @@ async def confirm_leverage(engine: Engine) -> None:
 
 
 def go(engine: Engine, held: JournalState) -> None:
-    """ACTIVE, unless an operator said otherwise before the restart or something is not right."""
+    """ACTIVE, unless an operator said otherwise before the restart or during the start, or something is not right."""
     risk = engine.risk
-    if (standing := risk.restore(held.values)) is not None:
+    said, standing = risk.states.said(), risk.restore(held.values)
+    starting = risk.states.starting
+    resumed = said.state is TradingState.ACTIVE  # by somebody: until here nothing else does it
+    if standing is not None and not resumed and (starting or strictest([standing, said]) is standing):
         risk.states.put(standing)
+    elif said.state is TradingState.HALTED and not starting:
+        log.warning("start.halted", reason=said.reason)
     elif not engine.settings.trading.trading_enabled:
-        risk.set_state(TradingState.REDUCING, reason="TRADING_ENABLED=false", author="configuration")
+        risk.set_state(TradingState.REDUCING, reason="TRADING_ENABLED=false", author=CONFIGURATION)
     elif risk.standing.state is TradingState.REDUCING:
         log.warning("start.restricted", reason=risk.standing.reason)
     elif not engine.protection.all_covered():

@@ -45,6 +45,7 @@ WATCHERS = (
 async def shut_down(engine: Engine, tasks: Supervisor, telling: Telling, outcome: Outcome) -> None:
     """Everything but what was open before the first task: clients, audit and journal are left by their owner."""
     log.info("stopping")
+    engine.risk.states.stopping = True
     if engine.risk.standing.state is TradingState.ACTIVE:
         engine.risk.set_state(TradingState.REDUCING, reason="stopping", author="breakwater")
     await _settle(engine, tasks)

@@ -160,10 +160,12 @@ class RiskGuard:
         """Trade again, everywhere or on one venue, whatever had stopped entries; back-offs are over, too.
 
         Limits that were reached count anew from here: the loss so far, the row of stops and the drawdown are accepted.
-        Raises ValueError while the KILL file exists, and for a venue while all trading is stopped.
+        Raises ValueError while the KILL file exists or the daemon stops, and for a venue while all trading is stopped.
         """
         if self.states.killed:
             raise ValueError("the KILL file exists; remove it, then trading goes on by itself")
+        if self.states.stopping:
+            raise ValueError("the daemon is stopping; resume when it runs again")
         resumed = Standing(state=TradingState.ACTIVE, reason="resumed", author=author)
         if venue is None:
             self.ledger.resume()

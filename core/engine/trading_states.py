@@ -20,8 +20,11 @@ KILL_FILE = "kill-file"
 """Author of the state that the file `DATA_DIR/KILL` sets."""
 OURS = "breakwater"
 """Author of what the program sets by itself, which is judged anew at every start."""
+CONFIGURATION = "configuration"
+"""Author of what TRADING_ENABLED says, which is read anew at every start."""
 _KEY = "trading_state"
 _STARTING = Standing(state=TradingState.HALTED, reason="starting", author=OURS)
+_STOPPING = Standing(state=TradingState.REDUCING, reason="stopping", author=OURS)
 _KILLED = Standing(state=TradingState.HALTED, reason="the KILL file exists", author=KILL_FILE)
 _TRADING = Standing(state=TradingState.ACTIVE, reason="", author=OURS)
 
@@ -35,6 +38,8 @@ class TradingStates:
         self._said: dict[VenueName | None, Standing] = {None: _STARTING}
         self._noted: dict[VenueName | None, Standing] = {}
         self.killed = False
+        self.stopping = False
+        """The daemon is told to stop: nothing is entered any more, whatever else ends meanwhile."""
 
     @property
     def starting(self) -> bool:
@@ -50,11 +55,16 @@ class TradingStates:
 
     def standing(self, venue: VenueName | None = None) -> Standing:
         """The strictest that holds for this venue; None = everywhere."""
-        return strictest([*([_KILLED] if self.killed else []), self._said[None], self.said(venue)])
+        ends = [*([_KILLED] if self.killed else []), *([_STOPPING] if self.stopping else [])]
+        return strictest([*ends, self._said[None], self.said(venue)])
 
     def put(self, standing: Standing, venue: VenueName | None = None) -> None:
-        """Ours never takes the place of what people said in the journal: it would be forgotten with the restart."""
+        """Ours never takes the place of what people said in the journal: it would be forgotten with the restart. Nor of
+        what they said here, unless it is stricter: a panic goes on closing when something breaks in the middle of it.
+        """
         before = self.said(venue)
+        if standing.author == OURS and _holds(before) and strictest([before, standing]) is before:
+            return
         if before == standing or (replace(before, author=standing.author) == standing):
             return
         if venue is not None and standing.state is TradingState.ACTIVE:
@@ -106,7 +116,9 @@ class TradingStates:
 
 
 def _holds(standing: Standing | None) -> bool:
-    return standing is not None and standing.author != OURS and standing.state is not TradingState.ACTIVE
+    if standing is None or standing.state is TradingState.ACTIVE:
+        return False
+    return standing.author not in (OURS, CONFIGURATION)
 
 
 def _key(venue: VenueName | None) -> str:
