@@ -189,9 +189,9 @@ class MoneyLedgers:
                 await asyncio.sleep(SETTLE_SECONDS)
             at_ms = self._venue_now(client)
             before, known = await self._wallets(client), self._ledger(client)
-            if known is None and not before:
-                # Nothing to explain yet, or an answer that left every coin out: opened with it, the ledger would take
-                # all money for unexplained once it is listed.
+            if known is None and not any(before.values()):
+                # Nothing to explain yet, or an answer that left every coin out, which counts as none of it: opened so,
+                # the ledger would take all money for unexplained once it is listed.
                 return False
             ledger = known or opened(venue, before, self._venue_now(client) + 1)
             history = await client.income(min(ledger.read_from_ms, at_ms))

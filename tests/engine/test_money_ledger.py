@@ -107,12 +107,16 @@ async def test_a_reading_that_fails_leaves_the_figure_unknown_and_is_tried_again
         running.cancel()
 
 
-async def test_no_ledger_is_opened_with_wallets_that_list_no_coin_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("none_of_it", [False, True])
+async def test_no_ledger_is_opened_with_wallets_that_hold_nothing(
+    monkeypatch: pytest.MonkeyPatch, none_of_it: bool
+) -> None:
     """A venue that leaves everything out for some seconds must not make all money unexplained for good."""
     async with a_bench() as bench, asyncio.TaskGroup() as group:
+        there = await bench.venue.balances()
 
         async def nothing() -> list[BalanceReport]:
-            return []
+            return [replace(report, wallet=Decimal(0)) for report in there] if none_of_it else []
 
         with monkeypatch.context() as empty:
             empty.setattr(bench.venue, "balances", nothing)
