@@ -1,0 +1,64 @@
+"""The chat in the terminal shows what a phone would, and presses what is numbered."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tools.bot_account import BotAccount
+from tools.bot_chat import ME, TOKEN, WIDTH, Phone, Talk, wrapped
+from tools.botapi import BotApi
+
+
+@pytest.fixture
+def api() -> BotApi:
+    return BotApi(BotAccount(TOKEN, {ME}))
+
+
+def _sent(api: BotApi, method: str = "sendMessage", **params: Any) -> None:
+    api.account.send(TOKEN, method, {"chat_id": ME, **params})
+
+
+def test_a_message_is_framed_at_the_width_of_a_phone_with_its_buttons_numbered(api: BotApi, tmp_path: Path) -> None:
+    phone = Phone(api, tmp_path)
+    buttons = {"inline_keyboard": [[{"text": "Refresh", "callback_data": "r:status"}]]}
+    _sent(api, text="a line that is much longer than a phone is wide\nshort", reply_markup=json.dumps(buttons))
+    lines = phone.news()
+    assert all(len(line) == WIDTH + 4 for line in lines[:-1])
+    assert lines[-1].strip() == "[1] Refresh"
+    assert phone.news() == []
+
+
+def test_a_picture_is_saved_and_its_file_is_named(api: BotApi, tmp_path: Path) -> None:
+    _sent(api, "sendPhoto", photo=b"\x89PNG", caption="a chart")
+    shown = "\n".join(Phone(api, tmp_path).news())
+    (file,) = tmp_path.iterdir()
+    assert file.read_bytes() == b"\x89PNG"
+    assert str(file) in shown
+
+
+def test_what_is_typed_is_written_or_pressed_by_whoever_one_is(api: BotApi, tmp_path: Path) -> None:
+    phone = Phone(api, tmp_path)
+    talk = Talk(api, phone, ME)
+    buttons = {"inline_keyboard": [[{"text": "Close BTC", "callback_data": "c:close BTC"}]]}
+    _sent(api, text="position", reply_markup=json.dumps(buttons))
+    phone.news()
+    assert talk.said("/status") is None
+    assert talk.said("/as 3") == "you are user 3 now"
+    assert talk.said("1") is None
+    assert talk.said("/press Close") is None
+    assert talk.said("2") == "there is no such button"
+    assert talk.said("/press nothing") == "there is no such button"
+    assert "flood" in str(talk.said("/fault nonsense"))
+    assert talk.said("/fault flood") == "the next call meets flood"
+    with pytest.raises(EOFError):
+        talk.said("/quit")
+    written, pressed, again = api.account.updates
+    assert (written["message"]["text"], written["message"]["from"]["id"]) == ("/status", ME)
+    assert (pressed["callback_query"]["data"], pressed["callback_query"]["from"]["id"]) == ("c:close BTC", 3)
+    assert again["callback_query"]["message"]["message_id"] == pressed["callback_query"]["message"]["message_id"]
+
+
+def test_lines_are_broken_between_words_and_blank_ones_stay() -> None:
+    assert wrapped("one two\n\n" + "x" * 50, 10) == ["one two", "", *["x" * 10] * 5]
