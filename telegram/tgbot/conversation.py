@@ -29,7 +29,7 @@ PROGRESS_S: Final = 3.0
 MOST_READS: Final = 8
 """Questions answered at a time; more of them wait for nobody. Deeds are never held back."""
 ACTS: Final = "Act"
-"""The section of commands that change something; they wait for the end of the start."""
+"""The section of commands that change something; most wait for the end of the start."""
 
 _log = structlog.get_logger(__name__)
 Start = Callable[[Coroutine[Any, Any, object], str], asyncio.Task[object]]
@@ -128,8 +128,8 @@ class Conversation:
 
     async def _made(self, command: Command, ask: Ask) -> Answer:
         """What the command says; whatever goes wrong is said as well and stops nothing."""
-        if command.section == ACTS and not self._desk.ready():
-            return page("Still starting; try again in a moment. Everything has its stop at the venue.")
+        if command.section == ACTS and not command.early and not self._desk.ready():
+            return page("Still starting, nothing is entered yet; try again in a moment. /panic is obeyed now.")
         try:
             return await command.answer(ask)
         except Misused as error:

@@ -99,7 +99,8 @@ class Ask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """`usage` is what may follow the name. `refreshes`: its answer can be renewed in place."""
+    """`usage` is what may follow the name. `refreshes`: its answer can be renewed in place. `early`: it is obeyed while
+    the daemon still starts, too, though it changes something."""
 
     name: str
     told: str
@@ -108,6 +109,7 @@ class Command:
     usage: str = ""
     refreshes: bool = False
     section: str = "Look"
+    early: bool = False
 
     @property
     def heading(self) -> str:

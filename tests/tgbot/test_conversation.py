@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from core.domain.alerts import AlertKind
+from core.domain.ids import InstrumentId, VenueName
 from core.engine.operator_desk import LogLine
 from core.engine.past import Account
 from core.engine.ports import Level
 from core.errors import JournalUnreadable
 from core.redaction import Redactor
-from tests.tgbot.desks import POSITION, SHORT, a_status
+from tests.tgbot.desks import POSITION, SHORT, a_risk, a_status
 from tests.tgbot.rig import LISTED, OPERATOR, OWNER, STRANGER, VIEWER, Rig
 from tgbot.confirmations import EXPIRE_S
 from tgbot.registry import Draw
@@ -219,6 +220,36 @@ async def test_orders_during_the_start_are_refused_and_questions_answered() -> N
     async with rig.running():
         assert "Still starting" in await rig.phone.ask("/pause", user=OWNER)
         assert "ACTIVE" in await rig.phone.ask("/status", user=OWNER)
+        assert rig.done == []
+        await rig.phone.ask("/panic", "Press within", user=OWNER)
+        rig.phone.press("✅", user=OWNER)
+        await rig.phone.read("flat by the venue's word")
+    assert rig.done[0] == ("panic", "telegram:1")
+
+
+async def test_a_resume_is_not_done_where_something_else_stops_entries_by_then() -> None:
+    async with Rig().running() as rig:
+        rig.desk.queries.figures = a_risk(state="reducing", reason="paused")
+        await rig.phone.ask("/resume", "Press within", user=OWNER)
+        rig.desk.queries.figures = a_risk(state="reducing", reason="paused", reached={"MAX_DAILY_LOSS": "101 lost"})
+        rig.phone.press("✅", user=OWNER)
+        assert "101 lost" in await rig.phone.read("ask again")
+        assert rig.done == []
+        rig.desk.queries.figures = a_risk(state="halted", reason="panic")
+        await rig.phone.ask("/resume", "Press within", user=OWNER)
+        rig.phone.press("✅", user=OWNER)
+        await rig.phone.read("Entries are taken again")
+    assert rig.done == [("resume", "telegram:1")]
+
+
+async def test_a_close_is_not_done_where_another_position_than_the_one_shown_would_go_with_it() -> None:
+    async with Rig().running() as rig:
+        rig.desk.queries.report = a_status(positions=(POSITION,))
+        await rig.phone.ask("/close BTCUSDT", "Press within", user=OWNER)
+        elsewhere = replace(POSITION, instrument=InstrumentId(VenueName.OKX, POSITION.instrument.symbol))
+        rig.desk.queries.report = a_status(positions=(POSITION, elsewhere))
+        rig.phone.press("✅", user=OWNER)
+        assert "okx:BTC/USDT:USDT was opened" in await rig.phone.read("ask again")
     assert rig.done == []
 
 

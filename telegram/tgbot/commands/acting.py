@@ -7,11 +7,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
 
-from core.domain.ids import VenueName
+from core.domain.ids import InstrumentId, VenueName
 from core.domain.money import ZERO
 from core.domain.order import OrderStatus
+from core.domain.risk import TradingState
 from core.engine.command_answers import Cancelled, Changed, Closed
 from core.engine.queries import OrderRow, PositionRow
+from core.engine.risk_figures import RiskFigures
 from tgbot.commands.state import mark, open_result, profit
 from tgbot.confirmations import EXPIRE_S
 from tgbot.keyboards import instead
@@ -51,6 +53,8 @@ async def resume(ask: Ask) -> Deed:
         held.append("What was lost is accepted: these limits count anew from here.")
 
     async def run() -> Page:
+        if meanwhile := _stopped_since(told, ask.desk.queries.risk()):
+            raise ValueError(f"not done, meanwhile something else stops entries: {meanwhile}; ask again")
         return _changed(ask.desk.commands.resume(ask.author, venue), "Entries are taken again.")
 
     question = page(bold(f"Resume trading{_at(venue)}?"), *held, _ASKED)
@@ -73,8 +77,12 @@ async def closeall(ask: Ask) -> Deed | Page:
 
 def _closing(ask: Ask, rows: Sequence[PositionRow], symbol: str | None, venue: VenueName | None) -> Deed:
     async def run() -> Page:
+        if symbol is not None and (others := _held_now(ask, symbol, venue) - shown):
+            opened = ", ".join(sorted(str(instrument) for instrument, _ in others))
+            raise ValueError(f"nothing was closed, meanwhile {opened} was opened; ask again")
         return _closed_page(await ask.desk.commands.close(symbol, venue, ask.author))
 
+    shown = {(row.instrument, row.side == "long") for row in rows}
     what = named(rows[0].instrument) if len(rows) == 1 else f"{len(rows)} positions"
     return Deed(
         doing=f"Closing {what}",
@@ -132,8 +140,23 @@ async def cancel(ask: Ask) -> Deed:
 
 def _held(ask: Ask, symbol: str | None, venue: VenueName | None) -> list[PositionRow]:
     """As the command would choose them."""
-    keys = {(one.instrument, one.side.sign > 0) for one in ask.desk.commands.matching(symbol, venue)}
+    keys = _held_now(ask, symbol, venue)
     return [row for row in ask.desk.queries.positions() if (row.instrument, row.side == "long") in keys]
+
+
+def _held_now(ask: Ask, symbol: str | None, venue: VenueName | None) -> set[tuple[InstrumentId, bool]]:
+    """Instrument, and whether it is long."""
+    return {(one.instrument, one.side.sign > 0) for one in ask.desk.commands.matching(symbol, venue)}
+
+
+def _stopped_since(asked: RiskFigures, now: RiskFigures) -> str:
+    """What was not shown in the question and would be ended with the rest; "" = nothing."""
+    if now.state != TradingState.ACTIVE and (now.state, now.reason) != (asked.state, asked.reason):
+        return f"{now.state}: {now.reason}"
+    new = [what for limit, what in now.reached.items() if limit not in asked.reached]
+    new += [f"{name}: {what}" for name, what in now.venue_states.items() if asked.venue_states.get(name) != what]
+    new += [f"{name}: {what}" for name, what in now.pauses.items() if name not in asked.pauses]
+    return "; ".join(new)
 
 
 def _left(ask: Ask, symbol: str | None, venue: VenueName | None) -> str:
@@ -241,7 +264,13 @@ COMMANDS: Final = (
         name="closeall", told="close all positions", answer=closeall, usage="[venue]", role=Role.OPERATOR, section="Act"
     ),
     Command(
-        name="panic", told="halt and close everything", answer=panic, usage="[venue]", role=Role.OPERATOR, section="Act"
+        name="panic",
+        told="halt and close everything",
+        answer=panic,
+        usage="[venue]",
+        role=Role.OPERATOR,
+        section="Act",
+        early=True,
     ),
     Command(
         name="cancel", told="take one order back", answer=cancel, usage="ID [venue]", role=Role.OPERATOR, section="Act"
