@@ -206,7 +206,7 @@ def _through_daemon(reach: KeysAlone, wish: Wish, venue: str | None) -> list[Row
             ended = "end its process (kill -9), and run this again" if error.stuck else "run this again"
             raise NoDaemon(f"{error}: {ended}", stuck=error.stuck) from error
     answered = round(time.monotonic() - began, 3)
-    closed = {(one["venue"], one["symbol"]): one for one in told["closed"]}
+    closed = {(one["venue"], one["symbol"]): one for one in told.get("closed", [])}
     rows = asyncio.run(_verified(reach.accesses, wish))
     for row in rows:
         row["by"], row["verified_s"] = "the daemon's panic", answered if row["flat"] else None

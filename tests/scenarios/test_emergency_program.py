@@ -59,6 +59,15 @@ async def test_beside_a_daemon_it_is_the_daemon_that_panics_and_the_venue_that_i
 
 
 @ON_SOCKETS
+async def test_beside_a_daemon_that_holds_nothing_the_venue_is_asked_all_the_same(world: World) -> None:
+    await world.play()
+    async with world.running() as daemon:
+        status, out, err = await _program(world, daemon.data_dir, "--yes", "--json")
+        assert (status, _venue(out)["flat"], err) == (FLAT, True, "")
+        assert daemon.status.trading_state == "halted"
+
+
+@ON_SOCKETS
 async def test_with_nothing_but_the_keys_it_ends_flat(world: World, tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
