@@ -47,6 +47,7 @@ ANSWER_SECONDS = 3.0
 """A daemon that does not tell its status within this is stuck, and will not panic either."""
 LOOK_SECONDS = 15.0
 """How long the list to be agreed to waits for a venue; one that does not answer is named, and tried all the same."""
+BY_DAEMON = "the daemon's panic"
 Row = dict[str, Any]
 
 
@@ -209,7 +210,7 @@ def _through_daemon(reach: KeysAlone, wish: Wish, venue: str | None) -> list[Row
     closed = {(one["venue"], one["symbol"]): one for one in told.get("closed", [])}
     rows = asyncio.run(_verified(reach.accesses, wish))
     for row in rows:
-        row["by"], row["verified_s"] = "the daemon's panic", answered if row["flat"] else None
+        row["by"], row["verified_s"] = BY_DAEMON, answered if row["flat"] else None
         row["positions"] = [
             {
                 "symbol": symbol,
@@ -289,13 +290,15 @@ def _show(rows: Sequence[Row]) -> None:
             name = " ".join(part for part in (one["symbol"], one["side"], one["quantity"]) if part)
             print(f"{row['venue']:8} {name}: {said}")
         print(f"{row['venue']:8} {_sentence(row)}")
+    if any(row["by"] == BY_DAEMON for row in rows):
+        print("The daemon goes on HALTED, also after a restart, until somebody resumes.")
 
 
 def _sentence(row: Row) -> str:
     if row["flat"]:
         proved = "" if row["verified_s"] is None else f" after {row['verified_s']:g} s"
         orders = f", {row['cancelled']} orders cancelled" if row["cancelled"] else ""
-        return f"flat, read twice{proved}{orders}, no order is left ({row['by']})"
+        return f"flat{proved}, two readings agree{orders}, no order is left ({row['by']})"
     left = f"LEFT: {', '.join(row['left'])}" if row["left"] else "NOT PROVED FLAT"
     return f"{left}{': ' if row['failed'] else ''}{row['failed']}"
 
