@@ -132,15 +132,17 @@ async def _close_at(access: VenueAccess, clock: Clock, asked: argparse.Namespace
 
 
 async def _close_one(client: VenueClient, position: PositionReport, clock: Clock) -> Row:
+    """In hedge mode the other side of the symbol is a position of its own: its size and its stop do not count here."""
     instrument, held, detail = position.instrument, position.quantity, ""
+    long = position.quantity > ZERO
     for attempt in range(ATTEMPTS):
         outcome = await client.submit(Departure(intent=_intent(instrument, held, clock.now_ms(), attempt)))
         if isinstance(outcome, Rejected):
             detail = f"{outcome.code} {outcome.detail}"
-        held = await _until_flat(client, instrument)
+        held = await _until_flat(client, instrument, long=long)
         if held == ZERO:
             break
-    left = await _remove_orders(client, instrument) if held == ZERO else 0
+    left = await _remove_orders(client, instrument, long=long) if held == ZERO else 0
     return {
         "venue": instrument.venue.value,
         "symbol": instrument.symbol,
@@ -168,33 +170,36 @@ def _intent(instrument: InstrumentId, held: Quantity, now_ms: int, attempt: int)
     )
 
 
-async def _held(client: VenueClient, instrument: InstrumentId) -> Quantity:
-    told = await client.positions()
-    return Quantity(sum((p.quantity for p in told if p.instrument == instrument), ZERO))
+async def _held(client: VenueClient, instrument: InstrumentId, *, long: bool) -> Quantity:
+    mine = [p.quantity for p in await client.positions() if p.instrument == instrument]
+    return Quantity(sum((quantity for quantity in mine if (quantity > ZERO) is long), ZERO))
 
 
-async def _until_flat(client: VenueClient, instrument: InstrumentId) -> Quantity:
+async def _until_flat(client: VenueClient, instrument: InstrumentId, *, long: bool) -> Quantity:
     """The venue's own figure, asked until it is zero or the time is over."""
-    held = await _held(client, instrument)
+    held = await _held(client, instrument, long=long)
     for _ in range(int(CONFIRM_SECONDS / CONFIRM_STEP)):
         if held == ZERO:
             break
         await asyncio.sleep(CONFIRM_STEP)
-        held = await _held(client, instrument)
+        held = await _held(client, instrument, long=long)
     return held
 
 
-async def _remove_orders(client: VenueClient, instrument: InstrumentId) -> int:
+async def _remove_orders(client: VenueClient, instrument: InstrumentId, *, long: bool) -> int:
     """Cancel what only closes and now has nothing to close; the number that is still there."""
     status = await client.mass_status()
-    for report in _closing_orders(status.orders, instrument):
+    for report in _closing_orders(status.orders, instrument, long=long):
         await client.cancel(_order(report))
     status = await client.mass_status()
-    return len(_closing_orders(status.orders, instrument))
+    return len(_closing_orders(status.orders, instrument, long=long))
 
 
-def _closing_orders(orders: Sequence[OrderStatusReport], instrument: InstrumentId) -> list[OrderStatusReport]:
-    return [order for order in orders if order.instrument == instrument and order.reduce_only]
+def _closing_orders(
+    orders: Sequence[OrderStatusReport], instrument: InstrumentId, *, long: bool
+) -> list[OrderStatusReport]:
+    side = Side.SELL if long else Side.BUY
+    return [order for order in orders if order.instrument == instrument and order.reduce_only and order.side is side]
 
 
 def _order(report: OrderStatusReport) -> Order:
