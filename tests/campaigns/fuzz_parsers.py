@@ -410,7 +410,7 @@ class _Heard:
         feed: Any = None
         self.bot = TelegramBot(account=account, desk=FakeDesk().desk, feed=feed, clock=_Clock(), draw=no_picture)
         self.replies: list[object] = []
-        self._begun: list[Coroutine[Any, Any, object]] = []
+        self._begun: list[tuple[Coroutine[Any, Any, object], asyncio.Future[object]]] = []
         self.bot._talk._chat.show = self._show  # type: ignore[method-assign]
         self.bot._talk._start = self._start
 
@@ -421,7 +421,8 @@ class _Heard:
         finally:
             self.bot._last_update = 0
             while self._begun:
-                await self._begun.pop(0)
+                work, over = self._begun.pop(0)
+                over.set_result(await work)
 
     async def _show(self, page: object) -> int:
         self.replies.append(page)
@@ -429,8 +430,9 @@ class _Heard:
 
     def _start(self, work: Coroutine[Any, Any, object], name: str) -> Any:
         del name
-        self._begun.append(work)
-        return asyncio.get_running_loop().create_future()
+        over = asyncio.get_running_loop().create_future()
+        self._begun.append((work, over))
+        return over
 
 
 @asynccontextmanager
@@ -447,6 +449,7 @@ async def _telegram() -> AsyncIterator[Open]:
                 raise
             raise LibraryRefused from error
         heard.replies.clear()
+        await asyncio.sleep(0)  # what was answered is noted as over
         await heard.fetch(_update(1, "/status"))
         if not heard.replies:
             raise Unsound("the question after it was not heard")
