@@ -9,7 +9,7 @@ import pytest
 from core.config import load_settings
 from core.errors import ConfigError
 
-SECRET = "a-secret-of-a-test"  # noqa: S105 - not one
+SECRET = "a-secret-of-a-test"
 
 
 def folder(tmp_path: Path, **files: str) -> Path:
