@@ -4,7 +4,8 @@ the service manager say the same.
 `unhealthy` is what starting anew may cure, and what stops the pings to the service manager: a loop that does not turn,
 protection that has ended, a position past its deadline though its venue serves, no private stream at all for long. All
 else that people should know is `degraded`: a venue in maintenance does not come back because we start again, and
-meanwhile its positions rest on their stops there.
+meanwhile its positions rest on their stops there. So is what has been so since the start: starting anew has been tried,
+has not cured it, and would not the next time.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from core.engine.queries import PositionRow, StatusReport, VenueRow
 from core.engine.vitals import VITAL, LagRow, TaskRow
 
 GIB: Final = 1024**3
+START_SECONDS: Final = 30.0
+"""A position that was found without a stop so soon after the start had none before it."""
 
 
 class HealthLevel(StrEnum):
@@ -87,7 +90,7 @@ def judge(report: StatusReport, limits: HealthLimits, free_bytes: int | None = N
         *_loop(report.lag, limits),
         *_tasks(report.tasks),
         *_positions(report, limits),
-        *_streams(report.venues, limits),
+        *_streams(report.venues, limits, report.uptime_s),
         *_venues(report.venues, limits),
         *_books(report),
         *_disk(free_bytes, limits),
@@ -117,7 +120,8 @@ def _positions(report: StatusReport, limits: HealthLimits) -> Iterator[Finding]:
     for position in report.positions:
         if position.naked_s is not None and position.naked_s > limits.deadline_seconds:
             stuck = position.naked_s > limits.deadline_seconds + limits.stuck_seconds
-            curable = stuck and position.instrument.venue in serving
+            new = report.uptime_s - position.naked_s >= START_SECONDS
+            curable = stuck and new and position.instrument.venue in serving
             yield Finding(
                 HealthLevel.UNHEALTHY if curable else HealthLevel.DEGRADED, "position", _naked(position, limits)
             )
@@ -128,12 +132,13 @@ def _naked(position: PositionRow, limits: HealthLimits) -> str:
     return f"{position.instrument} {position.side} is without a stop for {position.naked_s:.0f} s; {allowed}"
 
 
-def _streams(venues: Collection[VenueRow], limits: HealthLimits) -> Iterator[Finding]:
+def _streams(venues: Collection[VenueRow], limits: HealthLimits, uptime_s: float) -> Iterator[Finding]:
     down = [venue for venue in venues if not venue.connected]
     since = min((venue.down_s or 0.0 for venue in down), default=0.0)
     if venues and len(down) == len(venues) and since >= limits.streams_seconds:
         text = f"no private stream is up, for {since:.0f} s now; {limits.streams_seconds:g} s are allowed"
-        yield Finding(HealthLevel.UNHEALTHY, "stream", text)
+        new = since < uptime_s  # one that never came up is down since before the start
+        yield Finding(HealthLevel.UNHEALTHY if new else HealthLevel.DEGRADED, "stream", text)
     for venue in down:
         yield Finding(
             HealthLevel.DEGRADED, "stream", f"{venue.venue}: private stream down for {venue.down_s or 0:.0f} s"

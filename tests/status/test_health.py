@@ -69,6 +69,16 @@ def test_one_stream_down_is_degraded_and_all_of_them_for_a_minute_is_unhealthy()
     assert health.reasons[0].startswith("no private stream is up, for 60 s now")
 
 
+def test_what_has_been_so_since_the_start_is_not_cured_by_starting_anew() -> None:
+    """Else a venue in maintenance, or a symbol that takes no order, has the daemon started every other minute."""
+    both = (venue_down(VenueName.BINANCE, 3_600.0), venue_down(VenueName.BYBIT, 3_600.0))
+    assert judged(report(venues=both, uptime_s=3_599.0)).level is DEGRADED
+    assert judged(report(venues=both, uptime_s=3_605.0)).level is UNHEALTHY
+    naked = position_row(stop=None, naked_s=600.0)
+    assert judged(report(positions=(naked,), uptime_s=602.0)).level is DEGRADED
+    assert judged(report(positions=(naked,), uptime_s=700.0)).level is UNHEALTHY
+
+
 @pytest.mark.parametrize(
     ("told", "about"),
     [
