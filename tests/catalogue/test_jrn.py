@@ -145,12 +145,13 @@ def _raise(*_: object, **__: object) -> None:
 
 
 @pytest.mark.failure("JRN-06", "INV-4")
-@pytest.mark.parametrize("sink", ["audit file", "audit", "messages", "log"])
+@pytest.mark.parametrize("sink", ["audit file", "audit", "messages", "log", "metrics"])
 async def test_protection_and_closing_are_the_same_with_a_sink_that_raises(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sink: str
 ) -> None:
     sinks = {path.stem for path in (CORE / "status").glob("*.py")}
-    assert sinks == {"__init__", "control", "line"}, "a metrics sink must be made to raise here, too"
+    known = {"__init__", "control", "line", "health", "overview", "page", "metrics"}
+    assert sinks == known, "another sink must be made to raise here, too"
     expected, naked = await the_usual(tmp_path)
     async with SimulatedWorld(tmp_path / "broken", latency_ms=40) as world:
         await world.play(a_wave(PAIRS[:3]))
@@ -162,6 +163,9 @@ async def test_protection_and_closing_are_the_same_with_a_sink_that_raises(
             monkeypatch.setattr(audit_files, "_pwrite", _raise)
         elif sink == "audit":
             monkeypatch.setattr(AuditLog, "record", _raise)
+        elif sink == "metrics":
+            assert daemon.orchestrator.queries is not None
+            daemon.orchestrator.queries._waves.on_report(_raise)
         elif sink == "log":
             monkeypatch.setattr(RotatedFile, "write", _raise)
             with configure_logging(tmp_path, console=BrokenConsole()) as health:
