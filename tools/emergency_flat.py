@@ -3,8 +3,8 @@ by reading again that it is gone, and then removes the orders that were left to 
 
 Needs the keys and nothing else: no daemon, no journal, no sound configuration. Where a daemon runs (it holds the lock),
 that one is told to panic, because two must not close the same position, and the venues are asked afterwards whether it
-is true. By default everything in USDT and USDC perpetuals on the account is ended, whoever opened it; --ours leaves
-alone what Breakwater did not open.
+is true; venues that it does not trade now are ended by this program. By default everything in USDT and USDC perpetuals
+on the account is ended, whoever opened it; --ours leaves alone what Breakwater did not open.
 
 Exit status: 0 flat and clean, 4 something is left or a venue could not be used (it is named), 2 usage, configuration or
 nobody who agreed. Nothing here keeps a daemon that is started later from trading: touch DATA_DIR/KILL for that.
@@ -45,6 +45,8 @@ from tools.venue_link import connected
 FLAT, USAGE, LEFT = 0, 2, 4
 ANSWER_SECONDS = 3.0
 """A daemon that does not tell its status within this is stuck, and will not panic either."""
+PANIC_SECONDS = 120.0
+"""A daemon whose venue does not answer tells that within it: it tries twice for half a minute, and asks."""
 LOOK_SECONDS = 15.0
 """How long the list to be agreed to waits for a venue; one that does not answer is named, and tried all the same."""
 BY_DAEMON = "the daemon's panic"
@@ -194,21 +196,28 @@ def _answers(data_dir: Path) -> bool:
 
 
 def _through_daemon(reach: KeysAlone, wish: Wish, venue: str | None) -> list[Row]:
-    """Its panic, and then the venue's own word. Raises NoDaemon when it does not answer."""
-    began = time.monotonic()
-    with daemon(reach.data_dir, wish.seconds) as link:
+    """Its panic, and then the venue's own word; by ourselves where it does not trade. Raises NoDaemon when it does not
+    answer."""
+    with daemon(reach.data_dir, max(wish.seconds, PANIC_SECONDS)) as link:
+        status = link.ask("status")
+        traded = {row["venue"] for row in status["venues"]}
+        its = [one for one in reach.accesses if one.name.value in traded]
+        others = [one for one in reach.accesses if one not in its]
         if not wish.yes:
-            held = [f"{p['instrument'][0]} {p['instrument'][1]}" for p in link.ask("status")["positions"]]
-            _confirm([f"a daemon runs; it holds {', '.join(held) or 'nothing'}, and will be told to panic"])
-            began = time.monotonic()
+            held = [f"{p['instrument'][0]} {p['instrument'][1]}" for p in status["positions"]]
+            asked = [f"{one.name}: the daemon does not trade there; this program closes all of it" for one in others]
+            if its:
+                asked.insert(0, f"a daemon runs; it holds {', '.join(held) or 'nothing'}, and will be told to panic")
+            _confirm(asked)
+        began = time.monotonic()
         try:
-            told = link.ask("panic", venue=venue, author="emergency_flat")
+            told = link.ask("panic", venue=venue, author="emergency_flat") if its else {}
         except NoDaemon as error:
             ended = "end its process (kill -9), and run this again" if error.stuck else "run this again"
             raise NoDaemon(f"{error}: {ended}", stuck=error.stuck) from error
     answered = round(time.monotonic() - began, 3)
     closed = {(one["venue"], one["symbol"]): one for one in told.get("closed", [])}
-    rows = asyncio.run(_verified(reach.accesses, wish))
+    rows = asyncio.run(_verified(its, wish)) if its else []
     for row in rows:
         row["by"], row["verified_s"] = BY_DAEMON, answered if row["flat"] else None
         row["positions"] = [
@@ -224,7 +233,7 @@ def _through_daemon(reach: KeysAlone, wish: Wish, venue: str | None) -> list[Row
             for (where, symbol), one in closed.items()
             if where == row["venue"]
         ]
-    return rows
+    return [*rows, *(asyncio.run(_directly(others, replace(wish, yes=True))) if others else [])]
 
 
 async def _verified(accesses_: Sequence[VenueAccess], wish: Wish) -> list[Row]:
@@ -251,7 +260,8 @@ async def _venue_word(flattening: Flattening) -> Row:
         return row | {"flat": False, "failed": f"does not answer within {LOOK_SECONDS:g} s"}
     except (VenueError, StartRefused) as error:
         return row | {"flat": False, "failed": str(error)}
-    return row | {"flat": not left, "left": sorted(set(left))}
+    why = "the daemon closes what is its own; stop it and run this again" if left else ""
+    return row | {"flat": not left, "left": sorted(set(left)), "failed": why}
 
 
 # shown

@@ -11,7 +11,7 @@ import pytest
 
 from core.config import PROJECT_ROOT
 from core.instance_lock import instance_locks
-from tests.scenarios.worlds import World, a_wave
+from tests.scenarios.worlds import LoopbackWorld, World, a_wave
 from tools import emergency_flat
 from tools.emergency_flat import FLAT, LEFT, USAGE
 
@@ -65,6 +65,25 @@ async def test_beside_a_daemon_that_holds_nothing_the_venue_is_asked_all_the_sam
         status, out, err = await _program(world, daemon.data_dir, "--yes", "--json")
         assert (status, _venue(out)["flat"], err) == (FLAT, True, "")
         assert daemon.status.trading_state == "halted"
+
+
+@pytest.mark.failure("TEL-08")
+@ON_SOCKETS
+async def test_what_a_running_daemon_does_not_trade_is_ended_by_the_program(tmp_path: Path) -> None:
+    async with LoopbackWorld(tmp_path, ("binance", "bybit")) as world:
+        await world.play()
+        await world.tell("account", "bybit", position={"symbol": "ETHUSDT", "qty": "-0.5", "entry": "2400"})
+        async with world.running(EXCHANGES="binance") as daemon:
+            more = {f"BYBIT_{name}": "sim" for name in ("API_KEY", "API_SECRET")} | {"BYBIT_URL": world.urls["bybit"]}
+            status, out, err = await _program(world, daemon.data_dir, "--yes", "--json", **more)
+            rows = {row["venue"]: row for row in json.loads(out)["venues"]}
+            assert (status, err) == (FLAT, "")
+            assert {venue: row["by"] for venue, row in rows.items()} == {
+                "binance": "the daemon's panic",
+                "bybit": "this program",
+            }
+            assert await world.held("bybit") == {}
+            assert daemon.status.trading_state == "halted"
 
 
 @ON_SOCKETS
