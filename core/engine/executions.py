@@ -157,7 +157,7 @@ def entry_context(signal: Signal, gates: Iterable[Gate], intent: OrderIntent) ->
 
 def _figures(order: Order) -> dict[str, str]:
     intent, average = order.intent, order.average_price
-    decision = intent.trigger_price if intent.leg is Leg.STOP else intent.decision_price
+    decision = order.trigger_price if intent.leg is Leg.STOP else intent.decision_price
     if intent.leg is Leg.TRAIL:
         decision = None  # where it fires only the venue decides
     values = {

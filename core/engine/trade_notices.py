@@ -53,7 +53,7 @@ class TradeNotices:
         stopped = order.intent.leg in (Leg.STOP, Leg.TRAIL)
         kind = AlertKind.STOP_HIT if stopped else AlertKind.FILL if left else AlertKind.CLOSE
         what = {AlertKind.STOP_HIT: "stop hit", AlertKind.FILL: "let go a part", AlertKind.CLOSE: "closed"}[kind]
-        parts = [f"{_position(order)}: {what}, {_traded(values)}", f"made {_made(values)}"]
+        parts = [f"{_position(order)}: {what}, {_traded(values)}", f"made {_made(values)} before fees"]
         if left:
             parts.append(f"{plain(left)} left")
         if not stopped and (reason := values.get("reason")):

@@ -95,7 +95,7 @@ def _trade(history: History, fills: Sequence[FillReport]) -> PastTrade:
         leg=None if intent is None else intent.leg.value,
         quantity=quantity,
         price=price,
-        decided=None if intent is None else intent.decision_price or intent.trigger_price,
+        decided=None if known is None else known.order.intent.decision_price or known.order.trigger_price,
         fees=sum((_fee(fill) for fill in fills), ZERO),
         result=None if held is None or price is None else (price - held.entry_price) * quantity * held.side.sign,
         fills=len(fills),

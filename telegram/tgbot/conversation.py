@@ -124,22 +124,23 @@ class Conversation:
         elif isinstance(answer, Picture):
             await self._chat.picture(answer.png, answer.caption)
         else:
-            await self._show(self._renewable(answer, command, ask), instead_of)
+            await self._show(answer, instead_of)
 
     async def _made(self, command: Command, ask: Ask) -> Answer:
         """What the command says; whatever goes wrong is said as well and stops nothing."""
         if command.section == ACTS and not command.early and not self._desk.ready():
             return page("Still starting, nothing is entered yet; try again in a moment. /panic is obeyed now.")
         try:
-            return await command.answer(ask)
-        except Misused as error:
+            answer = await command.answer(ask)
+        except Misused as error:  # asked again in the same words it would say the same
             return page(f"{command.heading}: {error}.")
         except (JournalUnreadable, VenueError, ValueError, OSError) as error:
             _log.warning("telegram.not_answered", command=command.name, reason=str(error))
-            return page(f"{command.heading}: {error}")
+            answer = page(f"{command.heading}: {error}")
         except Exception as error:  # swallow: our own mistake, and no reason to stop listening
             _log.exception("telegram.answer_failed", command=command.name)
-            return page(f"This could not be answered ({type(error).__name__}); the log says why.")
+            answer = page(f"This could not be answered ({type(error).__name__}); the log says why.")
+        return self._renewable(answer, command, ask) if isinstance(answer, Page) else answer
 
     def _renewable(self, answer: Page, command: Command, ask: Ask) -> Page:
         if not command.refreshes:

@@ -82,9 +82,10 @@ def _candles(axes: Axes, data: Mapping[str, Any]) -> None:
         name, height = str(level["name"]), float(level["price"])
         colour = LEVELS.get(name, INK)
         axes.axhline(height, color=colour, linewidth=1.2, linestyle="--" if name == "stop" else "-")
+        where, side = (0.99, "right") if name == "mark" else (0.01, "left")  # entry and mark are often at one height
         axes.annotate(
-            f"{name} {level['price']:.10}", (0.01, height), xycoords=("axes fraction", "data"), color=colour,
-            fontsize=9, va="bottom", parse_math=False, zorder=6,
+            f"{name} {level['price']:.10}", (where, height), xycoords=("axes fraction", "data"), color=colour,
+            fontsize=9, ha=side, va="bottom", parse_math=False, zorder=6,
             bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 1.5},
         )  # fmt: skip
     axes.set_xlim(-1, len(rows) + 1)

@@ -10,6 +10,7 @@ from core.domain.ids import Leg
 from core.engine.records import ExecutionRecord
 from tests.builders import BTC_LONG, a_signal
 from tests.engine.bench import Bench, a_bench
+from tests.engine.test_attached_stops import BYBIT_LIKE, a_venue
 
 
 @pytest.fixture
@@ -61,6 +62,21 @@ async def test_a_stop_that_fires_tells_its_slippage_from_the_trigger_and_its_res
     assert row["fees"].endswith(" USDT")
     assert row["latency_ms"] == "0.0"
     assert row["reason"] == "stop"
+
+
+async def test_a_stop_that_was_moved_slips_from_where_it_stood_when_it_fired() -> None:
+    async with a_venue(BYBIT_LIKE) as bench:
+        bench.venue.price = Decimal("100.5")  # decided at 100, so that the stop moves from 98 to 98.5 after the fill
+        await bench.wave(a_signal())
+        await bench.settle(5)
+        (stop,) = bench.venue.working_stops()
+        bench.venue.price = Decimal("98.5")
+        await bench.venue.fire(stop)
+        await bench.settle()
+        (row,) = _rows(bench, Leg.STOP)
+    assert stop.intent.trigger_price == 98
+    assert Decimal(row["decision_price"]) == Decimal("98.5")
+    assert Decimal(row["slippage_percent"]) == 0
 
 
 async def test_a_close_tells_who_ordered_it_and_the_mark_it_was_decided_at(bench: Bench) -> None:

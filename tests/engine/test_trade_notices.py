@@ -47,7 +47,7 @@ async def test_a_stop_that_was_hit_tells_what_it_made(bench: Bench) -> None:
     (told,) = _told(bench, AlertKind.STOP_HIT)
     assert "long: stop hit, " in told
     assert " at 97, slippage 1.02 %, fee " in told
-    assert told.endswith(f"made {-3 * stop.filled.normalize():f} (-3 %)")
+    assert told.endswith(f"made {-3 * stop.filled.normalize():f} (-3 %) before fees")
     assert _told(bench, AlertKind.CLOSE) == []
 
 
@@ -57,7 +57,7 @@ async def test_a_close_tells_its_reason_and_a_part_what_is_left(bench: Bench) ->
     await bench.closer.flatten(BTC_LONG, "ordered by the owner", leg=Leg.CLOSE)
     (told,) = _told(bench, AlertKind.CLOSE)
     assert "closed, " in told
-    assert told.endswith("(10 %), ordered by the owner")
+    assert told.endswith("(10 %) before fees, ordered by the owner")
     assert len(_told(bench, AlertKind.ENTRY)) == 1
 
 

@@ -398,13 +398,21 @@ async def test_a_picture_that_cannot_be_drawn_is_a_sentence() -> None:
         assert "it was not drawn" in await rig.phone.ask("/chart BTCUSDT", user=OWNER)
 
 
+async def test_what_was_asked_wrongly_has_no_button_to_ask_it_again() -> None:
+    async with Rig().running() as rig:
+        await rig.phone.ask("/pnl abc", "give one number", user=OWNER)
+        assert "Refresh" not in str(rig.phone.account.outbox[-1].get("reply_markup", ""))
+        await rig.phone.ask("/pnl 7", "days", user=OWNER)
+        assert "Refresh" in str(rig.phone.account.outbox[-1].get("reply_markup", ""))
+
+
 async def test_no_secret_of_the_daemon_is_in_any_answer() -> None:
     rig = Rig(mask=Redactor(["CANARY-secret"]).text)
     rig.desk.log = [LogLine("2026-11-21T00:00:00", "info", "e", "key=CANARY-secret")]
     rig.desk.past.accounts["BTC"] = Account(wave=None, said="the venue said CANARY-secret")
     async with rig.running():
         assert "***" in await rig.phone.ask("/logs", "Last 1 lines", user=OWNER)
-        assert "***" in await rig.phone.ask("/why BTC", "the venue said", user=OWNER)
+        assert "***" in await rig.phone.ask("/why BTC", "The venue said", user=OWNER)
     assert "CANARY-secret" not in repr(rig.phone.account.outbox)
 
 

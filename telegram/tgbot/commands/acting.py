@@ -126,7 +126,7 @@ async def cancel(ask: Ask) -> Deed:
     known = next(
         (row for row in ask.desk.queries.orders() if order_id in (row.client_order_id, row.venue_order_id)), None
     )
-    shown = [table(_order(known))] if known else ["It is no order of this daemon; the venues are searched for it."]
+    shown = [table(_order(known))] if known else ["No open order of ours has this id; the venues are searched for it."]
 
     async def run() -> Page:
         return _cancelled(await ask.desk.commands.cancel(order_id, ask.author, venue))

@@ -117,17 +117,18 @@ async def trades(ask: Ask) -> Page:
         return page("Nothing was traded yet.")
     now = ask.clock.now_ms()
     lines = [line for row in rows for line in trade_lines(row, now)]
-    return page(bold(f"Last {len(rows)} trades, newest first, UTC"), table(lines))
+    told = [] if all(row.result is None for row in rows) else ["Results are before fees; /pnl has them after."]
+    return page(bold(f"Last {len(rows)} trades, newest first, UTC"), table(lines), *told)
 
 
 def trade_lines(row: PastTrade, now_ms: int) -> list[str]:
-    """Two lines from what was filled; whatever is not known is a question mark (TEL-01)."""
+    """Two lines from what was filled; whatever is not known is a question mark (TEL-01). The result is before fees:
+    those of the entry are no part of this trade."""
     leg = "other" if row.leg is None else _LEGS.get(row.leg, row.leg)
-    result = "" if row.result is None else money(row.result - row.fees, signed=True)
-    fee = f"fee {money(row.fees)}" if row.result is None else ""
+    result = "" if row.result is None else f" {money(row.result, signed=True)}"
     return [
-        pair(f"{moment(row.time_ms, now_ms)} {fitted(named(row.instrument), 16)}", leg),
-        pair(f"  {row.side} {quantity(row.quantity)} @ {price(row.price)}", result or fee),
+        pair(f"{moment(row.time_ms, now_ms)} {fitted(named(row.instrument), 16)}", leg + result),
+        pair(f"  {row.side} {quantity(row.quantity)} @ {price(row.price)}", f"fee {money(row.fees)}"),
         *_slip(row),
     ]
 
@@ -172,10 +173,11 @@ async def why(ask: Ask) -> Page:
     accounts = [await ask.desk.past.account(symbol, venue) for symbol in spellings]
     told = next((one for one in accounts if one.found), accounts[0])
     if told.wave is None or not told.found:
-        return page(f"{told.said}.")
+        return page(f"{told.said[:1].upper()}{told.said[1:]}.")
     shown = _account_page(told, told.wave, ask.clock.now_ms(), everything=everything)
-    more = instead("All gates", " ".join(("why", *ask.arguments, EVERYTHING)))
-    return shown if everything else shown.with_buttons(more)
+    if everything or not any(story.signal.gates for story in told.stories):
+        return shown
+    return shown.with_buttons(instead("All gates", " ".join(("why", *ask.arguments, EVERYTHING))))
 
 
 def _account_page(told: Account, wave: PastWave, now_ms: int, *, everything: bool) -> Page:

@@ -98,6 +98,7 @@ async def equity(ask: Ask) -> Page | Picture:
     figures = ask.desk.queries.risk()
     closed = figures.equity - sum((row.unrealized or ZERO for row in ask.desk.queries.positions()), ZERO)
     start = closed - results[-1][1]  # so that the line ends at what the account is now
+    since = max(since, results[0][0] - (now - results[0][0]) // 20)  # a line does not start long before the first trade
     points = [(since, start), *((at, start + together) for at, together in results), (now, closed)]
     data = {
         "kind": "line",

@@ -58,8 +58,6 @@ def _venue_warnings(row: VenueRow) -> Iterator[str]:
     if row.paused:
         yield f"⚠️ {row.venue.value}: entries pause, {row.paused}"
     if row.may_withdraw:
-        yield f"⚠️ {row.venue.value}: its key may withdraw"
-    if row.may_withdraw:
         yield f"⚠️ {row.venue.value}: the API key may withdraw"
 
 
@@ -70,7 +68,7 @@ def _venues(rows: Sequence[VenueRow]) -> list[str]:
     lines = [
         ["", *(row.venue.value for row in rows)],
         ["stream", *(duration(row.connected_s) if row.connected else "DOWN" for row in rows)],
-        ["REST", *("off" if row.off_because else "paused" if row.paused else "ok" for row in rows)],
+        ["entries", *("off" if row.off_because else "paused" if row.paused else "on" for row in rows)],
         ["reconcile", *("never" if row.reconciled_s is None else duration(row.reconciled_s) for row in rows)],
         ["clock", *("?" if row.clock_error_ms is None else f"{row.clock_error_ms}ms" for row in rows)],
         ["budget", *(_budget(row) for row in rows)],
