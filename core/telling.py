@@ -145,4 +145,4 @@ async def _audit_head(folder: Path, worker: Executor) -> tuple[int, str]:
 
 def _say_aside(engine: Engine, why: str) -> None:
     text = f"the webhook refuses messages for good ({why}): they are only in the log; check ALERT_WEBHOOK_URL"
-    engine.notifier.notify(Level.WARNING, text, kind=AlertKind.TELEGRAM, begins=WEBHOOK)
+    engine.notifier.notify(Level.WARNING, text, kind=AlertKind.TELEGRAM)

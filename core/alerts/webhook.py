@@ -23,6 +23,8 @@ PACE_SECONDS: Final = 1.0
 """Between two messages, as in Telegram: a burst ends as summaries here as well."""
 FIRST_PAUSE_SECONDS: Final = 1.0
 LONGEST_PAUSE_SECONDS: Final = 300.0
+ASIDE_AGAIN_SECONDS: Final = 3600.0
+"""Between two words to people that messages are refused: each of them may be refused as well."""
 _AGAIN: Final = frozenset({408, 425, 429})
 """Of the answers that blame the request, those that another attempt may change."""
 _OK: Final = range(200, 300)
@@ -45,7 +47,8 @@ class WebhookChannel:
     """Delivers one message after the other, with growing pauses while the other side does not take it.
 
     The receiver knows a repetition by `id`, which is also the header `Idempotency-Key`: an answer that is lost leads to
-    one. An answer 4xx other than 408, 425 and 429 will not change: the message is set aside and `aside` is told why.
+    one. An answer 4xx other than 408, 425 and 429 will not change: the message is set aside and `aside` is told why,
+    at most once an hour.
     """
 
     def __init__(self, hook: Hook, *, feed: Feed, http: Http, clock: Clock, aside: Callable[[str], None]) -> None:
@@ -54,6 +57,7 @@ class WebhookChannel:
         self._http = http
         self._clock = clock
         self._aside = aside
+        self._aside_at = float("-inf")
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -81,12 +85,17 @@ class WebhookChannel:
                     return
                 if answer.status in _BLAMED and answer.status not in _AGAIN:
                     self._feed.refused(message, f"HTTP {answer.status}")
-                    self._aside(f"HTTP {answer.status}")
+                    self._say_aside(answer.status)
                     return
                 self._feed.fails(f"HTTP {answer.status}")
                 wait = max(pause, _retry_after(answer))
             await asyncio.sleep(min(wait, LONGEST_PAUSE_SECONDS))
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    def _say_aside(self, status: int) -> None:
+        if self._clock.monotonic() - self._aside_at >= ASIDE_AGAIN_SECONDS:
+            self._aside_at = self._clock.monotonic()
+            self._aside(f"HTTP {status}")
 
     def _headers(self, message: Message, body: bytes) -> dict[str, str]:
         """Signed anew for each attempt: a receiver may refuse an old time stamp."""

@@ -168,7 +168,7 @@ class Closer:
             tries += 1
             if tries == QUICK_ATTEMPTS + 1:
                 text = f"{key}: cannot be closed, still trying ({why}); look at the venue"
-                self._notifier.notify(Level.CRITICAL, text, kind=AlertKind.UNCLOSABLE, begins=str(key))
+                self._notifier.notify(Level.CRITICAL, text, kind=AlertKind.UNCLOSABLE, begins=about)
             slow = tries > QUICK_ATTEMPTS
             pause = SLOW_RETRY_SECONDS * min(tries - QUICK_ATTEMPTS, MOST_SLOW_PAUSES)
             if slow and await self._orders.wait(key.instrument, partial(self._flat, key), pause):
@@ -186,7 +186,7 @@ class Closer:
         log.info("close.done", position=str(key), tries=tries)
         if tries > QUICK_ATTEMPTS:
             text = f"{key}: closed after {tries} attempts"
-            self._notifier.notify(Level.INFO, text, kind=AlertKind.UNCLOSABLE, ends=str(key))
+            self._notifier.notify(Level.INFO, text, kind=AlertKind.UNCLOSABLE, ends=about or "")
 
     async def _send(self, position: Position, leg: Leg, why: str, figures: Mapping[str, str]) -> OrderIntent:
         attempt = next_attempt(self._orders.state.orders_of(position.id, leg), leg)

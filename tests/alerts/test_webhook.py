@@ -144,5 +144,14 @@ async def test_what_is_refused_for_good_is_set_aside_told_and_holds_nothing_up(s
     assert rig.feed.statistics().refused == 1
 
 
+async def test_people_hear_of_refusals_once_an_hour_and_not_only_once() -> None:
+    async with Rig() as rig:
+        rig.receiver.answers = [400, 401, 200, 401]
+        for text, pause in (("a", 5), ("b", 5), ("c", 3700), ("d", 5)):
+            rig.tell(text)
+            await asyncio.sleep(pause)
+    assert rig.aside == ["HTTP 400", "HTTP 401"]
+
+
 def test_neither_secret_nor_address_is_in_the_repr() -> None:
     assert repr(HOOK) == "Hook(build='abc', instance='vps')"

@@ -3,12 +3,16 @@
 import asyncio
 from itertools import pairwise
 
+import pytest
+
 from core.domain.ids import Leg
 from core.domain.order import OrderIntent
 from core.engine.doubts import UNEXPLAINED_SECONDS
 from core.engine.ports import About, Outcome, Rejected
+from core.notices import Notices
 from tests.builders import BTC, BTC_LONG, an_intent
 from tests.engine.bench import Bench, a_bench
+from tests.fakes.fake_notifier import FakeNotifier
 
 
 async def opened(bench: Bench) -> None:
@@ -56,14 +60,34 @@ async def test_people_are_called_when_two_attempts_fail_and_it_goes_on_slowly() 
     async with a_bench() as bench:
         await opened(bench)
         bench.venue.script(Leg.FLATTEN, *[bench.venue.reject()] * 4)
+        position = bench.position().id
         await bench.closer.flatten(BTC_LONG, "test")
         times = bench.venue.sent_at[-3:]
         assert [round(b - a, 1) for a, b in pairwise(times)] == [10.0, 15.0]
         (told,) = bench.notifier.critical()
         assert told == f"{BTC_LONG}: cannot be closed, still trying (test); look at the venue"
         assert f"{BTC_LONG}: closed after 5 attempts" in [text for _, text in bench.notifier.messages]
-        assert [one for one in bench.notifier.conditions if one] == [f"+{BTC_LONG}", f"-{BTC_LONG}"]
+        assert [one for one in bench.notifier.conditions if one] == [f"+{position}", f"-{position}"]
         assert bench.state.position(BTC_LONG) is None
+
+
+async def test_a_close_that_was_given_up_does_not_silence_the_alarm_of_the_next_position() -> None:
+    """A command waits half a minute; what it had begun to tell nobody ends."""
+    people = FakeNotifier()
+    notices = Notices()
+    notices.attach(people)
+    async with a_bench() as bench:
+        bench.closer._notifier = notices
+        for key in ("first", "second"):
+            await bench.enter(an_intent(key))
+            await bench.settle(1)
+            bench.venue.always(Leg.FLATTEN, bench.venue.reject())
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(30):
+                    await bench.closer.flatten(BTC_LONG, "test")
+            bench.venue._always.clear()
+            await bench.closer.flatten(BTC_LONG, "test")
+    assert len(people.critical()) == 2
 
 
 async def test_a_position_the_venue_no_longer_has_is_read_again_and_booked_closed_without_a_loop() -> None:
