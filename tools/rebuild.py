@@ -130,6 +130,8 @@ class Rebuild:
         self.trades[trade] = data
         entry = data["leg"] == "entry"
         held = Held(data["instrument"], _LONG[data["side"]] if entry else _opposite(_LONG[data["side"]]))
+        if not entry and self._all_unsure and held not in self._open:
+            self._unsure.add(held)  # what it closes may have been opened in records that were lost
         self._trade(held, data, entry=entry)
 
     def foreign_fill(self, data: Mapping[str, Any]) -> None:

@@ -67,6 +67,16 @@ def test_what_an_unclean_start_lost_is_a_gap_and_what_follows_is_judged_again() 
     assert told.differences == [] or "realized" in told.differences[-1]
 
 
+def test_a_close_of_what_a_killed_run_could_not_log_is_a_gap_and_no_difference() -> None:
+    lost = rec("unclean_start", positions={"p": "1"})
+    told = rebuilt(lost, *LIFE[2:])
+    assert (len(told.gaps), told.differences) == (1, [])
+    assert told.positions["p"].realized == -5
+    told.take([fill(3), position("1", position_id="q"), fill(4, leg="close", side="sell", at="95")])
+    told.take([position("0", position_id="q", realized="-4", fees="0.1")])
+    assert len(told.differences) == 1, "what was opened since is judged again"
+
+
 def test_a_close_that_a_killed_run_could_not_log_is_taken_from_what_its_journal_had_open() -> None:
     told = rebuilt(fill(1), position("1"), rec("unclean_start", positions={}), fill(2), position("1", position_id="q"))
     assert (len(told.gaps), told.differences) == (1, [])
