@@ -21,6 +21,7 @@ from telegram.request import BaseRequest, HTTPXRequest
 from core.alerts.feed import Feed
 from core.clock import Clock
 from core.engine.operator_desk import OperatorDesk
+from core.engine.owned_tasks import OwnedTasks
 from tgbot.chat import Chat
 from tgbot.conversation import Conversation
 from tgbot.drawing import Drawing
@@ -86,7 +87,7 @@ class TelegramBot:
         self._sleep = sleep
         self._introduced = False
         self._strangers: set[tuple[int, int | None]] = set()
-        self._tasks: asyncio.TaskGroup | None = None
+        self._answers: OwnedTasks | None = None
         self._bot = _bot(account)
         chat_id, pace = account.roster.chat_id, Pace(sleep)
         self._sender = Sender(self._bot, chat_id, feed=feed, pace=pace, redact=self._redact, sleep=sleep)
@@ -105,20 +106,31 @@ class TelegramBot:
             logger.setLevel(max(logger.level, level))
         if self._account.roster.admits_nobody:
             _log.warning("telegram.nobody_is_answered", remedy="list users in TELEGRAM_OWNERS: the chat is a group")
+        failed: Exception | None = None
         try:
-            async with asyncio.TaskGroup() as tasks:
-                self._tasks = tasks
-                tasks.create_task(self._sender.run(), name="telegram/send")
-                tasks.create_task(self._poll(), name="telegram/poll")
+            async with OwnedTasks() as answers:
+                self._answers = answers
+                try:
+                    await self._send_and_poll()
+                except Exception as error:  # swallow: raised below, when what was ordered here is done
+                    failed = error
+            if failed is not None:
+                raise failed
         finally:
-            self._tasks = None
+            self._answers = None
             await self._shut_down()
 
-    def _start(self, work: Coroutine[Any, Any, object], name: str) -> asyncio.Task[object]:
-        if self._tasks is None:
+    async def _send_and_poll(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._sender.run(), name="telegram/send")
+            tasks.create_task(self._poll(), name="telegram/poll")
+
+    def _start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """An answer that fails ends alone: a close that somebody ordered goes on beside it."""
+        if self._answers is None:
             work.close()
             raise RuntimeError("the bot does not run")
-        return self._tasks.create_task(work, name=name)
+        return self._answers.create_task(work, name=name)
 
     async def _poll(self) -> None:
         pause = 1.0

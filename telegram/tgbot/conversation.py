@@ -32,7 +32,7 @@ ACTS: Final = "Act"
 """The section of commands that change something; most wait for the end of the start."""
 
 _log = structlog.get_logger(__name__)
-Start = Callable[[Coroutine[Any, Any, object], str], asyncio.Task[object]]
+Start = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,12 +83,12 @@ class Conversation:
 
     def _begin(self, name: str, arguments: tuple[str, ...], user_id: int, role: Role) -> None:
         if name in {"help", "start"}:
-            self._read(self._show(self._help(role)), name)
+            self._read(self._tell(self._help(role)), name)
         elif (command := self._registry.find(name)) is None:
-            self._read(self._show(page(f"There is no /{name}; /help tells what there is.")), "unknown")
+            self._read(self._tell(page(f"There is no /{name}; /help tells what there is.")), "unknown")
         elif role < command.role:
             self._record(command.name, user_id, role, "refused")
-            self._read(self._show(page(_not_allowed(command, role))), name)
+            self._read(self._tell(page(_not_allowed(command, role))), name)
         else:
             self._answer(command, arguments, user_id, role, None)
 
@@ -173,7 +173,7 @@ class Conversation:
             self._acknowledge(query_id, plan.value)
             return
         self._acknowledge(query_id)
-        self._spawn(self._show(page(f"/{plan.line}: left as it was."), message_id), "declined")
+        self._spawn(self._tell(page(f"/{plan.line}: left as it was."), message_id), "declined")
 
     async def _take_back_buttons(self, message_id: int) -> None:
         await self._chat.change(message_id, page("Expired; nothing was done by this press."))
@@ -216,6 +216,10 @@ class Conversation:
                 parts += ["", bold(section), *(f"{command.heading}: {command.told}" for command in rows)]
         return Page(page(*parts).lines, menu=menu(role))
 
+    async def _tell(self, shown: Page, instead_of: int | None = None) -> None:
+        """`_show` as a task of its own; whether it was taken changes nothing."""
+        await self._show(shown, instead_of)
+
     async def _show(self, shown: Page, instead_of: int | None = None) -> int | None:
         """In the place of a message where there is one; the number of what is shown, None = it was not taken."""
         if instead_of is not None and await self._chat.change(instead_of, shown):
@@ -230,7 +234,7 @@ class Conversation:
         _log.info("telegram.command", **facts)
         self._audit.record("telegram.command", facts)
 
-    def _read(self, work: Coroutine[Any, Any, object], name: str) -> None:
+    def _read(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """An answer that changes nothing; one too many is not given."""
         if self._reads >= MOST_READS:
             work.close()
@@ -239,10 +243,10 @@ class Conversation:
         self._reads += 1
         self._spawn(work, name).add_done_callback(self._read_over)
 
-    def _read_over(self, _: asyncio.Task[object]) -> None:
+    def _read_over(self, _: asyncio.Task[None]) -> None:
         self._reads -= 1
 
-    def _spawn(self, work: Coroutine[Any, Any, object], name: str) -> asyncio.Task[object]:
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         return self._start(work, f"telegram/{name}")
 
 

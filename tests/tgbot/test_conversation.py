@@ -13,9 +13,12 @@ from core.engine.past import Account
 from core.engine.ports import Level
 from core.errors import JournalUnreadable
 from core.redaction import Redactor
+from core.supervision import Supervisor
+from tests.fakes.fake_notifier import FakeNotifier
 from tests.tgbot.desks import POSITION, SHORT, a_risk, a_status
 from tests.tgbot.rig import LISTED, OPERATOR, OWNER, STRANGER, VIEWER, Rig
 from tgbot.confirmations import EXPIRE_S
+from tgbot.page import Page
 from tgbot.registry import Draw
 from tgbot.roles import Role, Roster
 from tools.bot_account import BotAccount, Fault, FaultKind
@@ -251,6 +254,36 @@ async def test_a_close_is_not_done_where_another_position_than_the_one_shown_wou
         rig.phone.press("✅", user=OWNER)
         assert "okx:BTC/USDT:USDT was opened" in await rig.phone.read("ask again")
     assert rig.done == []
+
+
+@pytest.mark.may_block("without our logging a trace is drawn where it happens")
+async def test_a_close_goes_on_though_an_answer_or_the_alerts_fail_by_a_fault_of_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rig = Rig()
+    gate = rig.desk.commands.gate = asyncio.Event()
+    people = FakeNotifier()
+    async with Supervisor(rig.clock, people) as supervisor:
+        supervisor.start("telegram", rig.bot.run)
+        await rig.phone.ask("/close BTCUSDT", "Press within", user=OWNER)
+        rig.phone.press("✅", user=OWNER)
+        await rig.phone.read("Closing")
+        with monkeypatch.context() as broken:
+            broken.setattr(Page, "masked", _fails)
+            rig.phone.write("/version", user=OWNER)
+            await asyncio.sleep(1)
+        rig.bot._sender._pace = None  # type: ignore[assignment]
+        rig.alerts.notify(Level.CRITICAL, "something", kind=AlertKind.STATE)
+        await asyncio.sleep(5)
+        gate.set()
+        assert "1 of 1 flat" in await rig.phone.read("flat by the venue's word")
+        assert [row.failures for row in supervisor.rows()] == [2]
+        await supervisor.end("telegram")
+    assert people.critical()[0].startswith("the task telegram failed by a fault of the program (telegram/version")
+
+
+def _fails(*_: object) -> None:
+    raise RuntimeError("a fault of the program")
 
 
 # what is written
