@@ -111,9 +111,11 @@ def _of_service(unit: str, env: Mapping[str, str]) -> str:
     else:
         why = ", ".join(filter(None, (result, status))) or "why is not known"
     name = unit.removesuffix(".service")
+    stops = "Positions rest on their stops at the venues; nothing moves or adds one."
+    if status == str(int(ExitStatus.OPERATOR_NEEDED)):
+        stops = "A position may have NO stop; nothing adds one until the daemon runs: look at the venues."
     return (
-        f"🔴 {unit} on {socket.gethostname()} has failed and is not running: {why}. Positions rest on their "
-        "stops at the venues; nothing moves or adds one. "
+        f"🔴 {unit} on {socket.gethostname()} has failed and is not running: {why}. {stops} "
         f"Look: journalctl -u {name} -n 50; then: systemctl restart {name}"
     )
 

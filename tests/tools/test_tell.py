@@ -36,7 +36,8 @@ def test_the_end_of_a_service_is_told_with_its_reason_and_what_to_do(told: dict[
     text = tell._of_service("breakwater.service", told)
     assert said in text
     assert "journalctl -u breakwater" in text
-    assert "Positions rest on their stops" in text
+    assert ("Positions rest on their stops" in text) is ("4" not in said)
+    assert ("may have NO stop" in text) is ("4" in said)
 
 
 def test_no_channel_is_said_and_is_a_status_of_its_own(tmp_path: Path) -> None:
