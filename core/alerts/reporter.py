@@ -133,17 +133,19 @@ class Reporter:
         if ended <= self._kept.reported:
             return
         if ended in self._kept.days:
+            monday = (ended + 1 + _EPOCH_WEEKDAY) % WEEK == 0
             try:
-                await self._report(ended, 1)
-                if (ended + 1 + _EPOCH_WEEKDAY) % WEEK == 0:
-                    await self._report(ended, WEEK)
-            except JournalUnreadable as error:  # tried again with the next look
-                _log.warning("report.journal_unreadable", reason=str(error))
+                texts = [await self._report(ended, days) for days in ((1, WEEK) if monday else (1,))]
+            except (JournalUnreadable, OSError) as error:  # all of it is tried again with the next look
+                _log.warning("report.unreadable", reason=str(error))
                 return
+            for text in texts:
+                self._notifier.notify(Level.INFO, text, kind=AlertKind.REPORT)
         self._kept.reported = ended
         self._save()
 
-    async def _report(self, last: int, days: int) -> None:
+    async def _report(self, last: int, days: int) -> str:
+        """Of so many days up to `last`. Raises JournalUnreadable, and OSError where the audit log cannot be read."""
         since, until = (last - days + 1) * MS_PER_DAY, (last + 1) * MS_PER_DAY
         facts = [one for day in range(last - days + 1, last + 1) if (one := self._kept.days.get(day)) is not None]
         whole = len(facts) == days
@@ -163,7 +165,7 @@ class Reporter:
             audit_hash=digest,
         )
         title = "daily report" if days == 1 else "weekly report"
-        self._notifier.notify(Level.INFO, f"{title}\n{report_text(report)}", kind=AlertKind.REPORT)
+        return f"{title}\n{report_text(report)}"
 
     def _save(self) -> None:
         days = [asdict(facts) for facts in self._kept.days.values()]

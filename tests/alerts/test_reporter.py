@@ -31,9 +31,10 @@ class FakePast:
         self.closed: list[Position] = []
         self.refused: list[tuple[int, str]] = []
         self.broken = False
+        self.longest_ms = 400 * MS_PER_DAY
 
     async def performance(self, since_ms: int, until_ms: int) -> Performance:
-        if self.broken:
+        if self.broken or until_ms - since_ms > self.longest_ms:
             raise JournalUnreadable("busy")
         return performance(self.closed, since_ms, until_ms)
 
@@ -171,6 +172,14 @@ async def test_a_journal_that_cannot_be_read_just_now_delays_the_report() -> Non
     again = Rig(rig.values)
     await again.lives(60)
     assert len(again.reports) == 1
+
+
+async def test_a_day_is_told_once_though_its_week_cannot_be_read_with_it() -> None:
+    rig, today = Rig(), day_of(NOW_MS)
+    rig.past.longest_ms = MS_PER_DAY
+    await rig.lives(_until(today + 7) + 1200)
+    days = [text.splitlines()[1] for text in rig.reports]
+    assert len(days) == len(set(days)) >= 5
 
 
 async def test_a_record_that_cannot_be_read_begins_anew() -> None:
