@@ -30,7 +30,7 @@ from core.domain.money import ZERO, Quantity, plain
 from core.domain.order import Order, OrderIntent, OrderStatus, OrderType
 from core.domain.reports import OrderStatusReport, PositionReport
 from core.domain.signal import Side
-from core.domain.symbols import same_symbol
+from core.domain.symbols import same_symbol, spellings
 from core.engine.ports import Departure, Rejected, VenueClient
 from core.errors import AlreadyRunning, BreakwaterError, ConfigError, StartRefused, VenueError
 from core.instance_lock import instance_locks
@@ -98,7 +98,10 @@ def _close_through_daemon(data_dir: Path, asked: argparse.Namespace) -> list[Row
     with daemon(data_dir, DAEMON_SECONDS) as link:
         held = [f"{p['instrument'][0]} {p['instrument'][1]}" for p in link.ask("status")["positions"]]
         _confirm(asked, f"the daemon holds {', '.join(held) or 'nothing'}")
-        return list(link.ask("close", symbol=asked.symbol, venue=asked.venue, author="close_position"))
+        rows: list[Row] = []
+        for symbol in (None,) if asked.symbol is None else spellings(asked.symbol):
+            rows += link.ask("close", symbol=symbol, venue=asked.venue, author="close_position")
+        return rows
 
 
 async def _close_directly(
@@ -220,10 +223,10 @@ def _order(report: OrderStatusReport) -> Order:
 
 
 def _is_asked_for(client: VenueClient, position: PositionReport, symbol: str | None) -> bool:
-    """By any spelling, the venue's own included."""
+    """By any spelling, the venue's own and the coin alone included."""
     known = client.instruments.get(position.instrument.symbol)
     names = {position.instrument.symbol, position.instrument.symbol if known is None else known.venue_symbol}
-    return symbol is None or any(same_symbol(symbol, name) for name in names)
+    return symbol is None or any(same_symbol(spelt, name) for spelt in spellings(symbol) for name in names)
 
 
 def _what(asked: argparse.Namespace) -> str:
@@ -266,7 +269,8 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
         prog="close_position.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("symbol", nargs="?", metavar="SYMBOL", help="BTCUSDT, BTC/USDT or BTC/USDT:USDT")
+    spelt = "BTCUSDT, BTC/USDT or BTC/USDT:USDT; BTC is that coin against USDT and USDC"
+    what.add_argument("symbol", nargs="?", metavar="SYMBOL", help=spelt)
     what.add_argument("--all", action="store_true", help="every open position")
     parser.add_argument("--venue", choices=[venue.value for venue in VenueName], help="only at this venue")
     parser.add_argument("--yes", action="store_true", help="do not ask")

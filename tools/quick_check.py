@@ -133,8 +133,8 @@ def of_journal(history: History, *, silent: bool) -> Facts:
 
 def _held_position(position: Position, stops: Sequence[Order]) -> Facts:
     mine = [o for o in stops if o.intent.position_id == position.id and o.status is OrderStatus.ACCEPTED]
-    covered = sum((o.intent.quantity for o in mine), ZERO) >= position.quantity
-    stop = next((o.intent.trigger_price for o in mine), None) if covered else None
+    covered = sum((o.quantity for o in mine), ZERO) >= position.quantity
+    stop = next((o.trigger_price for o in mine), None) if covered else None
     told = None if stop is None else plain(stop)
     return {
         "venue": position.instrument.venue.value,
@@ -201,18 +201,18 @@ def _show(console: Console, facts: Facts) -> None:
     for why in facts.get("held_back", ()):
         console.print(f"[yellow]no entries:[/] {escape(why)}", highlight=False)
     if facts.get("venues"):
-        console.print(_venue_table(facts["venues"]))
-    console.print(_position_table(facts["positions"]) if facts["positions"] else "no open position")
+        console.print("", _venue_table(facts["venues"]), sep="\n")
+    console.print("", _position_table(facts["positions"]) if facts["positions"] else "no open position", sep="\n")
     if facts["last_waves"]:
-        console.print(_wave_table(facts["last_waves"]))
+        console.print("", _wave_table(facts["last_waves"]), sep="\n")
     refused = ", ".join(f"{code} {count}" for code, count in facts["refusals_24h"].items())
-    console.print(f"refused in 24 h: {refused or 'nothing'}", highlight=False)
+    console.print(f"\nrefused in 24 h: {refused or 'nothing'}", highlight=False)
     for what in facts["to_do"]:
         console.print(f"[bold red]to do:[/] {escape(what)}", highlight=False)
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for name in columns:
         table.add_column(name, overflow="fold")
     return table
@@ -238,19 +238,19 @@ def _entries(row: Mapping[str, Any]) -> str:
 
 
 def _position_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    table = _table("Positions", "symbol", "side", "quantity", "entry", "mark", "result", "stop", "away", "age")
+    table = _table("Positions", "symbol", "side", "size", "entry", "mark", "result", "stop", "away", "age")
     several = len({row["venue"] for row in rows}) > 1
     for row in rows:
         away = row["stop_distance_percent"]
         table.add_row(
-            f"{row['venue']} {row['symbol']}" if several else row["symbol"],
+            f"{row['venue']} {row['symbol'].removesuffix('/USDT:USDT')}" if several else row["symbol"],
             row["side"],
             row["quantity"],
             row["entry_price"],
             row["mark"] or "",
-            row["unrealized"] or "",
+            "" if row["unrealized"] is None else f"{Decimal(row['unrealized']):+.2f}",
             row["stop"] or ("dust" if row.get("dust") else "[bold red]NONE[/]"),
-            "" if away is None else f"{away} %",
+            "" if away is None else f"{away}%",
             _span(row["age_s"]),
         )
     return table

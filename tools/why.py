@@ -27,6 +27,7 @@ from core.domain.gate import Gate
 from core.domain.ids import Leg, VenueName
 from core.domain.money import plain
 from core.domain.position import Position
+from core.domain.symbols import spellings
 from core.engine.past import PastOrder, PastSignal, PastWave, Story
 from core.errors import ConfigError, JournalUnreadable
 from core.storage.history import History, reading
@@ -55,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _tell(history: History, asked: argparse.Namespace) -> int:
     venue = None if asked.venue is None else VenueName(asked.venue)
-    told = account_of(history, asked.symbol, venue, asked.wave)
+    accounts = [account_of(history, spelt, venue, asked.wave) for spelt in spellings(asked.symbol)]
+    told = next((one for one in accounts if one.found), accounts[0])
     wave = told.wave
     if wave is None or not told.found:
         return _tell_nothing(history, told.said, asked)
@@ -138,6 +140,8 @@ def _order_line(one: PastOrder) -> str:
     what = f"{_clock(one.intent_ms)} [bold]{intent.leg.value}[/] {intent.side.value} {plain(intent.quantity)}"
     if intent.trigger_price is not None:
         what += f" when {intent.trigger_reference.value} reaches {plain(intent.trigger_price)}"
+    if order.level is not None and order.level != intent.trigger_price:
+        what += f", moved to {plain(order.level)}"
     if intent.decision_price is not None:
         what += f", decided at {_short(intent.decision_price)}"
     what += f": {order.status.value}"
@@ -256,7 +260,7 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="why.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("symbol", metavar="SYMBOL", help="BTCUSDT, BTC/USDT or BTC/USDT:USDT")
+    parser.add_argument("symbol", metavar="SYMBOL", help="BTCUSDT, BTC, BTC/USDT or BTC/USDT:USDT")
     parser.add_argument("--wave", metavar="ID", help="look at this wave instead of the last one with the symbol")
     parser.add_argument("--venue", choices=[venue.value for venue in VenueName], help="only signals for this venue")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")

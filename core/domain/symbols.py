@@ -11,6 +11,7 @@ _SEPARATORS = str.maketrans("", "", "/-_ ")
 _SETTLEMENT = ":"
 _SUFFIX = "-SWAP"
 LONGEST = 64
+COIN_QUOTES = ("USDT", "USDC")
 
 
 class SymbolAmbiguous(ValueError):
@@ -29,6 +30,11 @@ def compact(spelling: str) -> str:
 def same_symbol(spelling: str, symbol: str) -> bool:
     """Whether a person may mean `symbol`."""
     return compact(spelling) == compact(symbol)
+
+
+def spellings(said: str) -> tuple[str, ...]:
+    """What a person may mean, likeliest first: a coin alone is traded against one of `COIN_QUOTES`."""
+    return (said, *(f"{said}{quote}" for quote in COIN_QUOTES))
 
 
 class SymbolIndex:

@@ -8,14 +8,13 @@ from typing import Final
 
 from core.clock import Clock
 from core.domain.ids import VenueName
-from core.domain.symbols import LONGEST
+from core.domain.symbols import LONGEST, spellings
 from core.engine.operator_desk import OperatorDesk
 from tgbot.page import Page
 from tgbot.roles import Role
 
 MOST_ARGUMENTS: Final = 4
 LONGEST_ARGUMENT: Final = 64
-COIN_QUOTES: Final = ("USDT", "USDC")
 
 
 class Misused(ValueError):
@@ -62,14 +61,13 @@ class Ask:
         return f"telegram:{self.user_id}"
 
     def spellings(self) -> tuple[str, ...]:
-        """What the first argument may mean as a symbol, likeliest first: a coin alone is traded against one of
-        `COIN_QUOTES`. Raises Misused."""
+        """What the first argument may mean as a symbol, likeliest first. Raises Misused."""
         if not self.arguments:
             raise Misused("which symbol? e.g. BTCUSDT, or BTC")
         symbol = self.arguments[0]
         if len(symbol) > LONGEST:
             raise Misused("that is no symbol")
-        return (symbol, *(f"{symbol}{quote}" for quote in COIN_QUOTES))
+        return spellings(symbol)
 
     def number(self, default: int, most: int) -> int:
         """The one argument, a count from 1 to `most`. Raises Misused."""

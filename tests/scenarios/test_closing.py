@@ -50,7 +50,7 @@ async def test_tool_and_daemon_closing_together_end_flat_with_one_booking(world:
         await world.fault("latency", match={"method": "POST", "path": "/fapi/v1/order"}, delay_ms=300, count=-1)
         asked = [asyncio.to_thread(_close, daemon.data_dir, "BTCUSDT") for _ in range(2)]
         (program, *answers) = await asyncio.gather(
-            _program(world, daemon.data_dir, "close_position.py", "BTCUSDT", "--yes", "--json"), *asked
+            _program(world, daemon.data_dir, "close_position.py", "BTC", "--yes", "--json"), *asked
         )
         assert program[0] == close_position.FLAT, program
         assert all(row["flat"] for rows in answers for row in rows)
