@@ -14,6 +14,7 @@ from tests.scenarios.worlds import PAIRS, Daemon, a_wave
 pytestmark = pytest.mark.may_block(reason="the daemon writes its files in this process")
 
 
+@pytest.mark.failure("OPS-05")
 async def test_healthy_trading_alarms_nobody_and_is_told(tmp_path: Path) -> None:
     """`make quiet` lives a whole day of it."""
     said, world = await healthy(tmp_path, 0.1)
@@ -23,6 +24,7 @@ async def test_healthy_trading_alarms_nobody_and_is_told(tmp_path: Path) -> None
     assert len(world.ear.lines) == len(said.notices)
 
 
+@pytest.mark.failure("OPS-05")
 @pytest.mark.parametrize("kind", sorted(FAULTS))
 async def test_a_fault_alarms_once_however_long_it_lasts_and_its_end_is_told(tmp_path: Path, kind: str) -> None:
     said = await broken(tmp_path, kind)

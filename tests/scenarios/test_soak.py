@@ -85,6 +85,7 @@ async def looked(daemon: Daemon, console: ControlServer, number: int) -> tuple[C
     return census(daemon.orchestrator), len(asyncio.all_tasks())
 
 
+@pytest.mark.failure("OPS-08")
 @pytest.mark.may_block(reason="storage runs inline in a simulated world")
 async def test_closed_positions_leave_nothing_behind(tmp_path: Path, consoles: list[ControlServer]) -> None:
     async with SimulatedWorld(tmp_path, ("binance", "bybit", "okx")) as world:
