@@ -88,7 +88,7 @@ class FaultWatch:
         if down and self._explained(venue):
             self._told.add((AlertKind.STREAM, venue))
         elif lasted is not None and lasted >= STREAM_SECONDS:
-            text = f"{venue}: the private stream has been down for {lasted:.0f} s; no entries there, REST is asked instead"
+            text = f"{venue}: the private stream has been down for {lasted:.0f} s; no entries, REST is asked instead"
             self._begin(Level.CRITICAL, AlertKind.STREAM, venue, text)
         elif not down and self._serves(venue):
             self._end(AlertKind.STREAM, venue, f"{venue}: the private stream is up again")
