@@ -203,7 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = Path(os.environ.get("DATA_DIR") or Path(__file__).resolve().parent.parent / "data")
     parser.add_argument(
-        "--data", nargs="+", type=Path, default=[default], metavar="DIR",
+        "--data-dir", "--data", dest="data", nargs="+", type=Path, default=[default], metavar="DIR",
         help="data folders, each with an audit.log and a journal.db (default: $DATA_DIR, else data/)",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON line for each folder")
