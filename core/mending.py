@@ -12,12 +12,12 @@ def halt(engine: Engine, name: str, why: str) -> None:
 
 def mend(engine: Engine) -> None:
     """Take up what a failed order, resolver or guardian task has left: every undecided order is asked for, every
-    position is looked at, every venue is read."""
+    position is looked at (also one with its stop: a move of it may be waited for), every venue is read."""
     for order in engine.orders.state.all_live_orders():
         if order.undecided:
             engine.orders.resolve(order, "the task that followed it failed")
     for position in engine.orders.state.positions():
-        if engine.protection.confirmed(position.key) and not engine.protection.covered(position.key):
+        if engine.protection.confirmed(position.key):
             engine.protection.guard(position.key)
     for venue in engine.clients:
         engine.reconciler.ask(venue)

@@ -110,6 +110,7 @@ class Tightening:
         amends = self._traits(position.instrument.venue).amends_stops
         work = self._amend(stop, wish) if amends else self._replace(position, stop, wish)
         task = tasks.create_task(work, name=f"protection/tighten/{position.key}")
+        task.add_done_callback(lambda _task: wish.end(Tightened.REFUSED))  # one that is ended before its first step
 
         def over() -> bool:
             return task.done() or wish.told.done() or self._orders.state.position(position.key) is not position
