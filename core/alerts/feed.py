@@ -109,6 +109,10 @@ class Feed:
             self._urgent.clear()
         return self._under_way
 
+    def heading(self, message: Message) -> str:
+        """To stand before the text in an attempt that is made now."""
+        return message.heading(self._clock.now_ms())
+
     def done(self, message: Message) -> None:
         """Its people have it."""
         self._sent += 1

@@ -55,6 +55,12 @@ class Message:
     summarised: int
     alerts: int
 
+    def heading(self, now_ms: int) -> str:
+        """When it was, for a message that was fresh when it was made and waited since to be taken; "" = not needed."""
+        when = f"[{_stamp(self.time_ms)}]"
+        late = now_ms - self.time_ms > LATE_MS and when not in self.text.partition("\n")[0]
+        return f"{when}\n" if late else ""
+
 
 @dataclass(slots=True)
 class AlertQueue:

@@ -12,7 +12,7 @@ from telegram.error import BadRequest, RetryAfter, TelegramError
 
 from core.alerts.feed import Feed
 from core.alerts.grouping import Message
-from core.alerts.wording import split
+from core.alerts.wording import MAX_UNITS, split, units
 from tgbot.pace import Pace
 
 FIRST_PAUSE_S: Final = 1.0
@@ -62,19 +62,20 @@ class Sender:
         for number, part in enumerate(split(message.text)):
             if number:
                 await self._pace.turn()
-            if (refused := await self._deliver(part, silent=message.silent)) is not None:
+            if (refused := await self._deliver(message, part, first=not number)) is not None:
                 return refused
         return None
 
-    async def _deliver(self, text: str, *, silent: bool) -> str | None:
+    async def _deliver(self, message: Message, part: str, *, first: bool) -> str | None:
         """Tries until Telegram takes it (None), or refuses it in a way that no waiting changes (why)."""
         pause = FIRST_PAUSE_S
         while True:
+            heading = self._feed.heading(message) if first else ""
             try:
                 await self._bot.send_message(
                     self._chat_id,
-                    text,
-                    disable_notification=silent,
+                    heading + part if units(heading + part) <= MAX_UNITS else part,
+                    disable_notification=message.silent,
                     link_preview_options=LinkPreviewOptions(is_disabled=True),
                 )
             except RetryAfter as flood:

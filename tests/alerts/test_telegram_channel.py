@@ -121,6 +121,19 @@ async def test_an_hour_without_telegram_keeps_what_is_critical_and_summarises_th
     assert "CANARY" not in repr(logs) + repr(rig.feed.statistics())
 
 
+async def test_a_message_that_was_made_before_an_outage_says_afterwards_when_it_was() -> None:
+    async with Rig() as rig:
+        rig.bot.answers = [NetworkError("down")] * 9
+        rig.alerts.notify(Level.INFO, "entered", kind=AlertKind.ENTRY)
+        await asyncio.sleep(600)
+        rig.alerts.notify(Level.INFO, "closed", kind=AlertKind.CLOSE)
+        await asyncio.sleep(60)
+    first, second = rig.bot.texts
+    assert first.startswith("[")
+    assert first.endswith(" UTC]\nentered")
+    assert second == "closed"
+
+
 async def test_a_message_refused_for_good_is_counted_and_does_not_hold_up_the_next() -> None:
     async with Rig() as rig:
         rig.bot.refuses = lambda text: BadRequest("Message is odd") if "odd" in text else None
@@ -140,7 +153,7 @@ async def test_a_chat_that_is_not_found_keeps_every_message_until_it_is() -> Non
         assert rig.feed.statistics().failing == "BadRequest: Chat not found"
         rig.bot.refuses = lambda _: None
         assert await rig.feed.drain(120)
-    assert rig.bot.texts[0] == "🔴 first"
+    assert rig.bot.texts[0].endswith(" UTC]\n🔴 first")
 
 
 @pytest.mark.failure("TEL-07")
