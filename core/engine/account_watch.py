@@ -27,7 +27,7 @@ LOOK_SECONDS = 60.0
 AGAIN_SECONDS = 5.0
 """Between two looks that refusals ask for."""
 _ASKS = (About.OTHER, About.ACCOUNT_RESTRICTED)
-_ANOTHER = "another instance trades this account, or the journal is an old one"
+_ANOTHER = "another instance, or a tool while no daemon ran, traded here, or the journal is an old one"
 
 
 class AccountWatch:
