@@ -200,6 +200,8 @@ class ExitEngine:
         """Own what follows from judgements, and look at everything once a second, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             self._actions.tasks = tasks
+            for watch in self._watches.values():  # of a run before this one nothing goes on
+                watch.closing = watch.taking = watch.moving = False
             try:
                 await self._look_again_and_again()
             finally:

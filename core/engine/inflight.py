@@ -53,6 +53,7 @@ class InflightResolver:
     async def run(self) -> None:
         async with OwnedTasks() as tasks:
             self._tasks = tasks
+            self._watched.clear()  # of a run before this one nobody asks any more, not even for one that never began
             try:
                 await asyncio.Event().wait()
             finally:

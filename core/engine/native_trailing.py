@@ -103,12 +103,16 @@ class NativeTrailing:
         """Until cancelled; what rests stays on the venue."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            while True:
-                for position in self._orders.state.positions():
-                    self._note(position)
-                for key in self._all():
-                    self._tend(key)
-                await asyncio.sleep(LOOK_SECONDS)
+            self._cancelling.clear()  # of a run before this one nobody goes on
+            try:
+                while True:
+                    for position in self._orders.state.positions():
+                        self._note(position)
+                    for key in self._all():
+                        self._tend(key)
+                    await asyncio.sleep(LOOK_SECONDS)
+            finally:
+                self._tasks = None  # events come until it is started again, and must not find an ended owner
 
     def on_events(self, events: Sequence[Event]) -> None:
         """Must-consumer, after the protection: every change of a position, of its stop or of its trailing order."""

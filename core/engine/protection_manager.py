@@ -119,6 +119,8 @@ class ProtectionManager:
         """Own the guardians until cancelled. Stops stay on the venue."""
         async with OwnedTasks() as tasks:
             self._tasks = tasks
+            self._moving.clear()  # of a run before this one nothing goes on
+            self._removal.forget()
             for position in self._orders.state.positions() if self._first_run else ():
                 # A row of the journal proves no position: its guardian waits for the venue's word (STP-13).
                 self._unconfirmed.add(position.key)

@@ -122,11 +122,14 @@ class Screener:
         async with TaskGroup() as tasks:
             self._tasks = tasks
             tasks.create_task(self._sample(), name="screener/samples")
-            while True:
-                for venue in [venue for venue in self._reads if venue not in swept]:
-                    swept.add(venue)
-                    tasks.create_task(self._sweep(venue), name=f"screener/{venue}")
-                await asyncio.sleep(JOIN_SECONDS)
+            try:
+                while True:
+                    for venue in [venue for venue in self._reads if venue not in swept]:
+                        swept.add(venue)
+                        tasks.create_task(self._sweep(venue), name=f"screener/{venue}")
+                    await asyncio.sleep(JOIN_SECONDS)
+            finally:
+                self._tasks = None  # a wave must not find an ended owner
 
     async def _sweep(self, venue: VenueName) -> None:
         """One symbol after another. The first round is quicker; in the later ones the oldest reading goes first."""

@@ -27,6 +27,10 @@ class StopRemoval:
     def busy(self) -> bool:
         return bool(self._under_way)
 
+    def forget(self) -> None:
+        """Whoever owned the cancels has ended, and with it all of them."""
+        self._under_way.clear()
+
     def remove(self, stops: Sequence[Order], owner: TaskOwner | None) -> list[asyncio.Task[None]]:
         """In tasks of their own: a cancel without an answer must not keep the guardian from the next fill.
 

@@ -47,6 +47,27 @@ async def test_a_move_that_was_wished_for_while_nobody_guarded_is_made_after_the
 
 
 @pytest.mark.failure("OPS-04")
+async def test_what_never_began_in_a_run_that_ended_is_begun_in_the_next() -> None:
+    """A task that is cancelled before its first step cannot say that it is over."""
+    async with a_bench() as bench:
+        position, stop = await _protected(bench)
+        resolver = bench.inflight
+        resolver._watched.add(stop.client_order_id)
+        bench.protection._moving.add(stop.client_order_id)
+        bench.protection._removal._under_way.add(stop.client_order_id)
+        for part in (resolver, bench.protection):
+            held = part._tasks
+            again = asyncio.create_task(part.run())
+            await bench.settle()
+            again.cancel()
+            await asyncio.gather(again, return_exceptions=True)
+            part._tasks = held
+        assert resolver.unresolved == frozenset()
+        assert not bench.protection.busy
+        assert bench.protection.resting(position) == stop
+
+
+@pytest.mark.failure("OPS-04")
 async def test_a_move_that_is_ended_before_its_first_step_is_waited_for_by_nobody() -> None:
     class Ending:
         def create_task(self, work: Coroutine[Any, Any, None], /, *, name: str) -> asyncio.Task[None]:

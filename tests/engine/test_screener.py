@@ -69,6 +69,21 @@ async def test_a_venue_that_joins_after_the_start_is_read_from_then_on() -> None
     await asyncio.gather(run, return_exceptions=True)
 
 
+async def test_a_wave_is_not_ended_by_a_screener_that_has_ended_and_is_not_started_again_yet() -> None:
+    clock = VirtualClock()
+    listed = {BTC: an_instrument(BTC)}
+    all_reads: dict[VenueName, MarketReads] = {BTC.venue: FakeReads(clock)}
+    screener = Screener(
+        reads=all_reads, markets={}, instruments=listed, wanted=lambda _one: False, clock=clock, max_age=300
+    )
+    run = asyncio.ensure_future(screener.run())
+    await asyncio.sleep(1)
+    run.cancel()
+    await asyncio.gather(run, return_exceptions=True)
+    await screener.ensure(BTC)
+    assert not screener.fresh(BTC)
+
+
 @pytest.mark.failure("SIG-05")
 async def test_a_look_up_that_never_answers_costs_only_its_own_signal() -> None:
     async with a_bench() as bench:

@@ -92,6 +92,23 @@ async def test_what_was_under_way_in_a_vital_task_that_died_is_taken_up(tmp_path
             await world.everything_holds()
 
 
+@pytest.mark.failure("OPS-04")
+async def test_what_happens_before_a_task_runs_again_halts_nothing(tmp_path: Path) -> None:
+    """Its owner of tasks has ended, and events go on: a stop is hit."""
+    async with SimulatedWorld(tmp_path) as world:
+        await world.play(a_wave(PAIRS[:2]), a_wave(PAIRS[2:4], at_ms=8_500))
+        async with world.running(TRAILING_MODE="native") as daemon:
+            daemon.may_fail = True
+            await daemon.wave()
+            await asyncio.sleep(8 - world.clock.monotonic() % 1)
+            _break("native-trailing", cancel=True)
+            await asyncio.sleep(0)
+            await world.fault("gap_price", match={"symbol": "BTCUSDT"}, fraction=-0.04)
+            await daemon.wave(2)
+            assert "BTCUSDT" not in await world.held()
+            assert daemon.status.trading_state == "active", daemon.status.reason
+
+
 async def test_a_wave_that_fails_ends_alone_with_its_books_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
