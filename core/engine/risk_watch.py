@@ -32,12 +32,11 @@ class RiskWatch:
         self._closer = closer
         self._clients = clients
         self._jumps = jumps
-        self._tasks: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
         """Until cancelled; owns the closes of a panic and the measurements it asks for."""
         async with asyncio.TaskGroup() as tasks:
-            self._tasks = tasks
+            self._jumps.begin()
             while True:
                 self._risk.ledger.tick()
                 self._jumps.look(tasks, TICK_SECONDS)

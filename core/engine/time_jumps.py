@@ -8,7 +8,8 @@ venue is older than its age says. A process that stood still has timers that are
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any
 
 import structlog
 
@@ -54,6 +55,10 @@ class TimeJumps:
         self._settling: dict[VenueName, asyncio.Task[None]] = {}
         self._looked: float | None = None
 
+    def begin(self) -> None:
+        """Nobody has looked for a while, which is no sign that the process stood still."""
+        self._looked = None
+
     def look(self, tasks: TaskOwner, every: float) -> None:
         """To be called every so many seconds; `tasks` own what follows."""
         now = self._clock.monotonic()
@@ -65,18 +70,25 @@ class TimeJumps:
                 self._settle(venue, tasks, f"this process stood still for {still:.0f} s")
             elif error is None or abs(error) > self._risk.limits.max_clock_error_ms:
                 self._settle(venue, tasks, None if error is None else _told(error))
+            elif self._risk.venue_off_reason(venue, BY) is not None and not self._runs(venue):
+                self._go_on(venue, tasks, self._settled(venue))  # whoever was to lift it has ended
 
     def _settle(self, venue: VenueName, tasks: TaskOwner, why: str | None) -> None:
         """`why` None: nothing jumped, but for an hour no measurement has succeeded."""
-        running = self._settling.get(venue)
-        if running is not None and not running.done():
+        if self._runs(venue):
             return
         if why is not None:
             log.warning("time.jumped", venue=venue, why=why)
             self._risk.set_venue(venue, f"{why}: it is measured and reconciled first", by=BY)
             text = f"{venue}: {why}; no entries until its clock is measured and it is reconciled"
             self._notifier.notify(Level.WARNING, text, kind=AlertKind.CLOCK, begins=venue)
-        work = self._measured(venue) if why is None else self._settled(venue)
+        self._go_on(venue, tasks, self._measured(venue) if why is None else self._settled(venue))
+
+    def _runs(self, venue: VenueName) -> bool:
+        running = self._settling.get(venue)
+        return running is not None and not running.done()
+
+    def _go_on(self, venue: VenueName, tasks: TaskOwner, work: Coroutine[Any, Any, None]) -> None:
         self._settling[venue] = tasks.create_task(work, name=f"risk-watch/clock/{venue}")
 
     async def _measured(self, venue: VenueName) -> None:

@@ -100,6 +100,22 @@ async def test_after_a_jump_the_venue_is_measured_and_reconciled_and_then_traded
             await world.everything_holds()
 
 
+@pytest.mark.failure("OPS-04")
+async def test_a_venue_does_not_stay_off_where_the_watch_that_settles_it_ends_meanwhile(tmp_path: Path) -> None:
+    async with SimulatedWorld(tmp_path) as world:
+        await world.play()
+        async with world.running() as daemon:
+            daemon.may_fail = True
+            await asyncio.sleep(20)
+            _set(world, HOUR_MS)
+            await asyncio.sleep(3)
+            assert daemon.off_because() is not None
+            (watch,) = (task for task in asyncio.all_tasks() if task.get_name() == "risk-watch")
+            watch.cancel()
+            await asyncio.sleep(40)
+            assert daemon.off_because() is None
+
+
 async def test_no_entry_goes_out_between_the_jump_and_the_reconciliation(tmp_path: Path) -> None:
     async with SimulatedWorld(tmp_path) as world:
         await world.play(a_wave(PAIRS[:2], at_ms=20_000))
