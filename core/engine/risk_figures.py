@@ -80,7 +80,7 @@ def risk_figures(risk: RiskGuard, state: StateView, clock: Clock) -> RiskFigures
         shortages=shortages_told(risk),
         cooling={
             str(key): f"{last.kind} {'long' if last.side.sign > 0 else 'short'}, {(now - last.at_ms) // 1000} s ago"
-            for key, last in book.closes.items()
+            for key, last in sorted(book.closes.items(), key=lambda row: row[1].at_ms)
         },
         clock_error_ms={venue.value: risk.clocks.error_ms(venue) for venue in venues},
         balances=balance_rows(risk, state),

@@ -127,6 +127,21 @@ async def test_every_table_of_every_command_fits_a_phone() -> None:
         assert _too_wide(rig) == []
 
 
+@VIRTUAL
+async def test_of_many_closes_the_newest_are_told_and_the_day_adds_up() -> None:
+    async with Rig().running() as rig:
+        closes = {str(_wide(f"C{number}")): f"loss long, {30 - number} s ago" for number in range(30)}
+        rig.desk.queries.figures = a_risk(cooling=closes, day_closed=Decimal("-3.5"))
+        told = await rig.phone.ask("/risk", "Last closes", user=OWNER)
+        assert "and of 25 more symbols" in told
+        assert [f"C{number}" in told for number in (29, 25, 24)] == [True, True, False]
+        assert told.index("C29") < told.index("C25")
+        day = (await rig.phone.ask("/daily", "DAY", user=OWNER)).split("\n")
+    (rest,) = [Decimal(line.split()[-1]) for line in day if line.startswith("open fees, other trades")]
+    (result,) = [Decimal(line.split()[-1]) for line in day if line.startswith("result after fees")]
+    assert result + rest == Decimal("-3.5")
+
+
 def _too_wide(rig: Rig) -> list[str]:
     """Lines in fixed width that a phone would break."""
     found = []

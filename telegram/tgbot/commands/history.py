@@ -73,6 +73,8 @@ async def _report(ask: Ask, days: int, title: str) -> Page:
     risk = ask.desk.queries.risk()
     rows = [pair("closed trades", str(told.trades)), *_result_rows(told)]
     if days == 1:
+        rest = risk.day_closed - told.result
+        rows += [pair("open fees, other trades", money(rest, signed=True))] if round(rest, 2) else []
         rows += [
             pair("funding", money(risk.day_funding, signed=True)),
             pair("open at the mark", money(risk.day_open, signed=True)),

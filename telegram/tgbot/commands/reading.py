@@ -16,6 +16,7 @@ from tgbot.roles import Role
 from tgbot.tables import WIDTH, columns, duration, fitted, money, named, pair, percent, price, quantity, wrapped
 
 ORDERS_SHOWN: Final = 40
+CLOSES_TOLD: Final = 5
 LOG_LINES: Final = 15
 MOST_LOG_LINES: Final = 100
 _LOG_MARKS: Final = {"warning": "⚠️", "error": "🔴", "critical": "🔴"}
@@ -106,8 +107,11 @@ async def risk(ask: Ask) -> Page:
     if held:
         parts += [bold("What holds entries back"), *(f"• {what}" for what in held)]
     if told.cooling:
-        lines = [line for key, last in told.cooling.items() for line in (key, f"  {last}")]
+        newest = list(told.cooling.items())[-CLOSES_TOLD:]
+        lines = [line for key, last in reversed(newest) for line in (key, f"  {last}")]
+        more = len(told.cooling) - len(newest)
         parts += [bold("Last closes"), table(fitted(line, WIDTH) for line in lines)]
+        parts += [f"and of {more} more symbols"] if more else []
     if told.denials:
         parts += [bold("Denied since the start"), table(pair(name, str(n)) for name, n in told.denials.items())]
     return page(*parts)
