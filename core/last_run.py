@@ -13,7 +13,7 @@ from typing import Final
 
 from core.assembly import Engine
 from core.domain.alerts import AlertKind
-from core.domain.money import plain
+from core.engine.bookkeeping import position_facts
 from core.engine.ports import Level
 from core.engine.records import Journal, StateRecord
 
@@ -61,7 +61,7 @@ class LastRun:
         text = "the last run ended without being stopped: its newest notes may be missing, the venues tell the rest"
         engine.notifier.notify(Level.WARNING, text, kind=AlertKind.START)
         # The log may lack what the journal has: a replay of it goes on from what is open by the journal.
-        held = {position.id: plain(position.quantity) for position in engine.orders.state.positions()}
+        held = [position_facts(position) for position in engine.orders.state.positions()]
         engine.audit.record("unclean_start", {"within_ten_minutes": len(self.starts), "positions": held})
         if len(self.starts) >= MOST_STARTS:
             why = f"{len(self.starts)} starts in {WINDOW_MS // 60_000} min after runs that were not stopped"

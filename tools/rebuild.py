@@ -118,8 +118,11 @@ class Rebuild:
 
     def unclean_start(self, data: Mapping[str, Any]) -> None:
         self.unclean += 1
-        if "positions" in data:  # earlier programs did not tell them
-            self._as_journaled(data["positions"])
+        held = data.get("positions", {})
+        if isinstance(held, list):
+            self._as_journaled({told.id: told for told in map(_told, held)})
+        elif "positions" in data:  # of earlier programs: quantities by id, or nothing
+            self._with_quantities(held)
         self._unsure = set(self._open)
         self._all_unsure = True
 
@@ -190,8 +193,18 @@ class Rebuild:
             sums[row["venue"], row["asset"]][row["kind"]] += Decimal(row["amount"])
         return {key: dict(parts) for key, parts in sorted(sums.items())}
 
-    def _as_journaled(self, quantities: Mapping[str, str]) -> None:
+    def _as_journaled(self, journaled: Mapping[str, Rebuilt]) -> None:
         """The journal knew more than the log when the run was killed, or less; what is open by it is what goes on."""
+        self._with_quantities({name: plain(told.quantity) for name, told in journaled.items()})
+        for told in journaled.values():
+            held = Held(told.instrument, told.side)
+            ours = self._open.get(held, Rebuilt())
+            if not ours.id:
+                where = f"{held.instrument} {held.side} ({told.id})"
+                self.gaps.append(f"the log tells no position {where}, the journal has {plain(told.quantity)} open")
+            self.positions[told.id] = self._open[held] = replace(told, taken_over=ours.taken_over)
+
+    def _with_quantities(self, quantities: Mapping[str, str]) -> None:
         for held, ours in list(self._open.items()):
             quantity = Decimal(quantities.get(ours.id, "0"))
             if not ours.id or quantity == ours.quantity:  # without an id: trades of which no position is told yet

@@ -146,20 +146,7 @@ class Bookkeeper:
         if not position.open:
             _log_closed(position, by)
         self.soon([PositionRecord(position=position, time_ms=self._clock.now_ms())])
-        self.note(
-            "position",
-            {
-                "position_id": position.id,
-                "instrument": str(position.instrument),
-                "side": "long" if position.side.sign > 0 else "short",
-                "quantity": plain(position.quantity),
-                "entry_price": plain(position.entry_price),
-                "entry_quantity": plain(position.entry_quantity),
-                "realized": plain(position.realized),
-                "fees": plain(position.fees),
-                "by": by,
-            },
-        )
+        self.note("position", {**position_facts(position), "by": by})
 
     def wallet(self, report: BalanceReport) -> None:
         """Every change of a wallet, with the venue's reason for it."""
@@ -186,6 +173,20 @@ class Bookkeeper:
             self._audit.record(kind, facts)
         except Exception:  # swallow: the audit trail must not stop a stop or a close (JRN-06)
             log.exception("audit.not_recorded", kind=kind)
+
+
+def position_facts(position: Position) -> dict[str, str]:
+    """A position as the audit tells it; money in the coin it is settled in, `realized` before fees."""
+    return {
+        "position_id": position.id,
+        "instrument": str(position.instrument),
+        "side": "long" if position.side.sign > 0 else "short",
+        "quantity": plain(position.quantity),
+        "entry_price": plain(position.entry_price),
+        "entry_quantity": plain(position.entry_quantity),
+        "realized": plain(position.realized),
+        "fees": plain(position.fees),
+    }
 
 
 def _log_closed(position: Position, by: str) -> None:

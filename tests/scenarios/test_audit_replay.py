@@ -81,6 +81,26 @@ async def test_a_life_over_a_kill_and_a_restart_is_rebuilt_as_one(world: Simulat
     assert told.rebuilt.results()["binance", "USDT"]["realized"] == of_the_venue(world, IncomeType.REALIZED_PNL)
 
 
+async def test_what_a_killed_run_entered_and_could_not_log_is_replayed_as_its_journal_had_it(
+    world: SimulatedWorld,
+) -> None:
+    await world.play(WAVE)
+    async with world.running(STOPLIST_SYMBOLS="SOLUSDT") as daemon:
+        await daemon.wave()
+        left = await daemon.kill()
+    (log,) = left.glob("audit*.log")
+    kinds = {json.loads(line)["kind"] for line in log.read_bytes().splitlines()}
+    assert "fill" not in kinds, "it was killed before the log was written"
+    async with world.running(left) as second:
+        await asyncio.sleep(5)
+        held = {(str(p.instrument), p.quantity, p.entry_price) for p in second.positions.values()}
+        assert len(held) == 2
+    told = replay(left)
+    rebuilt = told.rebuilt.positions.values()
+    assert {(p.instrument, p.quantity, p.entry_price) for p in rebuilt} == held
+    assert len(told.gaps) >= 2
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

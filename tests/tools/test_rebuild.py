@@ -86,6 +86,20 @@ def test_a_close_that_a_killed_run_could_not_log_is_taken_from_what_its_journal_
     assert less.positions["p"].quantity == Decimal("0.4")
 
 
+def test_positions_that_a_killed_run_could_not_log_at_all_go_on_as_its_journal_has_them() -> None:
+    there = position("0.6", entry="101", realized="2", fees="0.07")["data"]
+    told = rebuilt(rec("unclean_start", positions=[there]))
+    (held,) = told.positions.values()
+    assert (held.instrument, held.side, held.quantity, held.entry_price) == (BTC, "long", Decimal("0.6"), 101)
+    assert (len(told.gaps), told.differences) == (1, [])
+    told.take([fill(2, leg="close", side="sell", amount="0.6", at="111")])
+    told.take([position("0", entry="101", realized="8", fees="0.12", by="close")])
+    assert (len(told.gaps), told.differences) == (1, []), "what is told next fits what the journal had"
+    assert rebuilt(fill(1), position("1"), rec("unclean_start", positions=[position("1")["data"]])).gaps == []
+    gone = rebuilt(fill(1), position("1"), rec("unclean_start", positions=[]))
+    assert (len(gone.gaps), gone.positions["p"].quantity) == (1, 0)
+
+
 def test_a_trade_told_again_after_a_kill_counts_once() -> None:
     assert rebuilt(fill(1), rec("unclean_start"), fill(1), position("1")).differences == []
 
