@@ -371,7 +371,7 @@ def assemble(
         notifier=notifier,
     )
     risk_watch = RiskWatch(risk=risk, state=state, closer=closer, clients=clients, jumps=jumps)
-    _introduce(orders, risk, protection, upkeep, watch)
+    _introduce(orders, risk, protection, upkeep, watch, data)
     for consumer in (exits, native, reconciler, leverage, watch):
         if consumer is not None:
             orders.listen(consumer.on_events)
@@ -457,7 +457,12 @@ def _nobody_trails(_position_id: PositionId) -> bool:
 
 
 def _introduce(
-    orders: OrderManager, risk: RiskGuard, protection: ProtectionManager, upkeep: Upkeep, watch: AccountWatch
+    orders: OrderManager,
+    risk: RiskGuard,
+    protection: ProtectionManager,
+    upkeep: Upkeep,
+    watch: AccountWatch,
+    data: DataRegistry,
 ) -> None:
     """Who hears of what: the risk guard first, protection next, the rest after them."""
     risk.follow(orders)
@@ -467,6 +472,7 @@ def _introduce(
     orders.on_broken(risk.halt)
     protection.on_stale_rules(upkeep.renew)
     upkeep.on_clock(risk.clocks.measured)
+    data.on_late(upkeep.doubt_clock)
 
 
 def _connections(settings: Settings) -> int:

@@ -78,6 +78,7 @@ class DataRegistry:
         self._requests: dict[VenueName, PriceReads] = {}
         self._needed: set[VenueName] = set()
         self._listeners: list[Callable[[InstrumentId], None]] = []
+        self._doubts_clock: Callable[[VenueName], None] = lambda _venue: None
         self._silence: TickWatch[InstrumentId] = TickWatch()
         self._warned: set[Purpose] = set()
         self._swept = float("-inf")
@@ -89,6 +90,11 @@ class DataRegistry:
     def on_tick(self, listener: Callable[[InstrumentId], None]) -> None:
         """Called in the step in which a price of a watched instrument is stored; must be quick and must not raise."""
         self._listeners.append(listener)
+
+    def on_late(self, doubts_clock: Callable[[VenueName], None]) -> None:
+        """Called at each look while ticks of a venue come late: its stream is slow, or its clock is not what was
+        measured. Must not raise."""
+        self._doubts_clock = doubts_clock
 
     def watch(self, instrument: InstrumentId) -> None:
         """From this step on its price is kept and its silence noticed. No request, no wait; idempotent."""
@@ -233,6 +239,11 @@ class DataRegistry:
         for venue in self._needed & self._requests.keys():
             self._requests[venue].need_tickers()
         self._needed.clear()
+        self._doubt_clocks()
+
+    def _doubt_clocks(self) -> None:
+        for venue in {instrument.venue for instrument, chain in self._watched.items() if chain.late_ms}:
+            self._doubts_clock(venue)
 
     # ticks
 

@@ -26,6 +26,8 @@ log = structlog.get_logger(__name__)
 
 CLOCK_SECONDS = 600.0
 """Clocks drift by milliseconds in that time; the venue accepts a request that is ten seconds old (NET-01)."""
+DOUBT_SECONDS = 20.0
+"""A measurement this new has told already whether the clock is to blame."""
 WARM_SECONDS = 75.0
 """Half of the pool's keep-alive: a connection that was used once in between is never cold."""
 RENEW_PAUSE_SECONDS = 10.0
@@ -67,6 +69,7 @@ class Upkeep:
         self._notifier = notifier
         self._clock = clock
         self._loaded: dict[VenueName, float] = {}
+        self._asked_clock: dict[VenueName, float] = {}
         self._renewing: dict[VenueName, asyncio.Task[None]] = {}
         self._told: set[InstrumentId] = set()
         self._measured: Callable[[VenueName], None] = lambda _venue: None
@@ -161,6 +164,7 @@ class Upkeep:
     async def measure_clock(self, venue: VenueName) -> None:
         """Measure the offset of this venue's clock anew. Never raises VenueError: the old offset then stays."""
         before = self._clients[venue].clock_offset_ms
+        self._asked_clock[venue] = self._clock.monotonic()
         try:
             await self._clients[venue].measure_clock()
         except VenueError as error:
@@ -169,6 +173,15 @@ class Upkeep:
         self._measured(venue)
         offset = self._clients[venue].clock_offset_ms
         log.info("venue.clock", venue=venue, offset_ms=offset, moved_ms=offset - before)
+
+    def doubt_clock(self, venue: VenueName) -> None:
+        """Measure it soon, for prices come late by it: with a wrong offset all of them would be too old to go by until
+        the next measurement. Asked again within `DOUBT_SECONDS` of a measurement nothing happens."""
+        age = self._clock.monotonic() - self._asked_clock.get(venue, float("-inf"))
+        if self._tasks is None or age < DOUBT_SECONDS or venue not in self._clients or not self._serves(venue):
+            return
+        self._asked_clock[venue] = self._clock.monotonic()
+        self._tasks.create_task(self.measure_clock(venue), name=f"upkeep/clock/{venue}")
 
     async def _warm(self, venue: VenueName) -> None:
         if self._serves(venue):

@@ -10,6 +10,7 @@ import pytest
 import structlog
 
 from core.domain.exits import Funding
+from core.domain.ids import VenueName
 from core.domain.order import TriggerReference
 from core.domain.prices import PriceKind, PriceSource
 from core.engine.data_registry import DataRegistry
@@ -194,6 +195,21 @@ async def test_a_tick_that_took_five_seconds_to_come_is_five_seconds_old_and_a_w
         view = stage.registry.exit_view(BTC)
         assert view is not None
         assert (view[0].age_ms, view[1]) == (age, age <= 5_000)
+
+
+async def test_ticks_that_come_late_cast_doubt_on_the_measured_clock_until_they_come_in_time() -> None:
+    stage, doubted = Stage(), list[VenueName]()
+    stage.registry.on_late(doubted.append)
+    stage.registry.watch(BTC)
+    stage.offset_ms = 6_000
+    stage.market.tick(BTC.symbol, 100)
+    stage.registry.look()
+    assert doubted == [BTC.venue]
+    stage.offset_ms = 0
+    await asyncio.sleep(1)
+    stage.market.tick(BTC.symbol, 101)
+    stage.registry.look()
+    assert doubted == [BTC.venue]
 
 
 # the ticker

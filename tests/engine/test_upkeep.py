@@ -13,7 +13,7 @@ from core.domain.ids import InstrumentId, Leg, VenueName
 from core.domain.instrument import Instrument
 from core.domain.wave import TurnedDown
 from core.engine.ports import About
-from core.engine.upkeep import WARM_SECONDS, Upkeep, UpkeepRules
+from core.engine.upkeep import DOUBT_SECONDS, WARM_SECONDS, Upkeep, UpkeepRules
 from core.errors import Unreachable
 from tests.builders import BTC, ETH, a_signal, an_instrument, an_intent
 from tests.engine.bench import BINANCE, Bench, a_bench
@@ -74,6 +74,19 @@ async def test_a_venue_that_does_not_serve_is_left_in_peace() -> None:
         await asyncio.sleep(601)
         assert not {"clock", "instruments"} & set(bench.venue.reads)
         assert bench.venue.warmed == []
+
+
+async def test_a_doubted_clock_is_measured_at_once_and_not_again_while_the_measurement_is_new() -> None:
+    async with a_bench() as bench, an_upkeep(bench) as upkeep:
+        before = Counter(bench.venue.reads)["clock"]
+        for _ in range(int(DOUBT_SECONDS) - 1):
+            upkeep.doubt_clock(BINANCE)
+            await asyncio.sleep(1)
+        assert Counter(bench.venue.reads)["clock"] == before + 1
+        await asyncio.sleep(2)
+        upkeep.doubt_clock(BINANCE)
+        await asyncio.sleep(1)
+        assert Counter(bench.venue.reads)["clock"] == before + 2
 
 
 @pytest.mark.failure("VAL-20")
