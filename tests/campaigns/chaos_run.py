@@ -56,6 +56,7 @@ class Game:
         self._asked_to_stop = False
         self._orders = self._resumes = 0
         self._background: set[asyncio.Task[Any]] = set()
+        self._commands: set[asyncio.Task[Any]] = set()
         self._servers: list[ControlServer] = []
         self._killing = False
         self.disk_full = False
@@ -212,6 +213,8 @@ class Game:
         self._down_s = float(happening.details["down_s"])
         self.record.killed.add(self._starts)
         self._servers.clear()
+        for command in self._commands:  # it was a task of the process that is dead now
+            command.cancel()
         self.alive = None
         self._struck.set_result(daemon.strike())
         self.say("daemon", "killed")
@@ -262,7 +265,7 @@ class Game:
         if not self._servers:
             self.say("daemon", "takes no commands now")
             return
-        self._spawn(self._command(self._servers[-1], dict(happening.details)), "command")
+        self._ask(dict(happening.details))
 
     async def _do_cancel(self, happening: Happening) -> None:
         """One order that rests somewhere, perhaps the stop of a position."""
@@ -275,7 +278,12 @@ class Game:
             self.say("people", "have nothing to cancel")
             return
         chosen = resting[int(happening.details["which"]) % len(resting)]
-        self._spawn(self._command(self._servers[-1], {"command": "cancel", "id": chosen}), "command")
+        self._ask({"command": "cancel", "id": chosen})
+
+    def _ask(self, request: dict[str, Any]) -> None:
+        asked = self._spawn(self._command(self._servers[-1], request), "command")
+        self._commands.add(asked)
+        asked.add_done_callback(self._commands.discard)
 
     async def _command(self, server: ControlServer, request: dict[str, Any]) -> None:
         name, starts = request["command"], self._starts
@@ -438,8 +446,9 @@ async def _whole(game: Game, judge: Any) -> None:
 
 
 def _context(context: dict[str, Any]) -> str:
-    error = context.get("exception")
-    return f"{context.get('message')} {error!r} {'' if error is None else _leaves(error)}"
+    error, task = context.get("exception"), context.get("task") or context.get("future")
+    whose = task.get_name() if isinstance(task, asyncio.Task) else ""
+    return f"{context.get('message')} {whose} {error!r} {'' if error is None else _leaves(error)}"
 
 
 def _digest(folders: list[Path]) -> str:
