@@ -1,9 +1,10 @@
 """Positions, money and wave verdicts rebuilt from the records of an audit log alone: no venue, no journal, no clock.
 
-Trades make positions, exactly as in the daemon: the entry is the average of the entry trades, what a closing trade made
-is counted against it. After each step the record of the position must say what its trades made of it. One that was
-taken over from the venue begins with the venue's figure. After an unclean start the tail of the log may be missing:
-its record tells what was open by the journal, what is told next is taken as it is, and each is counted as a gap.
+Trades make positions, exactly as in the daemon: the entry is the average of what is held, what a closing trade made is
+counted against it, and an entry that goes on after its position was closed opens that one again. After each step the
+record of the position must say what its trades made of it. One that was taken over from the venue begins with the
+venue's figure. After an unclean start the tail of the log may be missing: its record tells what was open by the
+journal, what is told next is taken as it is, and each is counted as a gap.
 """
 
 from __future__ import annotations
@@ -56,13 +57,11 @@ class Rebuilt:
         return self.entry_cost / self.entry_quantity if self.entry_quantity else ZERO
 
     def entered(self, quantity: Decimal, price: Decimal, fee: Decimal) -> Rebuilt:
-        return replace(
-            self,
-            quantity=self.quantity + quantity,
-            entry_quantity=self.entry_quantity + quantity,
-            entry_cost=self.entry_cost + quantity * price,
-            fees=self.fees + fee,
-        )
+        held, entered = self.quantity + quantity, self.entry_quantity + quantity
+        cost = self.entry_cost + quantity * price
+        if self.quantity != self.entry_quantity:
+            cost = (self.quantity * self.entry_price + quantity * price) / held * entered
+        return replace(self, quantity=held, entry_quantity=entered, entry_cost=cost, fees=self.fees + fee)
 
     def reduced(self, quantity: Decimal, price: Decimal, fee: Decimal, sign: int) -> Rebuilt:
         made = (price - self.entry_price) * quantity * sign
@@ -133,8 +132,9 @@ class Rebuild:
         self.trades[trade] = data
         entry = data["leg"] == "entry"
         held = Held(data["instrument"], _LONG[data["side"]] if entry else _opposite(_LONG[data["side"]]))
-        if not entry and self._all_unsure and held not in self._open:
-            self._unsure.add(held)  # what it closes may have been opened in records that were lost
+        goes_on = not entry or data.get("client_order_id") in self.positions
+        if goes_on and self._all_unsure and held not in self._open:
+            self._unsure.add(held)  # what it closes or opens again may have been told in records that were lost
         self._trade(held, data, entry=entry)
 
     def foreign_fill(self, data: Mapping[str, Any]) -> None:
@@ -220,7 +220,9 @@ class Rebuild:
         if data["fee_asset"] != held.instrument.rpartition(":")[2]:
             self.other_fees[held.instrument.partition(":")[0], data["fee_asset"]] += fee
             fee = ZERO
-        known = self._open.get(held, Rebuilt())
+        known = self._open.get(held)
+        if known is None:  # an entry that goes on after its position was closed opens it again
+            known = self.positions.get(data.get("client_order_id", ""), Rebuilt()) if entry else Rebuilt()
         sign = 1 if held.side == "long" else -1
         self._open[held] = known.entered(quantity, price, fee) if entry else known.reduced(quantity, price, fee, sign)
 

@@ -67,9 +67,9 @@ class DayAccount:
         """What MAX_DAILY_LOSS is compared with; negative on a winning day."""
         return -self.result - self.forgiven
 
-    def opened(self, position: PositionId) -> DayAccount:
-        """A fill of ours opened it: everything it makes or loses counts."""
-        return self._with(position, Share(baseline=ZERO, worth=ZERO))
+    def opened(self, position: PositionId, made_before: Decimal = ZERO) -> DayAccount:
+        """A fill of ours opened it: everything it makes or loses counts, but what it had made before it was closed."""
+        return self._with(position, Share(baseline=made_before, worth=made_before))
 
     def valued(self, position: PositionId, now_worth: Decimal) -> DayAccount:
         """Its newest worth. A position nobody opened here was taken over: what it made before is not of this day."""

@@ -1,4 +1,8 @@
-"""A position built from its own fills. The entry price is the average of entry fills and is never rewritten (INV-7)."""
+"""A position built from its own fills, and never rewritten (INV-7).
+
+The entry price is the average of what is held, as venues count it: a fill that adds is averaged with what is left, not
+with what had been sold before it. Only so what is realised comes to what was paid and got.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +30,11 @@ class PositionKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """`side` BUY = long. `quantity` base units, unsigned, 0 once closed. `realized` is gross of `fees`, both in quote
-    coin; a fee charged in another coin (BNB) is in its fill and in that coin's wallet, never added to these. Times are
-    venue UTC ms. `stop_loss_percent` is of the fill price. `trailing_*`,
-    `take_profit_percent` and `time_limit_minutes` are what its signal asked for, None = nothing."""
+    """`side` BUY = long. `quantity` base units, unsigned, 0 once closed. `entry_quantity` is all that was ever entered,
+    `entry_cost` the same at the entry price. `realized` is gross of `fees`, both in quote coin; a fee charged in
+    another coin (BNB) is in its fill and in that coin's wallet, never added to these. Times are venue UTC ms.
+    `stop_loss_percent` is of the fill price. `trailing_*`, `take_profit_percent` and `time_limit_minutes` are what its
+    signal asked for, None = nothing."""
 
     id: PositionId
     instrument: InstrumentId
@@ -80,8 +85,12 @@ class FillWithoutPosition(ValueError):
 
 
 def open_or_add(position: Position | None, fill: FillReport, intent: OrderIntent, default_stop: Decimal) -> Position:
-    """The position after a fill of its entry order; `position` is the one of the same direction, or None."""
-    if position is None or not position.open:
+    """The position after a fill of its entry order; `position` is the one of the same direction, or None.
+
+    An entry that goes on after its position was closed opens it again: what it made and cost before stays its own, or
+    the books would forget it. Its time counts anew.
+    """
+    if position is None or not (position.open or position.id == intent.position_id):
         return Position(
             id=intent.position_id,
             instrument=fill.instrument,
@@ -98,13 +107,19 @@ def open_or_add(position: Position | None, fill: FillReport, intent: OrderIntent
             signal_id=intent.signal_id,
             fees=_fee(fill),
         )
+    held = Quantity(position.quantity + fill.quantity)
+    entered = Quantity(position.entry_quantity + fill.quantity)
+    cost = position.entry_cost + fill.quantity * fill.price
+    if position.quantity != position.entry_quantity:  # some of it is gone
+        cost = (position.quantity * position.entry_price + fill.quantity * fill.price) / held * entered
     return replace(
         position,
-        quantity=Quantity(position.quantity + fill.quantity),
-        opened_ms=min(position.opened_ms, fill.venue_time_ms),
-        entry_quantity=Quantity(position.entry_quantity + fill.quantity),
-        entry_cost=position.entry_cost + fill.quantity * fill.price,
+        quantity=held,
+        opened_ms=min(position.opened_ms, fill.venue_time_ms) if position.open else fill.venue_time_ms,
+        entry_quantity=entered,
+        entry_cost=cost,
         fees=position.fees + _fee(fill),
+        closed_ms=None,
     )
 
 

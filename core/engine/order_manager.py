@@ -250,7 +250,10 @@ class OrderManager:
         self._put(order, changed, events)
         self._books.fill(fill, order)
         opens = order.intent.leg is Leg.ENTRY
-        known = self._state.position(PositionKey(fill.instrument, fill.side if opens else fill.side.opposite))
+        key = PositionKey(fill.instrument, fill.side if opens else fill.side.opposite)
+        known = self._state.position(key)
+        if opens and known is None:
+            known = self._closed_before(key, order)
         try:
             if opens:
                 position = open_or_add(known, fill, order.intent, self._books.default_stop_percent)
@@ -262,6 +265,11 @@ class OrderManager:
         self.put_position(position, events, by=purpose(changed))
         for listener in self._trades:  # after the position is kept: its stop must not hang on who is told of the trade
             listener(fill, changed, known, position)
+
+    def _closed_before(self, key: PositionKey, entry: Order) -> Position | None:
+        """The position that this entry opened and that was closed before the entry ended."""
+        closed = self._state.last_closed(key)
+        return closed if closed is not None and closed.id == entry.intent.position_id else None
 
     def _on_foreign_fill(self, fill: FillReport, events: list[Event]) -> None:
         """Somebody else's order (a liquidation, the owner's hand) shrank our position: booked at its real price.
@@ -340,7 +348,8 @@ class OrderManager:
     def restore(
         self, orders: Iterable[Order], positions: Iterable[Position], ended: Iterable[ClientOrderId] = ()
     ) -> None:
-        """State from the journal, before anything runs; not written again. `ended`: what a venue may tell of again."""
+        """State from the journal, before anything runs; not written again. `positions`: open ones, and closed ones that
+        their entry may open again. `ended`: what a venue may tell of again."""
         self._ended_before = frozenset(ended)
         for order in orders:
             self._state.put_order(order)

@@ -169,6 +169,8 @@ class JournalState:
     """Orders of ours that ended in the last 7 days: a venue may tell of them again, and they are nobody else's."""
     alerts: tuple[AlertRecord, ...] = ()
     """The newest messages for people, oldest first, told or not: how far each channel has come is in `values`."""
+    reopenable: tuple[Position, ...] = ()
+    """Closed positions of which the entry has not ended: its next trade opens them again."""
 
 
 class Journal(Protocol):

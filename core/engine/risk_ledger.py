@@ -75,6 +75,7 @@ class RiskLedger:
         self._sizes: dict[PositionId, _Size] = {}
         self._traded: dict[PositionId, deque[_Size]] = {}
         self._reduced_by: dict[PositionId, Leg] = {}
+        self._reopened: dict[PositionId, Decimal] = {}
         self._counted: set[str] = set()
         self._wallet_moves: OrderedDict[tuple[object, ...], None] = OrderedDict()
         self._saved_at = clock.monotonic()
@@ -131,6 +132,8 @@ class RiskLedger:
             self._reduced_by[after.id] = order.intent.leg
         elif before is None or before.id != after.id:
             self._set_day(self.book.day.opened(after.id))
+        elif not before.open:
+            self._reopened[after.id] = worth(before, ZERO)
 
     def on_events(self, events: Iterable[Event]) -> None:
         """Must-consumer."""
@@ -169,6 +172,8 @@ class RiskLedger:
     def _on_position(self, position: Position) -> None:
         elsewhere = self._changed_elsewhere(position)
         if position.open:
+            if position.id in self._reopened and position.id not in self.book.day.shares:  # its close has been told
+                self._set_day(self.book.day.opened(position.id, self._reopened.pop(position.id)))
             self._set_day(self.book.day.valued(position.id, self._worth(position)))
             if elsewhere is not None:
                 self._note_close(position, CloseKind.EVEN, external=True)

@@ -21,6 +21,10 @@ ALERTS_LOADED: Final = 5_000
 CHECKPOINT_EVERY: Final = 500
 """Records between checkpoints; they are made by us, after the waiters were told, never inside a commit."""
 _MODE: Final = 0o600
+_REOPENABLE: Final = (
+    f"SELECT {rows.POSITION_SELECT} FROM positions WHERE closed_ms IS NOT NULL AND position_id IN ("
+    "SELECT position_id FROM orders WHERE ended = 0 AND leg = 'entry') ORDER BY closed_ms, position_id"
+)
 
 BAD_RECORD: Final = (
     sqlite3.DataError,
@@ -106,6 +110,7 @@ class Database:
         return JournalState(
             orders=tuple(rows.order_of(row) for row in read(rows.KNOWN_ORDERS)),
             positions=tuple(rows.position_of(row) for row in read(rows.OPEN_POSITIONS)),
+            reopenable=tuple(rows.position_of(row) for row in read(_REOPENABLE)),
             seen_signals=frozenset(read(rows.SEEN_SIGNALS, (self._now_ms() - SEEN_SIGNALS_MS,))),
             unfinished_waves=tuple(wave_id for (wave_id,) in read(rows.UNFINISHED_WAVES)),
             values=dict(read(rows.STATE_VALUES)),

@@ -61,6 +61,35 @@ def test_the_entry_price_is_the_average_of_entry_fills_and_closing_never_rewrite
     assert close_fill(position, 1, at).entry_price == expected
 
 
+@given(st.sampled_from(Side), st.lists(st.tuples(st.integers(-50, 50), st.integers(1, 1_000)), min_size=1, max_size=12))
+def test_entries_and_exits_that_alternate_realise_what_was_paid_and_got(
+    side: Side, moves: list[tuple[int, int]]
+) -> None:
+    intent = an_intent(side=side, amount=10_000)
+    position: Position | None = None
+    cash = entries = 0
+    for number, (wished, at) in enumerate([*moves, (-10_000, 500)]):
+        amount = wished if wished > 0 else -min(-wished, 0 if position is None else int(position.quantity))
+        if amount > 0:
+            fill = a_fill(intent, trade_id=f"e{number}", amount=amount, at=at, fee=1)
+            position, entries = open_or_add(position, fill, intent, STOP), entries + amount
+        elif amount < 0 and position is not None:
+            position = close_fill(position, -amount, at)
+        cash -= amount * at * side.sign
+    if position is not None:
+        assert not position.open
+        assert position.id == intent.position_id
+        assert position.entry_quantity == position.exit_quantity == entries
+        assert abs(position.realized - cash) < Decimal("1e-18")
+
+
+def test_what_is_added_after_a_part_was_sold_is_averaged_with_what_is_left() -> None:
+    entry = an_intent(amount=4)
+    half = close_fill(opened(Side.BUY, [(2, 100)]), 1, 90)
+    position = open_or_add(half, a_fill(entry, trade_id="late", amount=3, at=80), entry, STOP)
+    assert (position.entry_price, position.quantity, position.entry_quantity) == (85, 4, 5)
+
+
 def test_result_is_profit_for_a_long_that_rose_and_a_short_that_fell() -> None:
     assert a_position(at=100).unrealized(Decimal(110)) == 10
     assert a_position(at=100, side=Side.SELL).unrealized(Decimal(90)) == 10
@@ -91,6 +120,17 @@ def test_an_entry_after_a_close_is_a_new_position() -> None:
     intent = an_intent("s2")
     again = open_or_add(closed, a_fill(intent, at=50), intent, STOP)
     assert (again.id, again.entry_price, again.realized) == (intent.position_id, 50, 0)
+
+
+def test_an_entry_that_goes_on_after_its_position_was_closed_opens_it_again_with_what_it_made() -> None:
+    entry = an_intent(amount=3)
+    closed = close_fill(opened(Side.BUY, [(1, 100)]), 1, 110)
+    late = a_fill(entry, trade_id="late", amount=2, at=50, venue_time_ms=NOW_MS + 9)
+    again = open_or_add(closed, late, entry, STOP)
+    assert again.open
+    assert again.closed_ms is None
+    assert (again.id, again.entry_price, again.quantity, again.realized) == (entry.position_id, 50, 2, 10)
+    assert (again.opened_ms, again.fees) == (NOW_MS + 9, closed.fees + late.fee)
 
 
 def test_a_fee_in_another_coin_is_not_taken_for_quote_coin() -> None:

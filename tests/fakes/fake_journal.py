@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from core.domain.ids import ClientOrderId
+from core.domain.ids import ClientOrderId, Leg
 from core.domain.order import Order
 from core.engine.records import ExitRecord, IntentRecord, JournalState, OrderRecord, PositionRecord, Record
 from core.errors import JournalUnwritable
@@ -58,6 +58,8 @@ class FakeJournal:
         orders |= {r.order.client_order_id: r.order for r in self.posted if isinstance(r, OrderRecord)}
         positions = {r.position.id: r.position for r in self.posted if isinstance(r, PositionRecord)}
         held = {key: position for key, position in positions.items() if position.open}
+        entries = [o for o in orders.values() if o.intent.leg is Leg.ENTRY]
+        under_way = {o.intent.position_id for o in entries if not o.ended or o.fills_missing}
         alive = {o.intent.position_id for o in orders.values() if not o.ended or o.fills_missing} | set(held)
         wanted = [o for o in orders.values() if o.intent.position_id in alive]
         exits = {r.state.position_id: r.state for r in self.posted if isinstance(r, ExitRecord)}
@@ -65,6 +67,7 @@ class FakeJournal:
             exits=tuple(exits[position.id] for position in held.values() if position.id in exits),
             orders=tuple(wanted),
             positions=tuple(held.values()),
+            reopenable=tuple(position for key, position in positions.items() if key in under_way - set(held)),
             seen_signals=frozenset(),
             unfinished_waves=(),
             values={},

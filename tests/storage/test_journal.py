@@ -68,6 +68,18 @@ async def test_an_order_survives_a_restart_in_full(tmp_path: Path) -> None:
     assert order == an_order()
 
 
+async def test_a_closed_position_comes_back_while_its_entry_may_open_it_again(tmp_path: Path) -> None:
+    closed = a_position(quantity=Quantity(ZERO), closed_ms=NOW + 1)
+    first = await a_journal(tmp_path)
+    await first.append([IntentRecord(intent=an_intent(), time_ms=NOW), PositionRecord(position=closed, time_ms=NOW)])
+    held = await first.load()
+    await first.append([OrderRecord(order=an_order(status=OrderStatus.FILLED, reported_filled=FILLED), time_ms=NOW)])
+    ended = await first.load()
+    await first.close()
+    assert (held.positions, held.reopenable) == ((), (closed,))
+    assert ended.reopenable == ()
+
+
 DECIMALS = st.decimals(allow_nan=False, allow_infinity=False, places=8)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 

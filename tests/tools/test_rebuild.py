@@ -52,6 +52,21 @@ def test_a_record_that_its_trades_do_not_make_is_a_difference() -> None:
     assert "realized -5 against -4" in told.differences[0]
 
 
+def test_an_entry_that_goes_on_after_a_close_opens_the_same_position_again_and_nothing_it_made_is_lost() -> None:
+    told = rebuilt(
+        *LIFE,
+        fill(3, at="80", client_order_id="p"),
+        position("1", entry="80", entry_quantity="2", realized="-5", fees="0.15"),
+        fill(4, at="90", client_order_id="p"),
+        fill(5, leg="close", side="sell", at="70"),
+        position("1", entry="85", entry_quantity="3", realized="-20", fees="0.25", by="close"),
+        fill(6, at="75", client_order_id="p"),
+        position("2", entry="80", entry_quantity="4", realized="-20", fees="0.3"),
+    )
+    assert (told.differences, told.gaps) == ([], [])
+    assert told.results() == {("binance", "USDT"): {"realized": Decimal(-20), "fees": Decimal("-0.3")}}
+
+
 def test_a_position_of_which_no_trade_is_told_is_a_difference_unless_it_was_taken_over() -> None:
     assert rebuilt(position("1")).differences
     told = rebuilt(position("1", by="reconciliation"), *LIFE[2:3], position("0", realized="-5", fees="0.1"))
@@ -98,6 +113,15 @@ def test_positions_that_a_killed_run_could_not_log_at_all_go_on_as_its_journal_h
     assert rebuilt(fill(1), position("1"), rec("unclean_start", positions=[position("1")["data"]])).gaps == []
     gone = rebuilt(fill(1), position("1"), rec("unclean_start", positions=[]))
     assert (len(gone.gaps), gone.positions["p"].quantity) == (1, 0)
+
+
+def test_a_position_opened_again_of_which_a_killed_run_could_not_log_the_close_is_a_gap_and_no_difference() -> None:
+    late = fill(3, at="80", client_order_id="p")
+    again = position("1", entry="80", entry_quantity="2", realized="-5", fees="0.15")
+    told = rebuilt(*LIFE[:2], rec("unclean_start", positions={}), late, again)
+    assert told.differences == []
+    assert told.gaps
+    assert told.positions["p"].realized == -5
 
 
 def test_a_trade_told_again_after_a_kill_counts_once() -> None:
