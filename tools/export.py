@@ -56,8 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(f"The configuration cannot be used:\n{error}", file=sys.stderr)
         return USAGE
-    except (JournalUnreadable, OSError) as error:
+    except JournalUnreadable as error:
         print(str(error), file=sys.stderr)
+        return USAGE
+    except OSError as error:
+        print(f"{asked.out or 'the output'} could not be written: {error.strerror or error}", file=sys.stderr)
         return USAGE
     if asked.out is not None:
         print(f"{number} {asked.table} written to {asked.out}")

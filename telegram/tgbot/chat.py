@@ -39,6 +39,8 @@ class Chat:
     ) -> None:
         self._bot = bot
         self._chat_id = chat_id
+        self.private = chat_id > 0
+        """With one person; groups have negative numbers, and people there talk to each other."""
         self._pace = pace
         self._redact = redact
         self._sleep = sleep

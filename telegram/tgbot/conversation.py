@@ -31,6 +31,8 @@ MOST_READS: Final = 8
 ACTS: Final = "Act"
 """The section of commands that change something; most wait for the end of the start."""
 
+_NO_COMMAND: Final = "That is no command; they begin with a slash, /help lists them."
+
 _log = structlog.get_logger(__name__)
 Start = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 
@@ -62,6 +64,8 @@ class Conversation:
     def said(self, text: str, bot_name: str | None, user_id: int, role: Role) -> None:
         """Somebody who may ask has written."""
         if (asked := parsed(text, bot_name)) is None:
+            if self._chat.private and not text.startswith("/"):
+                self._read(self._tell(page(_NO_COMMAND)), "unknown")
             return
         name, arguments = asked
         self._begin(name, arguments, user_id, role)

@@ -315,9 +315,14 @@ async def test_what_cannot_be_meant_is_answered_with_a_reason_and_changes_nothin
 async def test_a_command_for_another_bot_in_the_group_is_not_ours() -> None:
     async with Rig().running() as rig:
         rig.phone.write("/panic@other_bot", user=OWNER)
-        rig.phone.write("panic", user=OWNER)
         await rig.phone.ask("/version@breakwater_bot", "Breakwater", user=OWNER)
     assert len(rig.phone.shown) == 1
+
+
+async def test_words_without_a_slash_do_nothing_and_say_so() -> None:
+    async with Rig().running() as rig:
+        await rig.phone.ask("panic", "begin with a slash", user=OWNER)
+    assert rig.done == []
 
 
 @pytest.mark.failure("TEL-04")
