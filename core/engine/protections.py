@@ -21,7 +21,7 @@ from core.engine.ports import Level, Notifier
 log = structlog.get_logger(__name__)
 
 REMEMBERED = 2_000
-"""Records of positions, closed ones too, oldest first; far more than can be open at a time."""
+"""Records of positions, closed ones too; far more than can be open at a time. The one not asked for longest goes."""
 FIRST_STOP_FACTOR = 4
 """A first stop may take so many times as long as a later one before people are told: it follows its fill."""
 MOST_LOST = 5
@@ -75,8 +75,11 @@ class Protections:
         """Milliseconds without a stop by the venue's stamps, of every stretch that ended with one."""
 
     def get(self, position_id: PositionId) -> Protection | None:
-        """Also of positions closed since the start."""
-        return self._known.get(position_id)
+        """Also of positions closed since the start. What is asked for is kept longest: of an open position everybody
+        asks, and it may outlive thousands of others."""
+        if (known := self._known.pop(position_id, None)) is not None:
+            self._known[position_id] = known
+        return known
 
     def take_longest(self) -> int:
         """The longest time without a stop since this was asked last, milliseconds."""
