@@ -42,7 +42,7 @@ async def _screen(folder: Path) -> dict[str, Any]:
 async def _daemons_screen(folder: Path) -> dict[str, Any]:
     """Its control socket comes up a few steps after the daemon is ready, which are long on a busy machine."""
     async with asyncio.timeout(20):
-        while (facts := await _screen(folder))["source"] != "daemon":
+        while (facts := await _screen(folder))["source"] != "daemon":  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.05)
     return facts
 
