@@ -92,6 +92,7 @@ class Engine:
     orders: OrderManager
     risk: RiskGuard
     risk_watch: RiskWatch
+    jumps: TimeJumps
     closer: Closer
     protection: ProtectionManager
     exits: ExitEngine
@@ -370,7 +371,7 @@ def assemble(
         clock=clock,
         notifier=notifier,
     )
-    risk_watch = RiskWatch(risk=risk, state=state, closer=closer, clients=clients, jumps=jumps)
+    risk_watch = RiskWatch(risk=risk, state=state, closer=closer, clients=clients)
     _introduce(orders, risk, protection, upkeep, watch, data)
     for consumer in (exits, native, reconciler, leverage, watch):
         if consumer is not None:
@@ -416,6 +417,7 @@ def assemble(
         orders=orders,
         risk=risk,
         risk_watch=risk_watch,
+        jumps=jumps,
         closer=closer,
         protection=protection,
         exits=exits,

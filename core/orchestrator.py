@@ -247,6 +247,7 @@ class Orchestrator:
             start("native-trailing", engine.native.run)
         start("money", engine.money.run)
         start("risk-watch", engine.risk_watch.run)
+        start("time-jumps", engine.jumps.run)
         start("account-watch", engine.watch.run)
         start("upkeep", engine.upkeep.run)
         for venue in opening.late:

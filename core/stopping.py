@@ -36,6 +36,7 @@ WATCHERS = (
     "money",
     "exits",
     "risk-watch",
+    "time-jumps",
     "account-watch",
     "upkeep",
     "screener",

@@ -1,5 +1,5 @@
-"""RiskWatch: the second hand of the risk guard. Open losses, midnight, a clock that jumped and a panic that is not done
-yet are looked at each second, not only when an entry asks."""
+"""RiskWatch: the second hand of the risk guard. Open losses, midnight and a panic that is not done yet are
+looked at each second, not only when an entry asks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from core.domain.position import Position
 from core.engine.closer import Closer
 from core.engine.risk_guard import RiskGuard
 from core.engine.state import StateView
-from core.engine.time_jumps import TimeJumps
 
 TICK_SECONDS = 1.0
 
@@ -25,21 +24,17 @@ class RiskWatch:
         state: StateView,
         closer: Closer,
         clients: Collection[VenueName],
-        jumps: TimeJumps,
     ) -> None:
         self._risk = risk
         self._state = state
         self._closer = closer
         self._clients = clients
-        self._jumps = jumps
 
     async def run(self) -> None:
-        """Until cancelled; owns the closes of a panic and the measurements it asks for."""
+        """Until cancelled; owns the closes of a panic."""
         async with asyncio.TaskGroup() as tasks:
-            self._jumps.begin()
             while True:
                 self._risk.ledger.tick()
-                self._jumps.look(tasks, TICK_SECONDS)
                 self._finish_panic(tasks)
                 await asyncio.sleep(TICK_SECONDS)
 

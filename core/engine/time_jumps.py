@@ -24,6 +24,7 @@ from core.errors import VenueError
 log = structlog.get_logger(__name__)
 
 BY = "clock"
+LOOK_SECONDS = 1.0
 STOOD_STILL_SECONDS = 10.0
 OLD_SECONDS = 10.0
 """What was heard before is too old to enter by then: timers, and with them ages, stood still in a suspend."""
@@ -55,14 +56,17 @@ class TimeJumps:
         self._settling: dict[VenueName, asyncio.Task[None]] = {}
         self._looked: float | None = None
 
-    def begin(self) -> None:
-        """Nobody has looked for a while, which is no sign that the process stood still."""
-        self._looked = None
+    async def run(self) -> None:
+        """Until cancelled; owns what settles the venues."""
+        self._looked = None  # nobody has looked for a while, which is no sign that the process stood still
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                self._look(tasks)
+                await asyncio.sleep(LOOK_SECONDS)
 
-    def look(self, tasks: TaskOwner, every: float) -> None:
-        """To be called every so many seconds; `tasks` own what follows."""
+    def _look(self, tasks: TaskOwner) -> None:
         now = self._clock.monotonic()
-        still = 0.0 if self._looked is None else now - self._looked - every
+        still = 0.0 if self._looked is None else now - self._looked - LOOK_SECONDS
         self._looked = now
         for venue in self._clients:
             error = self._risk.clocks.error_ms(venue)
@@ -89,7 +93,7 @@ class TimeJumps:
         return running is not None and not running.done()
 
     def _go_on(self, venue: VenueName, tasks: TaskOwner, work: Coroutine[Any, Any, None]) -> None:
-        self._settling[venue] = tasks.create_task(work, name=f"risk-watch/clock/{venue}")
+        self._settling[venue] = tasks.create_task(work, name=f"time-jumps/{venue}")
 
     async def _measured(self, venue: VenueName) -> None:
         if self._serves(venue):

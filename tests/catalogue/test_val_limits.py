@@ -388,7 +388,7 @@ def test_every_reason_is_proven_to_name_its_setting_or_known_to_have_none() -> N
 NO_LIMIT = {
     "MARGIN_MODE", "SIGNAL_WS_URL", "SIGNAL_WS_TOKEN", "SIGNAL_FORM", "PRICE_DIVERGENCE_WARN_PERCENT",
     "WAVE_CHECK_MINUTES", "WAVE_CHECK_INTERVAL_SECONDS", "WAVE_CHECK_DURATION_SECONDS", "WAVE_COLLECT_MS",
-    "EXCHANGES", "ALLOW_MIXED_ENVIRONMENTS",
+    "EXCHANGES", "ALLOW_MIXED_ENVIRONMENTS", "ALLOW_WITHDRAWAL_KEYS",
 }  # fmt: skip
 """Settings of these groups that refuse no signal."""
 BOUNDS_OF_STOPS = {

@@ -362,7 +362,7 @@ async def a_bench(  # noqa: PLR0915 - the wiring of the whole engine, one statem
         clock=clock,
         notifier=notifier,
     )
-    risk_watch = RiskWatch(risk=risk, state=state, closer=closer, clients=clients, jumps=jumps)
+    risk_watch = RiskWatch(risk=risk, state=state, closer=closer, clients=clients)
     risk.follow(orders)
     orders.listen(protection.on_events)
     orders.listen(exit_engine.on_events)
@@ -406,7 +406,7 @@ async def a_bench(  # noqa: PLR0915 - the wiring of the whole engine, one statem
         exits=exit_engine,
     )
     async with asyncio.TaskGroup() as group:
-        parts = (orders, protection, inflight, processor, reconciler, screener, risk_watch, exit_engine)
+        parts = (orders, protection, inflight, processor, reconciler, screener, risk_watch, jumps, exit_engine)
         tasks = [group.create_task(part.run(), name=type(part).__name__) for part in parts]
         await asyncio.sleep(0)
         try:

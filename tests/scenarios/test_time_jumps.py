@@ -110,7 +110,7 @@ async def test_a_venue_does_not_stay_off_where_the_watch_that_settles_it_ends_me
             _set(world, HOUR_MS)
             await asyncio.sleep(3)
             assert daemon.off_because() is not None
-            (watch,) = (task for task in asyncio.all_tasks() if task.get_name() == "risk-watch")
+            (watch,) = (task for task in asyncio.all_tasks() if task.get_name() == "time-jumps")
             watch.cancel()
             await asyncio.sleep(40)
             assert daemon.off_because() is None

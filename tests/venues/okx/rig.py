@@ -77,8 +77,10 @@ class Rig:
             await (hold or _settle)()
             return result
         finally:
+            told = len(self.states)
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
+            del self.states[told:]  # that it is down when nobody runs it any more
 
     async def state(self) -> Any:
         return await self.venue.ask("state?all=1")
