@@ -247,7 +247,6 @@ class Orchestrator:
             start("native-trailing", engine.native.run)
         start("money", engine.money.run)
         start("risk-watch", engine.risk_watch.run)
-        start("time-jumps", engine.jumps.run)
         start("account-watch", engine.watch.run)
         start("upkeep", engine.upkeep.run)
         for venue in opening.late:
@@ -264,6 +263,7 @@ class Orchestrator:
 
     def _keep_watch(self, engine: Engine, queries: Queries) -> None:
         start, process = self._tasks.start, self._settings.process
+        start("time-jumps", engine.jumps.run)
         start("kill-file", partial(watch_kill_file, engine))
         start("journal-watch", partial(watch_journal, engine))
         start("status-line", partial(status_lines, queries, process.status_line_interval_seconds))

@@ -95,6 +95,7 @@ async def test_a_fault_in_what_protects_is_logged_counted_and_told_and_the_stop_
     async with a_world(tmp_path, "binance") as world:
         await world.play(a_long("binance"))
         async with world.running(**TRAILED) as daemon:
+            daemon.may_fail = True
             people, said = FakeNotifier(), LogLines()
             daemon.orchestrator._notices.attach(people)
             late = (owner, name) in LATE
@@ -119,6 +120,7 @@ async def test_a_fault_in_a_close_is_logged_counted_and_told_and_the_position_st
     async with a_world(tmp_path, "binance") as world:
         await world.play(a_long("binance"))
         async with world.running(TAKE_PROFIT_PERCENT="1", TRAILING_MODE="off") as daemon:
+            daemon.may_fail = True
             people, said = FakeNotifier(), LogLines()
             daemon.orchestrator._notices.attach(people)
             await daemon.wave()
@@ -138,6 +140,7 @@ async def test_a_fault_while_an_unknown_order_is_asked_for_is_logged_counted_and
     async with a_world(tmp_path, "binance") as world:
         await world.play(a_long("binance"))
         async with world.running() as daemon:
+            daemon.may_fail = True
             people, said = FakeNotifier(), LogLines()
             daemon.orchestrator._notices.attach(people)
             await world.fault("drop_response", match={"method": "POST", "path": "/fapi/v1/algoOrder"})
