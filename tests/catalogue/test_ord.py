@@ -123,7 +123,7 @@ async def test_with_the_side_gone_from_every_reply_a_failed_entry_still_ends_fla
 async def test_nothing_to_reduce_is_checked_by_reading_the_position_once(gone: bool) -> None:
     async with a_bench() as bench:
         await bench.enter(an_intent())
-        await bench.settle(6)
+        await bench.settle(15)  # sooner the venue may not see the position itself yet
 
         async def nothing(_: OrderIntent) -> Outcome:
             return Rejected(code="-2022", detail="ReduceOnly Order is rejected.", about=About.NOTHING_TO_REDUCE)
