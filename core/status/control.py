@@ -46,6 +46,7 @@ SOCKET_NAME = "control.sock"
 LONGEST_ADDRESS = 100
 """Bytes: Linux takes 107, macOS 103."""
 MAX_LINE = 64 * 1024
+STOPPING = b'{"ok": false, "error": "the daemon is stopping; what was ordered may be half done"}\n'
 _VENUE = frozenset({"venue"})
 COMMANDS = {
     "status": frozenset[str](),
@@ -86,6 +87,7 @@ class ControlServer:
         self._queries = queries
         self._commands = commands
         self._health = health
+        self._serving: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Until cancelled. The caller holds the lock of the data folder: a socket file found here is a dead one's."""
@@ -97,18 +99,35 @@ class ControlServer:
         try:
             async with server:
                 self._path.chmod(0o600)
-                await server.serve_forever()
+                try:
+                    await server.serve_forever()
+                finally:
+                    await self._hang_up()
         finally:
             with contextlib.suppress(FileNotFoundError):
                 self._path.unlink()
 
+    async def _hang_up(self) -> None:
+        """Whoever still waits for an answer is told that there will be none."""
+        waiting = set(self._serving)
+        for task in waiting:
+            task.cancel()
+        if waiting:
+            await asyncio.wait(waiting)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if (task := asyncio.current_task()) is not None:
+            self._serving.add(task)
+            task.add_done_callback(self._serving.discard)
         try:
             while line := await reader.readline():
                 writer.write(json.dumps(await self._answer(line), default=_text).encode() + b"\n")
                 await writer.drain()
         except (ConnectionError, ValueError) as error:  # ValueError: a line longer than the limit
             log.info("control.dropped", error=str(error))
+        except asyncio.CancelledError:
+            writer.write(STOPPING)
+            raise
         finally:
             writer.close()
             with contextlib.suppress(ConnectionError):

@@ -13,7 +13,7 @@ import pytest
 from core.domain.ids import VenueName
 from core.engine.commands import Commands
 from core.engine.queries import Queries
-from core.status.control import SOCKET_NAME, ControlServer, spelled
+from core.status.control import SOCKET_NAME, STOPPING, ControlServer, spelled
 
 
 @pytest.fixture
@@ -94,3 +94,28 @@ async def test_stopping_in_the_step_it_starts_in_leaves_no_socket_open(tmp_path:
     del task, server
     gc.collect()
     assert not (tmp_path / SOCKET_NAME).exists()
+
+
+@pytest.mark.may_block("a socket file is made and removed once")
+async def test_whoever_waits_for_an_answer_when_the_daemon_stops_is_told_so_and_nothing_runs_on(
+    tmp_path: Path, commands: Mock
+) -> None:
+    """A close that the venue does not answer outlived the server, and met the engine's end instead of its own."""
+
+    async def for_ever(*_: Any) -> None:
+        await asyncio.Event().wait()
+
+    commands.close.side_effect = for_ever
+    server = ControlServer(folder=tmp_path, queries=Mock(spec=Queries), commands=commands)
+    task = asyncio.create_task(server.run(), name="control")
+    await asyncio.sleep(0.01)
+    reader, writer = await asyncio.open_unix_connection(str(tmp_path / SOCKET_NAME))
+    writer.write(b'{"command": "close"}\n')
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await reader.readline() == STOPPING
+    assert await reader.read() == b""
+    writer.close()
+    await writer.wait_closed()
