@@ -168,4 +168,4 @@ async def _ccxt_share(effort: Effort, facts: VenueFacts) -> float:
 
 def venue_symbols(wanted: int) -> int:
     """How many instruments a venue must have that `wanted` of them are USDT swaps that trade."""
-    return max(40, wanted + wanted // 4)
+    return max(40, wanted + wanted // 2)
