@@ -61,7 +61,7 @@ lint: setup-dev ## fix what can be fixed, then check
 	@$(MAKE) --no-print-directory check
 
 test: check ## everything that must pass
-	@$(BIN)/pytest -q -n $(JOBS) --dist loadfile $(ARGS)
+	@$(BIN)/pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 failures: setup-dev ## which entries of docs/FAILURES.md a test proves
 	@$(BIN)/python -m tools.failures $(ARGS)

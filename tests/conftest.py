@@ -72,6 +72,19 @@ def pytest_configure(config: pytest.Config) -> None:
         del os.environ[name]  # a developer's keys must never reach a test or a process it starts
 
 
+LONGEST = (
+    "test_bench_smoke", "test_wave_campaign", "test_emergency_program", "test_kill", "test_lost_answers", "test_chaos",
+    "test_transport", "test_three_venues", "test_venue_accounts", "test_venue_streams", "test_rsk_ways_back",
+)  # fmt: skip
+"""Files that take longest, begun first: the last one to begin keeps one worker busy while the others have nothing."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
+
 @pytest.fixture(scope="session")
 def project_root() -> Path:
     return PROJECT
