@@ -60,6 +60,7 @@ lint: setup-dev ## fix what can be fixed, then check
 	@$(BIN)/ruff format .
 	@$(MAKE) --no-print-directory check
 
+test: export PYTHONDONTWRITEBYTECODE = # the programs that tests start would compile the project anew each time
 test: check ## everything that must pass
 	@$(BIN)/pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
