@@ -167,6 +167,8 @@ class Game:
         self.say("daemon", f"ended {outcome.status.name}: {outcome.said}")
         if not asked:
             self._down_s = AGAIN_SECONDS
+            if outcome.status is ExitStatus.OPERATOR_NEEDED and self.disk_full:
+                return  # whatever it refused or said could not be written down either
             if outcome.status is not ExitStatus.PREFLIGHT_REFUSED:
                 self.record.endings.append(f"the daemon ended by itself: {outcome.status.name} {outcome.said}")
             elif self.now_s() > self._plan.chaos_s:
