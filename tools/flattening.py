@@ -17,6 +17,7 @@ from core.clock import Clock
 from core.domain.ids import InstrumentId, Leg, PositionId, SignalId, VenueName, client_order_id, is_ours
 from core.domain.money import ZERO, Price, Quantity, plain
 from core.domain.order import Order, OrderIntent, OrderStatus, OrderType
+from core.domain.reconciliation import order_of
 from core.domain.reports import OrderStatusReport, PositionReport, PositionSide
 from core.domain.signal import Side
 from core.engine.ports import Accepted, Departure, MassStatus, NotFound, Outcome, Rejected, Unknown, VenueClient
@@ -280,24 +281,6 @@ def key_of(position: PositionReport) -> Key:
     if position.position_side is PositionSide.BOTH:
         return Key(position.instrument, position.quantity > ZERO)
     return Key(position.instrument, position.position_side is PositionSide.LONG)
-
-
-def order_of(report: OrderStatusReport) -> Order:
-    """Enough of a resting order, ours or not, to name it to the venue."""
-    intent = OrderIntent(
-        client_order_id=report.client_order_id,
-        instrument=report.instrument,
-        leg=Leg.STOP if report.conditional else Leg.ENTRY,
-        attempt=0,
-        signal_id=SignalId(""),
-        position_id=PositionId(""),
-        side=report.side,
-        type=OrderType.STOP_MARKET if report.conditional else OrderType.LIMIT_IOC,
-        quantity=report.quantity,
-        reduce_only=report.reduce_only,
-        trigger_price=report.trigger_price,
-    )
-    return Order(intent=intent, status=report.status, venue_order_id=report.venue_order_id)
 
 
 def _goes_first(order: OrderStatusReport) -> bool:

@@ -30,6 +30,7 @@ from core.domain.money import HUNDRED, ZERO, plain
 from core.domain.order import Order, OrderStatus
 from core.domain.position import Position
 from core.domain.risk import TradingState
+from core.domain.spans import span
 from core.engine.past import PastWave
 from core.errors import ConfigError, JournalUnreadable, StartRefused
 from core.storage.history import History, reading
@@ -191,7 +192,7 @@ def _show(console: Console, facts: Facts) -> None:
     colour = _STATES.get(facts["state"], "white")
     console.print(f"[bold {colour}]{facts['state'].upper()}[/] {escape(facts['reason'])}", highlight=False)
     if facts["source"] == "daemon":
-        told = f"told by the running daemon, build {facts['build']}, up {_span(facts['uptime_s'])}"
+        told = f"told by the running daemon, build {facts['build']}, up {span(facts['uptime_s'])}"
     elif facts["ended"] == "not ended":
         told = "told by the journal: the daemon that runs here does not answer"
     else:
@@ -222,8 +223,8 @@ def _venue_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     table = _table("Venues", "venue", "stream", "for", "reconnects", "reconciled", "entries")
     for row in rows:
         stream = "[green]live[/]" if row["connected"] else "[red]down[/]"
-        since = "" if row["connected_s"] is None else _span(row["connected_s"])
-        read = "never" if row["reconciled_s"] is None else f"{_span(row['reconciled_s'])} ago"
+        since = "" if row["connected_s"] is None else span(row["connected_s"])
+        read = "never" if row["reconciled_s"] is None else f"{span(row['reconciled_s'])} ago"
         entries = _entries(row)
         table.add_row(row["venue"], stream, since, str(row["reconnects"]), read, entries)
     return table
@@ -251,7 +252,7 @@ def _position_table(rows: Sequence[Mapping[str, Any]]) -> Table:
             "" if row["unrealized"] is None else f"{Decimal(row['unrealized']):+.2f}",
             row["stop"] or ("dust" if row.get("dust") else "[bold red]NONE[/]"),
             "" if away is None else f"{away}%",
-            _span(row["age_s"]),
+            span(row["age_s"]),
         )
     return table
 
@@ -274,13 +275,6 @@ def _distance(stop: str | None, price: str) -> str | None:
 
 def _short(value: Decimal) -> str:
     return plain(round(value, 8))
-
-
-def _span(seconds: float) -> str:
-    for size, letter in ((86_400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.1f} {letter}"
-    return f"{seconds:.0f} s"
 
 
 def _arguments(given: Sequence[str] | None) -> argparse.Namespace:

@@ -28,7 +28,8 @@ from core.domain.ids import Leg, VenueName
 from core.domain.money import plain
 from core.domain.position import Position
 from core.domain.symbols import spellings
-from core.engine.past import PastOrder, PastSignal, PastWave, Story
+from core.engine.past import PastOrder, PastWave, Story
+from core.engine.records import SignalMark
 from core.errors import ConfigError, JournalUnreadable
 from core.storage.history import History, reading
 from core.storage.journal import FILE_NAME
@@ -118,7 +119,7 @@ def _show(console: Console, story: Story) -> None:
         console.print(_position_line(story.position), highlight=False)
 
 
-def _verdict(signal: PastSignal) -> str:
+def _verdict(signal: SignalMark) -> str:
     return f"[yellow]{signal.code}[/], {escape(signal.detail)}" if signal.code else "[green]accepted[/]"
 
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 
-from core.domain.ids import ClientOrderId, InstrumentId, PositionId, client_order_id, is_ours
+from core.domain.ids import ClientOrderId, InstrumentId, PositionId, SignalId, client_order_id, is_ours
 from core.domain.ids import Leg as LegName
 from core.domain.money import ZERO, Quantity
-from core.domain.order import Order, OrderStatus
+from core.domain.order import Order, OrderIntent, OrderStatus, OrderType
 from core.domain.position import Position, PositionKey, closing_key
 from core.domain.reports import FillReport, OrderStatusReport, PositionReport, PositionSide
 from core.domain.signal import Side
@@ -45,6 +45,24 @@ def key_of(report: PositionReport) -> PositionKey | None:
             return None
         return PositionKey(report.instrument, Side.BUY if report.quantity > ZERO else Side.SELL)
     return PositionKey(report.instrument, Side.BUY if report.position_side is PositionSide.LONG else Side.SELL)
+
+
+def order_of(report: OrderStatusReport) -> Order:
+    """Enough of a resting order, ours or not, to name it to its venue."""
+    intent = OrderIntent(
+        client_order_id=report.client_order_id,
+        instrument=report.instrument,
+        leg=LegName.STOP if report.conditional else LegName.ENTRY,
+        attempt=0,
+        signal_id=SignalId(""),
+        position_id=PositionId(""),
+        side=report.side,
+        type=OrderType.STOP_MARKET if report.conditional else OrderType.LIMIT_IOC,
+        quantity=report.quantity,
+        reduce_only=report.reduce_only,
+        trigger_price=report.trigger_price,
+    )
+    return Order(intent=intent, status=report.status, venue_order_id=report.venue_order_id)
 
 
 def missing_orders(

@@ -9,12 +9,12 @@ from functools import partial
 
 import structlog
 
-from core.domain.ids import ClientOrderId, InstrumentId, Leg, PositionId, SignalId, VenueName
+from core.domain.ids import ClientOrderId, InstrumentId, Leg, VenueName
 from core.domain.instrument import Instrument
 from core.domain.money import ZERO, plain
-from core.domain.order import UNACKNOWLEDGED, Order, OrderIntent, OrderStatus, OrderType
+from core.domain.order import UNACKNOWLEDGED, Order, OrderStatus
 from core.domain.position import Position, PositionKey
-from core.domain.reconciliation import key_of
+from core.domain.reconciliation import key_of, order_of
 from core.domain.reports import OrderStatusReport, PositionReport
 from core.domain.risk import TradingState
 from core.domain.standing import Standing, strictest
@@ -226,7 +226,7 @@ class Commands:
 
 
 async def _cancel_at(client: VenueClient, report: OrderStatusReport) -> Cancelled:
-    order = _as_order(report)
+    order = order_of(report)
     outcome = await client.cancel(order)
     try:
         now = await client.query_order(order.intent)
@@ -238,24 +238,6 @@ async def _cancel_at(client: VenueClient, report: OrderStatusReport) -> Cancelle
         return _cancelled(order, OrderStatus.CANCELED, "", ours=False)
     detail = outcome.cause if isinstance(outcome, Unknown) else str(outcome)
     return _cancelled(order, None, detail, ours=False)
-
-
-def _as_order(report: OrderStatusReport) -> Order:
-    """Enough of a foreign order to name it to the venue."""
-    intent = OrderIntent(
-        client_order_id=report.client_order_id,
-        instrument=report.instrument,
-        leg=Leg.STOP if report.conditional else Leg.ENTRY,
-        attempt=0,
-        signal_id=SignalId(""),
-        position_id=PositionId(""),
-        side=report.side,
-        type=OrderType.STOP_MARKET if report.conditional else OrderType.MARKET,
-        quantity=report.quantity,
-        reduce_only=report.reduce_only,
-        trigger_price=report.trigger_price,
-    )
-    return Order(intent=intent, status=report.status, venue_order_id=report.venue_order_id)
 
 
 def _cancelled(order: Order, status: OrderStatus | None, detail: str, *, ours: bool) -> Cancelled:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
 
-from core.domain.gate import Gate
 from core.domain.ids import InstrumentId, VenueName
 from core.domain.order import Order
 from core.domain.position import Position
 from core.domain.reports import FillReport
 from core.engine.performance import Performance
+from core.engine.records import SignalMark
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,24 +30,6 @@ class PastWave:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PastSignal:
-    """`code` "" = nothing refused it. `gates` empty while its wave is not finished."""
-
-    source: str
-    signal_id: str
-    wave_id: str
-    venue: str
-    symbol: str
-    side: str
-    score: str
-    code: str
-    detail: str
-    values: Mapping[str, str]
-    gates: tuple[Gate, ...]
-    time_ms: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PastOrder:
     """`intent_ms` is when it was decided, our clock, UTC. `execution` is empty until there is something to learn."""
 
@@ -60,7 +42,7 @@ class PastOrder:
 class Story:
     """One signal of one wave and what came of it. `orders` are the entry and everything that protected or closed it."""
 
-    signal: PastSignal
+    signal: SignalMark
     orders: tuple[PastOrder, ...]
     position: Position | None
 

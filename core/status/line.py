@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from core.domain.money import plain
 from core.domain.risk import BALANCE_WARN_SECONDS
+from core.domain.spans import span
 from core.engine.money_ledger import MoneyRow
 from core.engine.queries import ExitRow, RiskRow, StatusReport
 
@@ -85,15 +86,3 @@ def money_told(rows: Sequence[MoneyRow]) -> str:
 
 def _old(age_s: float) -> str:
     return f" ({int(age_s)}s old)" if age_s >= BALANCE_WARN_SECONDS else ""
-
-
-def span(seconds: float) -> str:
-    """`12s`, `4m05s`, `1h02m`, `3d04h`."""
-    total = int(seconds)
-    if total < 60:
-        return f"{total}s"
-    if total < 3_600:
-        return f"{total // 60}m{total % 60:02}s"
-    if total < 86_400:
-        return f"{total // 3_600}h{total % 3_600 // 60:02}m"
-    return f"{total // 86_400}d{total % 86_400 // 3_600:02}h"

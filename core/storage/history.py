@@ -14,7 +14,8 @@ from core.domain.order import Order
 from core.domain.position import Position
 from core.domain.reports import FillReport
 from core.domain.symbols import same_symbol
-from core.engine.past import PastOrder, PastSignal, PastWave
+from core.engine.past import PastOrder, PastWave
+from core.engine.records import SignalMark
 from core.errors import JournalUnreadable
 from core.storage import rows
 from core.storage.migrations import VERSION
@@ -97,7 +98,7 @@ class History:
         row = self._read(_WAVE, (wave_id,)).fetchone()
         return None if row is None else _wave(row)
 
-    def signals_of(self, wave_id: str) -> list[PastSignal]:
+    def signals_of(self, wave_id: str) -> list[SignalMark]:
         return [_signal(row) for row in self._read(_SIGNALS, (wave_id,))]
 
     def last_wave_with(self, symbol: str, venue: VenueName | None) -> PastWave | None:
@@ -121,7 +122,7 @@ class History:
         """How often each reason refused a signal, most often first."""
         return dict(self._read(_REFUSALS, (time_ms,)))
 
-    def entry_of(self, signal: PastSignal) -> PastOrder | None:
+    def entry_of(self, signal: SignalMark) -> PastOrder | None:
         """The newest order this signal led to."""
         asked = (signal.wave_id, signal.signal_id, signal.symbol)
         told = [self._order(row) for row in self._read(_ENTRY, asked)]
@@ -199,9 +200,9 @@ def _wave(row: tuple[Any, ...]) -> PastWave:
     )
 
 
-def _signal(row: tuple[Any, ...]) -> PastSignal:
+def _signal(row: tuple[Any, ...]) -> SignalMark:
     source, signal_id, wave_id, venue, symbol, side, score, code, detail, values, gates, time_ms = row
-    return PastSignal(
+    return SignalMark(
         source=source,
         signal_id=signal_id,
         wave_id=wave_id,

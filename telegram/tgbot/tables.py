@@ -9,6 +9,7 @@ from typing import Final
 
 from core.domain.ids import InstrumentId
 from core.domain.money import plain
+from core.domain.spans import span
 
 WIDTH: Final = 38
 GAP: Final = 1
@@ -100,17 +101,8 @@ def quantity(value: Decimal | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """The two largest units: 3d4h, 4h05m, 5m06s, 6s; "?" where it is not known."""
-    if seconds is None:
-        return "?"
-    whole = max(0, int(seconds))
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3_600:
-        return f"{whole // 60}m{whole % 60:02}s"
-    if whole < 86_400:
-        return f"{whole // 3_600}h{whole % 3_600 // 60:02}m"
-    return f"{whole // 86_400}d{whole % 86_400 // 3_600}h"
+    """The two largest units: 3d04h, 4h05m, 5m06s, 6s; "?" where it is not known."""
+    return "?" if seconds is None else span(seconds)
 
 
 def coin(symbol: str) -> str:

@@ -198,7 +198,7 @@ async def test_a_slow_close_shows_its_progress_and_holds_up_no_other_question() 
         await rig.phone.ask("/close BTCUSDT", "Press within", user=OWNER)
         rig.phone.press("✅", user=OWNER)
         await rig.phone.read("⏳ Closing BTC binance…\n1 still open")
-        assert "up 1d1h" in await rig.phone.ask("/version", "Breakwater", user=VIEWER)
+        assert "up 1d01h" in await rig.phone.ask("/version", "Breakwater", user=VIEWER)
         rig.desk.commands.gate.set()
         await rig.phone.read("✅ 1 of 1 flat by the venue's word")
     changed = [s["message_id"] for s in rig.phone.account.outbox if s["method"] == "editMessageText"]

@@ -9,8 +9,9 @@ import pytest
 from core.domain.gate import passed, refused
 from core.domain.ids import InstrumentId, Symbol, VenueName
 from core.domain.verdict import Reason
-from core.engine.past import Account, PastSignal, PastTrade, PastWave, Story
+from core.engine.past import Account, PastTrade, PastWave, Story
 from core.engine.queries import PositionRow
+from core.engine.records import SignalMark
 from tests.tgbot.desks import BTC, POSITION, SHORT, VENUE, a_risk, a_status
 from tests.tgbot.rig import OWNER, Rig
 from tgbot.commands.history import trade_lines
@@ -63,7 +64,7 @@ def test_the_status_says_state_venue_positions_and_day() -> None:
         "  max_positions                      2",
         "  expired                            1",
         "",
-        "0.1.0                          up 1d1h",
+        "0.1.0                         up 1d01h",
     ]
 
 
@@ -209,7 +210,7 @@ def _account() -> Account:
         passed("expiry", "599 s left of what the signal said", "600"),
         refused("positions", Reason.MAX_POSITIONS, "full", value="6", limit="MAX_POSITIONS=6 of this whole daemon"),
     )
-    signal = PastSignal(
+    signal = SignalMark(
         source="server", signal_id="s", wave_id="w1", venue="binance", symbol="BTC/USDT:USDT", side="buy", score="80",
         code="max_positions", detail="full", values={}, gates=gates, time_ms=0,
     )  # fmt: skip
@@ -257,7 +258,7 @@ def test_nothing_in_a_text_can_forge_a_line_or_turn_its_direction() -> None:
         (price(Decimal(123456789)), "123456789"),
         (duration(59.9), "59s"),
         (duration(3_599), "59m59s"),
-        (duration(90_061), "1d1h"),
+        (duration(90_061), "1d01h"),
         (duration(None), "?"),
         (coin("BTC/USDT:USDT"), "BTC"),
         (coin("BTC/USDC:USDC"), "BTC/USDC"),
