@@ -32,7 +32,7 @@ Tamper = Callable[[str, Any], Any]
 
 PORTS = {"binance": 1, "bybit": 2, "okx": 3}
 """Nothing listens there: they tell the venues of one daemon apart."""
-SYMBOLS = 14
+SYMBOLS = 8
 """Listed unless a test asks for more: every symbol whose price moves costs time, and few tests need forty."""
 
 

@@ -98,7 +98,7 @@ async def test_a_halt_by_an_operator_is_remembered_over_a_restart(world: World) 
         assert await world.held() == {}
 
 
-async def test_every_signal_of_a_mixed_wave_is_accounted_for_with_its_reason(world: World) -> None:
+async def test_every_signal_of_a_mixed_wave_is_accounted_for_with_its_reason(tmp_path: Path) -> None:
     signals = [
         a_signal("BTCUSDT"),
         a_signal("NOSUCHUSDT"),
@@ -107,15 +107,16 @@ async def test_every_signal_of_a_mixed_wave_is_accounted_for_with_its_reason(wor
         a_signal("XRPUSDT", exchange="okx"),
         a_signal("TSLAUSDT"),
     ]
-    await world.play({"at_ms": 4_000, "signals": signals})
-    async with world.running() as daemon:
-        report = await daemon.wave()
-        reasons = {str(leg.instrument.symbol): leg.denied.reason.value for leg in report.legs if leg.denied}
-        unusable = {row.symbol: row.code for row in report.unusable}
-        assert len(report.legs) + len(report.unusable) == len(signals)
-        assert reasons["ETH/USDT:USDT"] == "expired"
-        assert reasons["TSLA/USDT:USDT"] == "symbol_not_trading"
-        assert unusable["NOSUCHUSDT"] == "symbol_unknown"
-        assert unusable["SOLUSDT"] == "side_missing"
-        assert list(await world.held()) == ["BTCUSDT"]
-        await world.everything_holds()
+    async with SimulatedWorld(tmp_path, symbols=14) as world:
+        await world.play({"at_ms": 4_000, "signals": signals})
+        async with world.running() as daemon:
+            report = await daemon.wave()
+            reasons = {str(leg.instrument.symbol): leg.denied.reason.value for leg in report.legs if leg.denied}
+            unusable = {row.symbol: row.code for row in report.unusable}
+            assert len(report.legs) + len(report.unusable) == len(signals)
+            assert reasons["ETH/USDT:USDT"] == "expired"
+            assert reasons["TSLA/USDT:USDT"] == "symbol_not_trading"
+            assert unusable["NOSUCHUSDT"] == "symbol_unknown"
+            assert unusable["SOLUSDT"] == "side_missing"
+            assert list(await world.held()) == ["BTCUSDT"]
+            await world.everything_holds()

@@ -1,7 +1,6 @@
-"""A short part of the wave campaign: real processes, two small waves over three venues, once with frames out of order,
-once with a venue that dies. `make waves` plays sixty."""
+"""A short part of the wave campaign: real processes, two small waves over three venues with frames out of order, one
+of which dies before the second. `make waves` plays sixty."""
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +19,11 @@ SHORT = Plan(name="short", sizes=(6, 9), limit=9, latency_ms=40.0, gap_seconds=4
 
 @pytest.mark.timeout(120)
 def test_waves_are_open_protected_closed_and_never_twice_beside_a_dead_venue_too(tmp_path: Path) -> None:
-    """Both at once: most of their time is waiting."""
     death = Death(venue="okx", how="hang", wave=2)
-    with ThreadPoolExecutor(2) as pool:
-        stormy = pool.submit(_short, "reorder_events", tmp_path / "stormy")
-        beside = pool.submit(_short, "none", tmp_path / "beside", death)
-    assert not stormy.result().wrong
-    assert stormy.result().opened == [6, 9]
-    result = beside.result()
+    result = run(SHORT, "reorder_events", tmp_path / "run", lambda _line: None, death=death)
     assert not result.wrong
     assert result.opened == [6, 6]
     assert {name: set(codes.values()) for name, codes in result.verdicts.items()} == {"binance": {""}, "bybit": {""}}
-
-
-def _short(faults: str, folder: Path, death: Death | None = None) -> Result:
-    return run(SHORT, faults, folder, lambda _line: None, death=death)
 
 
 def test_every_named_fault_is_one_the_simulators_know() -> None:

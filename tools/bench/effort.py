@@ -13,7 +13,9 @@ class Effort:
     `whole_windows`: bursts begin with a window of the venue's order count. `fresh_venues`: a large wave has venues and
     a daemon of its own. `cold_symbols`: so many a venue lists where the last ones must still be unread after the start.
     `exit_symbols` with a position tick for `exit_seconds`; so many are `watched` for that long over all venues.
-    `replayed` candles in each of `replays`. `compared`: ccxt does the same beside us.
+    `replayed` candles in each of `replays`. `compared`: ccxt does the same beside us. Where a venue's clock and ours
+    move against each other by more than `clock_move_ms` during the waves, their times are worth nothing; the probes
+    themselves scatter by less than 2.
     """
 
     latency_ms: float = 250.0
@@ -29,6 +31,7 @@ class Effort:
     pause_seconds: float = 5.0
     rest_seconds: float = 3.0
     settle_ms: int = 1_500
+    clock_move_ms: float = 2.0
     whole_windows: bool = True
     fresh_venues: bool = True
     burst_orders: int = 1_000
@@ -61,7 +64,8 @@ QUICK = Effort(
     delays=1,
     pause_seconds=0.2,
     rest_seconds=0.5,
-    settle_ms=400,
+    settle_ms=1_000,
+    clock_move_ms=1_000.0,
     whole_windows=False,
     fresh_venues=False,
     burst_orders=20,

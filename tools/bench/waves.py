@@ -34,8 +34,6 @@ FIRST_WAVE_MS = 1_000
 """After the daemon has logged in at the signal server."""
 COLLECT_MS = 50
 """The daemon's default WAVE_COLLECT_MS, set so that the floor of W1 can be told."""
-CLOCK_MOVE_MS = 2.0
-"""More than the probes themselves scatter."""
 _OTHERS_W1 = "freqtrade 121, ccxt 9–45, Nautilus list 2.0"
 
 
@@ -171,7 +169,7 @@ async def _run(effort: Effort, venues: Sequence[VenueFacts], sizes: Sequence[int
                     await asyncio.sleep((feed.lasts_ms + 4 * effort.latency_ms) / 1000)
                     records = [await _record(venue) for venue in up]
                 moved = [await venue.clock_ahead_ms() - before for venue, before in zip(up, ahead, strict=True)]
-    if worst := [shift for shift in moved if abs(shift) > CLOCK_MOVE_MS]:
+    if worst := [shift for shift in moved if abs(shift) > effort.clock_move_ms]:
         raise BenchError(f"this machine's clock moved against a venue's by {worst[0]:.1f} ms during the waves")
     starts = [min(feed.sent.get(_identity(*pair), math.inf) for pair in wave) for wave in waves]
     if any(map(math.isinf, starts)):

@@ -66,7 +66,7 @@ async def test_a_position_is_opened_and_closed(hedge: bool, side: Side) -> None:
 
 
 async def test_usdc_contracts_are_one_way_in_a_hedged_account() -> None:
-    async with a_desk(hedge=True) as desk:
+    async with a_desk(hedge=True, symbols=14) as desk:
         usdc = next(i for i in desk.client.instruments.values() if i.quote == "USDC" and i.tradable)
         entry = an_intent(instrument=usdc.id, size=str(usdc.lot.minimum * 100))
         accepted(await desk.send(entry))

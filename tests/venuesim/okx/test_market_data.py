@@ -136,6 +136,15 @@ def test_volumes_are_told_in_contracts_and_in_coins() -> None:
         assert Decimal(row[5]) == 100 * Decimal(row[6])
 
 
+@pytest.mark.parametrize("hours", [0, 3, 20, 30])
+def test_a_ticker_says_where_both_days_opened_as_their_candles_do(hours: int) -> None:
+    desk = Desk(symbols=2)
+    desk.run(hours * HOUR_MS)
+    ticker = desk.one("GET", "market/ticker", instId=BTC)
+    for field, bar in (("sodUtc0", "1Dutc"), ("sodUtc8", "1D")):
+        assert ticker[field] == candles(desk, bar=bar, limit="1")[0][1]
+
+
 def test_funding_names_the_next_two_settlements() -> None:
     desk = Desk(symbols=60)
     rows = desk.ok("GET", "public/funding-rate", instId="ANY")

@@ -73,6 +73,15 @@ class CandleSeries:
             trades=sum(part.trades for part in parts),
         )
 
+    def open_at(self, time_ms: int) -> int:
+        """What the minute of that time opened at; the oldest one known if that came later."""
+        oldest = self._minutes[0]
+        minute = (time_ms - oldest.open_ms) // MINUTE_MS
+        if minute >= 0:
+            return self._minutes[minute].open
+        older = self._past.summary(min(len(self._past), -minute))
+        return oldest.open if older is None else older.open
+
     def regrid(self, tick: Decimal, step: Decimal) -> None:
         """Go on in other ticks and lots: what is known is rounded to them."""
         prices, lots = self._tick / tick, self._step / step

@@ -352,6 +352,9 @@ class MatchingEngine:
     def candles(self, symbol: str, interval_ms: int, limit: int | None = None) -> Sequence[Candle]:
         return self._look(symbol).candles(interval_ms, self._state.time.market_ms(), limit)
 
+    def open_at(self, symbol: str, time_ms: int) -> Decimal:
+        return self._look(symbol).open_at(time_ms, self._state.time.market_ms())
+
     def day_stats(self, symbol: str) -> DayStats:
         return self._look(symbol).day_stats(int(self._state.time.market_ms()))
 

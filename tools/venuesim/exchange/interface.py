@@ -181,6 +181,10 @@ class Exchange(Protocol):
         """Oldest first; the last one is still open. Intervals are multiples of a minute. ``limit`` keeps the newest."""
         ...
 
+    def open_at(self, symbol: str, time_ms: int) -> Decimal:
+        """What a minute of the past opened at; the oldest one known if that came later."""
+        ...
+
     def day_stats(self, symbol: str) -> DayStats: ...
 
     def open_interest(self, symbol: str) -> Decimal:

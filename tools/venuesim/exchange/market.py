@@ -234,6 +234,11 @@ class Market:
         self._candles.roll(int(now_ms), self._last)
         return self._candles.candles(interval_ms, limit)
 
+    def open_at(self, time_ms: int, now_ms: float) -> Decimal:
+        """What a minute of the past opened at; the oldest one known if that came later."""
+        self._candles.roll(int(now_ms), self._last)
+        return self._candles.open_at(time_ms) * self.instrument.tick
+
     def day_stats(self, now_ms: int) -> DayStats:
         self._candles.roll(now_ms, self._last)
         day = self._candles.window(DAY_MINUTES)

@@ -97,6 +97,12 @@ def _intervals() -> dict[str, Interval]:
 INTERVALS = _intervals()
 
 
+def start_of(interval: str, time_ms: int) -> int:
+    """When the bar of that time begins, Unix milliseconds."""
+    known = INTERVALS[interval]
+    return time_ms - time_ms % known.longest_ms if known.span is None else known.span(time_ms)[0]
+
+
 def bars(exchange: Exchange, symbol: str, interval: str, limit: int | None = None) -> list[Bar]:
     """Oldest first, the last one open; ``limit`` keeps the newest."""
     known = INTERVALS[interval]

@@ -8,7 +8,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from tools.venuesim.exchange.interface import Exchange
 from tools.venuesim.exchange.model import FundingRecord, Instrument, Level, PublicTrade, Quote, Side
-from tools.venuesim.okx.bars import MINUTE_MS, Bar, bars
+from tools.venuesim.okx.bars import MINUTE_MS, Bar, start_of
 from tools.venuesim.okx.formats import Row, money, short, stamp
 from tools.venuesim.okx.symbol_table import SymbolTable
 from tools.venuesim.okx.words import SIDE, SWAP
@@ -194,7 +194,7 @@ class MarketRows:
         since = (now_ms // EIGHT_HOURS_MS, self._exchange.instrument(symbol).tick)
         known = self._days.get(symbol)
         if known is None or known[0] != since:
-            opens = [short(bars(self._exchange, symbol, name, 1)[-1].open) for name in ("1Dutc", "1D")]
+            opens = [short(self._exchange.open_at(symbol, start_of(name, now_ms))) for name in ("1Dutc", "1D")]
             known = self._days[symbol] = (since, opens[0], opens[1])
         return known[1], known[2]
 
