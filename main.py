@@ -17,26 +17,26 @@ sys.path.insert(1, str(PROJECT_ROOT / "telegram"))
 
 from rich.console import Console  # noqa: E402 - after the path above
 
-from core.accounts import account_keys  # noqa: E402
+from core.alerts.messenger import MakeMessenger  # noqa: E402
 from core.build import build_id  # noqa: E402
 from core.clock import Clock, SystemClock  # noqa: E402
 from core.config import Settings, default_env_file, load_settings, show_config, venue_lines  # noqa: E402
 from core.dry_run import DryRun, dry_run  # noqa: E402
 from core.errors import BreakwaterError, ConfigError, StartRefused  # noqa: E402
-from core.host import examine_host  # noqa: E402
-from core.instance_lock import instance_locks  # noqa: E402
+from core.lifecycle.host import examine_host  # noqa: E402
+from core.lifecycle.outcome import ExitStatus, Outcome  # noqa: E402
+from core.lifecycle.preflight import Grade  # noqa: E402
+from core.lifecycle.summary import disagreements, show_preflight, show_waves  # noqa: E402
 from core.log_files import Retention  # noqa: E402
 from core.logs import LogHealth, configure_logging  # noqa: E402
-from core.loop_watch import LoopWatch  # noqa: E402
-from core.messenger import MakeMessenger  # noqa: E402
 from core.orchestrator import Host, Orchestrator  # noqa: E402
-from core.outcome import ExitStatus, Outcome  # noqa: E402
-from core.preflight import Grade  # noqa: E402
 from core.redaction import Redactor  # noqa: E402
-from core.service_notify import NotifySocket  # noqa: E402
+from core.storage.instance_lock import instance_locks  # noqa: E402
 from core.storage.writer import WriterThread  # noqa: E402
-from core.summary import disagreements, show_preflight, show_waves  # noqa: E402
+from core.supervision.loop_watch import LoopWatch  # noqa: E402
+from core.supervision.service_notify import NotifySocket  # noqa: E402
 from core.transport import real_transport  # noqa: E402
+from core.wiring.accounts import account_keys  # noqa: E402
 
 PIPED_WIDTH = 100
 """Columns of tables that no terminal limits."""

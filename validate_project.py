@@ -36,6 +36,10 @@ REQUIRED = (  # noqa: SIM905 - one name a line would push the rules off the firs
 EDGE = (  # noqa: SIM905 - one name a line would push the rules off the first page
     "core.domain core.engine core.config core.errors core.clock core.logs core.redaction core.listener"
 ).split()
+PARTS = (  # noqa: SIM905
+    "core.transport core.alerts core.signals core.status core.storage core.venues core.settings core.log_reading "
+    "core.build core.assembly core.supervision"
+).split() + EDGE
 LAYERS: Mapping[str, tuple[str, ...]] = {
     "core.domain": ("core.domain",),
     "core.engine": ("core.domain", "core.engine", "core.errors", "core.clock"),
@@ -49,6 +53,9 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     "tools.venuesim": ("tools.venuesim",),
     "tools": ("core", "strategies", "tools", "main"),
     "core.settings": ("core.domain", "core.settings", "core.errors"),
+    "core.supervision": (*PARTS,),
+    "core.wiring": (*PARTS, "core.wiring", "strategies"),
+    "core.lifecycle": (*PARTS, "core.wiring", "core.lifecycle", "core.dry_run"),
     "core.config": ("core.settings", "core.errors"),
     "core.errors": (),
     "core.clock": (),

@@ -8,7 +8,6 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
 
-from core.accounts import accesses
 from core.build import build_id
 from core.clock import Clock
 from core.config import Settings
@@ -46,10 +45,13 @@ from core.engine.trade_notices import TradeNotices
 from core.engine.upkeep import Upkeep, UpkeepRules
 from core.engine.vitals import QueueRow
 from core.engine.wave_processor import WaveProcessor
-from core.instance_lock import account_key
-from core.listing import Listing
-from core.queues import report_queue, request_queues
-from core.rules import (
+from core.storage.instance_lock import account_key
+from core.supervision.queues import report_queue, request_queues
+from core.transport import Transport
+from core.venues import VenueConnection, connect_venue
+from core.wiring.accounts import accesses
+from core.wiring.listing import Listing
+from core.wiring.rules import (
     chain_rules,
     entry_rules,
     exit_policy,
@@ -63,8 +65,6 @@ from core.rules import (
     trails_natively,
     wave_rules,
 )
-from core.transport import Transport
-from core.venues import VenueConnection, connect_venue
 
 MOST_WARM = 50
 """Connections kept open per venue; a larger wave opens the rest while it runs."""

@@ -12,11 +12,12 @@ from functools import partial
 
 import structlog
 
+from core.alerts.messenger import MakeMessenger
+from core.alerts.notices import Notices
 from core.assembly import Engine, assemble
 from core.build import build_id
 from core.clock import Clock
 from core.config import Settings
-from core.desk import operator_desk
 from core.domain.alerts import AlertKind
 from core.domain.ids import VenueName
 from core.engine.interrupted_waves import end_interrupted
@@ -24,37 +25,36 @@ from core.engine.operator_desk import OperatorDesk
 from core.engine.ports import Level
 from core.engine.queries import Queries
 from core.engine.records import JournalState, StateRecord
+from core.engine.retention import keep_history
 from core.engine.vitals import QueueRow
 from core.engine.wave_processor import WaveProcessor
 from core.errors import StartRefused
-from core.last_run import RUN_KEY, RUNNING, STOPPED, LastRun
+from core.lifecycle.last_run import RUN_KEY, RUNNING, STOPPED, LastRun
+from core.lifecycle.one_wave import one_wave
+from core.lifecycle.opening import Opening
+from core.lifecycle.outcome import ExitStatus, Outcome
+from core.lifecycle.preflight import why_not
+from core.lifecycle.readiness import confirm_leverage, go, or_stop, until_live, until_priced, until_protected
+from core.lifecycle.stopping import bounded, close_journal, forced, shut_down
 from core.logs import LogHealth
-from core.loop_watch import LoopWatch
-from core.mending import halt, mend
-from core.messenger import MakeMessenger
-from core.notices import Notices
-from core.one_wave import one_wave
-from core.opening import Opening
-from core.outcome import ExitStatus, Outcome
-from core.preflight import why_not
-from core.process_vitals import DaemonVitals
-from core.queues import alert_queues, audit_queue, journal_queue, log_queue, wave_queue
-from core.readiness import confirm_leverage, go, or_stop, until_live, until_priced, until_protected
 from core.redaction import Redactor
-from core.retention import keep_history
-from core.service_notify import NotifySocket, ServiceNotify
-from core.serving import overview, status_server
-from core.sources import Sources, signal_sources
-from core.standing_watches import status_lines, watch_journal, watch_kill_file, watch_log
 from core.status.control import ControlServer
 from core.status.line import status_line
 from core.status.overview import Overview
-from core.stopping import bounded, close_journal, forced, shut_down
 from core.storage.audit_log import AuditLog as ChainedAuditLog
 from core.storage.journal import SqliteJournal
-from core.supervision import Supervisor
-from core.telling import Telling
+from core.supervision.loop_watch import LoopWatch
+from core.supervision.mending import halt, mend
+from core.supervision.process_vitals import DaemonVitals
+from core.supervision.queues import alert_queues, audit_queue, journal_queue, log_queue, wave_queue
+from core.supervision.service_notify import NotifySocket, ServiceNotify
+from core.supervision.standing_watches import status_lines, watch_journal, watch_kill_file, watch_log
+from core.supervision.tasks import Supervisor
 from core.transport import Transport
+from core.wiring.desk import operator_desk
+from core.wiring.serving import overview, status_server
+from core.wiring.sources import Sources, signal_sources
+from core.wiring.telling import Telling
 
 log = structlog.get_logger(__name__)
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import pytest
 
-from core.host import WRITTEN_MS, examine_host
-from core.preflight import Check, Grade
+from core.lifecycle.host import WRITTEN_MS, examine_host
+from core.lifecycle.preflight import Check, Grade
 
 NOW = WRITTEN_MS + 1
 GIB = 1024**3

@@ -26,7 +26,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from core.accounts import accesses
 from core.clock import Clock, SystemClock
 from core.config import Settings, default_env_file, load_settings
 from core.domain.ids import VenueName, is_ours
@@ -37,6 +36,7 @@ from core.engine.ports import MassStatus
 from core.errors import ConfigError, StartRefused, VenueError
 from core.logs import configure_logging
 from core.venues import VenueAccess
+from core.wiring.accounts import accesses
 from tools.venue_link import opened
 
 FINE, USAGE, VENUE_FAILED, OPERATOR_NEEDED = 0, 2, 3, 4

@@ -22,7 +22,6 @@ if __package__ in {None, ""}:  # run by path: the project root is not on the pat
 from rich.console import Console
 from rich.table import Table
 
-from core.accounts import accesses, account_keys
 from core.clock import Clock, SystemClock
 from core.config import Settings, default_env_file, load_settings
 from core.domain.ids import InstrumentId, Leg, PositionId, SignalId, VenueName, client_order_id
@@ -33,10 +32,11 @@ from core.domain.signal import Side
 from core.domain.symbols import same_symbol, spellings
 from core.engine.ports import Departure, Rejected, VenueClient
 from core.errors import AlreadyRunning, BreakwaterError, ConfigError, StartRefused, VenueError
-from core.instance_lock import instance_locks
 from core.logs import configure_logging
 from core.status.control import SOCKET_NAME
+from core.storage.instance_lock import instance_locks
 from core.venues import VenueAccess
+from core.wiring.accounts import accesses, account_keys
 from tools.daemon_link import daemon
 from tools.venue_link import opened
 

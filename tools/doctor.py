@@ -20,13 +20,13 @@ from pathlib import Path
 if __package__ in {None, ""}:  # run by path: the project root is not on the path yet
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from core.accounts import accesses
 from core.build import build_id
 from core.config import PROJECT_ROOT, Settings, default_env_file, load_settings
 from core.errors import ConfigError
 from core.redaction import Redactor
 from core.storage.journal import FILE_NAME
 from core.venues import VenueAccess
+from core.wiring.accounts import accesses
 from tools import doctor_host, doctor_network
 from tools.checkup import Finding, Grade, Question, answers, fail, warn
 from tools.keys_alone import keys_alone

@@ -19,8 +19,8 @@ from typing import Any
 from core.config import PROJECT_ROOT, Settings
 from core.domain.money import plain
 from core.errors import StartRefused
-from core.host import examine_host
-from core.preflight import Grade as HostGrade
+from core.lifecycle.host import examine_host
+from core.lifecycle.preflight import Grade as HostGrade
 from core.settings.fields import entries
 from core.settings.values import is_loopback
 from core.storage.journal import FILE_NAME

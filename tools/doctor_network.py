@@ -84,10 +84,10 @@ def venues(accesses: Sequence[VenueAccess], settings: Settings) -> Iterator[Find
 
     All on one loop, made before the first is opened: a clock measured while others are still being loaded is wrong.
     """
-    from core.opening import preflight_rules  # the whole engine: only where it is needed
-    from core.preflight import Grade as FoundGrade
-    from core.preflight import Preflight, examine
-    from core.preflight_questions import QUESTIONS
+    from core.lifecycle.opening import preflight_rules  # the whole engine: only where it is needed
+    from core.lifecycle.preflight import Grade as FoundGrade
+    from core.lifecycle.preflight import Preflight, examine
+    from core.lifecycle.preflight_questions import QUESTIONS
     from tools.venue_link import linked
 
     grades = {FoundGrade.OK: Grade.OK, FoundGrade.WARN: Grade.WARN}

@@ -28,15 +28,15 @@ if __package__ in {None, ""}:  # run by path: the project root is not on the pat
 
 from dataclasses import dataclass, replace
 
-from core.accounts import accesses, lock_name
 from core.clock import SystemClock
 from core.config import default_env_file, load_settings
 from core.domain.ids import VenueName
 from core.domain.money import plain
 from core.errors import AlreadyRunning, ConfigError, StartRefused, VenueError
-from core.instance_lock import instance_locks
 from core.logs import configure_logging
+from core.storage.instance_lock import instance_locks
 from core.venues import VenueAccess
+from core.wiring.accounts import accesses, lock_name
 from tools.daemon_link import NoDaemon, daemon
 from tools.flattening import SECONDS, Flattened, Flattening, flatten, key_of
 from tools.keys_alone import KeysAlone, keys_alone

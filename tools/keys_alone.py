@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.accounts import accesses
 from core.config import PROJECT_ROOT, Settings, load_settings
 from core.domain.ids import VenueName
 from core.errors import ConfigError
@@ -18,6 +17,7 @@ from core.settings.dotenv import parse_dotenv
 from core.settings.fields import entries
 from core.settings.secret_files import CREDENTIALS_VARIABLE
 from core.venues import VenueAccess
+from core.wiring.accounts import accesses
 
 _ALWAYS = ("DATA_DIR",)
 

@@ -26,8 +26,8 @@ if __package__ in {None, ""}:  # run by path: the project root is not on the pat
 
 from core.domain.money import plain
 from core.domain.position import Position
+from core.engine.retention import KEPT_SINCE_KEY
 from core.errors import JournalUnreadable
-from core.retention import KEPT_SINCE_KEY
 from core.storage.history import History, reading
 from core.storage.journal import FILE_NAME
 from tools.rebuild import Rebuild, Rebuilt, Trade

@@ -25,7 +25,7 @@ from core.build import build_id
 from core.clock import SystemClock, iso_utc
 from core.config import Settings, default_env_file, load_settings
 from core.errors import ConfigError, VenueError
-from core.outcome import ExitStatus
+from core.lifecycle.outcome import ExitStatus
 from core.redaction import Redactor
 from core.settings.dotenv import parse_dotenv
 from core.transport import AiohttpHttp

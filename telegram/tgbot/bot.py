@@ -61,7 +61,7 @@ class TelegramAccount:
 
 
 class TelegramBot:
-    """`core.messenger.Messenger` for the one chat of the roster.
+    """`core.alerts.messenger.Messenger` for the one chat of the roster.
 
     `first_update` and `on_update` carry the id of the newest update handled over a restart, so that a command is not
     obeyed twice: `on_update` is called *before* the command is.

@@ -8,10 +8,10 @@ from structlog.testing import capture_logs
 
 from core.alerts.alerts import KEPT_MS, Alerts
 from core.alerts.feed import TOLD_AFTER_SECONDS
+from core.alerts.notices import Notices
 from core.domain.alerts import AlertKind, Noise
 from core.engine.ports import Level
 from core.engine.records import AlertRecord, JournalState
-from core.notices import Notices
 from core.storage.journal import SqliteJournal
 from tests.alerts.rows import NOTHING, Recipient, listening
 from tests.fakes.diary import Diary

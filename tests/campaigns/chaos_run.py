@@ -19,7 +19,7 @@ from typing import Any
 import structlog
 
 from core.errors import JournalUnwritable, StartRefused
-from core.outcome import ExitStatus, Outcome
+from core.lifecycle.outcome import ExitStatus, Outcome
 from core.redaction import Redactor
 from core.status.control import ControlServer
 from tests.campaigns.chaos_borrowed import EVERY_SECRET, KEYS, PASSPHRASE, SECRETS, TOKEN, ChaosTask, borrowed

@@ -187,7 +187,7 @@ REMOVALS = (
     ),
     Removal(
         "kill-file",
-        "core/standing_watches.py",
+        "core/supervision/standing_watches.py",
         "set_killed(exists)",
         "set_killed(False)",
         f"{SCENARIOS}/test_being_told.py::test_the_screen_keeps_naming_a_limit_behind_another_reason",
@@ -320,7 +320,7 @@ REMOVALS = (
     ),
     Removal(
         "one-daemon-an-account",
-        "core/instance_lock.py",
+        "core/storage/instance_lock.py",
         "            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
         "            pass\n",
         f"{SCENARIOS}/test_start_anywhere.py"

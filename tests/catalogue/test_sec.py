@@ -14,13 +14,13 @@ from core.config import PROJECT_ROOT, load_settings
 from core.domain.wave import LegState
 from core.engine.ports import About, Condition, VenueHealth
 from core.errors import ConfigError, Refused, StartRefused
-from core.host import WRITTEN_MS, examine_host
-from core.instance_lock import instance_locks
+from core.lifecycle.host import WRITTEN_MS, examine_host
+from core.lifecycle.outcome import ExitStatus
+from core.lifecycle.preflight import Grade
 from core.log_files import RotatedFile
-from core.outcome import ExitStatus
-from core.preflight import Grade
 from core.status.line import status_line
 from core.storage.audit_files import AuditFiles
+from core.storage.instance_lock import instance_locks
 from core.venues.binance.facts import ABOUT
 from core.venues.binance.facts import ERRORS as BINANCE_ERRORS
 from core.venues.bybit.codes import ERRORS as BYBIT_ERRORS

@@ -15,7 +15,7 @@ from core.domain.order import Order, OrderIntent, OrderStatus, OrderType
 from core.domain.position import PositionKey
 from core.domain.signal import Side
 from core.engine.ports import Outcome, Unknown
-from core.outcome import ExitStatus
+from core.lifecycle.outcome import ExitStatus
 from tests.builders import ACCOUNT, BTC, BTC_LONG, ETH, a_position, an_instrument, an_instrument_id, an_intent
 from tests.engine.bench import BINANCE, Bench, a_bench
 from tests.fakes.scripted_venue import Resting

@@ -25,9 +25,9 @@ from core.domain.sizing import Sized, bracket_gate, size, size_gate
 from core.domain.verdict import Denied, Reason
 from core.domain.wave import LegState
 from core.engine.ports import StreamState
-from core.rules import entry_rules, result_rules, risk_limits, sizing_rule, wave_rules
 from core.settings.fields import entries
 from core.signals.parsing import SignalReader
+from core.wiring.rules import entry_rules, result_rules, risk_limits, sizing_rule, wave_rules
 from tests.builders import (
     BTC,
     NOW_MS,

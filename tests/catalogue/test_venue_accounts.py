@@ -18,7 +18,7 @@ from core.domain.reports import OrderStatusReport
 from core.domain.verdict import Reason
 from core.domain.wave import LegState
 from core.engine.ports import Accepted, Departure, MarginMode, NotFound, Unknown
-from core.preflight import Grade
+from core.lifecycle.preflight import Grade
 from core.transport import HttpResponse
 from core.venues.binance import facts as binance
 from core.venues.bybit import codes as bybit

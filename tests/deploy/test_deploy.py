@@ -13,7 +13,7 @@ from types import ModuleType
 import pytest
 
 from core.config import PROJECT_ROOT
-from core.outcome import ExitStatus
+from core.lifecycle.outcome import ExitStatus
 
 DEPLOY = PROJECT_ROOT / "deploy"
 UNITS = ("breakwater.service", "breakwater-failed.service")

@@ -16,7 +16,7 @@ from core.domain.exits import (
 from core.domain.money import HUNDRED, ZERO, Price
 from core.domain.signal import Side
 from core.domain.trailing import away
-from core.rules import exit_rules
+from core.wiring.rules import exit_rules
 from tests.builders import Number, a_position, an_instrument, price
 from tests.builders_config import some_settings
 from tests.domain.exit_world import (

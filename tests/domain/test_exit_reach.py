@@ -15,7 +15,7 @@ from core.domain.exits import (
 from core.domain.money import ZERO
 from core.domain.signal import Side
 from core.errors import ConfigError
-from core.rules import exit_rules
+from core.wiring.rules import exit_rules
 from tests.builders import a_position, an_instrument
 from tests.builders_config import some_settings
 from tests.domain.exit_world import (

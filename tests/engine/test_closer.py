@@ -5,11 +5,11 @@ from itertools import pairwise
 
 import pytest
 
+from core.alerts.notices import Notices
 from core.domain.ids import Leg
 from core.domain.order import OrderIntent
 from core.engine.doubts import UNEXPLAINED_SECONDS
 from core.engine.ports import About, Outcome, Rejected
-from core.notices import Notices
 from tests.builders import BTC, BTC_LONG, an_intent
 from tests.engine.bench import Bench, a_bench
 from tests.fakes.fake_notifier import FakeNotifier

@@ -11,7 +11,7 @@ from core.assembly import Engine
 from core.domain.order import Order
 from core.domain.position import Position
 from core.engine.tightening import Tightened
-from core.mending import mend
+from core.supervision.mending import mend
 from tests.builders import an_intent, price
 from tests.engine.bench import Bench, a_bench
 

@@ -12,8 +12,8 @@ from rich.console import Console
 
 import main
 from core.config import load_settings
+from core.lifecycle.outcome import ExitStatus, Outcome
 from core.logs import LogHealth
-from core.outcome import ExitStatus, Outcome
 
 pytestmark = [
     pytest.mark.asyncio(loop_factories=["real"]),

@@ -14,7 +14,7 @@ from core.domain.alerts import AlertKind
 from core.domain.wave import LegState
 from core.log_files import RotatedFile
 from core.logs import LogHealth, configure_logging
-from core.standing_watches import LOG_QUIET_SECONDS, watch_log
+from core.supervision.standing_watches import LOG_QUIET_SECONDS, watch_log
 from tests.fakes.fake_notifier import FakeNotifier
 from tests.scenarios.worlds import PAIRS, Daemon, SimulatedWorld, a_wave
 

@@ -10,8 +10,8 @@ import pytest
 import structlog
 from structlog.testing import CapturingLogger
 
-from core import loop_watch
-from core.loop_watch import BOUNDS, LagFigures, LoopWatch
+from core.supervision import loop_watch
+from core.supervision.loop_watch import BOUNDS, LagFigures, LoopWatch
 
 pytestmark = [
     pytest.mark.asyncio(loop_factories=["real"]),

@@ -13,8 +13,8 @@ import structlog
 
 from core.clock import SystemClock
 from core.redaction import Redactor
-from core.service_notify import NotifySocket, ServiceNotify
 from core.status.health import Finding, Health, HealthLevel
+from core.supervision.service_notify import NotifySocket, ServiceNotify
 from tests.fakes.virtual_loop import VirtualClock
 from tests.scenarios.worlds import PAIRS, Daemon, SimulatedWorld, a_wave
 

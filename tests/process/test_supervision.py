@@ -8,7 +8,7 @@ import pytest
 
 from core.domain.alerts import AlertKind
 from core.engine.owned_tasks import OwnedTasks, beat
-from core.supervision import LONGEST_PAUSE_SECONDS, STEADY_SECONDS, Supervisor
+from core.supervision.tasks import LONGEST_PAUSE_SECONDS, STEADY_SECONDS, Supervisor
 from tests.fakes.fake_notifier import FakeNotifier
 from tests.fakes.virtual_loop import VirtualClock
 

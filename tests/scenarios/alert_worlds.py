@@ -25,7 +25,7 @@ class Ear:
         self.feed: Feed | None = None
 
     def make(self, *, feed: Feed, **_: Any) -> Ear:
-        """`core.messenger.MakeMessenger`."""
+        """`core.alerts.messenger.MakeMessenger`."""
         self.feed = feed
         return self
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from core.accounts import account_keys
 from core.config import PROJECT_ROOT
 from core.storage.history import reading
+from core.wiring.accounts import account_keys
 from tests.scenarios.test_operating import _program
 from tests.scenarios.worlds import World, a_wave
 from tools import close_position
@@ -25,7 +25,7 @@ pytestmark = [
 _HOLD = """
 import sys, time
 from pathlib import Path
-from core.instance_lock import instance_locks
+from core.storage.instance_lock import instance_locks
 with instance_locks(Path(sys.argv[1]), sys.argv[2:]):
     print("held", flush=True)
     time.sleep(60)

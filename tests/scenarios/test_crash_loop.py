@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from core.domain.risk import TradingState
-from core.last_run import MOST_DELAY_SECONDS, RUN_KEY, RUNNING, STARTS_KEY, LastRun
-from core.outcome import ExitStatus
+from core.lifecycle.last_run import MOST_DELAY_SECONDS, RUN_KEY, RUNNING, STARTS_KEY, LastRun
+from core.lifecycle.outcome import ExitStatus
 from tests.builders import NOW_MS
 from tests.scenarios.worlds import PAIRS, SimulatedWorld, World, a_wave
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from core.accounts import accesses
+from core.wiring.accounts import accesses
 from tests.scenarios.worlds import LoopbackWorld
 from tools.checkup import Finding, Grade
 from tools.doctor_network import reached, roots_of, venues

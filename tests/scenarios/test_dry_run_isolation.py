@@ -15,7 +15,7 @@ from core import dry_run
 from core.config import load_settings
 from core.dry_run import VENUES
 from core.engine.commands import Commands
-from core.outcome import ExitStatus
+from core.lifecycle.outcome import ExitStatus
 from core.status.control import ControlServer
 from core.transport import Http, HttpResponse, Socket, Transport
 from tests.scenarios.worlds import AFTER_CRASHES, Daemon, SimulatedWorld, a_signal

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from core.accounts import accesses
 from core.domain.ids import InstrumentId, Leg, Symbol
 from core.domain.order import OrderType
 from core.domain.signal import Side
 from core.engine.ports import Accepted, Departure, VenueClient
 from core.venues import connect_venue
+from core.wiring.accounts import accesses
 from tests.builders import an_intent, price
 from tests.fakes.sim_transport import Line
 from tests.scenarios.worlds import SimulatedWorld

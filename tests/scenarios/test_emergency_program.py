@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from core.config import PROJECT_ROOT
-from core.instance_lock import instance_locks
+from core.storage.instance_lock import instance_locks
 from tests.scenarios.worlds import LoopbackWorld, World, a_wave
 from tools import emergency_flat
 from tools.emergency_flat import FLAT, LEFT, USAGE

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from core.accounts import accesses
 from core.clock import SystemClock
 from core.config import PROJECT_ROOT
 from core.domain.ids import ClientOrderId, Leg, VenueName
 from core.domain.order import OrderStatus
 from core.engine.ports import Accepted
+from core.wiring.accounts import accesses
 from tests.builders import a_status, an_intent
 from tests.scenarios.worlds import Daemon, LoopbackWorld, World, a_signal, a_wave
 from tgbot.commands.state import status_page

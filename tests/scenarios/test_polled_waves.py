@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from core.domain.wave import LegState
-from core.outcome import ExitStatus
+from core.lifecycle.outcome import ExitStatus
 from tests.fakes.sim_transport import SimulatedFeed
 from tests.scenarios.worlds import PAIRS, SimulatedWorld
 from tools.signal_feed import Form

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from core.outcome import ExitStatus
-from core.preflight import Check, Grade
+from core.lifecycle.outcome import ExitStatus
+from core.lifecycle.preflight import Check, Grade
 from tests.fakes.sim_transport import Tamper
 from tests.scenarios.worlds import World, a_wave
 

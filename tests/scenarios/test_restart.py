@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from core.domain.cooldown import CloseKind
-from core.outcome import ExitStatus
+from core.lifecycle.outcome import ExitStatus
 from tests.scenarios.worlds import PAIRS, Daemon, SimulatedWorld, World, a_signal, a_wave
 
 pytestmark = pytest.mark.may_block("simulation runs storage inline")

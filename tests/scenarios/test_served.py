@@ -10,12 +10,12 @@ from unittest.mock import Mock
 
 import pytest
 
-from core import serving
 from core.domain.verdict import Reason
 from core.engine.commands import Commands
 from core.listener import Answerer, HttpAnswer, HttpRequest, ListenerAddress
 from core.status.control import ControlServer
 from core.status.health import HealthLimits, judge
+from core.wiring import serving
 from tests.scenarios.worlds import World, a_wave
 
 pytestmark = pytest.mark.may_block(reason="storage is inline")

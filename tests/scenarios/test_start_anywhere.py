@@ -20,7 +20,7 @@ EXIT_REFUSED = 3
 HOLD = """
 import sys, time
 from pathlib import Path
-from core.instance_lock import account_key, instance_locks
+from core.storage.instance_lock import account_key, instance_locks
 with instance_locks(Path(sys.argv[1]), [account_key("binance", sys.argv[2], "sim")]):
     print("held", flush=True)
     time.sleep(60)

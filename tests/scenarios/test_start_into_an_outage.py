@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from core.opening import PATIENCE_SECONDS
-from core.outcome import ExitStatus
-from core.service_notify import NotifySocket
+from core.lifecycle.opening import PATIENCE_SECONDS
+from core.lifecycle.outcome import ExitStatus
+from core.supervision.service_notify import NotifySocket
 from tests.scenarios.worlds import PAIRS, Daemon, World, a_wave
 
 pytestmark = pytest.mark.may_block("simulation runs storage inline")

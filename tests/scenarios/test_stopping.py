@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from core.outcome import ExitStatus
+from core.lifecycle.outcome import ExitStatus
 from tests.scenarios.worlds import PAIRS, Daemon, SimulatedWorld, a_wave
 
 pytestmark = pytest.mark.may_block("simulation runs storage inline")

@@ -11,8 +11,8 @@ import pytest
 
 from core.domain.wave import LegState
 from core.errors import ConfigError
+from core.lifecycle.outcome import ExitStatus
 from core.orchestrator import Orchestrator
-from core.outcome import ExitStatus
 from tests.scenarios.worlds import SimulatedWorld, World, a_wave
 from tests.strategies.candles import walk
 from tools.venuesim.exchange.path import Bar

@@ -12,7 +12,7 @@ import pytest
 
 from core.domain.verdict import Reason
 from core.domain.wave import LegState, WaveReport
-from core.preflight import Grade
+from core.lifecycle.preflight import Grade
 from tests.scenarios.log_lines import LogLines
 from tests.scenarios.worlds import SimulatedWorld, a_signal
 from tools.venuesim.exchange.model import PositionMode

@@ -19,8 +19,8 @@ from core.config import Settings, load_settings
 from core.domain.position import Position
 from core.domain.wave import WaveReport
 from core.engine.queries import StatusReport
+from core.lifecycle.outcome import ExitStatus, Outcome
 from core.orchestrator import Host, Orchestrator
-from core.outcome import ExitStatus, Outcome
 from core.storage.writer import InlineExecutor, WriterThread
 from core.transport import AiohttpHttp, Transport, WebsocketsSocket
 from tests.builders_config import NO_COOLDOWNS

@@ -19,7 +19,7 @@ from core.engine.records import (
     StateRecord,
     WaveMark,
 )
-from core.retention import DAY_MS, KEPT_SINCE_KEY, STEP_SECONDS, keep_history
+from core.engine.retention import DAY_MS, KEPT_SINCE_KEY, STEP_SECONDS, keep_history
 from core.storage import retention_rows, rows
 from core.storage.journal import SqliteJournal
 from tests.fakes.diary import Diary

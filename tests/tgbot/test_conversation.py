@@ -13,7 +13,7 @@ from core.engine.past import Account
 from core.engine.ports import Level
 from core.errors import JournalUnreadable
 from core.redaction import Redactor
-from core.supervision import Supervisor
+from core.supervision.tasks import Supervisor
 from tests.fakes.fake_notifier import FakeNotifier
 from tests.tgbot.desks import POSITION, SHORT, a_risk, a_status
 from tests.tgbot.rig import LISTED, OPERATOR, OWNER, STRANGER, VIEWER, Rig

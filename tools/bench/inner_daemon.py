@@ -14,13 +14,13 @@ from core.clock import SystemClock
 from core.config import Settings, load_settings
 from core.engine.records import JournalState
 from core.engine.wave_processor import WaveProcessor
-from core.last_run import LastRun
+from core.lifecycle.last_run import LastRun
+from core.lifecycle.opening import Opening
 from core.logs import configure_logging
-from core.opening import Opening
 from core.orchestrator import Host, Orchestrator
 from core.storage.writer import WriterThread
-from core.telling import Telling
 from core.transport import Transport, real_transport
+from core.wiring.telling import Telling
 from tools.bench.processes import READY_SECONDS, BenchError, Simulator, environment
 
 WARM_SECONDS = 60.0

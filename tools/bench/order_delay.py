@@ -23,7 +23,7 @@ from core.assembly import Engine
 from core.domain.ids import InstrumentId, Leg, client_order_id
 from core.domain.money import Price
 from core.domain.order import OrderIntent
-from core.instance_lock import account_key
+from core.storage.instance_lock import account_key
 from tools.bench.ccxt_waves import Theirs, ccxt_as_it_comes
 from tools.bench.effort import Effort
 from tools.bench.entries import decided, listed, protected

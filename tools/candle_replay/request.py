@@ -15,7 +15,7 @@ from core.domain.instrument import Instrument
 from core.domain.money import HUNDRED
 from core.domain.symbols import SymbolAmbiguous, SymbolIndex
 from core.engine.ports import VenueTraits
-from core.sources import NO_STRATEGY
+from core.wiring.sources import NO_STRATEGY
 from strategies.registry import known
 from tools.candle_replay.candles import BadInput, Recording, joined, moment, read
 from tools.candle_replay.session import Account

@@ -30,9 +30,9 @@ from core.engine.ports import Level, ReportSink, SignalBatch, VenueTraits
 from core.engine.records import JournalState, Record
 from core.engine.wave_processor import WaveProcessor
 from core.signals.strategy_scan import StrategyScan
-from core.sources import NO_STRATEGY, strategy_scan
 from core.transport import HttpResponse, Socket, Transport
 from core.venues import VenueAccess, VenueConnection
+from core.wiring.sources import NO_STRATEGY, strategy_scan
 from tools.candle_replay.candles import Recording
 from tools.candle_replay.loop import ReplayClock, ReplayLoop
 from tools.candle_replay.market import ReplayMarket, ReplayReads

@@ -8,9 +8,9 @@ from core.assembly import Engine
 from core.config import Settings
 from core.domain.ids import SignalId
 from core.listener import Answerer
-from core.server_source import signal_reader
-from core.serving import listener
 from core.signals.webhook import MAX_BODY, SignalWebhook, WebhookRules
+from core.wiring.server_source import signal_reader
+from core.wiring.serving import listener
 
 WEBHOOK = "webhook"
 

@@ -19,14 +19,14 @@ from core.domain.money import HUNDRED
 from core.domain.symbols import SymbolAmbiguous
 from core.engine.ports import Level, MarketReads, SignalBatch, SignalSource
 from core.errors import ConfigError
-from core.rules import may_be_entered, universe_rules
-from core.server_source import server_source
 from core.settings.problems import Problem
 from core.settings.values import to_text
 from core.signals.strategy_scan import ScanRules, StrategyScan
 from core.signals.universe import ByRules, NamedInstruments, Universe
 from core.transport import Transport
-from core.webhook_source import WEBHOOK, webhook_source
+from core.wiring.rules import may_be_entered, universe_rules
+from core.wiring.server_source import server_source
+from core.wiring.webhook_source import WEBHOOK, webhook_source
 from strategies.base import Options, Strategy
 from strategies.registry import known, maker
 

@@ -21,7 +21,7 @@ from core.domain.signal import Side
 from core.domain.sizing import Sized, size
 from core.engine.ports import About, Departure, MarketReads, Rejected, VenueClient
 from core.errors import VenueError
-from core.preflight import Check, Grade, PreflightRules
+from core.lifecycle.preflight import Check, Grade, PreflightRules
 
 log = structlog.get_logger(__name__)
 

@@ -12,8 +12,8 @@ from core.engine.records import StateRecord
 from core.signals.parsing import SignalReader
 from core.signals.polled import CheckPlan
 from core.signals.server import ServerAddress, SignalForm, SignalServer
-from core.source_clock import SourceClock
 from core.transport import Transport
+from core.wiring.source_clock import SourceClock
 
 _CANDLE_KEY = "newest_polled_candle"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from core.engine.vitals import LagRow, QueueRow, TaskRow
-from core.loop_watch import LoopWatch
-from core.supervision import Supervisor
+from core.supervision.loop_watch import LoopWatch
+from core.supervision.tasks import Supervisor
 
 
 class DaemonVitals:

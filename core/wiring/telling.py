@@ -27,7 +27,7 @@ from core.storage.audit_files import read_head
 from core.storage.journal import FILE_NAME
 from core.storage.past import JournalPast
 from core.storage.writer import InlineExecutor
-from core.supervision import Work
+from core.supervision.tasks import Work
 from core.transport import Transport
 
 TELEGRAM: Final = "telegram"

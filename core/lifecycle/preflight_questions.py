@@ -12,7 +12,7 @@ from core.domain.money import HUNDRED, plain
 from core.domain.sizing import size
 from core.domain.verdict import Denied
 from core.engine.ports import MarginMode, PriceTriple
-from core.preflight import Grade, PreflightRules, Question, Reading
+from core.lifecycle.preflight import Grade, PreflightRules, Question, Reading
 
 CLOCK_WARN_MS: Final = 1_000
 CLOCK_OFF_MS: Final = 600_000

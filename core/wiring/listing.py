@@ -10,8 +10,8 @@ from core.config import Settings
 from core.domain.ids import Asset, InstrumentId, Symbol, VenueName
 from core.domain.instrument import Instrument
 from core.engine.ports import MarketData, MarketReads, UserStream, VenueClient
-from core.rules import may_be_entered
 from core.venues import VenueConnection
+from core.wiring.rules import may_be_entered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

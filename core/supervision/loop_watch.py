@@ -2,7 +2,7 @@
 
 A blocking call is felt by everything at once (OPS-11), and only a look from outside can say which one it is. What it
 names are modules, functions and lines, never values. While the loop hangs nothing on it can tell anybody: the log
-line is written by this thread, and the pings to the service manager stop by themselves (`core/service_notify.py`).
+line is written by this thread, and the pings to the service manager stop by themselves (`service_notify.py`).
 """
 
 from __future__ import annotations

@@ -15,10 +15,10 @@ from core.domain.order import UNACKNOWLEDGED, Order
 from core.domain.risk import TradingState
 from core.engine.ports import Level
 from core.errors import JournalUnwritable, VenueError
-from core.outcome import ExitStatus, Outcome
+from core.lifecycle.outcome import ExitStatus, Outcome
 from core.storage.journal import SqliteJournal
-from core.supervision import STEP_SECONDS, Supervisor
-from core.telling import Telling
+from core.supervision.tasks import STEP_SECONDS, Supervisor
+from core.wiring.telling import Telling
 
 log = structlog.get_logger(__name__)
 

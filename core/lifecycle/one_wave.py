@@ -6,9 +6,9 @@ import asyncio
 
 from core.domain.wave import WaveReport
 from core.engine.wave_processor import WaveProcessor
-from core.outcome import ExitStatus, Outcome
-from core.readiness import or_stop
-from core.sources import Sources
+from core.lifecycle.outcome import ExitStatus, Outcome
+from core.lifecycle.readiness import or_stop
+from core.wiring.sources import Sources
 
 
 async def one_wave(waves: WaveProcessor, sources: Sources, outcome: Outcome, stop: asyncio.Event, wait_s: int) -> None:

@@ -15,7 +15,7 @@ from core.listener import Answerer, HttpListener, ListenerAddress
 from core.redaction import Redactor
 from core.status.health import HealthLimits
 from core.status.overview import Overview
-from core.telling import Telling
+from core.wiring.telling import Telling
 
 if TYPE_CHECKING:
     from core.settings.servers import StatusSettings, WebhookSettings

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from core.domain.wave import WaveReport
-from core.preflight import Preflight
+from core.lifecycle.preflight import Preflight
 
 
 class ExitStatus(IntEnum):

@@ -15,10 +15,10 @@ from core.domain.ids import Asset, VenueName
 from core.engine.ports import Level, MarketData, MarketReads, UserStream, VenueClient
 from core.engine.records import JournalState
 from core.engine.risk_guard import STREAM
-from core.preflight import Check, Grade, Preflight, PreflightRules, examine
-from core.preflight_questions import QUESTIONS
-from core.probe import probe
-from core.rules import margin_mode, sizing_rule
+from core.lifecycle.preflight import Check, Grade, Preflight, PreflightRules, examine
+from core.lifecycle.preflight_questions import QUESTIONS
+from core.lifecycle.probe import probe
+from core.wiring.rules import margin_mode, sizing_rule
 
 log = structlog.get_logger(__name__)
 

@@ -14,7 +14,7 @@ from core.domain.money import plain
 from core.domain.signal import Side
 from core.domain.wave import Leg, LegState, WaveReport
 from core.dry_run import VenueRecord
-from core.preflight import Check, Grade, Preflight, worst
+from core.lifecycle.preflight import Check, Grade, Preflight, worst
 
 AGREEMENT_MS = Decimal(5)
 """Ours is the difference of two venue stamps in whole ms, the venue's own has fractions and its own clock tick."""

@@ -19,8 +19,8 @@ from core.engine.ports import Level
 from core.engine.records import JournalState
 from core.engine.risk_guard import PRICES, STREAM
 from core.engine.trading_states import CONFIGURATION
-from core.rules import may_be_entered
-from core.stopping import undecided
+from core.lifecycle.stopping import undecided
+from core.wiring.rules import may_be_entered
 
 log = structlog.get_logger(__name__)
 

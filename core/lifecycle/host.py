@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from core.preflight import Check, Grade
+from core.lifecycle.preflight import Check, Grade
 
 WHERE: Final = "host"
 HANDLES_NEEDED: Final = 128

@@ -5,7 +5,7 @@ from __future__ import annotations
 from core.config import Settings, VenueSettings
 from core.domain.ids import VenueName
 from core.domain.prices import PriceKind
-from core.instance_lock import account_key
+from core.storage.instance_lock import account_key
 from core.venues import VenueAccess
 
 
