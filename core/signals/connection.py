@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 
 from core.errors import BreakwaterError, MalformedPayload, Unreachable
+from core.redaction import Redactor
 from core.signals.fields import shown
 from core.signals.frames import decode_frame
 from core.transport import Socket
@@ -36,9 +37,11 @@ class ServerConnection:
         self._socket = socket
         self._url = url
         self._counts = counts
+        self._redactor = Redactor()
 
     async def open(self, token: str) -> None:
         """Connect and log in, 5 s for each step. Raises LoginRefused, MalformedPayload, Unreachable, TimeoutError."""
+        self._redactor = Redactor((token,))  # a server may say it back, even as the name of a signal
         async with asyncio.timeout(STEP_SECONDS):
             await self._socket.open(self._url)
         await self._step("auth_required")
@@ -53,7 +56,7 @@ class ServerConnection:
                 data = await self._socket.receive()
                 watchdog.reschedule(asyncio.get_running_loop().time() + SILENCE_SECONDS)
                 try:
-                    await on_frame(decode_frame(data))
+                    await on_frame(self._decoded(data))
                 except MalformedPayload as error:
                     self._counts["malformed_frames"] += 1
                     log.warning("signals.frame_refused", error=str(error))
@@ -68,9 +71,12 @@ class ServerConnection:
     async def close(self) -> None:
         await self._socket.close()
 
+    def _decoded(self, data: bytes) -> Mapping[str, Any]:
+        return decode_frame(self._redactor.raw(data))
+
     async def _step(self, kind: str) -> None:
         async with asyncio.timeout(STEP_SECONDS):
-            frame = decode_frame(await self._socket.receive())
+            frame = self._decoded(await self._socket.receive())
         if frame.get("type") == "auth_failed":
             raise LoginRefused(f"the signal server refused the token: {shown(frame.get('message', 'no reason given'))}")
         if frame.get("type") != kind:

@@ -14,7 +14,7 @@ import hashlib
 import hmac
 import json
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
@@ -28,7 +28,8 @@ from core.domain.signal import Signal, Unusable
 from core.engine.ports import SignalBatch
 from core.errors import MalformedPayload
 from core.listener import HttpAnswer, HttpRequest
-from core.signals.alert_message import Posted, in_our_form, symbol_told, taken_apart
+from core.redaction import Redactor
+from core.signals.alert_message import in_our_form, symbol_told, taken_apart
 from core.signals.fields import FieldRefused, shown
 from core.signals.frames import decode_frame
 from core.signals.parsing import SignalReader
@@ -71,6 +72,8 @@ class SignalWebhook:
         """`seen`: what this source handled before this start."""
         self._reader = reader
         self._rules = rules
+        # Who writes the token into another field as well gets neither an answer nor a journal with it.
+        self._redactor = Redactor((rules.token, rules.hmac_key))
         self._listen = listen
         self._collect_seconds = collect_seconds
         self._clock = clock
@@ -106,6 +109,8 @@ class SignalWebhook:
             return _told(413, {"error": f"a message may have {MAX_BODY} bytes"})
         try:
             posted = taken_apart(decode_frame(request.body))
+            clean = self._redactor.raw(request.body)
+            signals = posted.signals if clean is request.body else taken_apart(decode_frame(clean)).signals
         except MalformedPayload as error:
             # Without a header only the message could have named the token: who is not known is told nothing.
             known = self._named_token(request.headers.get(TOKEN_HEADER)) and self._signed(request)
@@ -116,7 +121,7 @@ class SignalWebhook:
             self.counts["too_often"] += 1
             allowed = f"{self._rules.per_minute} messages a minute are taken (WEBHOOK_PER_MINUTE)"
             return _told(429, {"error": allowed}, {"Retry-After": str(wait)})
-        return self._take(posted)
+        return self._take(signals)
 
     # who
 
@@ -149,13 +154,13 @@ class SignalWebhook:
 
     # what
 
-    def _take(self, posted: Posted) -> HttpAnswer:
+    def _take(self, signals: Sequence[Any]) -> HttpAnswer:
         if self._waves is None:
             return _told(503, {"error": "signals are not taken now"}, {"Retry-After": "5"})
         accepted: list[str] = []
         seen: list[str] = []
         refused: list[dict[str, str]] = []
-        for raw in posted.signals:
+        for raw in signals:
             read = self._read(raw)
             if isinstance(read, Unusable):
                 refused.append({"id": read.id, "code": read.code, "detail": read.detail})

@@ -4,6 +4,8 @@ output there is is searched. The list of secrets is the settings' own: a new one
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 import json
 import os
 import re
@@ -128,6 +130,7 @@ def _environment(world: LoopbackWorld, folder: Path, telegram: str, hook: str) -
         "ALERT_WEBHOOK_URL": hook,
         "SIGNAL_WS_URL": world._signals,
         "STATUS_PORT": str(_free_port()),
+        "WEBHOOK_PORT": str(_free_port()),
         "DATA_DIR": str(folder / "data"),
         "LOG_DIR": str(folder / "logs"),
         "LOG_LEVEL": "DEBUG",
@@ -150,6 +153,7 @@ async def _play(world: LoopbackWorld, signals: Sequence[Mapping[str, Any]]) -> N
     """The world's own signal server wants a token of its own."""
     token = CANARIES["SIGNAL_WS_TOKEN"]
     lines = [{"at_ms": 0, "signals": list(signals)}]
+    lines += [{"at_ms": 0, "signals": [a_signal("XRPUSDT", id=token, exchange="binance"), {"id": token}]}]
     lines += [
         {"at_ms": 0, "raw": raw} for raw in (json.dumps({"type": "error", "message": token}), token, "\x00" + token)
     ]
@@ -191,6 +195,30 @@ async def _page(port: str, path: str, outputs: Outputs) -> str:
     return text
 
 
+async def _post(port: str, outputs: Outputs) -> None:
+    """Signals as a stranger posts them who has stolen one of two secrets, and as a friend does who mixes up fields."""
+    token, key = CANARIES["WEBHOOK_TOKEN"], CANARIES["WEBHOOK_HMAC_KEY"]
+    mixed_up = {**a_signal("BTCUSDT", id=token, exchange="binance"), "token": token, "symbol": token, "comment": key}
+    bodies = [json.dumps(mixed_up), json.dumps({"id": key, "direction": token}), f'{{"token": "{token}', token]
+    async with ClientSession() as session:
+        for body in bodies:
+            right = hmac.new(key.encode(), body.encode(), hashlib.sha256).hexdigest()
+            for signed in (right, "0" * 64, key.encode().hex()):
+                headers = {"X-Breakwater-Token": token, "X-Breakwater-Signature": f"sha256={signed}"}
+                async with session.post(f"http://127.0.0.1:{port}/signals", data=body, headers=headers) as answer:
+                    outputs.add(f"signal posted {answer.status}", f"{dict(answer.headers)} {await answer.text()}")
+
+
+async def _picture(bot: LoopbackBotApi, asked: str, outputs: Outputs) -> None:
+    """What stands in a picture's file; what is drawn in it is made of the symbol and of figures alone."""
+    known = set(bot.account.files)
+    bot.say(asked)
+    async with asyncio.timeout(40):
+        while not (new := bot.account.files.keys() - known):  # noqa: ASYNC110 - the account tells nobody
+            await asyncio.sleep(0.2)
+    outputs.add(f"picture {asked}", bot.account.files[new.pop()])
+
+
 async def _control(path: Path, outputs: Outputs, **request: Any) -> dict[str, Any]:
     reader, writer = await asyncio.open_unix_connection(str(path), limit=1 << 20)
     writer.write(json.dumps(request).encode() + b"\n")
@@ -230,6 +258,7 @@ async def test_no_secret_comes_out_of_a_daemon_whose_every_layer_fails(
     outputs.files(tmp_path / "data")
     places = {where for where, _ in outputs.shown}
     assert {"daemon", "breakwater.log", "journal.db", "audit.log", "doctor", "page /status", "alert posted"} <= places
+    assert {"picture /chart ETHUSDT", "picture /equity", "signal posted 400", "signal posted 401"} <= places
     text = next(text for where, text in outputs.shown if where == "breakwater.log")
     assert "***" in text, "something was there to be masked"
     assert outputs.search() == [], "\n".join(outputs.search())
@@ -252,10 +281,13 @@ async def _live(world: LoopbackWorld, bot: LoopbackBotApi, env: Mapping[str, str
                 bot.say(text)
             for path in ("/status", "/healthz", "/metrics"):
                 await _page(port, path, outputs)
+            await _picture(bot, "/chart ETHUSDT", outputs)
+            await _post(env["WEBHOOK_PORT"], outputs)
             for command in ("status", "risk", "health", "nonsense"):
                 await _control(data / "control.sock", outputs, command=command)
             await _break_reads(world)
             await _control(data / "control.sock", outputs, command="panic", author="canary")
+            await _picture(bot, "/equity", outputs)
             await world.fault("revoke_key", "bybit", count=-1)
             await _page(port, "/status", outputs)
             process.terminate()
