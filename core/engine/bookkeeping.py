@@ -18,7 +18,7 @@ from core.domain.order import Order, OrderIntent
 from core.domain.position import Position
 from core.domain.reports import BalanceReport, FillReport
 from core.engine.ports import AuditLog
-from core.engine.records import FillRecord, Journal, OrderRecord, PositionRecord, Record
+from core.engine.records import FillRecord, IntentRecord, Journal, OrderRecord, PositionRecord, Record
 from core.errors import JournalUnwritable
 
 log = structlog.get_logger(__name__)
@@ -74,6 +74,11 @@ class Bookkeeper:
 
     def sent(self, intent: OrderIntent) -> None:
         self.note("order_sent", _intent_facts(intent))
+
+    def taken_back(self, intent: OrderIntent) -> None:
+        """Sent by an earlier run that could not write it down."""
+        self.soon([IntentRecord(intent=intent, time_ms=self._clock.now_ms())])
+        self.note("order_taken_back", _intent_facts(intent))
 
     def moving(self, stop: Order, trigger_price: Decimal, quantity: Decimal) -> None:
         """A resting stop is about to be moved; where it stands afterwards is the venue's word."""

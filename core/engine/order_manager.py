@@ -89,6 +89,7 @@ class OrderManager:
         self._broken: Callable[[str], None] = _nobody_halts
         self._taken_over: dict[PositionKey, int] = {}
         self._ended_before: frozenset[ClientOrderId] = frozenset()
+        self._unnoted: dict[ClientOrderId, OrderIntent] = {}
         self._foreign_trades: OrderedDict[tuple[InstrumentId, TradeId], None] = OrderedDict()
         self._trades: list[TradeListener] = []
         self.counts: Counter[str] = Counter()
@@ -224,6 +225,7 @@ class OrderManager:
         order = self._state.order(report.client_order_id) if report.client_order_id else None
         if order is None and not report.client_order_id and report.venue_order_id:
             order = self._state.order_by_venue_id(report.instrument, report.venue_order_id)
+        order = order or self._taken_back(report)
         if order is None:
             self._on_foreign(report.instrument, report.client_order_id, events)
             return
@@ -313,6 +315,17 @@ class OrderManager:
                 why = f"its entry ended with {plain(entry.filled)} of {plain(entry.quantity)} filled"
                 self._put(stop, replace(stop, status=OrderStatus.ABSENT, detail=why), events)
 
+    def _taken_back(self, report: OrderStatusReport) -> Order | None:
+        """An order of a run that could not write it down: from now on one like every other."""
+        intent = self._unnoted.pop(report.client_order_id, None) if report.client_order_id else None
+        if intent is None:
+            return None
+        order = Order(intent=replace(intent, quantity=report.quantity, trigger_price=report.trigger_price))
+        log.warning("orders.taken_back", instrument=str(report.instrument), client_order_id=report.client_order_id)
+        self._state.put_order(order)
+        self._books.taken_back(order.intent)
+        return order
+
     def _on_foreign(self, instrument: InstrumentId, client_order_id: str, events: list[Event]) -> None:
         self.counts["foreign_report"] += 1
         ended = client_order_id in self._ended_before or self._state.was_known(ClientOrderId(client_order_id))
@@ -346,11 +359,17 @@ class OrderManager:
         self.put_position(position)
 
     def restore(
-        self, orders: Iterable[Order], positions: Iterable[Position], ended: Iterable[ClientOrderId] = ()
+        self,
+        orders: Iterable[Order],
+        positions: Iterable[Position],
+        ended: Iterable[ClientOrderId] = (),
+        unnoted: Iterable[OrderIntent] = (),
     ) -> None:
         """State from the journal, before anything runs; not written again. `positions`: open ones, and closed ones that
-        their entry may open again. `ended`: what a venue may tell of again."""
+        their entry may open again. `ended`: what a venue may tell of again. `unnoted`: what may be at a venue although
+        the journal lacks it."""
         self._ended_before = frozenset(ended)
+        self._unnoted = {intent.client_order_id: intent for intent in unnoted}
         for order in orders:
             self._state.put_order(order)
         for venue, client in self._clients.items():

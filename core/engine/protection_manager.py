@@ -77,13 +77,13 @@ class ProtectionManager:
         clock: Clock,
         notifier: Notifier,
     ) -> None:
-        self._stop_orders = StopOrders(
+        self.stop_orders = StopOrders(
             accounts=accounts, instruments=instruments, traits=traits, reference=reference, working_type=working_type
         )
         self._tightening = Tightening(
             orders=orders,
             risk=risk,
-            stop_orders=self._stop_orders,
+            stop_orders=self.stop_orders,
             instruments=instruments,
             reference=reference,
             traits=traits,
@@ -280,7 +280,7 @@ class ProtectionManager:
 
     def attached(self, entry: OrderIntent) -> OrderIntent | None:
         """The stop that travels with an entry, where its venue takes one; at a level the market has not reached."""
-        return self._stop_orders.attached(entry)
+        return self.stop_orders.attached(entry)
 
     def _misplaced(self, stop: Order, position: Position) -> bool:
         """Whether it still stands where the decision price put it, and its entry has ended at another (DESIGN §3.7)."""
@@ -353,7 +353,7 @@ class ProtectionManager:
             await self._make_room(position.instrument.venue)
         trigger = trigger_of(refused, self._working_type)
         if (wanted := await self._plan(position, trigger, refused)) is not None:
-            intent = self._stop_orders.own(position, wanted, trigger, self._orders.state.orders_of(position.id))
+            intent = self.stop_orders.own(position, wanted, trigger, self._orders.state.orders_of(position.id))
             await self._orders.submit([self._risk.approve_reducing(intent)])
 
     async def _plan(self, position: Position, trigger: TriggerReference, refused: int) -> StopPlan | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 
-from core.domain.ids import InstrumentId, Leg, VenueName, client_order_id
+from core.domain.ids import InstrumentId, Leg, PositionId, VenueName, client_order_id
 from core.domain.instrument import Instrument
 from core.domain.order import UNACKNOWLEDGED, Order, OrderIntent, OrderStatus, OrderType, TriggerReference
 from core.domain.position import Position
@@ -15,6 +17,8 @@ from core.engine.ports import Attach, VenueTraits
 
 MOVED = "closer to the price"
 """The reason of a stop that is placed beside one that rests, to take its place."""
+UNNOTED = 8
+"""So many stops of a position in a row may have left while nothing could be written down."""
 
 
 def refusals(orders: Sequence[Order]) -> int:
@@ -84,7 +88,27 @@ class StopOrders:
         reason: str = "",
     ) -> OrderIntent:
         """One of the position's own, after those `earlier` ones."""
-        venue, attempt = position.instrument.venue, next_attempt(earlier, Leg.STOP)
+        intent = self._numbered(position, next_attempt(earlier, Leg.STOP))
+        return replace(
+            intent,
+            side=stop.side,
+            quantity=stop.quantity,
+            trigger_price=stop.trigger_price,
+            trigger_reference=trigger,
+            reason=reason,
+        )
+
+    def unnoted(self, positions: Iterable[Position], orders: Iterable[Order]) -> list[OrderIntent]:
+        """What may rest for them although no file knows: a stop goes out on a full disk as well, and a run may end
+        before there is room. Its name follows from the position and its number; its level is the venue's to tell."""
+        known: defaultdict[PositionId, list[Order]] = defaultdict(list)
+        for order in orders:
+            known[order.intent.position_id].append(order)
+        firsts = [(position, next_attempt(known[position.id], Leg.STOP)) for position in positions]
+        return [self._numbered(position, first + n) for position, first in firsts for n in range(UNNOTED)]
+
+    def _numbered(self, position: Position, attempt: int) -> OrderIntent:
+        venue = position.instrument.venue
         return OrderIntent(
             client_order_id=client_order_id(self._accounts[venue], position.id, Leg.STOP, attempt),
             instrument=position.instrument,
@@ -92,12 +116,10 @@ class StopOrders:
             attempt=attempt,
             signal_id=position.signal_id,
             position_id=position.id,
-            side=stop.side,
+            side=position.side.opposite,
             type=OrderType.STOP_MARKET,
-            quantity=stop.quantity,
+            quantity=position.quantity,
             reduce_only=True,
-            trigger_price=stop.trigger_price,
-            trigger_reference=trigger,
-            reason=reason,
+            trigger_reference=self._working_type,
             whole_position=self._traits(venue).whole_position_stops,
         )

@@ -83,9 +83,6 @@ class Judge:
         record, daemon = game.record, game.alive
         self._wrong = record.wrong
         self._wrong += record.endings
-        # Stops that no file knows: a later run takes them for another daemon's, tells people, stops entries, and never
-        # cancels them.
-        self._nobodys = set[str]()
         if daemon is None or "status-line" not in daemon.orchestrator._tasks:
             self._wrong.append("no daemon is ready two minutes after the last fault")
             return
@@ -130,8 +127,6 @@ class Judge:
         reducing = {order["client_id"] for order in orders if order["reduce_only"]}
         posts = _posts([row for row in rows if not _unwritten(row, record, reducing)])
         legs = books.legs
-        unwritten = {name for row in rows if _unwritten(row, record, reducing) for name in row["client_ids"]}
-        self._nobodys |= unwritten - legs.keys()
         self._wrong += [f"{venue}: {legs.get(name)} {name} was sent again" for name in posts if _again(posts[name])]
         self._wrong += [f"{venue}: {n} was sent and is in no journal" for n in posts if is_ours(n) and n not in legs]
         entries = [o for o in orders if not o["reduce_only"] and o["client_id"] and is_ours(o["client_id"])]
@@ -184,8 +179,6 @@ class Judge:
         offset = _offset_ms()
         known = list(excuses(record, venue))
         for left in witness.left:
-            if left.client_id in self._nobodys:
-                continue
             since = (left.since - offset) / 1_000
             until = record.end_s if left.until is None else (left.until - offset) / 1_000
             if longest_uncovered(since, until, known) > SWEEP_SECONDS:
@@ -235,7 +228,7 @@ class Judge:
             self._wrong.append(f"we hold {_said(ours)}; the venues say {_said(true)}")
         if journal != true:
             self._wrong.append(f"the journal holds {_said(journal)}; the venues say {_said(true)}")
-        if forgotten := resting - books.working - self._nobodys:
+        if forgotten := resting - books.working:
             self._wrong.append(f"rests and is over by the journal: {sorted(forgotten)}")
         if books.unfinished:
             self._wrong.append(f"waves without an end: {sorted(books.unfinished)}")
@@ -247,8 +240,6 @@ class Judge:
         stops = dict[tuple[str, str, str], list[Decimal]]()
         for row in engine.open_conditionals():
             if not row.type.is_stop_loss or row.type is ConditionalType.TRAILING:
-                continue
-            if row.client_id in self._nobodys and engine.position(row.symbol, row.position_side).qty == 0:
                 continue
             side = "long" if row.side.name == "SELL" else "short"
             covered = row.qty if row.qty is not None else abs(engine.position(row.symbol, row.position_side).qty)

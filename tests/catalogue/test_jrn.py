@@ -24,7 +24,7 @@ from core.orchestrator import Host
 from core.storage import audit_files, database
 from core.storage.audit_log import AuditLog
 from core.storage.writer import InlineExecutor
-from tests.scenarios.worlds import PAIRS, Daemon, SimulatedWorld, World, a_wave
+from tests.scenarios.worlds import PAIRS, Daemon, SimulatedWorld, World, a_signal, a_wave
 
 pytestmark = pytest.mark.may_block("simulation runs storage inline")
 
@@ -277,26 +277,34 @@ async def test_a_reader_that_holds_the_file_loses_no_record_and_delays_no_stop(t
         assert journal.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
+class Disk:
+    """Refuses every write of the journal while `full` is set."""
+
+    def __init__(self, why: str = "database or disk is full") -> None:
+        self.full = False
+        original = database.Database._begin
+
+        def begin(journal: database.Database) -> None:
+            if self.full:
+                raise sqlite3.OperationalError(why)
+            original(journal)
+
+        self.begin = begin
+
+
 @pytest.mark.failure("JRN-09")
 @pytest.mark.parametrize("why", ["database or disk is full", "attempt to write a readonly database"])
 async def test_a_refusing_disk_stops_entries_and_nothing_else_and_heals_without_a_restart(
     world: World, monkeypatch: pytest.MonkeyPatch, why: str
 ) -> None:
-    full = False
-    begin = database.Database._begin
-
-    def refuse(self: database.Database) -> None:
-        if full:
-            raise sqlite3.OperationalError(why)
-        begin(self)
-
-    monkeypatch.setattr(database.Database, "_begin", refuse)
+    disk = Disk(why)
+    monkeypatch.setattr(database.Database, "_begin", disk.begin)
     waves = [a_wave(PAIRS[:2], at_ms=4_000), a_wave(PAIRS[2:4], at_ms=20_000), a_wave(PAIRS[4:], at_ms=60_000)]
     await world.play(*waves)
     with capture_logs() as logs:
         async with world.running() as daemon:
             await daemon.wave()
-            full = True
+            disk.full = True
             await world.fault("adl", match={"symbol": "ETHUSDT"}, fraction=0.5)
             await asyncio.sleep(3)
             await world.everything_holds()  # the smaller stop went out without a journal
@@ -306,13 +314,44 @@ async def test_a_refusing_disk_stops_entries_and_nothing_else_and_heals_without_
             reasons = {leg.denied.reason.value for leg in second.legs if leg.denied}
             assert reasons == {"journal_unwritable"}
             assert await daemon_alarms(logs) == 1
-            full = False
+            disk.full = False
             third = await daemon.wave(3)
             assert [leg.state for leg in third.legs] == [LegState.PROTECTED] * 2
             await world.everything_holds()
     with closing(sqlite3.connect(daemon.data_dir / "journal.db")) as journal:
         assert journal.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert set(unjournaled) <= {row[0] for row in journal.execute("SELECT client_order_id FROM orders")}
+
+
+@pytest.mark.parametrize("venue", ["binance", "bybit", "okx"])
+@pytest.mark.parametrize("meanwhile", ["still open", "closed"])
+async def test_a_stop_sent_on_a_full_disk_is_taken_back_by_the_run_after_one_that_never_wrote_it_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, venue: str, meanwhile: str
+) -> None:
+    """Its name follows from its position: it is no other daemon's, and it goes with the position."""
+    disk = Disk()
+    monkeypatch.setattr(database.Database, "_begin", disk.begin)
+    async with SimulatedWorld(tmp_path, (venue,)) as world:
+        await world.play({"at_ms": 4_000, "signals": [a_signal("ETHUSDT", id="one")]})
+        async with world.running() as first:
+            await first.wave()
+            disk.full = True
+            (symbol,) = await world.held()
+            await world.fault("adl", match={"symbol": symbol}, fraction=0.5)
+            await asyncio.sleep(3)
+            await world.everything_holds()
+            left = await first.kill()
+        disk.full = False
+        if meanwhile == "closed":
+            await world.fault("adl", match={"symbol": symbol}, fraction=1.0)
+        with capture_logs() as logs:
+            async with world.running(left) as second:
+                assert not [row for row in logs if row["event"] == "orders.id_not_in_journal"]
+                assert second.off_because(venue) is None
+                await asyncio.sleep(120)
+                assert len(await world.held()) == (meanwhile == "still open")
+                await world.everything_holds()
+                assert (symbol in await world.resting_stops()) == (meanwhile == "still open")
 
 
 async def daemon_alarms(logs: list[Any]) -> int:
