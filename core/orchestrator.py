@@ -35,7 +35,7 @@ from core.lifecycle.opening import Opening
 from core.lifecycle.outcome import ExitStatus, Outcome
 from core.lifecycle.preflight import why_not
 from core.lifecycle.readiness import confirm_leverage, go, or_stop, until_live, until_priced, until_protected
-from core.lifecycle.stopping import bounded, close_journal, forced, shut_down
+from core.lifecycle.stopping import bounded, close_journal, forced, shut_down, take_leave
 from core.logs import LogHealth
 from core.redaction import Redactor
 from core.status.control import ControlServer
@@ -75,6 +75,16 @@ class Host:
     log: LogHealth | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What is seen of a run, from before its venues are asked until the end."""
+
+    waves: WaveProcessor
+    queries: Queries
+    look: Overview
+    telling: Telling
+
+
 class Orchestrator:
     """One run of the daemon. `stop` may be set at any time, from a signal handler."""
 
@@ -110,16 +120,24 @@ class Orchestrator:
             telegram = self._host.messenger is not None
             telling = Telling(engine, held, transport=self._host.transport, telegram=telegram)
             self._notices.attach(telling.alerts)
-            await or_stop(self.stop, asyncio.sleep(last.delay_seconds))
-            if (opening := await self._preflight(engine, held, waits=True)) is None:
+            self._restore(engine, held)
+            shown = self._show(engine, held, telling)
+            opening = None
+            try:
+                await or_stop(self.stop, asyncio.sleep(last.delay_seconds))
+                opening = await self._preflight(engine, held, waits=True)
+            finally:
+                if opening is None:  # refused or stopped, or a setting that only the venues could show to be wrong
+                    await take_leave(self._tasks, telling)
+            if opening is None:
                 last.take_back(engine.journal)
                 return self.outcome
             self._tasks.on_vital(partial(halt, engine), partial(mend, engine))
             try:
-                waves = await self._boot(engine, held, last, opening, telling)
+                await self._boot(engine, held, last, opening, shown)
                 if once:
                     wait_s = self._settings.process.once_wait_seconds
-                    await one_wave(waves, self._sources, self.outcome, self.stop, wait_s)
+                    await one_wave(shown.waves, self._sources, self.outcome, self.stop, wait_s)
                 else:
                     await self.stop.wait()
             finally:
@@ -211,15 +229,8 @@ class Orchestrator:
         self._sources = signal_sources(engine, transport, held=held.values, seen=held.seen_signals, once=self._once)
         return opening
 
-    async def _boot(
-        self, engine: Engine, held: JournalState, last: LastRun, opening: Opening, telling: Telling
-    ) -> WaveProcessor:
-        self._restore(engine, held)
-        waves = engine.waves(held.seen_signals)
-        self.queries = engine.queries(waves)
-        queues = partial(self._queues, engine, waves, telling)
-        self.queries.process = DaemonVitals(self._tasks, self._host.loop_watch, queues)
-        start = self._tasks.start
+    async def _boot(self, engine: Engine, held: JournalState, last: LastRun, opening: Opening, shown: Shown) -> None:
+        start, waves, telling = self._tasks.start, shown.waves, shown.telling
         start("orders", engine.orders.run)
         start("inflight", engine.inflight.run)
         start("protection", engine.protection.run)
@@ -228,9 +239,6 @@ class Orchestrator:
         begin = partial(_begin, engine, self._tasks)
         for venue in engine.clients:
             begin(venue)
-        look = self._show(engine, self.queries, waves, telling)
-        telling.start(start)
-        self._converse(engine, operator_desk(engine, self.queries, look.health), held, telling)
         self._tell_of_the_last_run(engine, last)
         await until_live(engine, self.stop)
         start("reconciler", engine.reconciler.run)
@@ -238,9 +246,9 @@ class Orchestrator:
         await until_priced(engine, self.stop)
         end_interrupted(held, engine.orders.state, engine.journal, engine.audit, engine.notifier, self._clock.now_ms())
         go(engine, held)
-        control = ControlServer(
-            folder=self._settings.process.data_dir, queries=self.queries, commands=engine.commands, health=look.health
-        )
+        queries, health = shown.queries, shown.look.health
+        folder = self._settings.process.data_dir
+        control = ControlServer(folder=folder, queries=queries, commands=engine.commands, health=health)
         start("control", control.run)
         start("exits", engine.exits.run)
         if engine.native is not None:
@@ -251,15 +259,14 @@ class Orchestrator:
         start("upkeep", engine.upkeep.run)
         for venue in opening.late:
             start(f"late/{venue}", partial(opening.join, venue, begin))
-        self._keep_watch(engine, self.queries)
+        self._keep_watch(engine, queries)
         telling.watch(start, lambda: waves.finished)
         start("screener", engine.screener.run)
         start("waves", waves.run)
         for name in self._sources.names:
             start(f"signals/{name}", partial(self._sources.run, name, waves.handle, waves.expect))
-        self._ready(look, self.queries)
+        self._ready(shown)
         telling.say_started()
-        return waves
 
     def _keep_watch(self, engine: Engine, queries: Queries) -> None:
         start, process = self._tasks.start, self._settings.process
@@ -280,17 +287,25 @@ class Orchestrator:
             *log_rows,
         )
 
-    def _ready(self, look: Overview, queries: Queries) -> None:
-        self._service.ready(look.health, partial(_line, queries))
+    def _ready(self, shown: Shown) -> None:
+        self._service.ready(shown.look.health, partial(_line, shown.queries))
         gc.collect()
         gc.freeze()  # what lives until the end need not be looked through again
 
-    def _show(self, engine: Engine, queries: Queries, waves: WaveProcessor, telling: Telling) -> Overview:
-        """The status page, from the first task on: it tells how the start goes."""
+    def _show(self, engine: Engine, held: JournalState, telling: Telling) -> Shown:
+        """From before the venues are asked, which may last: the status page tells how the start goes, people hear, and
+        may ask. What they may order waits for the tasks that carry it out."""
+        waves = engine.waves(held.seen_signals)
+        self.queries = queries = engine.queries(waves)
+        queues = partial(self._queues, engine, waves, telling)
+        queries.process = DaemonVitals(self._tasks, self._host.loop_watch, queues)
         look = overview(engine, queries)
         if (page := status_server(engine, look, waves, telling)) is not None:
             self._tasks.start("status", page.run)
-        return look
+        telling.start(self._tasks.start)
+        desk = operator_desk(engine, queries, look.health, opened=lambda: "protection" in self._tasks)
+        self._converse(engine, desk, held, telling)
+        return Shown(waves=waves, queries=queries, look=look, telling=telling)
 
     def _converse(self, engine: Engine, desk: OperatorDesk, held: JournalState, telling: Telling) -> None:
         if self._host.messenger is not None:

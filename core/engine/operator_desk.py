@@ -57,8 +57,9 @@ class HealthWord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorDesk:
-    """`instruments`: every swap that a spelling may mean, one a venue; raises SymbolAmbiguous. `ready`: the
-    start is over and orders of people are kept; before it they would be lost in what the start decides."""
+    """`instruments`: every swap that a spelling may mean, one a venue; raises SymbolAmbiguous. `opened`: the venues can
+    be used; before that nothing can be carried out. `ready`: the start is over and orders of people are kept; before it
+    they would be lost in what the start decides."""
 
     queries: Queries
     commands: Commands
@@ -68,6 +69,7 @@ class OperatorDesk:
     instruments: Callable[[str], Sequence[InstrumentId]]
     config: Callable[[], Sequence[ConfigLine]]
     health: Callable[[], HealthWord]
+    opened: Callable[[], bool]
     ready: Callable[[], bool]
     notifier: Notifier
     audit: AuditLog

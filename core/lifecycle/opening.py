@@ -79,7 +79,12 @@ class Opening:
             return
         if seconds is None and not self._must_wait:
             seconds = PATIENCE_SECONDS
-        log.warning("start.waits", venues=sorted(self._late))
+        waits = ", ".join(sorted(self._late))
+        log.warning("start.waits", venues=waits)
+        held = len(self._engine.orders.state.positions())
+        open_there = f"; {held} positions are watched by nobody but their stops at the venue" if held else ""
+        level = Level.CRITICAL if held else Level.WARNING
+        self._engine.notifier.notify(level, f"the start waits for {waits}{open_there}", kind=AlertKind.START)
         try:
             async with asyncio.timeout(seconds):
                 while not self._engine.clients and self._late and not stop.is_set():

@@ -59,10 +59,15 @@ async def shut_down(engine: Engine, tasks: Supervisor, telling: Telling, outcome
     await tasks.end("data", *tasks.named("market/"))
     await tasks.end(*tasks.named("user-stream/"))
     telling.say_stopping()
+    await take_leave(tasks, telling)
+    await tasks.end("native-trailing", "protection", "inflight", "orders")
+
+
+async def take_leave(tasks: Supervisor, telling: Telling) -> None:
+    """Of the people: nobody is told or answered any more."""
     await telling.drain(LAST_WORDS_SECONDS)
     await tasks.end("telegram", "status", *tasks.named("alerts"))
     await telling.close()
-    await tasks.end("native-trailing", "protection", "inflight", "orders")
 
 
 def forced(engine: Engine, outcome: Outcome) -> None:

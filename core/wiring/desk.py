@@ -23,8 +23,10 @@ from core.storage.past import JournalPast
 from core.storage.writer import InlineExecutor
 
 
-def operator_desk(engine: Engine, queries: Queries, health: Callable[[], Health]) -> OperatorDesk:
-    """Connects nothing and reads nothing before it is asked."""
+def operator_desk(
+    engine: Engine, queries: Queries, health: Callable[[], Health], opened: Callable[[], bool]
+) -> OperatorDesk:
+    """Connects nothing and reads nothing before it is asked. `opened`: see OperatorDesk."""
     settings = engine.settings
     worker = engine.workers or InlineExecutor()
     return OperatorDesk(
@@ -36,6 +38,7 @@ def operator_desk(engine: Engine, queries: Queries, health: Callable[[], Health]
         instruments=partial(_instruments, engine),
         config=partial(_config, settings),
         health=lambda: _word(health()),
+        opened=opened,
         ready=lambda: not engine.risk.states.starting,
         notifier=engine.notifier,
         audit=engine.audit,

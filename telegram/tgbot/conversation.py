@@ -132,6 +132,11 @@ class Conversation:
 
     async def _made(self, command: Command, ask: Ask) -> Answer:
         """What the command says; whatever goes wrong is said as well and stops nothing."""
+        if command.section == ACTS and not self._desk.opened():
+            return page(
+                "No venue can be used yet, so nothing can be ordered; what is open has its stops at the venues. "
+                "tools/emergency_flat.py closes everything without the daemon."
+            )
         if command.section == ACTS and not command.early and not self._desk.ready():
             return page("Still starting, nothing is entered yet; try again in a moment. /panic is obeyed now.")
         try:

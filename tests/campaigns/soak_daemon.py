@@ -23,9 +23,12 @@ from core.clock import SystemClock
 from core.config import load_settings
 from core.domain import ledger
 from core.engine import protections, state, wave_processor
+from core.engine.records import JournalState
 from core.engine.wave_processor import WaveProcessor
+from core.lifecycle.last_run import LastRun
+from core.lifecycle.opening import Opening
 from core.logs import configure_logging
-from core.orchestrator import Host, Orchestrator
+from core.orchestrator import Host, Orchestrator, Shown
 from core.storage.writer import WriterThread
 from core.transport import real_transport
 from core.venues.bybit import position_stops
@@ -43,12 +46,11 @@ class Sampled(Orchestrator):
     out: Path
     _sampler: asyncio.Task[None] | None = None
 
-    async def _boot(self, engine: Engine, *rest: Any) -> WaveProcessor:
-        waves = await super()._boot(engine, *rest)
+    async def _boot(self, engine: Engine, held: JournalState, last: LastRun, opening: Opening, shown: Shown) -> None:
+        await super()._boot(engine, held, last, opening, shown)
         self._counting = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, self._counting.set)
-        self._sampler = asyncio.create_task(self._sample(engine, waves), name="soak/samples")
-        return waves
+        self._sampler = asyncio.create_task(self._sample(engine, shown.waves), name="soak/samples")
 
     async def sampled(self) -> None:
         """After the end: raises what went wrong with the samples."""

@@ -9,6 +9,7 @@ import pytest
 from core.lifecycle.opening import PATIENCE_SECONDS
 from core.lifecycle.outcome import ExitStatus
 from core.supervision.service_notify import NotifySocket
+from tests.scenarios.telegram_worlds import TelegramWorld
 from tests.scenarios.worlds import PAIRS, Daemon, World, a_wave
 
 pytestmark = pytest.mark.may_block("simulation runs storage inline")
@@ -68,3 +69,36 @@ async def test_a_service_without_a_network_gives_up_after_ten_minutes_so_that_pe
         outcome = await daemon._task
     assert outcome.status is ExitStatus.PREFLIGHT_REFUSED
     assert "no venue can be used: binance" in outcome.said
+
+
+async def test_while_a_start_waits_people_are_told_and_may_ask_and_nothing_they_order_is_lost_or_done(
+    tmp_path: Path,
+) -> None:
+    async with TelegramWorld(tmp_path) as world:
+        await world.play(a_wave(PAIRS[:2], at_ms=4_000))
+        async with world.running() as first:
+            await first.wave()
+            held = first.held()
+            left = await first.kill()
+        await world.fault("drop_request", match={"method": "GET"}, count=-1)
+        second = world.daemon(left)
+        second.begin()
+        await world.phone.read("the start waits for binance")
+        told = await world.phone.ask("/status")
+        assert "STARTING" in told.upper()
+        assert "emergency_flat" in await world.phone.ask("/panic", "No venue can be used yet")
+        await world.forgive()
+        await second.ready()
+        assert second.held() == held == await world.held(), "a refused /panic closes nothing later on"
+        assert "Press within" in await world.phone.ask("/panic")
+        assert (await second.stop()).status is ExitStatus.DONE
+
+
+async def test_people_hear_at_once_that_a_start_was_refused(tmp_path: Path) -> None:
+    async with TelegramWorld(tmp_path) as world:
+        await world.fault("drop_request", match={"method": "GET"}, count=-1)
+        daemon = world.daemon()
+        daemon.begin()
+        assert daemon._task is not None
+        assert (await daemon._task).status is ExitStatus.PREFLIGHT_REFUSED
+        assert any("not started, no venue can be used" in text for text in world.phone.shown)

@@ -277,7 +277,7 @@ class FakeDesk:
         self.past = FakePast()
         self.audit = FakeAudit()
         self.notices: list[str] = []
-        self.is_ready = True
+        self.is_ready = self.is_opened = True
         self.log: list[LogLine] = []
         parts: Any = self.queries
         commands: Any = self.commands
@@ -295,6 +295,7 @@ class FakeDesk:
                 ConfigLine(group="Stops", name="STOP_LOSS_PERCENT", value="2", source="default", effective=True),
             ],
             health=lambda: HealthWord(level="ok", reasons=()),
+            opened=lambda: self.is_opened,
             ready=lambda: self.is_ready,
             notifier=notifier,
             audit=self.audit,

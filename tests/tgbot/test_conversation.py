@@ -230,6 +230,16 @@ async def test_orders_during_the_start_are_refused_and_questions_answered() -> N
     assert rig.done[0] == ("panic", "telegram:1")
 
 
+async def test_before_a_venue_can_be_used_nothing_can_be_ordered_and_questions_are_answered() -> None:
+    rig = Rig()
+    rig.desk.is_ready = rig.desk.is_opened = False
+    async with rig.running():
+        for order in ("/panic", "/pause", "/close BTCUSDT"):
+            assert "emergency_flat" in await rig.phone.ask(order, "No venue can be used yet", user=OWNER)
+        assert "ACTIVE" in await rig.phone.ask("/status", user=OWNER)
+    assert rig.done == []
+
+
 async def test_a_resume_is_not_done_where_something_else_stops_entries_by_then() -> None:
     async with Rig().running() as rig:
         rig.desk.queries.figures = a_risk(state="reducing", reason="paused")

@@ -13,14 +13,12 @@ from core.assembly import Engine
 from core.clock import SystemClock
 from core.config import Settings, load_settings
 from core.engine.records import JournalState
-from core.engine.wave_processor import WaveProcessor
 from core.lifecycle.last_run import LastRun
 from core.lifecycle.opening import Opening
 from core.logs import configure_logging
-from core.orchestrator import Host, Orchestrator
+from core.orchestrator import Host, Orchestrator, Shown
 from core.storage.writer import WriterThread
 from core.transport import Transport, real_transport
-from core.wiring.telling import Telling
 from tools.bench.processes import READY_SECONDS, BenchError, Simulator, environment
 
 WARM_SECONDS = 60.0
@@ -33,12 +31,9 @@ class _Watched(Orchestrator):
         super().__init__(settings, host)
         self.ready: asyncio.Future[Engine] = asyncio.get_running_loop().create_future()
 
-    async def _boot(
-        self, engine: Engine, held: JournalState, last: LastRun, opening: Opening, telling: Telling
-    ) -> WaveProcessor:
-        waves = await super()._boot(engine, held, last, opening, telling)
+    async def _boot(self, engine: Engine, held: JournalState, last: LastRun, opening: Opening, shown: Shown) -> None:
+        await super()._boot(engine, held, last, opening, shown)
         self.ready.set_result(engine)
-        return waves
 
 
 @asynccontextmanager
