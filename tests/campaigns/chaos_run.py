@@ -362,7 +362,7 @@ class Game:
 
     def console(self) -> type[ControlServer]:
         """The control server without its socket, known here while it serves."""
-        servers = self._servers
+        servers, commands = self._servers, self._commands
 
         class Console(ControlServer):
             async def run(self) -> None:
@@ -372,6 +372,8 @@ class Game:
                 finally:
                     if self in servers:
                         servers.remove(self)
+                    for command in commands:  # as the real one hangs up on whoever waits for an answer
+                        command.cancel()
 
         return Console
 

@@ -163,7 +163,7 @@ class BinanceFacade:
         until_ms = self._host.now_ms() + int(fault.duration_ms or DEFAULT_BLOCK_MS)
         match fault.kind:
             case "listen_key_expired":
-                return self._session.expire_now()
+                self._session.expire_now()  # without a key there is nothing to expire
             case "rate_limit":
                 self._limits.refuse_until(until_ms, banned=fault.status == 418)
             case "revoke_key":

@@ -52,12 +52,10 @@ class SessionEndpoints:
         if key is not None:
             self._announce(key)
 
-    def expire_now(self) -> bool:
-        """Ends the active key as if its hour were over; False without one."""
-        if not self._keys.active(self._host.now_ms()):
-            return False
-        self._announce(self._keys.close(self._host.now_ms()))
-        return True
+    def expire_now(self) -> None:
+        """Ends the active key, if there is one, as if its hour were over."""
+        if self._keys.active(self._host.now_ms()):
+            self._announce(self._keys.close(self._host.now_ms()))
 
     def _announce(self, key: str) -> None:
         self._users.end(key, self._frames.expired_key(key, self._host.now_ms()))
