@@ -9,7 +9,7 @@ from functools import partial
 
 import structlog
 
-from core.domain.ids import ClientOrderId, InstrumentId, Leg, VenueName
+from core.domain.ids import ClientOrderId, InstrumentId, Leg, PositionId, VenueName
 from core.domain.instrument import Instrument
 from core.domain.money import ZERO, plain
 from core.domain.order import UNACKNOWLEDGED, Order, OrderStatus
@@ -75,9 +75,9 @@ class Commands:
         """HALTED, and everything of ours is closed at market; what still fills is closed, too, also after a restart
         (RSK-11). Told when the venue confirms; HALTED stays until somebody resumes."""
         stop = self._stop_entries(TradingState.HALTED, "panic", author, venue, flatten=True)
-        changed, closed = await asyncio.gather(stop, self.close(None, venue, author))
-        filled_since = await self.close(None, venue, author)
-        return replace(changed, closed=(*closed, *filled_since))
+        changed, closed = await asyncio.gather(stop, self._close_all(None, venue, author))
+        again = await self._close_all(None, venue, author)  # what has filled since, and what was not flat in time
+        return replace(changed, closed=tuple((closed | again).values()))
 
     def resume(self, author: str, venue: VenueName | None = None) -> Changed:
         """Trade again, whatever had stopped entries (`RiskGuard.resume`). Raises ValueError while the KILL file does,
@@ -176,10 +176,14 @@ class Commands:
 
     async def close(self, symbol: str | None, venue: VenueName | None, author: str) -> list[Closed]:
         """Close at market, reduce-only, and tell what the venue confirms. Safe to order twice: the second one joins."""
+        return list((await self._close_all(symbol, venue, author)).values())
+
+    async def _close_all(self, symbol: str | None, venue: VenueName | None, author: str) -> dict[PositionId, Closed]:
         positions = self.matching(symbol, venue)
         for position in positions:
             self._books.note("close_ordered", {"instrument": str(position.instrument), "author": author})
-        return list(await asyncio.gather(*(self._close(position, author) for position in positions)))
+        closed = await asyncio.gather(*(self._close(position, author) for position in positions))
+        return {position.id: told for position, told in zip(positions, closed, strict=True)}
 
     async def _close(self, position: Position, author: str) -> Closed:
         instrument = position.instrument
@@ -188,7 +192,9 @@ class Commands:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._closer.flatten(position.key, f"ordered by {author}", leg=Leg.CLOSE)
         except TimeoutError:
-            detail = f"not closed within {CLOSE_SECONDS:g} s; its stop still stands, order the close again"
+            stands = any(o.intent.leg is Leg.STOP and o.status is OrderStatus.ACCEPTED for o in self._left(position))
+            stop = "its stop still stands" if stands else "it has NO confirmed stop"
+            detail = f"not closed within {CLOSE_SECONDS:g} s; {stop}, order the close again"
         await self._orders.wait(instrument, lambda: not self._left(position), LEFTOVER_SECONDS)
         flat, told = await self._ask(position.key)
         closed = self._orders.state.last_closed(position.key)

@@ -22,6 +22,8 @@ from core.wiring.telling import Telling
 
 log = structlog.get_logger(__name__)
 
+CLOSING_SHARE = 0.6
+"""Of the time a stop has, for `CLOSE_POSITIONS_ON_SHUTDOWN`."""
 LAST_WORDS_SECONDS = 1.0
 """Before the channels to people are left; what is not told by then is told by the next run."""
 WATCHERS = (
@@ -49,10 +51,14 @@ async def shut_down(engine: Engine, tasks: Supervisor, telling: Telling, outcome
     engine.risk.states.stopping = True
     if engine.risk.standing.state is TradingState.ACTIVE:
         engine.risk.set_state(TradingState.REDUCING, reason="stopping", author="breakwater")
-    await _settle(engine, tasks)
-    if engine.settings.process.close_positions_on_shutdown:
-        await _close_all(engine)
-        await _settle(engine, tasks)  # what belonged to the closed positions is cancelled
+    process = engine.settings.process
+    deadline = engine.clock.monotonic() + process.shutdown_timeout_seconds
+    if process.close_positions_on_shutdown:
+        closing = process.shutdown_timeout_seconds * CLOSING_SHARE
+        await _settle(engine, tasks, deadline - closing)
+        await _close_all(engine, closing)
+        # Of the rest what belonged to the closed positions is cancelled.
+    await _settle(engine, tasks, deadline)
     _tell_what_is_left(engine, outcome)
     await tasks.end(*tasks.named("signals/", "late/"))
     await tasks.end("waves", *WATCHERS, "outages")
@@ -80,14 +86,20 @@ def forced(engine: Engine, outcome: Outcome) -> None:
 
 
 def _tell_what_is_left(engine: Engine, outcome: Outcome) -> None:
-    """Positions without a confirmed stop, and entries of which the venue has not said that they bought nothing."""
-    left = [p.key for p in engine.orders.state.positions() if not engine.protection.covered(p.key)]
+    """Positions without a confirmed stop, entries of which the venue has not said that they bought nothing, and what
+    was to be closed and was not."""
+    positions = engine.orders.state.positions()
+    left = [p.key for p in positions if not engine.protection.covered(p.key)]
+    covered = [p.key for p in positions if p.key not in left]
+    unclosed = covered if engine.settings.process.close_positions_on_shutdown else []
     unknown = [order for order in undecided(engine) if not order.intent.reduce_only]
-    if not left and not unknown:
+    if not left and not unclosed and not unknown:
         return
     said = []
     if left:
         said.append("without a confirmed stop: " + ", ".join(map(str, left)))
+    if unclosed:
+        said.append("not closed (CLOSE_POSITIONS_ON_SHUTDOWN), under their stops: " + ", ".join(map(str, unclosed)))
     if unknown:
         said.append("with an entry of unknown outcome: " + ", ".join(str(order.instrument) for order in unknown))
     text = "; ".join(said) + "; start again or close them"
@@ -96,19 +108,18 @@ def _tell_what_is_left(engine: Engine, outcome: Outcome) -> None:
     engine.notifier.notify(Level.CRITICAL, f"stopped {text}", kind=AlertKind.UNPROTECTED)
 
 
-async def _settle(engine: Engine, tasks: Supervisor) -> None:
+async def _settle(engine: Engine, tasks: Supervisor, deadline: float) -> None:
     """Until nothing is in flight and everything has its stop, or the time for it is over (OPS-02)."""
-    deadline = engine.clock.monotonic() + engine.settings.process.shutdown_timeout_seconds
     while undecided(engine) or not engine.protection.all_covered() or _busy(engine):
         if engine.clock.monotonic() >= deadline or not tasks.running("orders"):
             break
         await asyncio.sleep(0.02)
 
 
-async def _close_all(engine: Engine) -> None:
+async def _close_all(engine: Engine, seconds: float) -> None:
     positions = engine.orders.state.positions()
     closes = (engine.closer.flatten(p.key, "CLOSE_POSITIONS_ON_SHUTDOWN", leg=Leg.CLOSE) for p in positions)
-    await bounded("close positions", lambda: asyncio.gather(*closes), seconds=5.0)
+    await bounded("close positions", lambda: asyncio.gather(*closes), seconds=seconds)
 
 
 async def bounded(what: str, close: Callable[[], Awaitable[Any]], *, seconds: float = STEP_SECONDS) -> None:

@@ -12,7 +12,7 @@ import pytest
 from core.engine.joined_reads import GATHER_SECONDS
 from tests.scenarios.test_risk_limits import Console, ask
 from tests.scenarios.test_three_venues import VENUES, a_mixed_wave
-from tests.scenarios.worlds import SimulatedWorld
+from tests.scenarios.worlds import PAIRS, SimulatedWorld, a_wave
 
 pytestmark = pytest.mark.may_block("simulation runs storage inline")
 __all__ = ["ask"]  # a fixture of another module
@@ -67,3 +67,21 @@ async def test_ten_positions_on_three_venues_are_flat_verified_and_without_order
         async with world.running(data, MAX_POSITIONS=HELD) as second:
             assert (second.status.trading_state, second.status.reason) == ("halted", "panic")
             assert second.status.positions == ()
+
+
+@pytest.mark.parametrize("seconds", [40, 90], ids=["flat in the end", "not flat in time"])
+async def test_each_position_is_told_once_and_by_the_last_word(tmp_path: Path, ask: Console, seconds: int) -> None:
+    """The venue takes no order for longer than one close waits."""
+    async with SimulatedWorld(tmp_path) as world:
+        await world.play(a_wave(PAIRS[:2], at_ms=4_000))
+        async with world.running() as daemon:
+            await daemon.wave()
+            await asyncio.sleep(3)
+            await world.fault("reject_order", code=-1001, count=-1, duration_ms=seconds * 1_000)
+            closed = (await ask("panic", author="me"))["closed"]
+            assert len({row["symbol"] for row in closed}) == len(closed) == 2
+            flat = seconds < 60
+            assert [row["flat"] for row in closed] == [flat] * 2 == [not await world.held()] * 2
+            assert all(flat or "its stop still stands" in row["detail"] for row in closed)
+            await asyncio.sleep(60)
+            assert await world.held() == {}

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from core.lifecycle.outcome import ExitStatus
+from tests.scenarios.log_lines import LogLines
 from tests.scenarios.worlds import PAIRS, Daemon, SimulatedWorld, a_wave
 
 pytestmark = pytest.mark.may_block("simulation runs storage inline")
@@ -77,3 +78,39 @@ async def test_a_second_signal_leaves_no_naked_position_unreported(
         if not daemon._task.cancelled():
             assert outcome.status is ExitStatus.DONE, "the stop was over before it could be forced"
         await _a_restart_completes_it(world, daemon)
+
+
+async def test_a_stop_that_was_to_close_everything_and_could_not_says_so(tmp_path: Path) -> None:
+    said = LogLines()
+    async with SimulatedWorld(tmp_path, latency_ms=50) as world:
+        await world.play(a_wave(PAIRS[:3], at_ms=4_000))
+        daemon = world.daemon(CLOSE_POSITIONS_ON_SHUTDOWN="true")
+        daemon.begin()
+        await daemon.ready()
+        await daemon.wave()
+        await world.fault("reject_order", code=-1001, count=-1)
+        outcome = await daemon.stop()
+        assert len(await world.held()) == 3
+        assert outcome.status is ExitStatus.OPERATOR_NEEDED
+        assert "not closed (CLOSE_POSITIONS_ON_SHUTDOWN), under their stops: " in outcome.said
+        assert any(outcome.said in text for text in said.notices)
+
+
+@pytest.mark.parametrize("close", ["false", "true"])
+@pytest.mark.parametrize("kind", ["drop_request", "drop_response"])
+async def test_a_stop_beside_venues_that_answer_nothing_is_over_within_ten_seconds(
+    tmp_path: Path, close: str, kind: str
+) -> None:
+    venues = ("binance", "bybit", "okx")
+    async with SimulatedWorld(tmp_path, venues, latency_ms=50) as world:
+        await world.play(a_wave(PAIRS[:3], at_ms=4_000))
+        daemon = world.daemon(CLOSE_POSITIONS_ON_SHUTDOWN=close, DEFAULT_EXCHANGE="binance")
+        daemon.begin()
+        await daemon.ready()
+        await daemon.wave()
+        await asyncio.sleep(5)
+        for venue in venues:
+            await world.tell("fault", venue, kind=kind, match={}, count=-1)
+        began = world.clock.monotonic()
+        await daemon.stop()
+        assert world.clock.monotonic() - began <= 10
