@@ -19,6 +19,8 @@ MOST_TOGETHER = 100
 SECRETS = ("token", "secret")
 _SYMBOLS = ("pair_symbol", "ticker", "symbol")
 _ACTIONS = ("buy", "sell", "long", "short")
+_CLOSES_A_PART = frozenset({("buy", "short"), ("long", "short"), ("sell", "long"), ("short", "long")})
+"""TradingView's order and what its strategy still holds afterwards."""
 _ALIASES: Mapping[str, Sequence[str]] = {
     "timestamp": ("time", "timenow"),
     "price": ("close",),
@@ -61,11 +63,12 @@ def _token(frame: Mapping[str, Any]) -> str | None:
 
 def in_our_form(posted: Mapping[str, Any], default_score: str) -> dict[str, Any]:
     """Raises FieldRefused for what contradicts itself, and for an order that closes: exits are decided here."""
-    if shown(posted.get("market_position", "")).lower() == "flat":
-        refuse(Reason.SIDE_MISSING, "market_position: flat closes a position; this only opens, exits are decided here")
+    _check_position(posted)
     raw = {name: value for name, value in posted.items() if name not in _OTHER_NAMES}
     for ours, theirs in _ALIASES.items():
         told = [name for name in (ours, *theirs) if posted.get(name) is not None]
+        if told == ["time", "timenow"]:
+            told = ["timenow"]  # the bar's time and that of the alert: an alert of TradingView may tell both
         if len({repr(posted[name]) for name in told}) > 1:
             refuse(Reason.MALFORMED, f"{' and '.join(told)}: say the same thing differently")
         if told:
@@ -77,6 +80,17 @@ def in_our_form(posted: Mapping[str, Any], default_score: str) -> dict[str, Any]
     _check_action(posted, raw)
     _name_instrument(posted, raw)
     return raw
+
+
+def _check_position(posted: Mapping[str, Any]) -> None:
+    """What the strategy holds after its order: nothing, or still the other side, is an order that closes."""
+    left = shown(posted.get("market_position", "")).strip().lower()
+    if left == "flat":
+        refuse(Reason.SIDE_MISSING, "market_position: flat closes a position; this only opens, exits are decided here")
+    action = shown(posted.get("action", "")).strip().lower()
+    if (action, left) in _CLOSES_A_PART:
+        why = f"{action} with {left} left closes a part; this only opens, exits are decided here"
+        refuse(Reason.SIDE_MISSING, f"market_position: {why}")
 
 
 def _check_action(posted: Mapping[str, Any], raw: Mapping[str, Any]) -> None:

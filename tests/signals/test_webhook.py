@@ -87,6 +87,31 @@ async def test_an_alert_of_tradingview_becomes_a_signal_like_any_other() -> None
     assert signal.features == {"strategy": "ema cross"}
 
 
+@pytest.mark.parametrize(
+    ("action", "left"), [("buy", "short"), ("long", " Short"), ("sell", "long"), ("SHORT", "long")]
+)
+async def test_an_order_that_closes_a_part_opens_nothing_on_the_other_side(action: str, left: str) -> None:
+    """A part of a short is bought back: TradingView says buy, and that the strategy is short still."""
+    async with posts() as made:
+        status, told = made.send(ALERT | {"action": action, "market_position": left, "prev_market_position": left})
+    assert status == 400
+    assert not any(wave.signals for wave in made.waves)
+    assert "closes a part" in told["refused"][0]["detail"]
+
+
+@pytest.mark.parametrize(("action", "left"), [("buy", "long"), ("sell", "short")])
+async def test_an_order_that_opens_or_adds_is_taken(action: str, left: str) -> None:
+    async with posts() as made:
+        assert made.send(ALERT | {"action": action, "market_position": left})[0] == 202
+
+
+async def test_of_the_bars_time_and_the_alerts_own_the_latter_counts() -> None:
+    async with posts() as made:
+        status, _ = made.send(ALERT | {"time": "2026-09-21T14:12:00Z", "timenow": "2026-09-21T14:13:19Z"})
+    ((signal,),) = (wave.signals for wave in made.waves)
+    assert (status, signal.event_time_ms) == (202, NOW_MS - 1_000)
+
+
 async def test_our_own_field_names_are_understood_as_they_are() -> None:
     body = {
         "id": "mine-1",
@@ -143,7 +168,7 @@ async def test_several_signals_in_one_message_are_one_wave_and_each_has_its_word
         ({"action": "buy", "direction": "SHORT"}, Reason.SIDE_CONFLICT, "direction"),
         ({"market_position": "flat"}, Reason.SIDE_MISSING, "market_position"),
         ({"time": None}, Reason.TIME_INVALID, "time: missing"),
-        ({"time": "{{timenow}}"}, Reason.TIME_INVALID, "timestamp"),
+        ({"timestamp": "2026-09-21T14:00:00Z"}, Reason.MALFORMED, "timestamp and time"),
         ({"timenow": "2026-09-21T14:00:00Z"}, Reason.MALFORMED, "timenow"),
         ({"price": "{{close}}"}, Reason.PRICE_INVALID, "price"),
         ({"price": -1}, Reason.PRICE_INVALID, "price"),
