@@ -149,13 +149,23 @@ def uninstall(places: Places, steps: Steps) -> None:
         there = places.at(path)
         if there.exists():
             steps.do(f"remove {there}", there.unlink)
-    program = places.at(places.prefix)
-    if program.exists():
-        steps.do(f"remove {program}", lambda: shutil.rmtree(program))
+    _remove_program(places, steps)
     if not places.staged:
         steps.do("systemctl daemon-reload", lambda: _systemctl("daemon-reload"))
     print(f"Left as they are: {SETTINGS} (settings and secrets), /var/lib/breakwater (journal and audit),")
     print(f"/var/log/breakwater, the user {USER}. Positions and their stops are at the venues, as they were.")
+
+
+def _remove_program(places: Places, steps: Steps) -> None:
+    """What was put below the prefix; a prefix that others use too, such as /usr/local, stays with what is theirs."""
+    current, releases = places.at(places.current), places.at(places.prefix / "releases")
+    if current.is_symlink():
+        steps.do(f"remove {current}", current.unlink)
+    if releases.is_dir():
+        steps.do(f"remove {releases}", lambda: shutil.rmtree(releases))
+    prefix = places.at(places.prefix)
+    if prefix.is_dir() and {path.name for path in prefix.iterdir()} <= {current.name, releases.name}:
+        steps.do(f"remove {prefix}, which is empty then", prefix.rmdir)
 
 
 def _may(places: Places, steps: Steps) -> None:

@@ -143,6 +143,21 @@ def test_a_prefix_that_would_take_more_with_it_is_refused(
     assert run(installer, monkeypatch, "--destdir", str(tmp_path), "--prefix", prefix, "--uninstall") == 2
 
 
+def test_taking_it_away_takes_nothing_of_others_with_it(
+    installer: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = tmp_path / "stage"
+    of_others = stage / "usr" / "local" / "lib" / "node"
+    of_others.parent.mkdir(parents=True)
+    of_others.write_text("somebody else's program")
+    to_stage = ("--destdir", str(stage), "--prefix", "/usr/local")
+    assert run(installer, monkeypatch, *to_stage) == 0
+    assert run(installer, monkeypatch, *to_stage, "--uninstall") == 0
+    assert of_others.read_text() == "somebody else's program"
+    assert not (stage / "usr" / "local" / "releases").exists()
+    assert not (stage / "usr" / "local" / "current").is_symlink()
+
+
 @pytest.mark.failure("SEC-06")
 @pytest.mark.parametrize("name", ["../evil", "/bin/sh", "venuesim/server", "..", "no_such_tool", "why.py"])
 def test_the_command_takes_names_of_tools_and_no_paths(tmp_path: Path, name: str) -> None:
