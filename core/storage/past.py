@@ -74,9 +74,10 @@ def _results(history: History, since_ms: int, until_ms: int, most: int) -> list[
 
 
 def _trades(history: History, count: int) -> list[PastTrade]:
-    by_order: dict[tuple[InstrumentId, ClientOrderId], list[FillReport]] = {}
+    by_order: dict[tuple[InstrumentId, str], list[FillReport]] = {}
     for fill in history.last_fills(count * FILLS_PER_TRADE):
-        by_order.setdefault((fill.instrument, fill.client_order_id), []).append(fill)
+        # An order by hand has no client id at some venues.
+        by_order.setdefault((fill.instrument, fill.client_order_id or fill.venue_order_id), []).append(fill)
     newest = sorted(by_order.values(), key=lambda fills: -fills[0].venue_time_ms)[:count]
     return [_trade(history, fills) for fills in newest]
 

@@ -27,10 +27,13 @@ async def watch_kill_file(engine: Engine) -> None:
     path: Path = engine.settings.process.data_dir / "KILL"
     while True:
         exists = path.exists()  # noqa: ASYNC240 - one stat a second of a local file
-        if exists is not engine.risk.states.killed:
-            text = "trading is HALTED: the KILL file exists" if exists else "the KILL file is gone; trading goes on"
-            engine.notifier.notify(Level.WARNING, text, kind=AlertKind.STATE)
+        changed = exists is not engine.risk.states.killed
         engine.risk.states.set_killed(exists)
+        if changed:
+            standing = engine.risk.standing
+            now = f"trading is {standing.state.value.upper()}: {standing.reason}"
+            text = "trading is HALTED: the KILL file exists" if exists else f"the KILL file is gone; {now}"
+            engine.notifier.notify(Level.WARNING, text, kind=AlertKind.STATE)
         await asyncio.sleep(KILL_FILE_CHECK_SECONDS)
 
 

@@ -268,3 +268,13 @@ def test_no_command_is_left_out_here() -> None:
     """Every one of them is asked of a real daemon above."""
     asked = Path(__file__).read_text("utf-8")
     assert [command.name for command in registry().commands if f'"/{command.name}' not in asked] == []
+
+
+async def test_a_kill_file_that_goes_says_what_else_holds_trading_back(tmp_path: Path) -> None:
+    async with TelegramWorld(tmp_path) as world, world.running() as daemon:
+        await world.confirm("/panic", "HALTED")
+        kill = daemon.data_dir / "KILL"
+        kill.touch()
+        await world.phone.read("the KILL file exists")
+        kill.unlink()
+        assert "trading is HALTED: panic" in await world.phone.read("the KILL file is gone")

@@ -92,3 +92,17 @@ async def test_what_has_no_order_of_ours_is_told_as_a_trade_all_the_same(tmp_pat
     (trade,) = await JournalPast(path, worker).trades(5)
     assert (trade.leg, trade.result, trade.quantity, trade.price) == (None, None, Decimal(6), Decimal(100))
     assert trade.fees == 0, "a fee in another coin is no quote coin"
+
+
+async def test_two_orders_by_hand_without_a_client_id_are_two_trades(tmp_path: Path, worker: WriterThread) -> None:
+    path = _journal(tmp_path, 0)
+    with sqlite3.connect(path) as connection:
+        for number, (side, price) in enumerate([("sell", "100"), ("buy", "50")]):
+            connection.execute(
+                "INSERT INTO fills VALUES ('okx', 'ETH/USDT:USDT', ?, '', ?, ?, '1', ?, '0', 'USDT', '0', 0, ?, "
+                "'stream', ?)",
+                (str(number), f"by hand {number}", side, price, DAY * number, number),
+            )
+    connection.close()
+    told = [(trade.side, trade.quantity, trade.price) for trade in await JournalPast(path, worker).trades(5)]
+    assert told == [("buy", 1, 50), ("sell", 1, 100)]
