@@ -123,10 +123,10 @@ def install(places: Places, steps: Steps) -> None:
     interpreter, packages = _environment()
     if not places.staged:
         _make_user(steps)
-    if target.exists():
-        steps.do(f"remove {target}, which is the same build", lambda: shutil.rmtree(target))
-    steps.do(f"copy the program to {target}", lambda: _copy_program(target))
-    steps.do(f"make {target / '.venv'} with {interpreter}", lambda: _copy_environment(target, interpreter, packages))
+    if _is_whole(target):
+        print(f"  keep {target}, which is this build")
+    else:
+        _make_release(places, steps, build, interpreter, packages)
     current = places.at(places.current)
     steps.do(f"point {current} to it", lambda: _point(current, PurePosixPath("releases") / build))
     _settings(places, steps)
@@ -139,6 +139,42 @@ def install(places: Places, steps: Steps) -> None:
     if not places.staged:
         steps.do("systemctl daemon-reload", lambda: _systemctl("daemon-reload"))
     print(NEXT.format(settings=SETTINGS, user=USER) if not _used(places) else _upgraded(places))
+
+
+def _is_whole(release: Path) -> bool:
+    """Whether it can be started; a copy that was broken off cannot, nor one whose interpreter the host has no more."""
+    return (release / "main.py").exists() and (release / ".venv" / "bin" / "python").exists()
+
+
+def _make_release(places: Places, steps: Steps, build: str, interpreter: Path, packages: Path) -> None:
+    """Whole or not at all: a daemon may run from a folder of this name, and would start from what is in it."""
+    release = places.release(build)
+    target = places.at(release)
+    new = target.with_name(f".{build}.new")
+
+    def finish() -> None:
+        _name_in_scripts(new / ".venv", release / ".venv")
+        old = target.with_name(f".{build}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        if target.exists():
+            target.rename(old)
+        new.rename(target)
+        shutil.rmtree(old, ignore_errors=True)
+
+    try:
+        steps.do(f"copy the program to {new}", lambda: _copy_program(new))
+        steps.do(f"make {new / '.venv'} with {interpreter}", lambda: _copy_environment(new, interpreter, packages))
+        steps.do(f"rename it to {target}", finish)
+    except BaseException:
+        if not steps.dry:
+            shutil.rmtree(new, ignore_errors=True)
+        raise
+
+
+def _name_in_scripts(made: Path, there: PurePosixPath) -> None:
+    """An environment that is moved works as before, but for what a shell reads in it."""
+    for script in made.glob("bin/[aA]ctivate*"):
+        script.write_text(script.read_text("utf-8").replace(str(made), str(there)), "utf-8")
 
 
 def uninstall(places: Places, steps: Steps) -> None:
@@ -207,6 +243,7 @@ def _make_user(steps: Steps) -> None:
 
 
 def _copy_program(target: Path) -> None:
+    shutil.rmtree(target, ignore_errors=True)  # of an installation that was broken off
     target.mkdir(parents=True, mode=0o755)
     skipped = shutil.ignore_patterns("__pycache__", "*.pyc")
     for name in PROGRAM:
@@ -309,7 +346,9 @@ def _used(places: Places) -> bool:
 
 
 def _upgraded(places: Places) -> str:
-    others = sorted(path.name for path in places.at(places.prefix / "releases").glob("*") if path.name != build_id())
+    others = sorted(
+        path.name for path in places.at(places.prefix / "releases").glob("[!.]*") if path.name != build_id()
+    )
     kept = f"\nEarlier releases, to go back to or to remove: {', '.join(others)}" if others else ""
     return f"\nNext: sudo breakwater main --show-config, then sudo systemctl restart breakwater{kept}\n"
 

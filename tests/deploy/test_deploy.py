@@ -119,6 +119,46 @@ def test_a_release_is_installed_beside_the_others_and_settings_are_kept(
     assert settings.read_text() == "LEVERAGE=2\n"
 
 
+def test_a_release_that_cannot_be_made_whole_leaves_those_that_are_there(
+    installer: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = tmp_path / "stage"
+    to_stage = ("--destdir", str(stage), "--prefix", "/srv/bw")
+    assert run(installer, monkeypatch, *to_stage) == 0
+    current = stage / "srv" / "bw" / "current"
+    was = current.readlink()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(installer, "build_id", lambda: "9.9.9+later")
+    monkeypatch.setattr(installer, "_copy_environment", full)
+    assert run(installer, monkeypatch, *to_stage) == 2
+    assert current.readlink() == was
+    assert [path.name for path in (stage / "srv" / "bw" / "releases").iterdir()] == [was.name]
+
+
+def test_the_same_build_again_is_left_as_it_is_unless_it_cannot_be_started(
+    installer: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage = tmp_path / "stage"
+    to_stage = ("--destdir", str(stage), "--prefix", "/srv/bw")
+    assert run(installer, monkeypatch, *to_stage) == 0
+    release = (stage / "srv" / "bw" / "current").resolve()
+    as_it_was = release.stat().st_ino
+    assert run(installer, monkeypatch, *to_stage) == 0
+    assert release.stat().st_ino == as_it_was
+    assert f"keep {release}" in capsys.readouterr().out
+    for path in (release / ".venv" / "bin").glob("python*"):
+        path.unlink()
+    assert run(installer, monkeypatch, *to_stage) == 0
+    assert (release / ".venv" / "bin" / "python").exists()
+    assert [path.name for path in release.parent.iterdir()] == [release.name]
+    activate = (release / ".venv" / "bin" / "activate").read_text()
+    assert f"/srv/bw/releases/{release.name}/.venv" in activate
+    assert str(stage) not in activate
+
+
 def test_first_settings_set_nothing_so_that_defaults_reach_the_host(
     installer: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
