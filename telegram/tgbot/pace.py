@@ -25,13 +25,19 @@ class Pace:
         try:
             while True:
                 async with self._lock:
-                    if (wait := self._free_at - asyncio.get_running_loop().time()) > 0:
-                        await self._sleep(wait)
+                    await self._until_free()
                     if answer or not self._answers:
                         self._free_at = asyncio.get_running_loop().time() + PACE_S
                         return
         finally:
             self._answers -= answer
+
+    async def _until_free(self) -> None:
+        waited_for: float | None = None
+        while waited_for != self._free_at:  # a flood may have begun meanwhile
+            waited_for = self._free_at
+            if (wait := waited_for - asyncio.get_running_loop().time()) > 0:
+                await self._sleep(wait)
 
     def hold(self, seconds: float) -> None:
         """Nothing goes out for so long: Telegram has said so."""

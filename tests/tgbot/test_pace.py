@@ -41,3 +41,11 @@ async def test_a_flood_holds_everybody_and_a_cancelled_answer_holds_nobody() -> 
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
     assert await _shown(pace, {"alert": False}) == [("alert", 29.0)]
+
+
+async def test_a_flood_that_begins_while_somebody_waits_for_a_turn_holds_that_one_and_all_after_it() -> None:
+    pace = Pace()
+    await pace.turn()
+    asyncio.get_running_loop().call_later(0.3, pace.hold, 30)
+    told = await _shown(pace, {"answer": True, "alert": False})
+    assert told == [("answer", 30.3), ("alert", 30.3 + PACE_S)]
