@@ -104,6 +104,7 @@ def _reach(asked: argparse.Namespace) -> KeysAlone:
         found = KeysAlone(
             accesses=tuple(accesses(settings)),
             data_dir=settings.process.data_dir,
+            log_dir=settings.process.log_dir,
             secrets=settings.secret_values(),
             problems=(),
         )
