@@ -27,12 +27,12 @@ from core.config import Settings, default_env_file, load_settings
 from core.errors import ConfigError, VenueError
 from core.lifecycle.outcome import ExitStatus
 from core.redaction import Redactor
-from core.settings.dotenv import parse_dotenv
 from core.transport import AiohttpHttp
+from tools.keys_alone import settings_alone
 
 TOLD, NOT_TOLD, NO_CHANNEL = 0, 1, 2
 ATTEMPTS, PAUSE_S = 5, 4.0
-OURS = ("TELEGRAM_", "ALERT_")
+OURS = ("TELEGRAM_TOKEN", "TELEGRAM_CHAT_ID", "TELEGRAM_API_URL", "ALERT_WEBHOOK_URL", "ALERT_WEBHOOK_SECRET")
 MEANINGS: Mapping[str, str] = {
     str(int(ExitStatus.CONFIGURATION)): "the configuration cannot be used",
     str(int(ExitStatus.PREFLIGHT_REFUSED)): "pre-flight refused the start",
@@ -42,12 +42,7 @@ MEANINGS: Mapping[str, str] = {
 
 def main() -> int:
     arguments = _arguments()
-    env_file = arguments.env_file or default_env_file()
-    try:
-        settings = _settings(env_file)
-    except ConfigError as error:
-        print(f"not told: {error}", file=sys.stderr)
-        return NO_CHANNEL
+    settings = _settings(arguments.env_file or default_env_file())
     text = _of_service(arguments.service, os.environ) if arguments.service else arguments.text
     results = asyncio.run(tell(settings, text))
     if not results:
@@ -121,15 +116,14 @@ def _of_service(unit: str, env: Mapping[str, str]) -> str:
 
 
 def _settings(env_file: Path | None) -> Settings:
-    """The whole configuration, or of a broken one the channels alone. Raises ConfigError."""
+    """The whole configuration; of a broken one what the channels need, and of that each by itself."""
     try:
         return load_settings(os.environ, env_file, to_trade=False)
     except ConfigError:
-        told = {name: text for name, text in os.environ.items() if name.startswith((*OURS, "CREDENTIALS_DIRECTORY"))}
-        if env_file is not None and env_file.exists():
-            lines, _ = parse_dotenv(env_file.read_bytes(), env_file.name)
-            told = {line.key: line.value for line in lines if line.key.startswith(OURS)} | told
-        return load_settings(told, None, to_trade=False)
+        settings, problems = settings_alone(OURS, os.environ, env_file)
+        for problem in problems:
+            print(problem, file=sys.stderr)
+        return settings
 
 
 def _arguments() -> argparse.Namespace:
