@@ -37,6 +37,8 @@ CLOSE_S: Final = 2.0
 CONNECTIONS: Final = 8
 MOST_IN_ID: Final = 2**53
 """The Bot API promises that no id of chats and users needs more bits."""
+MENU_AGAIN_S: Final = 60.0
+"""Between two attempts to set the phone's list of commands."""
 _STRANGERS_REMEMBERED: Final = 1_000
 _LIBRARY_LEVELS: Final = {"httpx": logging.WARNING, "httpcore": logging.WARNING, "telegram": logging.CRITICAL}
 """Below these the libraries log URLs, which hold the token, and whole answers; what fails we report ourselves."""
@@ -124,6 +126,7 @@ class TelegramBot:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._sender.run(), name="telegram/send")
             tasks.create_task(self._poll(), name="telegram/poll")
+            tasks.create_task(self._introduce(), name="telegram/menu")
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """An answer that fails ends alone: a close that somebody ordered goes on beside it."""
@@ -132,6 +135,18 @@ class TelegramBot:
             raise RuntimeError("the bot does not run")
         return self._answers.create_task(work, name=name)
 
+    async def _introduce(self) -> None:
+        """Sets the phone's list of commands. Nothing waits for it: a command is obeyed without it as well."""
+        menu = [BotCommand(name, told) for name, told in self._talk.menu()]
+        while not self._introduced:
+            try:
+                await self._bot.set_my_commands(menu)
+                self._introduced = True
+            except Exception as error:  # swallow: what Telegram answers to it ends neither ears nor alerts
+                _log.info("telegram.menu_not_set", error=type(error).__name__, reason=self._redact(str(error)))
+                flood = _seconds(error) if isinstance(error, RetryAfter) else 0.0
+                await self._sleep(max(flood, MENU_AGAIN_S))
+
     async def _poll(self) -> None:
         pause = 1.0
         while True:
@@ -139,8 +154,7 @@ class TelegramBot:
                 await self._fetch()
                 pause = 1.0
             except RetryAfter as flood:
-                wait = flood.retry_after
-                await self._sleep(wait if isinstance(wait, int) else wait.total_seconds())
+                await self._sleep(_seconds(flood))
             except InvalidToken:
                 _log.error("telegram.token_refused", remedy="check TELEGRAM_TOKEN")
                 await self._sleep(LONGEST_PAUSE_S)
@@ -151,9 +165,6 @@ class TelegramBot:
 
     async def _fetch(self) -> None:
         await self._bot.initialize()  # returns at once when it succeeded before
-        if not self._introduced:
-            await self._bot.set_my_commands([BotCommand(name, told) for name, told in self._talk.menu()])
-            self._introduced = True
         updates = await self._bot.get_updates(
             offset=self._last_update + 1 if self._last_update else None,
             timeout=timedelta(seconds=LONG_POLL_S),
@@ -234,6 +245,11 @@ class TelegramBot:
 def _is_id(number: object) -> bool:
     """The library passes on whatever stood there."""
     return isinstance(number, int) and abs(number) < MOST_IN_ID
+
+
+def _seconds(flood: RetryAfter) -> float:
+    wait = flood.retry_after
+    return wait if isinstance(wait, int) else wait.total_seconds()
 
 
 def _bot(account: TelegramAccount) -> Bot:

@@ -335,6 +335,14 @@ async def test_words_without_a_slash_do_nothing_and_say_so() -> None:
     assert rig.done == []
 
 
+async def test_what_people_say_to_each_other_in_a_group_is_not_answered() -> None:
+    async with Rig(Roster(chat_id=GROUP, owners={OWNER})).running() as rig:
+        rig.phone.write("good morning", user=OWNER)
+        await rig.phone.ask("/version", "Breakwater", user=OWNER)
+        await asyncio.sleep(5)
+    assert len(rig.phone.shown) == 1
+
+
 @pytest.mark.failure("TEL-04")
 async def test_old_and_handled_messages_do_nothing_also_for_a_listed_owner() -> None:
     async with Rig().running() as first:
