@@ -252,8 +252,8 @@ def apply_status(order: Order, report: OrderStatusReport) -> Order | IllegalRepo
 
 
 def _amended(order: Order, report: OrderStatusReport) -> Order:
-    """With the level and size the venue tells of a resting stop; the same object when these are known. Only newer words
-    count: an old frame must not move a stop back."""
+    """With the level, the size and the venue's id as told of a resting stop; the same object when these are known. Only
+    newer words count: an old frame must not move a stop back. A stop moved at Bybit may go on under a new id."""
     over = order.ended and order.status is not OrderStatus.ABSENT
     resting = report.conditional and report.status is OrderStatus.ACCEPTED and not over
     if not resting or report.venue_time_ms < order.venue_time_ms:
@@ -261,10 +261,12 @@ def _amended(order: Order, report: OrderStatusReport) -> Order:
     level, size = report.trigger_price or order.trigger_price, report.quantity or order.quantity
     if order.intent.whole_position:
         size = order.quantity  # told as what the position holds at the moment
-    if level == order.trigger_price and size == order.quantity:
+    venue_order_id = report.venue_order_id or order.venue_order_id
+    if (level, size, venue_order_id) == (order.trigger_price, order.quantity, order.venue_order_id):
         return order
     return replace(
         order,
+        venue_order_id=venue_order_id,
         level=order.level if level == order.trigger_price else level,
         size=order.size if size == order.quantity else size,
         venue_time_ms=report.venue_time_ms,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
@@ -239,7 +240,7 @@ class OrderDispatch:
             self._reports.resolve(order, "the venue took it without telling its state")
 
     def _remember_rejection(self, intent: OrderIntent, rejection: Rejected) -> None:
-        self._rejections[intent.client_order_id] = rejection
+        self._rejections[intent.client_order_id] = replace(rejection, time_ms=self._clock.now_ms())
         if len(self._rejections) > REMEMBERED_ENDED_ORDERS:
             self._rejections.pop(next(iter(self._rejections)))
         if rejection.nothing_to_reduce:  # our position may be a ghost: only a reading of the venue can tell (ORD-08)

@@ -56,11 +56,13 @@ class About(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
-    """A definite no: nothing was executed. `code` is the venue's raw code as text."""
+    """A definite no: nothing was executed. `code` is the venue's raw code as text, `time_ms` when it came (our clock,
+    UTC; 0 where nobody has kept it yet)."""
 
     code: str
     detail: str
     about: About = About.OTHER
+    time_ms: int = 0
 
     @property
     def would_trigger(self) -> bool:

@@ -325,10 +325,10 @@ class Reconciler:
             return False
         orders = self._orders.state.orders_of(known.id)
         traded_ms = max((order.venue_time_ms for order in orders if order.filled), default=known.opened_ms)
-        if self._clock.now_ms() - traded_ms < UNEXPLAINED_SECONDS * 1000:
-            return False
+        resting_ms = max((order.venue_time_ms for order in orders if order.status is OrderStatus.ACCEPTED), default=0)
+        since_ms = max(traded_ms + UNEXPLAINED_SECONDS * 1000, resting_ms)
         told = (self._orders.rejection(order.client_order_id) for order in orders)
-        return any(no is not None and no.nothing_to_reduce for no in told)
+        return any(no is not None and no.nothing_to_reduce and no.time_ms >= since_ms for no in told)
 
     def _book(self, mismatch: Mismatch, entered: int | None) -> None:
         known = self._orders.state.position(mismatch.key)

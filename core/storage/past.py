@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
-from core.domain.ids import ClientOrderId, InstrumentId, VenueName
+from core.domain.ids import InstrumentId, VenueName
 from core.domain.money import ZERO
 from core.domain.reports import FillReport
 from core.engine.past import Account, PastTrade, PastWave

@@ -179,8 +179,9 @@ class RequestBudget:
         self._totals: list[CalendarCounter] = []
         self._promises: dict[str, deque[float]] = {}
         self._lanes = tuple(_Lane() for _ in Lane)
-        self._blocked_until_ms = 0
-        self._blocked: dict[str, int] = {}
+        self._silent_until = -math.inf
+        self._blocked: dict[str, float] = {}
+        """Both in monotonic seconds: a pause is a duration, and a clock that is set must not begin it anew (OPS-09)."""
         self._number = 0
         self._timer: asyncio.TimerHandle | None = None
         self.statistics = BudgetStatistics()
@@ -253,23 +254,26 @@ class RequestBudget:
 
     def block_until(self, retry_at_ms: int) -> None:
         """The venue demanded silence: nothing goes out before `retry_at_ms` (our clock), stops included (NET-02)."""
-        if retry_at_ms > self._blocked_until_ms:
-            self._blocked_until_ms = retry_at_ms
+        if (until := self._monotonic(retry_at_ms)) > self._silent_until:
+            self._silent_until = until
             self.statistics.blocks += 1
 
     def block(self, bucket: str, retry_at_ms: int) -> None:
         """The same for one bucket, or for all of a family by its name; everything else goes on."""
-        if retry_at_ms > self._blocked.get(bucket, 0):
-            now = self._clock.now_ms()
-            self._blocked = {name: until for name, until in self._blocked.items() if until > now} | {
-                bucket: retry_at_ms
-            }
+        now, until = self._clock.monotonic(), self._monotonic(retry_at_ms)
+        if until > self._blocked.get(bucket, -math.inf):
+            self._blocked = {name: end for name, end in self._blocked.items() if end > now} | {bucket: until}
             self.statistics.blocks += 1
+
+    def _monotonic(self, our_ms: int) -> float:
+        return self._clock.monotonic() + (our_ms - self._clock.now_ms()) / 1000
 
     @property
     def blocked_until_ms(self) -> int:
         """Our clock, UTC ms; in the past when not everything is blocked."""
-        return self._blocked_until_ms
+        if self._silent_until == -math.inf:
+            return 0
+        return self._clock.now_ms() + math.ceil((self._silent_until - self._clock.monotonic()) * 1000)
 
     def figures(self) -> BudgetStatistics:
         """`used` by the limit's name; of counters per instrument by bucket."""
@@ -295,7 +299,7 @@ class RequestBudget:
             counter.roll(*moment)
         free: dict[str, float] = {}
         for lane in Lane:
-            share = 0 if our_ms < self._blocked_until_ms else self._share_percent(lane, our_ms)
+            share = 0 if our_ms < self.blocked_until_ms else self._share_percent(lane, our_ms)
             parts = (1 - counter.used * 100 / (counter.capacity * share) if share else 0.0 for counter in shared)
             free[lane.name.lower()] = round(max(0.0, min(parts, default=1.0 if share else 0.0)), 4)
         return free
@@ -308,12 +312,12 @@ class RequestBudget:
     def _shortage(self, charge: Charge, moment: tuple[int, float]) -> dict[str, float] | None:
         """None = it may go. Otherwise what there is no room in, each with the ms until it is worth looking again."""
         our_ms = self._clock.now_ms()
-        if our_ms < self._blocked_until_ms:
-            return dict.fromkeys(charge.costs, self._blocked_until_ms - our_ms)
+        if our_ms < self.blocked_until_ms:
+            return dict.fromkeys(charge.costs, self.blocked_until_ms - our_ms)
         share = self._share_percent(charge.lane, our_ms)
         short = {}
         for bucket, cost in charge.costs.items():
-            wait_ms = self._blocked_for(bucket, our_ms) or self._wait_ms(charge, bucket, cost, share, moment)
+            wait_ms = self._blocked_for(bucket) or self._wait_ms(charge, bucket, cost, share, moment)
             if wait_ms > 0:
                 short[bucket] = wait_ms
         return short or None
@@ -347,15 +351,17 @@ class RequestBudget:
 
     def _share_percent(self, lane: Lane, our_ms: int) -> int:
         share = LANE_SHARE_PERCENT[lane]
-        since_ms = our_ms - self._blocked_until_ms
+        since_ms = our_ms - self.blocked_until_ms
         if lane < Lane.TIGHTEN or since_ms >= RAMP_MS:
             return share
         return share * (RAMP_FIRST_PERCENT * RAMP_MS + (100 - RAMP_FIRST_PERCENT) * since_ms) // (100 * RAMP_MS)
 
-    def _blocked_for(self, bucket: str, our_ms: int) -> int:
+    def _blocked_for(self, bucket: str) -> int:
+        """Milliseconds, 0 = not blocked."""
         if not self._blocked:
             return 0
-        return max(max(self._blocked.get(bucket, 0), self._blocked.get(_family(bucket), 0)) - our_ms, 0)
+        ends = [end for name in (bucket, _family(bucket)) if (end := self._blocked.get(name)) is not None]
+        return max(0, math.ceil((max(ends) - self._clock.monotonic()) * 1000)) if ends else 0
 
     def _of(self, bucket: str) -> list[Counter]:
         counters = self._counters.get(bucket)
@@ -424,7 +430,7 @@ class RequestBudget:
 
     def _refuse_if_hopeless(self, charge: Charge) -> None:
         now = self._clock.now_ms()
-        blocked = max([self._blocked_until_ms, *(now + self._blocked_for(bucket, now) for bucket in charge.costs)])
+        blocked = max([self.blocked_until_ms, *(now + self._blocked_for(bucket) for bucket in charge.costs)])
         too_large = any(
             cost + charge.promises.get(bucket, 0) > counter.capacity
             for bucket, cost in charge.costs.items()
@@ -433,7 +439,7 @@ class RequestBudget:
         too_long = blocked > now + LONGEST_WAIT_SECONDS * 1000
         if too_large or too_long or self._lanes[charge.lane].count >= MOST_WAITING:
             self.statistics.refused += 1
-            bucket = None if blocked == self._blocked_until_ms and too_long else charge.endpoint
+            bucket = None if blocked == self.blocked_until_ms and too_long else charge.endpoint
             raise RateLimited(self._venue, "no room to send", retry_at_ms=max(blocked, now + 1000), bucket=bucket)
 
     def _drain(self, moment: tuple[int, float]) -> None:
@@ -467,7 +473,7 @@ class RequestBudget:
             self._timer = None
         if not any(lane.count for lane in self._lanes):
             return
-        ramping = self._blocked_until_ms <= self._clock.now_ms() < self._blocked_until_ms + RAMP_MS
+        ramping = self.blocked_until_ms <= self._clock.now_ms() < self.blocked_until_ms + RAMP_MS
         wait_ms = max(min(look_ms, _RAMP_LOOK_MS if ramping else PROMISE_MS), 1)
         self._timer = asyncio.get_running_loop().call_later(wait_ms / 1000, self._on_timer)
 

@@ -10,7 +10,7 @@ from core.domain.order import OrderStatus
 from core.domain.reports import Source
 from core.domain.signal import Side
 from core.engine.doubts import UNEXPLAINED_SECONDS
-from core.engine.ports import StreamState
+from core.engine.ports import About, StreamState
 from core.errors import Unreachable, VenueError
 from tests.builders import (
     BTC,
@@ -353,3 +353,21 @@ async def test_polling_a_blind_venue_does_not_starve_the_others() -> None:
         now = bench.clock.now_ms()
         assert now - bench.reconciler.last_ms[BINANCE] <= 60_000
         assert now - bench.reconciler.last_ms[VenueName.BYBIT] <= 15_000
+
+
+@pytest.mark.parametrize("refused_once", [False, True], ids=["never refused", "refused right after the fill"])
+async def test_nothing_to_reduce_said_long_ago_bears_out_no_empty_reading(*, refused_once: bool) -> None:
+    """The venue did not see the position itself yet (POS-02); the stop that was sent next has stood ever since."""
+    async with a_bench() as bench:
+        if refused_once:
+            bench.venue.script(Leg.STOP, bench.venue.reject("-2022", about=About.NOTHING_TO_REDUCE))
+        await bench.enter(an_intent(amount=3))
+        await bench.settle(20)
+        assert len(bench.venue.working_stops()) == 1
+        await bench.settle(3_600)
+        bench.venue.told = []
+        await bench.reconciler.reconcile(BINANCE)
+        bench.venue.told = None
+        await bench.settle(1)
+        assert bench.state.positions()
+        assert len(bench.venue.working_stops()) == 1

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from tests.scenarios.log_lines import LogLines
-from tests.scenarios.worlds import SimulatedWorld, a_signal
+from tests.scenarios.owner import the_owner
+from tests.scenarios.worlds import PAIRS, SimulatedWorld, a_signal, a_wave
+from tools.venuesim.exchange.model import PositionMode
 
 pytestmark = pytest.mark.may_block("simulation runs storage inline")
 
@@ -122,3 +124,27 @@ async def test_a_position_that_is_gone_after_a_restart_is_booked_in_bounded_time
         assert ("position_in_doubt" in kinds) is (kind == "put-away")
         await asyncio.sleep(30)
         await world.everything_holds()
+
+
+@pytest.mark.parametrize("owners_short", [False, True], ids=["no other trade", "the owner opens a short"])
+async def test_a_short_of_the_owner_bears_out_no_stale_reading_of_our_long(
+    tmp_path: Path, *, owners_short: bool
+) -> None:
+    """Binance names the direction of every trade it lists; in hedge mode a sell may open something else."""
+    async with SimulatedWorld(tmp_path, position_mode=PositionMode.HEDGE) as world:
+        await world.play(a_wave(PAIRS[:1]))
+        async with world.running() as first:
+            await first.wave()
+            await asyncio.sleep(2)
+            left = await first.kill()
+        if owners_short:
+            (quantity,) = (await world.held()).values()
+            await the_owner(world).trade("BTCUSDT", "SELL", str(quantity), positionSide="SHORT")
+        for path in POSITIONS:
+            await world.fault("stale_rest", match={"method": "GET", "path": path}, count=-1, duration_ms=9_000)
+        async with world.running(left):
+            await asyncio.sleep(30)
+            longs = [row for row in await world.ask("protection") if row["side"] == "long" and row["closed"] is None]
+            assert len(longs) == 1
+            assert longs[0]["max_unprotected_ms"] == 0 or not longs[0]["naked_now_ms"]
+            assert len((await world.resting_stops())["BTCUSDT"]) >= 1

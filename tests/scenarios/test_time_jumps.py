@@ -13,9 +13,11 @@ from core.domain.wave import LegState
 from tests.fakes.fake_notifier import FakeNotifier
 from tests.fakes.virtual_loop import VirtualClock, VirtualLoop
 from tests.scenarios.log_lines import LogLines
+from tests.scenarios.owner import the_owner
 from tests.scenarios.worlds import PAIRS, SimulatedWorld, a_wave
 
 pytestmark = pytest.mark.may_block("simulation runs storage inline")
+HOUR_MS = 3_600_000
 _PROTECTED = [LegState.PROTECTED] * 2
 HOUR_MS, TEN_MINUTES_MS = 3_600_000, 600_000
 
@@ -129,3 +131,25 @@ async def test_no_entry_goes_out_between_the_jump_and_the_reconciliation(tmp_pat
             await world.forgive()
             await asyncio.sleep(60)
             assert daemon.off_because() is None
+
+
+async def test_a_pause_that_is_over_holds_no_stop_back_when_the_clock_is_set_back(tmp_path: Path) -> None:
+    """One request too many, a minute of silence; then the host is an hour younger, and a stop is taken away."""
+    async with SimulatedWorld(tmp_path) as world:
+        await world.play(a_wave(PAIRS[:1]))
+        owner = the_owner(world)
+        owner._clock = VirtualClock()  # of somebody whose clock is right
+        async with world.running() as daemon:
+            await daemon.wave()
+            await asyncio.sleep(20)
+            await world.fault("rate_limit", match={"method": "GET"}, count=1)
+            await asyncio.sleep(300)
+            await world.forgive()
+            assert isinstance(world.clock, VirtualClock)
+            world.clock.skew_ms -= HOUR_MS
+            await asyncio.sleep(30)
+            (stop,) = world.venue.simulation.engine.open_conditionals()
+            await owner.call("DELETE", "/fapi/v1/algoOrder", symbol="BTCUSDT", clientAlgoId=stop.client_id)
+            await asyncio.sleep(15)
+            await world.everything_holds()
+            assert not [row for row in await world.ask("protection") if row["naked_now_ms"]]

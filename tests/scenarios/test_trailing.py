@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from core.domain.cooldown import CloseKind
 from core.engine.exit_engine import ExitEngine
 from tests.campaigns.trailing import FAULTS, run
 from tests.campaigns.trailing_judge import Life, Stand, flips, loosened, naked, never_protected, too_often
 from tests.scenarios.worlds import Daemon, SimulatedWorld, World, a_signal
+from tools.venuesim.exchange.model import ConditionalStatus
+from tools.venuesim.exchange.position_stops import PositionStops
 from tools.venuesim.faults import parse
 
 pytestmark = pytest.mark.may_block("simulation runs storage inline")
@@ -182,3 +186,37 @@ def test_the_judge_sees_a_position_that_no_entry_opened() -> None:
     lives = [Life(symbol="A", side=1, opened=0.0), Life(symbol="A", side=-1, opened=5.0)]
     assert flips(lives, {"A": 2}) == []
     assert len(flips(lives, {"A": 1})) == 1
+
+
+async def test_a_stop_that_went_on_under_a_new_id_and_fired_while_nobody_ran_is_booked_at_its_price(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At Bybit an amended stop keeps its order or becomes another one; both happen."""
+    usual = PositionStops.set
+
+    def anew(self: PositionStops, request: Any) -> Any:
+        there = self.find(request.symbol, request.position_side, request.kind)
+        if there is None or request.removes:
+            return usual(self, request)
+        with self._state.batch():
+            self._triggers.put(replace(there, status=ConditionalStatus.CANCELED))
+            return usual(self, request)
+
+    monkeypatch.setattr(PositionStops, "set", anew)
+    async with a_world(tmp_path, "bybit") as world:
+        await world.play(a_long("bybit"))
+        async with world.running(**TRAILED) as first:
+            await first.wave()
+            entry = entry_of(world, "BTCUSDT")
+            await gain(world, "BTCUSDT", entry, "3")
+            await asyncio.sleep(60)
+            (level,) = await stops(world, "BTCUSDT")
+            assert level > entry
+        through = (level * Decimal("0.999")).quantize(Decimal("0.1"))
+        await world.tell("price", symbol="BTCUSDT", price=str(through), hold_ms=1_000)
+        assert not await world.held()
+        async with world.running(first.data_dir, **TRAILED) as second:
+            await asyncio.sleep(30)
+            assert second.orchestrator.queries is not None
+            (last,) = second.orchestrator.queries._risk.ledger.book.closes.values()
+            assert (last.kind, last.external) == (CloseKind.WIN, False)

@@ -169,7 +169,6 @@ async def test_several_signals_in_one_message_are_one_wave_and_each_has_its_word
         ({"market_position": "flat"}, Reason.SIDE_MISSING, "market_position"),
         ({"time": None}, Reason.TIME_INVALID, "time: missing"),
         ({"timestamp": "2026-09-21T14:00:00Z"}, Reason.MALFORMED, "timestamp and time"),
-        ({"timestamp": "2026-09-21T14:00:00Z"}, Reason.MALFORMED, "timestamp and time"),
         ({"price": "{{close}}"}, Reason.PRICE_INVALID, "price"),
         ({"price": -1}, Reason.PRICE_INVALID, "price"),
         ({"score": "much"}, Reason.SCORE_INVALID, "total_score"),

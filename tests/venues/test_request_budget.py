@@ -212,3 +212,18 @@ async def test_a_shorter_block_does_not_shorten_a_longer_one() -> None:
     venue.budget.block_until(now + 50_000)
     venue.budget.block_until(now + 10_000)
     assert venue.budget.blocked_until_ms == now + 50_000
+
+
+@pytest.mark.parametrize("bucket", [None, "place"])
+async def test_a_pause_that_is_over_stays_over_when_the_clock_is_set_back(bucket: str | None) -> None:
+    clock = VirtualClock()
+    budget = RequestBudget("okx", (), clock)
+    if bucket is None:
+        budget.block_until(clock.now_ms() + 2_000)
+    else:
+        budget.block(bucket, clock.now_ms() + 2_000)
+    await asyncio.sleep(60)
+    clock.skew_ms -= 3_600_000
+    stop = Charge(lane=Lane.PROTECTION, costs={"place": 1}, commands=True)
+    budget.settle(await budget.acquire(stop))
+    assert budget.blocked_until_ms < clock.now_ms()

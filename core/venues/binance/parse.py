@@ -152,6 +152,7 @@ def trade_report(row: TradeRow, instrument: InstrumentId, source: Source) -> Fil
             maker=row.maker,
             venue_time_ms=row.time,
             source=source,
+            position_side=POSITION_SIDES[row.positionSide],
         )
     except (KeyError, ValueError) as error:
         raise MalformedPayload("binance trade", say(error)) from None

@@ -62,6 +62,7 @@ class TradeRow(Struct, frozen=True, gc=False):
     commissionAsset: str  # noqa: N815
     time: Ms
     maker: bool
+    positionSide: str = "BOTH"  # noqa: N815
 
 
 class IncomeRow(Struct, frozen=True, gc=False):
