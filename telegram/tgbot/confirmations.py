@@ -1,13 +1,14 @@
-"""What waits for a second press: shown to one user, done once, gone after half a minute (TEL-05). Pure; nothing of it
-outlives the process, so that no button of an earlier run does anything."""
+"""What waits for a second press: shown to one user, done once, gone half a minute after it was shown (TEL-05). Pure;
+nothing of it outlives the process, so that no button of an earlier run does anything."""
 
 from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from math import inf
 from typing import Final, Generic, TypeVar
 
 EXPIRE_S: Final = 30.0
@@ -40,12 +41,18 @@ class Confirmations(Generic[_Plan]):
         self._taken: OrderedDict[str, None] = OrderedDict()
 
     def ask(self, user_id: int, plan: _Plan) -> str:
-        """The token that a button carries back; it cannot be guessed. The oldest one goes when too many wait."""
+        """The token that a button carries back; it cannot be guessed. The oldest one goes when too many wait. A flood
+        may hold the question up: its time begins with `shown`, and until then a press counts."""
         token = secrets.token_urlsafe(9)
-        self._waiting[token] = _Waiting(user_id, self._now() + EXPIRE_S, plan)
+        self._waiting[token] = _Waiting(user_id, inf, plan)
         while len(self._waiting) > MOST_WAITING:
             self._waiting.popitem(last=False)
         return token
+
+    def shown(self, token: str) -> None:
+        """The question stands there, or will never: it expires from now on."""
+        if (found := self._waiting.get(token)) is not None:
+            self._waiting[token] = replace(found, until=self._now() + EXPIRE_S)
 
     def take(self, token: str, user_id: int) -> _Plan | Refusal:
         """The plan, once; or why not. A press of somebody else's button takes nothing away."""

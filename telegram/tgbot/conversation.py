@@ -163,7 +163,10 @@ class Conversation:
             await self._perform(_Plan(deed=deed, line=line), None)
             return
         token = self._plans.ask(ask.user_id, _Plan(deed=deed, line=line))
-        await self._show(deed.question.with_buttons(choice(token, deed.label)))
+        try:
+            await self._show(deed.question.with_buttons(choice(token, deed.label)))
+        finally:  # also where the answer to it was lost: it may stand there
+            self._plans.shown(token)
 
     def _confirmed(self, query_id: str, token: str, message_id: int | None, user_id: int, role: Role) -> None:
         plan = self._plans.take(token, user_id)
