@@ -58,7 +58,11 @@ def keys_alone(env: Mapping[str, str], env_file: Path | None) -> KeysAlone:
         accesses=tuple(found),
         data_dir=folders.process.data_dir,
         log_dir=folders.process.log_dir,
-        secrets=tuple(given[entry.env] for entry in entries(Settings) if entry.secret and entry.env in given),
+        secrets=tuple(
+            given[entry.env]
+            for entry in entries(Settings)
+            if (entry.secret or entry.setting.private) and entry.env in given
+        ),
         problems=tuple(problems),
     )
 

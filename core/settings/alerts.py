@@ -66,7 +66,13 @@ class AlertSettings(Frozen):
     ] = 1024
     webhook_url: Annotated[
         Annotated[str, BeforeValidator(parse_http_root)] | None,
-        Setting("ALERT_WEBHOOK_URL", "where each message is posted as JSON besides", "https://…; http:// on loopback"),
+        Setting(
+            "ALERT_WEBHOOK_URL",
+            "where each message is posted as JSON besides; of its path nothing is shown or logged",
+            "https://…; http:// on loopback",
+            private=True,
+        ),
+        Field(repr=False),
     ] = None
     webhook_secret: Annotated[
         Secret | None,

@@ -13,7 +13,7 @@ from core.settings.dotenv import render_assignment
 from core.settings.fields import Entry, entries
 from core.settings.problems import MASK
 from core.settings.tree import Settings
-from core.settings.values import to_text
+from core.settings.values import address_root, to_text
 
 Format = Literal["table", "env", "json"]
 
@@ -49,7 +49,10 @@ def value_of(settings: Settings, entry: Entry) -> object:
 def shown_value(settings: Settings, entry: Entry) -> str:
     """The value as text, `***` where it is a secret that is set, "" where nothing is set."""
     value = value_of(settings, entry)
-    return MASK if isinstance(value, SecretStr) else to_text(value)
+    text = MASK if isinstance(value, SecretStr) else to_text(value)
+    if entry.setting.private and text and text != (root := address_root(text)):
+        return f"{root}/{MASK}"
+    return text
 
 
 def _env_lines(settings: Settings) -> Iterator[str]:
@@ -58,11 +61,11 @@ def _env_lines(settings: Settings) -> Iterator[str]:
         if entry.group.title != title:
             title = entry.group.title
             yield f"# {title}"
-        if entry.secret:
-            kept_out = value_of(settings, entry) is not None
-            yield f"# {entry.env}={MASK} (kept out)" if kept_out else f"# {entry.env}="
+        shown, text = shown_value(settings, entry), to_text(value_of(settings, entry))
+        if shown != text:
+            yield f"# {entry.env}={shown} (kept out)"
         else:
-            yield render_assignment(entry.env, to_text(value_of(settings, entry)))
+            yield f"# {entry.env}=" if entry.secret else render_assignment(entry.env, text)
 
 
 def _json_rows(settings: Settings) -> dict[str, dict[str, str | bool | None]]:

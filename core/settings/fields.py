@@ -35,7 +35,8 @@ class Setting:
     """One setting. `allowed` says the range in words, `effective` is False while the daemon only accepts the value.
 
     `identity` marks what says *which account* is traded: two different values for it in the environment and in the
-    file are refused, because the one that wins might be the wrong account (CFG-03).
+    file are refused, because the one that wins might be the wrong account (CFG-03). `private` marks an address whose
+    path lets in whoever knows it, as those of many chat services do: scheme and host are shown and nothing more.
     """
 
     env: str
@@ -43,6 +44,7 @@ class Setting:
     allowed: str
     effective: bool = True
     identity: bool = False
+    private: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -266,7 +266,7 @@ def _misfit(entry: Entry, given: Given, message: str) -> Problem:
     what = message.removeprefix("Value error, ").replace("Input should be", "should be")
     return Problem(
         variable=entry.env,
-        value=MASK if entry.secret else printable(given.text.split("?", 1)[0]),
+        value=MASK if entry.secret or entry.setting.private else printable(given.text.split("?", 1)[0]),
         source=given.source,
         what=what[:1].lower() + what[1:],
         fix=f"allowed: {entry.setting.allowed.replace('`', '')}",

@@ -10,11 +10,12 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from core.settings.alerts import AlertSettings
 from core.settings.exits import AgedSettings, ExitSettings, PriceSettings, TrailingSettings
-from core.settings.fields import Group
+from core.settings.fields import Group, entries
 from core.settings.process import ProcessSettings, TelegramSettings
 from core.settings.risk import EntrySettings, ProtectionSettings, RiskSettings, SizingSettings
 from core.settings.servers import StatusSettings, WebhookSettings
 from core.settings.signals import SignalSettings, StrategySettings, WaveSettings
+from core.settings.values import address_root
 from core.settings.venues import OkxSettings, TradingSettings, VenueName, VenueSettings
 
 
@@ -79,7 +80,12 @@ class Settings(BaseSettings):
         return {name: every[name] for name in chosen}
 
     def secret_values(self) -> tuple[str, ...]:
-        """Every secret in clear, for the redaction of logs and nothing else."""
-        groups = (getattr(self, name) for name in type(self).model_fields)
-        values = (value for group in groups for _, value in group)
-        return tuple(value.get_secret_value() for value in values if isinstance(value, SecretStr))
+        """Every secret in clear, and every address that is one, for the redaction of logs and nothing else."""
+        found = []
+        for entry in entries(type(self)):
+            value = getattr(getattr(self, entry.path[0]), entry.path[1])
+            if isinstance(value, SecretStr):
+                found.append(value.get_secret_value())
+            elif entry.setting.private and value is not None and value != address_root(value):
+                found.append(value)
+        return tuple(found)

@@ -180,6 +180,12 @@ def parse_url(value: object, *, schemes: tuple[str, str], path_allowed: bool) ->
     return text.rstrip("/")
 
 
+def address_root(url: str) -> str:
+    """Scheme, host and port of a URL that `parse_url` has passed."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
 def parse_http_base(value: object) -> str:
     return parse_url(value, schemes=("http", "https"), path_allowed=False)
 

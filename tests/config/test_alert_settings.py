@@ -2,13 +2,14 @@
 
 import pytest
 
-from core.config import load_settings
+from core.config import Format, load_settings, show_config
 from core.domain.alerts import AlertKind, Noise
 from core.errors import ConfigError
 from core.settings.alerts import noises
 
 KEYS = {"BINANCE_API_KEY": "key", "BINANCE_API_SECRET": "secret"}
 SECRET = "0123456789abcdef"
+PRIVATE = "https://hooks.example.com/services/T000/B000/whoever-knows-this-may-post"
 
 
 def refused(**names: str) -> str:
@@ -53,3 +54,20 @@ def test_alerts_are_posted_signed_over_tls_or_to_this_host() -> None:
     assert "uses http:// to another host" in refused(**{**hook, "ALERT_WEBHOOK_URL": "http://h.example/hook"})
     assert "ALERT_WEBHOOK_SECRET: is missing" in refused(ALERT_WEBHOOK_URL="https://h.example/hook")
     assert "could be guessed" in refused(**{**hook, "ALERT_WEBHOOK_SECRET": SECRET[1:]})
+
+
+@pytest.mark.parametrize("form", ["table", "env", "json"])
+def test_of_the_webhooks_address_scheme_and_host_are_shown_and_no_more(form: Format) -> None:
+    settings = load_settings({**KEYS, "ALERT_WEBHOOK_URL": PRIVATE, "ALERT_WEBHOOK_SECRET": SECRET}, None)
+    shown = show_config(settings, form)
+    assert "https://hooks.example.com/***" in shown
+    assert "T000" not in shown + repr(settings)
+    assert PRIVATE in settings.secret_values()
+    assert "T000" not in refused(ALERT_WEBHOOK_URL=PRIVATE.replace("https", "http"), ALERT_WEBHOOK_SECRET=SECRET)
+
+
+def test_an_address_that_is_a_host_alone_is_shown_and_no_secret() -> None:
+    url = "https://hooks.example.com"
+    settings = load_settings({**KEYS, "ALERT_WEBHOOK_URL": url, "ALERT_WEBHOOK_SECRET": SECRET}, None)
+    assert f"ALERT_WEBHOOK_URL={url}\n" in show_config(settings, "env")
+    assert url not in settings.secret_values()
