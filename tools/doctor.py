@@ -21,7 +21,7 @@ if __package__ in {None, ""}:  # run by path: the project root is not on the pat
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from core.build import build_id
-from core.config import PROJECT_ROOT, Settings, default_env_file, load_settings
+from core.config import Settings, default_env_file, load_settings
 from core.errors import ConfigError
 from core.redaction import Redactor
 from core.storage.journal import FILE_NAME
@@ -77,7 +77,7 @@ def case_of(env: Mapping[str, str], env_file: Path | None) -> Case:
             problems=tuple(str(problem) for problem in error.problems),
             accesses=alone.accesses,
             data_dir=alone.data_dir,
-            log_dir=PROJECT_ROOT / "logs",
+            log_dir=alone.log_dir,
             env_file=env_file,
             secrets=alone.secrets,
         )

@@ -57,6 +57,15 @@ def test_a_question_without_an_answer_costs_its_own_answer_only() -> None:
     assert "no such disk" in found[1].what
 
 
+def test_the_folders_are_those_of_the_daemon_though_the_configuration_cannot_be_used(tmp_path: Path) -> None:
+    env_file = tmp_path / ".env"
+    env_file.write_text(f"LEVERAGE=nonsense\nLOG_DIR={tmp_path / 'elsewhere'}\n", "utf-8")
+    env_file.chmod(0o600)
+    case = doctor.case_of({"DATA_DIR": str(tmp_path / "data")}, env_file)
+    assert case.settings is None
+    assert (case.data_dir, case.log_dir) == (tmp_path / "data", tmp_path / "elsewhere")
+
+
 # the host
 
 

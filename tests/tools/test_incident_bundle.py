@@ -90,6 +90,20 @@ def test_secrets_are_masked_by_value_and_by_look_also_with_a_configuration_that_
     assert "because of ***" in everything
 
 
+@pytest.mark.parametrize("slip", [{}, {"LEVERAGE": "nonsense"}, {"ALERT_NOISE": "wave=loud"}])
+def test_the_address_of_a_webhook_is_in_it_without_its_path(tmp_path: Path, slip: dict[str, str]) -> None:
+    url = "https://hooks.example.com/services/T000/whoever-knows-this-may-post"
+    env = {"ALERT_WEBHOOK_URL": url, "ALERT_WEBHOOK_SECRET": "0123456789abcdef", **slip}
+    env |= {"DATA_DIR": str(tmp_path / "data"), "LOG_DIR": str(tmp_path / "logs")}
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "breakwater.log").write_text(_line(0, f"posted to {url}"), "utf-8")
+    out = tmp_path / "bundle.tar.gz"
+    incident_bundle.write(out, doctor.case_of(env, None), hours=24)
+    found = _read(out)
+    assert "posted to ***" in found["logs/breakwater.log"]
+    assert "whoever-knows" not in "".join(found.values())
+
+
 def test_it_can_be_made_of_nothing_and_of_what_is_broken(tmp_path: Path, case: doctor.Case) -> None:
     (case.data_dir / "journal.db").write_bytes(b"no journal" * 500)
     (case.data_dir / "audit.log").write_text("no record\n", "utf-8")
