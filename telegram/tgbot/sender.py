@@ -17,8 +17,9 @@ from tgbot.pace import Pace
 
 FIRST_PAUSE_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 60.0
-_CHAT_GONE: Final = "chat not found"
-"""A wrong TELEGRAM_CHAT_ID, or a bot that was thrown out: no fault of the message, which waits until that is mended."""
+_OF_THE_TEXT: Final = ("too long", "text is empty", "message empty", "non-empty", "entities", "entity", "utf-8")
+"""Words of a refusal that no waiting changes. Any other is about the chat or the bot's rights in it: no fault of the
+message, which waits until that is mended."""
 
 _log = structlog.get_logger(__name__)
 
@@ -83,7 +84,7 @@ class Sender:
                 self._pace.hold(wait if isinstance(wait, int) else wait.total_seconds())
                 await self._pace.turn()
             except TelegramError as error:
-                if isinstance(error, BadRequest) and _CHAT_GONE not in str(error).lower():
+                if isinstance(error, BadRequest) and _blames_the_text(error):
                     return self._redact(str(error))
                 self._feed.fails(f"{type(error).__name__}: {self._redact(str(error))}")
                 await self._sleep(pause)
@@ -91,3 +92,8 @@ class Sender:
             else:
                 self._feed.works()
                 return None
+
+
+def _blames_the_text(error: BadRequest) -> bool:
+    told = str(error).lower().replace("_", " ")
+    return any(words in told for words in _OF_THE_TEXT)

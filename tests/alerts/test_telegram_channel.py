@@ -134,9 +134,22 @@ async def test_a_message_that_was_made_before_an_outage_says_afterwards_when_it_
     assert second == "closed"
 
 
-async def test_a_message_refused_for_good_is_counted_and_does_not_hold_up_the_next() -> None:
+@pytest.mark.parametrize(
+    "why",
+    [
+        "Message is too long",
+        "MESSAGE_TOO_LONG",
+        "Message text is empty",
+        "MESSAGE_EMPTY",
+        "Text must be non-empty",
+        "Can't parse entities: unsupported start tag",
+        "ENTITY_BOUNDS_INVALID",
+        "Text must be encoded in utf-8",
+    ],
+)
+async def test_a_message_refused_for_its_text_is_counted_and_does_not_hold_up_the_next(why: str) -> None:
     async with Rig() as rig:
-        rig.bot.refuses = lambda text: BadRequest("Message is odd") if "odd" in text else None
+        rig.bot.refuses = lambda text: BadRequest(why) if "odd" in text else None
         rig.tell("odd")
         await asyncio.sleep(2)
         rig.tell("heard")
@@ -145,15 +158,30 @@ async def test_a_message_refused_for_good_is_counted_and_does_not_hold_up_the_ne
     assert (rig.feed.statistics().refused, rig.feed.statistics().sent) == (1, 1)
 
 
-async def test_a_chat_that_is_not_found_keeps_every_message_until_it_is() -> None:
+@pytest.mark.parametrize(
+    "why",
+    [
+        "Chat not found",
+        "Not enough rights to send text messages to the chat",
+        "Have no rights to send a message",
+        "CHAT_WRITE_FORBIDDEN",
+        "TOPIC_CLOSED",
+        "Message thread not found",
+    ],
+)
+async def test_a_chat_in_which_the_bot_may_not_write_now_keeps_every_message_in_order_until_it_may(why: str) -> None:
     async with Rig() as rig:
-        rig.bot.refuses = lambda _: BadRequest("Chat not found")
-        rig.tell("first")
-        await asyncio.sleep(3_600)
-        assert rig.feed.statistics().failing == "BadRequest: Chat not found"
+        rig.bot.refuses = lambda _: BadRequest(why)
+        for text in ("first", "second"):
+            rig.tell(text)
+            await asyncio.sleep(1_800)
+        assert rig.feed.statistics().failing == f"BadRequest: {why}"
         rig.bot.refuses = lambda _: None
         assert await rig.feed.drain(120)
+    lines = "\n".join(rig.bot.texts).split("\n")
+    assert [line.split()[-1] for line in lines if line.startswith("🔴")] == ["first", "second"]
     assert rig.bot.texts[0].endswith(" UTC]\n🔴 first")
+    assert rig.feed.statistics().refused == 0
 
 
 @pytest.mark.failure("TEL-07")
