@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from core.domain.alerts import NEVER_OFF, AlertKind, Noise
 from core.settings.fields import Frozen, Setting
-from core.settings.values import Count, Secret, parse_http_root, parse_list
+from core.settings.values import Count, Secret, parse_http_address, parse_list
 
 DEFAULT_NOISE: Final[Mapping[AlertKind, Noise]] = {
     AlertKind.WAVE: Noise.SILENT,
@@ -65,7 +65,7 @@ class AlertSettings(Frozen):
         ),
     ] = 1024
     webhook_url: Annotated[
-        Annotated[str, BeforeValidator(parse_http_root)] | None,
+        Annotated[str, BeforeValidator(parse_http_address)] | None,
         Setting(
             "ALERT_WEBHOOK_URL",
             "where each message is posted as JSON besides; of its path nothing is shown or logged",

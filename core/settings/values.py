@@ -160,7 +160,10 @@ def is_loopback(host: str | None) -> bool:
 
 
 def parse_url(value: object, *, schemes: tuple[str, str], path_allowed: bool) -> str:
-    """A URL without credentials, with the encrypted scheme, or its plain form on loopback (SEC-08)."""
+    """A URL without credentials, with the encrypted scheme, or its plain form on loopback (SEC-08).
+
+    A path is left as it was given: with and without a slash at its end are two addresses.
+    """
     plain, encrypted = schemes
     text = value.strip() if isinstance(value, str) else ""
     parts = urlsplit(text)
@@ -177,7 +180,7 @@ def parse_url(value: object, *, schemes: tuple[str, str], path_allowed: bool) ->
         raise ValueError("carries a secret in its query, where it would be logged")
     if not path_allowed and (parts.path not in {"", "/"} or parts.query):
         raise ValueError("has a path or a query; give scheme, host and port only")
-    return text.rstrip("/")
+    return text.removesuffix("/") if parts.path == "/" and not parts.query else text
 
 
 def address_root(url: str) -> str:
@@ -191,6 +194,11 @@ def parse_http_base(value: object) -> str:
 
 
 def parse_http_root(value: object) -> str:
+    """What a path is put behind."""
+    return parse_http_address(value).rstrip("/")
+
+
+def parse_http_address(value: object) -> str:
     return parse_url(value, schemes=("http", "https"), path_allowed=True)
 
 
