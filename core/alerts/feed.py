@@ -124,13 +124,14 @@ class Feed:
         _log.error("alerts.refused", channel=self.name, alert=message.id, reason=why)
         self._past(message)
 
-    def fails(self, why: str) -> None:
-        """An attempt has failed and will be repeated; logged once per outage."""
+    def fails(self, why: str, *, lasts_s: float = 0.0) -> None:
+        """An attempt has failed and will be repeated; logged once per outage. `lasts_s`: no attempt will be made for so
+        long, so that an outage which will be long enough to be told is told now."""
         if not self._failing:
             self._failing_since = self._clock.monotonic()
             _log.warning("alerts.unreachable", channel=self.name, reason=why)
         self._failing = why
-        if not self._told and self._clock.monotonic() - self._failing_since >= TOLD_AFTER_SECONDS:
+        if not self._told and self._clock.monotonic() + lasts_s - self._failing_since >= TOLD_AFTER_SECONDS:
             self._told = True
             self._trouble(why)
 

@@ -15,9 +15,14 @@ class Pace:
 
     def __init__(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self._sleep = sleep
-        self._free_at = 0.0
+        self._free_at = self._held_until = 0.0
         self._lock = asyncio.Lock()
         self._answers = 0
+        self._on_hold: Callable[[], None] = lambda: None
+
+    def listen(self, on_hold: Callable[[], None]) -> None:
+        """`on_hold` is called with each `hold`, whoever met the flood; the newest listener only."""
+        self._on_hold = on_hold
 
     async def turn(self, *, answer: bool = False) -> None:
         """Waits until something may be shown."""
@@ -41,4 +46,10 @@ class Pace:
 
     def hold(self, seconds: float) -> None:
         """Nothing goes out for so long: Telegram has said so."""
-        self._free_at = max(self._free_at, asyncio.get_running_loop().time() + seconds)
+        self._held_until = max(self._held_until, asyncio.get_running_loop().time() + seconds)
+        self._free_at = max(self._free_at, self._held_until)
+        self._on_hold()
+
+    def held_s(self) -> float:
+        """How long nothing goes out yet; 0 = Telegram holds nobody."""
+        return max(self._held_until - asyncio.get_running_loop().time(), 0.0)

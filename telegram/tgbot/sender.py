@@ -46,11 +46,13 @@ class Sender:
         self._pace = pace
         self._redact = redact
         self._sleep = sleep
+        pace.listen(self._flooded)
 
     async def run(self) -> None:
         """Until cancelled. A message counts as told when Telegram has taken all of its parts."""
         while True:
             await self._feed.ready()
+            self._flooded()
             await self._pace.turn()  # before taking: what comes meanwhile goes along
             if (message := self._feed.take()) is None:
                 continue
@@ -58,6 +60,11 @@ class Sender:
                 self._feed.done(message)
             else:
                 self._feed.refused(message, refused)
+
+    def _flooded(self) -> None:
+        """A flood keeps alerts from people like any outage, also one that an answer has met."""
+        if (left_s := self._pace.held_s()) and self._feed.statistics().waiting:
+            self._feed.fails(f"flood limit, nothing is taken for {left_s:.0f} s", lasts_s=left_s)
 
     async def _deliver_all(self, message: Message) -> str | None:
         for number, part in enumerate(split(message.text)):

@@ -56,8 +56,9 @@ class Rig:
         self.bot = FakeBot()
         self.alerts = Alerts(journal=FakeJournal(Diary()), clock=VirtualClock(), noise=NOISE, held=NOTHING)
         self.feed = self.alerts.feed("telegram")
+        self.pace = Pace()
         self.sender = Sender(
-            cast("Bot", self.bot), 42, feed=self.feed, pace=Pace(), redact=lambda text: text.replace(TOKEN, "***")
+            cast("Bot", self.bot), 42, feed=self.feed, pace=self.pace, redact=lambda text: text.replace(TOKEN, "***")
         )
 
     async def __aenter__(self) -> Self:
@@ -82,6 +83,53 @@ async def test_a_flood_limit_is_waited_out_to_the_second() -> None:
     assert 7 <= second - first <= 7.2
     assert 11 <= third - second <= 11.2
     assert rig.bot.texts == ["🔴 told at last"]
+
+
+@pytest.mark.parametrize("met_by", ["an alert", "an answer", "an answer while an alert waits"])
+async def test_a_flood_of_an_hour_is_an_outage_that_the_other_channel_tells_at_once(met_by: str) -> None:
+    async with Rig() as rig:
+        other = rig.alerts.feed("webhook")
+        if met_by == "an alert":
+            rig.bot.answers = [RetryAfter(timedelta(seconds=3600))]
+        else:
+            await rig.pace.turn()
+            asyncio.get_running_loop().call_later(0.5 if "while" in met_by else 0, rig.pace.hold, 3600)
+            await asyncio.sleep(0.1)
+        rig.tell("stop missing")
+        await asyncio.sleep(10)
+        assert rig.feed.statistics().failing.startswith("flood limit, nothing is taken for 36")
+        message = other.take()
+        assert message is not None
+        assert "telegram: messages do not get through (flood limit" in message.text
+        assert await rig.feed.drain(3_700)
+        assert rig.feed.statistics().failing == ""
+    lines = "\n".join(rig.bot.texts).split("\n")
+    assert [line for line in lines if "stop missing" in line] != []
+    assert lines[-1] == "telegram: messages get through again"
+
+
+async def test_floods_of_seconds_are_told_on_no_other_channel_unless_they_go_on_for_minutes() -> None:
+    async with Rig() as rig:
+        other = rig.alerts.feed("webhook")
+        for _ in range(40):
+            rig.bot.answers = [RetryAfter(timedelta(seconds=30))]
+            rig.tell("stop missing")
+            assert await rig.feed.drain(60)
+        assert rig.feed.statistics().failing == ""
+        message = other.take()
+        assert message is not None
+        assert message.text.endswith("stop missing (×40)"), "and nothing else"
+        rig.bot.answers = [RetryAfter(timedelta(seconds=30))] * 12
+        rig.tell("stop missing again")
+        assert await rig.feed.drain(500)
+    assert [text for text in rig.bot.texts if "messages do not get through (flood limit" in text] != []
+
+
+async def test_a_flood_without_an_alert_that_waits_is_no_outage() -> None:
+    async with Rig() as rig:
+        rig.pace.hold(3600)
+        await asyncio.sleep(10)
+        assert rig.feed.statistics().failing == ""
 
 
 @pytest.mark.failure("TEL-03")
