@@ -20,6 +20,7 @@ from core.config import Settings
 from core.settings.values import is_loopback
 from core.venues import VenueAccess, VenueConnection
 from tools.checkup import Finding, Grade, fail, ok, warn
+from tools.direct import opened
 
 CONNECT_SECONDS = 5.0
 VENUE_SECONDS = 25.0
@@ -136,7 +137,7 @@ def telegram(settings: Settings) -> Iterator[Finding]:
 def _api(url: str) -> dict[str, Any] | str:
     """The result, or why there is none; never the address, which holds the token."""
     try:
-        with urllib.request.urlopen(url, timeout=CONNECT_SECONDS) as answer:  # noqa: S310 - the scheme was checked
+        with opened(url, CONNECT_SECONDS) as answer:
             result = json.load(answer).get("result")
     except urllib.error.HTTPError as error:
         return f"the Bot API answers {error.code}"
@@ -160,9 +161,8 @@ def status_page(settings: Settings, *, daemon_runs: bool) -> Iterator[Finding]:
         f"{'https' if secure else 'http'}://{_bracketed(address)}:{port}/healthz",
         headers={} if token is None else {"Authorization": f"Bearer {token.get_secret_value()}"},
     )
-    context = ssl._create_unverified_context() if secure else None  # noqa: S323, SLF001 - our own host by its address
     try:
-        with urllib.request.urlopen(request, timeout=CONNECT_SECONDS, context=context) as answer:  # noqa: S310
+        with opened(request, CONNECT_SECONDS, to_this_host=True) as answer:
             yield ok("status page", f"port {port} answers: {json.load(answer).get('health', 'ok')}")
     except urllib.error.HTTPError as error:
         yield fail("status page", f"port {port} answers {error.code}: {_reasons(error)}")

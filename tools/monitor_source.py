@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import ssl
 import time
-import urllib.error
 import urllib.request
 from collections import deque
 from collections.abc import Mapping
@@ -21,6 +19,7 @@ from core.storage.history import reading
 from core.storage.journal import FILE_NAME
 from tools import quick_check
 from tools.daemon_link import NoDaemon, daemon
+from tools.direct import opened
 
 ANSWER_SECONDS = 2.0
 LOG_NAME = "breakwater.log"
@@ -94,10 +93,7 @@ def _told(places: Places) -> tuple[str, Mapping[str, Any]]:
 def _page(places: Places) -> Mapping[str, Any]:
     headers = {"Authorization": f"Bearer {places.token}"} if places.token else {}
     request = urllib.request.Request(places.page, headers=headers)  # noqa: S310 - http or https, made here
-    # Our own host by its address: its certificate names the host as others know it.
-    secure = places.page.startswith("https:")
-    context = ssl._create_unverified_context() if secure else None  # noqa: S323, SLF001 - as said above
-    with urllib.request.urlopen(request, timeout=ANSWER_SECONDS, context=context) as answer:  # noqa: S310
+    with opened(request, ANSWER_SECONDS, to_this_host=True) as answer:
         told = json.load(answer)
     if not isinstance(told, dict) or "trading_state" not in told:
         raise ValueError("another program answers there")

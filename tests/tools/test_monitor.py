@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
-from tools import monitor_bot, monitor_screen
+from tests.builders_config import some_settings
+from tools import doctor_network, monitor_bot, monitor_screen
+from tools.checkup import Grade
 from tools.monitor_source import Places, look
 
 NOW = "2026-11-21T17:00:42+00:00"
@@ -176,6 +178,23 @@ def test_the_status_page_is_asked_first_and_with_its_token(tmp_path: Path) -> No
     assert (position["stop"], position["protected_s"], position["stop_distance_percent"]) == ("65429", 8.5, "1.94")
     assert monitor_bot.is_well(facts)
     assert any(line.startswith("okx BTC") for line in _screen(facts))
+
+
+def test_a_proxy_of_the_shell_sees_neither_question_nor_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with _page(STATUS) as (url, asked), _page({}) as (proxy, seen):
+        for name in ("http_proxy", "https_proxy", "all_proxy"):
+            monkeypatch.setenv(name, proxy)
+        monkeypatch.delenv("no_proxy", raising=False)
+        assert look(Places(data_dir=tmp_path, log_dir=None, page=url, token="of-mine"))["running"]
+        port = url.rpartition(":")[2].removesuffix("/status")
+        settings = some_settings(STATUS_PORT=port, STATUS_TOKEN="a-token-of-enough-length")
+        (found,) = doctor_network.status_page(settings, daemon_runs=True)
+        telegram = f"http://127.0.0.1:{port}"
+        told = {"TELEGRAM_TOKEN": "7000000001:of-the-bot", "TELEGRAM_CHAT_ID": "1", "TELEGRAM_API_URL": telegram}
+        list(doctor_network.telegram(some_settings(**told)))
+    assert found.grade is Grade.OK
+    assert seen == []
+    assert [line.partition(" ")[0] for line in asked] == ["/status", "/healthz", "/bot7000000001:of-the-bot/getMe"]
 
 
 def test_another_program_on_that_port_is_not_taken_for_the_daemon(tmp_path: Path) -> None:
