@@ -93,7 +93,8 @@ class Reporter:
         self._kept = _recalled(values.get(KEY), day_of(clock.now_ms()))
 
     async def run(self) -> None:
-        """Until cancelled. A day that ended while no daemon ran is reported at the start, the newest one only."""
+        """Until cancelled. A day that ended while no daemon ran is reported at the start, the newest one only. A day or
+        a week in which none ran at all is not reported."""
         try:
             while True:
                 self._collect()
@@ -132,22 +133,26 @@ class Reporter:
         ended = day_of(now - DUE_MS) - 1
         if ended <= self._kept.reported:
             return
-        if ended in self._kept.days:
-            monday = (ended + 1 + _EPOCH_WEEKDAY) % WEEK == 0
-            try:
-                texts = [await self._report(ended, days) for days in ((1, WEEK) if monday else (1,))]
-            except (JournalUnreadable, OSError) as error:  # all of it is tried again with the next look
-                _log.warning("report.unreadable", reason=str(error))
-                return
-            for text in texts:
-                self._notifier.notify(Level.INFO, text, kind=AlertKind.REPORT)
+        monday = (ended + 1 + _EPOCH_WEEKDAY) % WEEK == 0
+        spans = [days for days in ((1, WEEK) if monday else (1,)) if self._facts(ended, days)]
+        try:
+            texts = [await self._report(ended, days) for days in spans]
+        except (JournalUnreadable, OSError) as error:  # all of it is tried again with the next look
+            _log.warning("report.unreadable", reason=str(error))
+            return
+        for text in texts:
+            self._notifier.notify(Level.INFO, text, kind=AlertKind.REPORT)
         self._kept.reported = ended
         self._save()
+
+    def _facts(self, last: int, days: int) -> list[DayFacts]:
+        """Of those of so many days up to `last` in which a daemon ran."""
+        return [one for day in range(last - days + 1, last + 1) if (one := self._kept.days.get(day)) is not None]
 
     async def _report(self, last: int, days: int) -> str:
         """Of so many days up to `last`. Raises JournalUnreadable, and OSError where the audit log cannot be read."""
         since, until = (last - days + 1) * MS_PER_DAY, (last + 1) * MS_PER_DAY
-        facts = [one for day in range(last - days + 1, last + 1) if (one := self._kept.days.get(day)) is not None]
+        facts = self._facts(last, days)
         whole = len(facts) == days
         refusals, later = await self._past.refusals(since), await self._past.refusals(until)
         seq, digest = await self._audit_head()

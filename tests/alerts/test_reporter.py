@@ -164,6 +164,35 @@ async def test_a_day_in_which_no_daemon_ran_is_not_reported() -> None:
     assert second.reports == []
 
 
+async def test_a_week_is_reported_though_no_daemon_ran_on_its_last_day() -> None:
+    today = day_of(NOW_MS)
+    monday = next(day for day in range(today + 1, today + 8) if (day + 3) % 7 == 0)
+    asyncio.get_running_loop().jump(_until(monday))  # type: ignore[attr-defined]
+    first = Rig()
+    first.past.closed = [_closed("11", (monday + 1) * MS_PER_DAY)]
+    await first.lives(5 * MS_PER_DAY / 1000)
+    asyncio.get_running_loop().jump(2 * MS_PER_DAY / 1000)  # type: ignore[attr-defined]
+    second = Rig(first.values)
+    second.past.closed = first.past.closed
+    await second.lives(3_600)
+    (report,) = second.reports
+    lines = report.splitlines()
+    assert lines[0] == "weekly report"
+    assert lines[1].endswith("UTC: +10 from 1 closed trade")
+    assert "up 71.4 %" in report
+    assert "account" not in report, "not all of its days were seen"
+
+
+async def test_a_week_in_which_no_daemon_ran_is_not_reported() -> None:
+    first, today = Rig(), day_of(NOW_MS)
+    await first.lives(600)
+    monday = next(day for day in range(today + 8, today + 16) if (day + 3) % 7 == 0)
+    asyncio.get_running_loop().jump(_until(monday))  # type: ignore[attr-defined]
+    second = Rig(first.values)
+    await second.lives(3_600)
+    assert second.reports == []
+
+
 async def test_a_journal_that_cannot_be_read_just_now_delays_the_report() -> None:
     rig, today = Rig(), day_of(NOW_MS)
     rig.past.broken = True
