@@ -89,7 +89,6 @@ class Sender:
             except RetryAfter as flood:
                 wait = flood.retry_after
                 self._pace.hold(wait if isinstance(wait, int) else wait.total_seconds())
-                await self._pace.turn()
             except TelegramError as error:
                 if isinstance(error, BadRequest) and _blames_the_text(error):
                     return self._redact(str(error))
@@ -99,6 +98,7 @@ class Sender:
             else:
                 self._feed.works()
                 return None
+            await self._pace.turn()
 
 
 def _blames_the_text(error: BadRequest) -> bool:

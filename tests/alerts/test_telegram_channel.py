@@ -125,6 +125,17 @@ async def test_floods_of_seconds_are_told_on_no_other_channel_unless_they_go_on_
     assert [text for text in rig.bot.texts if "messages do not get through (flood limit" in text] != []
 
 
+async def test_an_alert_that_is_tried_again_waits_out_the_flood_that_an_answer_has_met() -> None:
+    async with Rig() as rig:
+        rig.bot.answers = [NetworkError("down")]
+        rig.tell("stop missing")
+        await asyncio.sleep(0.5)
+        rig.pace.hold(30)
+        assert await rig.feed.drain(60)
+    first, second = rig.bot.tries
+    assert 30.4 <= second - first <= 30.6
+
+
 async def test_a_flood_without_an_alert_that_waits_is_no_outage() -> None:
     async with Rig() as rig:
         rig.pace.hold(3600)
