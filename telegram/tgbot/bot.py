@@ -106,8 +106,8 @@ class TelegramBot:
         for name, level in _LIBRARY_LEVELS.items():
             logger = logging.getLogger(name)
             logger.setLevel(max(logger.level, level))
-        if self._account.roster.admits_nobody:
-            _log.warning("telegram.nobody_is_answered", remedy="list users in TELEGRAM_OWNERS: the chat is a group")
+        if (roster := self._account.roster).admits_nobody:
+            _log.warning("telegram.nobody_is_answered", remedy=_remedy(roster.chat_id))
         failed: Exception | None = None
         try:
             async with OwnedTasks() as answers:
@@ -245,6 +245,12 @@ class TelegramBot:
 def _is_id(number: object) -> bool:
     """The library passes on whatever stood there."""
     return isinstance(number, int) and abs(number) < MOST_IN_ID
+
+
+def _remedy(chat_id: int) -> str:
+    if chat_id > 0:
+        return f"list user {chat_id} in TELEGRAM_OWNERS: it is the one of the private chat"
+    return "list users in TELEGRAM_OWNERS: the chat is a group"
 
 
 def _seconds(flood: RetryAfter) -> float:

@@ -46,4 +46,7 @@ class Roster:
 
     @property
     def admits_nobody(self) -> bool:
-        return self.chat_id < 0 and not self.lists_anybody
+        """Also where others are listed than the one user who can write in a private chat."""
+        if self.chat_id > 0:
+            return self.role(self.chat_id, self.chat_id) is None
+        return not self.lists_anybody

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from core.domain.alerts import AlertKind
 from core.domain.ids import InstrumentId, VenueName
@@ -113,11 +114,30 @@ async def test_the_role_follows_from_chat_and_user_together(
     assert roster.role(chat, user) is role
 
 
-async def test_in_a_group_with_nobody_listed_nobody_is_answered() -> None:
-    async with Rig(Roster(chat_id=GROUP)).running() as rig:
-        rig.phone.write("/status", user=7)
-        await asyncio.sleep(5)
+@pytest.mark.parametrize(
+    ("roster", "user", "remedy"),
+    [
+        (Roster(chat_id=GROUP), 7, "list users in TELEGRAM_OWNERS: the chat is a group"),
+        (Roster(chat_id=42, viewers={7}), 42, "list user 42 in TELEGRAM_OWNERS: it is the one of the private chat"),
+    ],
+)
+async def test_where_nobody_can_be_answered_the_log_says_what_to_do(roster: Roster, user: int, remedy: str) -> None:
+    with capture_logs() as logs:
+        async with Rig(roster).running() as rig:
+            rig.phone.write("/status", user=user)
+            await asyncio.sleep(5)
     assert rig.phone.account.outbox == []
+    assert [log["remedy"] for log in logs if log["event"] == "telegram.nobody_is_answered"] == [remedy]
+
+
+@pytest.mark.parametrize(
+    "roster", [Roster(chat_id=42), Roster(chat_id=42, viewers={42}), Roster(chat_id=GROUP, viewers={7})]
+)
+async def test_where_somebody_can_be_answered_nothing_of_it_is_logged(roster: Roster) -> None:
+    with capture_logs() as logs:
+        async with Rig(roster).running():
+            await asyncio.sleep(5)
+    assert "telegram.nobody_is_answered" not in [log["event"] for log in logs]
 
 
 # confirmations
