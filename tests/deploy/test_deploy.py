@@ -210,6 +210,25 @@ def test_the_command_takes_names_of_tools_and_no_paths(tmp_path: Path, name: str
     assert "no tool" in done.stderr or "not the name of a tool" in done.stderr
 
 
+def test_a_file_is_looked_for_and_written_where_the_caller_is(tmp_path: Path) -> None:
+    """The interpreter is one of a release, the tool reads and writes files it is given by their names alone."""
+    me = subprocess.run(["id", "-un"], capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    home, here = tmp_path / "home", tmp_path / "here"
+    for folder in (home / "tools", home / ".venv" / "bin", here):
+        folder.mkdir(parents=True)
+    (home / ".venv" / "bin" / "python").symlink_to(sys.executable)
+    (home / "tools" / "hand_over.py").write_text(
+        "import os, shutil, sys\nshutil.copy(*sys.argv[1:])\nprint(os.environ['DATA_DIR'])\n"
+    )
+    (here / "candles.csv").write_text("timestamp,open,high,low,close,volume\n")
+    text = (DEPLOY / "breakwater").read_text(encoding="utf-8").replace("/opt/breakwater/current", str(home))
+    (tmp_path / "breakwater").write_text(text.replace("user=breakwater", f"user={me}"))
+    command = ["sh", str(tmp_path / "breakwater"), "hand_over", "candles.csv", "trades.csv"]
+    done = subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout) == (0, "/var/lib/breakwater/data\n"), done.stderr
+    assert (here / "trades.csv").exists()
+
+
 def test_the_image_runs_without_root_compiler_or_unpinned_parts() -> None:
     text = (DEPLOY / "Containerfile").read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
