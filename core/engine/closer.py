@@ -26,6 +26,7 @@ from core.domain.protection import is_dust
 from core.engine.order_manager import OrderManager
 from core.engine.ports import Level, Notifier
 from core.engine.risk_guard import RiskGuard
+from core.engine.stale_rules import Renew, nobody_renews, renewed, stale
 
 log = structlog.get_logger(__name__)
 
@@ -75,8 +76,13 @@ class Closer:
         self._mark = mark
         self._instruments = instruments
         self._explain = explain
+        self._renew_rules: Renew = nobody_renews
         self._dust: dict[PositionKey, Quantity] = {}
         self._closing: dict[PositionKey, asyncio.Event] = {}
+
+    def on_stale_rules(self, renew: Renew) -> None:
+        """Who loads a venue's trading rules anew when it refused a close by others."""
+        self._renew_rules = renew
 
     def closing(self, key: PositionKey) -> bool:
         return key in self._closing
@@ -160,11 +166,14 @@ class Closer:
         figures: Mapping[str, str],
         begun: Callable[[], None],
     ) -> None:
-        tries, about = 0, of
+        tries, about, held = 0, of, None
         while (position := self._orders.state.position(key)) is not None:
             about = about or position.id
             if position.id != about:
                 break  # that one is gone, and another has been opened since
+            if held is not None and position.quantity < held:
+                tries = min(tries, QUICK_ATTEMPTS - 1)  # it is being closed, in more than one order
+            held = position.quantity
             tries += 1
             if tries == QUICK_ATTEMPTS + 1:
                 text = f"{key}: cannot be closed, still trying ({why}); look at the venue"
@@ -181,19 +190,34 @@ class Closer:
             await self._orders.wait(key.instrument, partial(self._decided, order, key), ANSWER_SECONDS)
             if self._refused_dust(order, position):
                 return
-            if self._found_nothing(order):  # the venue is being read again; until then a repeat could only be refused
-                await self._orders.wait(key.instrument, partial(self._flat, key), ANSWER_SECONDS)
+            await self._before_the_next(order, key)
         log.info("close.done", position=str(key), tries=tries)
         if tries > QUICK_ATTEMPTS:
             text = f"{key}: closed after {tries} attempts"
             self._notifier.notify(Level.INFO, text, kind=AlertKind.UNCLOSABLE, ends=about or "")
 
+    async def _before_the_next(self, order: OrderIntent, key: PositionKey) -> None:
+        """A repeat that could only be refused is not sent: other rules are loaded, or the venue is read again first."""
+        rejection = self._orders.rejection(order.client_order_id)
+        if stale(rejection):
+            await renewed(self._renew_rules, key.instrument.venue)
+        elif rejection is not None and rejection.nothing_to_reduce:
+            await self._orders.wait(key.instrument, partial(self._flat, key), ANSWER_SECONDS)
+
     async def _send(self, position: Position, leg: Leg, why: str, figures: Mapping[str, str]) -> OrderIntent:
         attempt = next_attempt(self._orders.state.orders_of(position.id, leg), leg)
-        intent = self._intent(position, leg, attempt, position.quantity, why)
+        intent = self._intent(position, leg, attempt, self._at_once(position), why)
         self._explain(intent.client_order_id, figures)
         await self._orders.submit([self._risk.approve_reducing(intent)])
         return intent
+
+    def _at_once(self, position: Position) -> Quantity:
+        """As much as the venue takes in one order, on its step as it is now; all of it where that is nothing."""
+        instrument = self._instruments.get(position.instrument)
+        if instrument is None:
+            return position.quantity
+        rule = instrument.market_lot
+        return instrument.round_quantity(min(position.quantity, rule.maximum), rule) or position.quantity
 
     def _intent(
         self, position: Position, leg: Leg, attempt: int, quantity: Quantity, why: str, *, limit: Price | None = None
@@ -234,10 +258,6 @@ class Closer:
         state = self._orders.state
         closes = [*state.orders_of(position.id, Leg.FLATTEN), *state.orders_of(position.id, Leg.CLOSE)]
         return next((order.intent for order in closes if not order.ended), None)
-
-    def _found_nothing(self, intent: OrderIntent) -> bool:
-        rejection = self._orders.rejection(intent.client_order_id)
-        return rejection is not None and rejection.nothing_to_reduce
 
     def _decided(self, intent: OrderIntent, key: PositionKey) -> bool:
         order = self._orders.state.order(intent.client_order_id)

@@ -79,6 +79,7 @@ class DataRegistry:
         self._needed: set[VenueName] = set()
         self._listeners: list[Callable[[InstrumentId], None]] = []
         self._doubts_clock: Callable[[VenueName], None] = lambda _venue: None
+        self._gone: Callable[[InstrumentId], bool] = lambda _instrument: False
         self._silence: TickWatch[InstrumentId] = TickWatch()
         self._warned: set[Purpose] = set()
         self._swept = float("-inf")
@@ -95,6 +96,11 @@ class DataRegistry:
         """Called at each look while ticks of a venue come late: its stream is slow, or its clock is not what was
         measured. Must not raise."""
         self._doubts_clock = doubts_clock
+
+    def on_listing(self, gone: Callable[[InstrumentId], bool]) -> None:
+        """Who knows that a venue lists an instrument no longer: no price of it will come, none is asked for and nothing
+        waits for one. Must not raise."""
+        self._gone = gone
 
     def watch(self, instrument: InstrumentId) -> None:
         """From this step on its price is kept and its silence noticed. No request, no wait; idempotent."""
@@ -153,8 +159,9 @@ class DataRegistry:
         return {instrument: chain.level for instrument, chain in self._watched.items()}
 
     def unpriced(self, venue: VenueName, *, live: bool) -> Sequence[InstrumentId]:
-        """Watched instruments there that no exit could go by a price of; with `live`, by one of the stream."""
-        views = [(chain.instrument, self.exit_view(chain.instrument)) for chain in self._held(venue).values()]
+        """Watched instruments there that no exit could go by a price of; with `live`, by one of the stream. Without
+        what is not listed any more."""
+        views = [(instrument, self.exit_view(instrument)) for instrument in self._awaited(venue)]
         return [i for i, view in views if view is None or (live and view[0].source is not PriceSource.WEBSOCKET)]
 
     def hold_blind(self, venues: Iterable[VenueName], hold: Callable[[VenueName, str | None], None]) -> None:
@@ -213,16 +220,8 @@ class DataRegistry:
         for instrument, chain in self._watched.items():
             self._date(chain)
             self._note_level(chain, now_ms)
-            age_ms = chain.live_age_ms(now_ms)
-            if chain.doubted is not None or age_ms is None or age_ms > chain.limits.exit:
-                self._need(instrument.venue)
-            age = None if age_ms is None else age_ms / 1000
-            limit = max(SILENT_SECONDS, chain.limits.exit / 1000)
-            if self._silence.due(instrument, age, limit, now):
+            if not self._gone(instrument) and self._late(chain, now, now_ms):
                 silent.setdefault(instrument.venue, []).append(instrument.symbol)
-            if self._silence.alarming(instrument, age):
-                self._alert(chain)
-            self._warn_of_limits(chain)
         self._say_prices_again()
         if now - self._swept >= SWEEP_SECONDS:
             self._swept = now
@@ -240,6 +239,18 @@ class DataRegistry:
             self._requests[venue].need_tickers()
         self._needed.clear()
         self._doubt_clocks()
+
+    def _late(self, chain: _Watched, now: float, now_ms: int) -> bool:
+        """Whether its channel is due to be asked for anew; a ticker is, and people are told, where its price is late."""
+        age_ms = chain.live_age_ms(now_ms)
+        if chain.doubted is not None or age_ms is None or age_ms > chain.limits.exit:
+            self._need(chain.instrument.venue)
+        age = None if age_ms is None else age_ms / 1000
+        due = self._silence.due(chain.instrument, age, max(SILENT_SECONDS, chain.limits.exit / 1000), now)
+        if self._silence.alarming(chain.instrument, age):
+            self._alert(chain)
+        self._warn_of_limits(chain)
+        return due
 
     def _doubt_clocks(self) -> None:
         for venue in {instrument.venue for instrument, chain in self._watched.items() if chain.late_ms}:
@@ -398,6 +409,10 @@ class DataRegistry:
     def _held(self, venue: VenueName) -> dict[Symbol, _Watched]:
         return self._by_venue.setdefault(venue, {})
 
+    def _awaited(self, venue: VenueName) -> list[InstrumentId]:
+        """What is watched there and can have a price."""
+        return [chain.instrument for chain in self._held(venue).values() if not self._gone(chain.instrument)]
+
     def _dated(self, instrument: InstrumentId) -> _Watched | None:
         chain = self._watched.get(instrument)
         if chain is not None:
@@ -424,7 +439,7 @@ class DataRegistry:
             venue=venue,
             reads=self._reads,
             serves=self._serves,
-            watched=lambda: [chain.instrument for chain in self._held(venue).values()],
+            watched=lambda: self._awaited(venue),
             known=lambda instrument: len(self.candles(instrument)),
             takers=Takers(tickers=self._take_tickers, candles=self._take_candles, funding=self._take_funding),
             venue_ms=lambda: self._venue_ms(venue),

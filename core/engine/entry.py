@@ -287,7 +287,12 @@ class EntryDesk:
         return self._clock.now_ms() + self._offset_ms(venue) - (self._risk.clocks.error_ms(venue) or 0)
 
     def _lot(self, instrument: Instrument) -> LotRule:
-        return instrument.market_lot if self._rules.type is OrderType.MARKET else instrument.lot
+        """A limit entry, too, is closed and protected by market orders: it is no larger than one of these may be."""
+        lot, market = instrument.lot, instrument.market_lot
+        if self._rules.type is OrderType.MARKET:
+            return market
+        least, most = max(lot.minimum, market.minimum), min(lot.maximum, market.maximum)
+        return LotRule(minimum=least, maximum=most, step=max(lot.step, market.step))
 
     def opened(self, source: str, position: Position) -> bool:
         """Whether a signal of this source opened the position, whose id is then that of its entry."""

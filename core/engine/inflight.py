@@ -25,6 +25,9 @@ ASK_AFTER_SECONDS = (0.25, 0.75, 1.5, 3.0, 4.5, 5.0, 10.0)
 """Growing intervals between questions; the last one repeats. The stream usually answers before the first."""
 CONSISTENCY_SECONDS = 10.0
 """A venue may deny an order it has just taken for this long (Binance: -2013 right after POST; REC-07)."""
+TAKEN_CONSISTENCY_SECONDS = 60.0
+"""For an entry that was acknowledged: a look-up that denies it is likelier to be behind than to be right, and another
+entry would take its slot. What can only reduce need not wait for so long."""
 STOP_CONSISTENCY_SECONDS = 1.0
 """For a stop. Waiting longer would cost the position at its deadline, and one that turns up later harms nobody: it can
 only reduce, and the guardian cancels what is too much."""
@@ -67,10 +70,9 @@ class InflightResolver:
         self._tasks.create_task(self._resolve(order.intent, cause), name=f"inflight/{order.client_order_id}")
 
     async def _resolve(self, intent: OrderIntent, cause: str) -> None:
-        started, started_ms = self._clock.monotonic(), self._clock.now_ms()
+        since, started_ms = self._clock.monotonic(), self._clock.now_ms()
         not_found = questions = 0
         told = False
-        denied_for = STOP_CONSISTENCY_SECONDS if intent.leg is Leg.STOP else CONSISTENCY_SECONDS
         try:
             while True:
                 pause = ASK_AFTER_SECONDS[min(questions, len(ASK_AFTER_SECONDS) - 1)]
@@ -83,8 +85,11 @@ class InflightResolver:
                     told = True
                     self._notifier.notify(Level.CRITICAL, text, kind=AlertKind.UNKNOWN_ORDER)
                 try:
-                    not_found += await self._ask(intent)
-                    if not_found >= 2 and self._clock.monotonic() - started >= denied_for:
+                    if await self._ask(intent):
+                        not_found += 1
+                    else:
+                        not_found, since = 0, self._clock.monotonic()
+                    if not_found >= 2 and self._clock.monotonic() - since >= self._denied_for(intent):
                         await self._conclude_absent(intent, started_ms)
                 except VenueError as error:
                     log.warning("inflight.no_answer", client_order_id=intent.client_order_id, error=str(error))
@@ -92,6 +97,14 @@ class InflightResolver:
             self._watched.discard(intent.client_order_id)
             if told and self._settled(intent):
                 self._say_known(intent)
+
+    def _denied_for(self, intent: OrderIntent) -> float:
+        """Seconds after which a venue that has denied the order all the while is believed."""
+        if intent.leg is Leg.STOP:
+            return STOP_CONSISTENCY_SECONDS
+        order = self._orders.state.order(intent.client_order_id)
+        taken = order is not None and order.status not in UNACKNOWLEDGED
+        return TAKEN_CONSISTENCY_SECONDS if taken and not intent.reduce_only else CONSISTENCY_SECONDS
 
     def _say_known(self, intent: OrderIntent) -> None:
         order = self._orders.state.order(intent.client_order_id)
@@ -103,19 +116,19 @@ class InflightResolver:
         order = self._orders.state.order(intent.client_order_id)
         return order is None or not order.undecided
 
-    async def _ask(self, intent: OrderIntent) -> int:
-        """1 when the venue says there is no such order, 0 when it told us something."""
+    async def _ask(self, intent: OrderIntent) -> bool:
+        """Whether the venue says that there is no such order; if not, it told us something."""
         if (client := self._clients.get(intent.instrument.venue)) is None:
             raise Unreachable(intent.instrument.venue, NOT_OPEN)
         answer = await client.query_order(intent)
         if isinstance(answer, NotFound):
-            return 1
+            return True
         await self._orders.take([answer])
         await self._orders.drained()
         order = self._orders.state.order(intent.client_order_id)
         if order is not None and order.fills_missing:
             await self._fetch_fills(client, intent.instrument, order.venue_time_ms)
-        return 0
+        return False
 
     async def _fetch_fills(self, client: VenueClient, instrument: InstrumentId, around_ms: int) -> Sequence[FillReport]:
         fills = await client.fills(instrument, around_ms - FILLS_LOOK_BACK_MS)
@@ -127,23 +140,33 @@ class InflightResolver:
         """Only when trades agree: client ids are unique among open orders only, so a closed one can hide (ORD-03).
 
         `sent_ms`: UTC ms near the sending. A venue may tell trades without client ids; one since then on this side that
-        belongs to no order we know may be this order's, so nothing is concluded until the venue told whose it is.
+        belongs to no order we know may be this order's, so nothing is concluded until the venue told whose it is. One
+        that the venue took and then forgot is over: it ended without a word, and what it traded is among the trades.
         """
         client = self._clients[intent.instrument.venue]
+        order = self._orders.state.order(intent.client_order_id)
+        if order is not None and order.venue_time_ms:
+            sent_ms = min(sent_ms, order.venue_time_ms)
         fills = await self._fetch_fills(client, intent.instrument, sent_ms)
         order = self._orders.state.order(intent.client_order_id)
-        if order is None or order.status not in UNACKNOWLEDGED:
+        if order is None or not order.undecided or order.fills_missing:
             return
-        strangers = {f.venue_order_id: f for f in fills if f.side is intent.side and self._nobodys(f)}
+        taken = order.status not in UNACKNOWLEDGED
+        named = taken and order.venue_order_id  # then no trade of it is a stranger's
+        strangers = {} if named else {f.venue_order_id: f for f in fills if self._might_be(f, intent)}
         for venue_order_id, fill in strangers.items():
             owner = await client.client_id_of(intent.instrument, venue_order_id)
             if owner in (NotFound.NOT_FOUND, intent.client_order_id):
                 log.warning("inflight.trade_of_nobody", client_order_id=intent.client_order_id, trade_id=fill.trade_id)
                 return
-        log.warning("inflight.absent", client_order_id=intent.client_order_id)
-        await self._orders.take([self._orders.conclusion(intent, OrderStatus.ABSENT, "the venue has no such order")])
+        over = OrderStatus.CANCELED if taken else OrderStatus.ABSENT
+        log.warning("inflight.absent", client_order_id=intent.client_order_id, concluded=over.value)
+        await self._orders.take([self._orders.conclusion(intent, over, "the venue has no such order")])
 
-    def _nobodys(self, fill: FillReport) -> bool:
+    def _might_be(self, fill: FillReport, intent: OrderIntent) -> bool:
+        """Whether the trade is of this side, and of no order we know."""
+        if fill.side is not intent.side:
+            return False
         state = self._orders.state
         by_client_id = bool(fill.client_order_id) and state.order(fill.client_order_id) is not None
         return not by_client_id and state.order_by_venue_id(fill.instrument, fill.venue_order_id) is None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import partial, reduce
 
@@ -42,6 +42,7 @@ from core.engine.owned_tasks import OwnedTasks, TaskOwner
 from core.engine.ports import About, Attach, Level, Notifier, VenueTraits
 from core.engine.protections import LOST_SECONDS, MOST_LOST, Naked, Protection, Protections
 from core.engine.risk_guard import RiskGuard
+from core.engine.stale_rules import Renew, nobody_renews, renewed, stale
 from core.engine.stop_orders import StopOrders, refusals
 from core.engine.stop_removal import StopRemoval
 from core.engine.tightening import Tightened, Tightening
@@ -56,7 +57,8 @@ MOST_MOVES = 3
 """Tries to move one resting stop, without a definite answer, before another is placed beside it."""
 ATTACHED_SECONDS = 1.0
 """How long a filled entry waits to be told of the stop that travelled with it."""
-RULES_SECONDS = 1.0
+STOP_AGAIN_SECONDS = 5.0
+"""Between two tries to have a stop all the same, while its position cannot be closed (STP-02)."""
 
 
 class ProtectionManager:
@@ -88,7 +90,7 @@ class ProtectionManager:
             reference=reference,
             traits=traits,
         )
-        self._wanted: Callable[[PositionId], Price | None] = _as_placed_first
+        self._wanted: Callable[[PositionId], Price | None] = lambda _position: None
         self._orders = orders
         self._risk = risk
         self._closer = closer
@@ -111,7 +113,7 @@ class ProtectionManager:
         self._untold: set[ClientOrderId] = set()
         """Attached stops that did not come to be in time; a stop of their position's own took over."""
         self._unconfirmed: set[PositionKey] = set()
-        self._renew_rules: Callable[[VenueName], Awaitable[None]] = _nobody_renews
+        self._renew_rules: Renew = nobody_renews
         self._tasks: TaskOwner | None = None
         self._first_run = True
 
@@ -133,9 +135,10 @@ class ProtectionManager:
             finally:
                 self._tasks = None
 
-    def on_stale_rules(self, renew: Callable[[VenueName], Awaitable[None]]) -> None:
-        """Who loads a venue's trading rules anew when it refused a stop by others. Must not raise VenueError."""
+    def on_stale_rules(self, renew: Renew) -> None:
+        """Who loads a venue's trading rules anew when it refused a stop or a close by others."""
         self._renew_rules = renew
+        self._closer.on_stale_rules(renew)
 
     def on_levels(self, wanted: Callable[[PositionId], Price | None]) -> None:
         """Who knows where the exits of a position want its stop."""
@@ -347,14 +350,14 @@ class ProtectionManager:
             await self._flatten(position, f"{MOST_LOST} stops of it were gone again within {LOST_SECONDS:g} s")
             return
         refused = refusals(self._orders.state.orders_of(position.id))
-        if refused and self._rules_stale(position):
-            await self._renew(position.instrument.venue)
+        sent = self._orders.state.orders_of(position.id, Leg.STOP)
+        if refused and stale(self._orders.rejection(sent[-1].client_order_id)):
+            await renewed(self._renew_rules, position.instrument.venue)
         if refused == 1:
             await self._make_room(position.instrument.venue)
         trigger = trigger_of(refused, self._working_type)
         if (wanted := await self._plan(position, trigger, refused)) is not None:
-            intent = self.stop_orders.own(position, wanted, trigger, self._orders.state.orders_of(position.id))
-            await self._orders.submit([self._risk.approve_reducing(intent)])
+            await self._submit(position, wanted, trigger)
 
     async def _plan(self, position: Position, trigger: TriggerReference, refused: int) -> StopPlan | None:
         """The stop it is to have; None where none can stand: then it was closed."""
@@ -378,19 +381,6 @@ class ProtectionManager:
         resting = [o.trigger_price for o in stops if o.status is OrderStatus.ACCEPTED and not provisional(o)]
         levels = [level for level in (self._wanted(position.id), *resting) if level is not None]
         return reduce(partial(tighter, position.side), levels) if levels else None
-
-    def _rules_stale(self, position: Position) -> bool:
-        stops = [o for o in self._orders.state.orders_of(position.id) if o.intent.leg is Leg.STOP]
-        rejection = self._orders.rejection(stops[-1].client_order_id) if stops else None
-        return rejection is not None and rejection.about is About.STALE_RULES
-
-    async def _renew(self, venue: VenueName) -> None:
-        """The next stop is rounded by the venue's own rules, if they come soon enough (VAL-20)."""
-        try:
-            async with asyncio.timeout(RULES_SECONDS):
-                await self._renew_rules(venue)
-        except TimeoutError:
-            log.warning("protection.rules_late", venue=venue, waited_s=RULES_SECONDS)
 
     async def _make_room(self, venue: VenueName) -> None:
         """A venue takes so many stops: those of positions that are closed go before a refused one is tried again
@@ -438,7 +428,30 @@ class ProtectionManager:
     async def _flatten(self, position: Position, why: str) -> None:
         self._notifier.notify(Level.CRITICAL, f"{position.key}: closing at market, {why}", kind=AlertKind.UNPROTECTED)
         self._books.note("flatten", {"instrument": str(position.instrument), "position_id": position.id, "why": why})
-        await self._closer.flatten(position.key, why)
+        if self._tasks is None:
+            return
+        name = f"protection/close/{position.id}"
+        closing = self._tasks.create_task(self._closer.flatten(position.key, why), name=name)
+        while not (await asyncio.wait({closing}, timeout=STOP_AGAIN_SECONDS))[0]:
+            await self._try_again(position.key)
+
+    async def _try_again(self, key: PositionKey) -> None:
+        """What refused the stops may be over while the venue refuses the closes."""
+        if (position := self._orders.state.position(key)) is None:
+            return
+        stops, trigger = self._stops(position), trigger_of(0, self._working_type)
+        if (exact := self._exact(stops, position)) is not None:
+            self._record(position, exact)
+        if stops:
+            return
+        reference = self._reference(position.instrument, trigger)
+        wanted = plan(position, self._instruments[position.instrument], reference, 0, self._tightest(position))
+        if isinstance(wanted, StopPlan):
+            await self._submit(position, wanted, trigger)
+
+    async def _submit(self, position: Position, wanted: StopPlan, trigger: TriggerReference) -> None:
+        intent = self.stop_orders.own(position, wanted, trigger, self._orders.state.orders_of(position.id))
+        await self._orders.submit([self._risk.approve_reducing(intent)])
 
     def _record(self, position: Position, stop: Order) -> None:
         naked = self._naked.pop(position.key, None)
@@ -485,11 +498,3 @@ class ProtectionManager:
         live = self._orders.state.live_orders(key.instrument)
         stops = [order for order in live if order.intent.leg is Leg.STOP and order.status is OrderStatus.ACCEPTED]
         return [order for order in stops if order.intent.side is key.side.opposite]
-
-
-def _as_placed_first(_position_id: PositionId) -> None:
-    """Until somebody says otherwise."""
-
-
-async def _nobody_renews(_venue: VenueName) -> None:
-    """Until somebody says who does."""

@@ -106,6 +106,7 @@ class Reconciler:
         self._denied: dict[VenueName, dict[ClientOrderId, float]] = {}
         self._suspects: dict[VenueName, frozenset[ClientOrderId]] = {}
         self._unlisted: dict[VenueName, dict[InstrumentId, float]] = {}
+        self._said_gone: set[PositionId] = set()
         self._doubts = Doubts(clock)
         self._read_at: dict[VenueName, float] = {}
         self.last_ms: dict[VenueName, int] = {}
@@ -185,6 +186,7 @@ class Reconciler:
             for key in self._doubts.keep(venue, doubted):
                 log.info("reconcile.doubt_over", position=str(key))
             self._compare_entries(venue, status)
+            self._say_gone(venue)
             await self._forget_unlisted(venue, status)
             await self._sweep(venue, status)
             self._guard_everything(venue, status)
@@ -239,6 +241,8 @@ class Reconciler:
             self.ask(order.instrument.venue)
             return
         self._note("order_vanished", order.instrument, f"{order.client_order_id} is unknown to the venue")
+        if order.undecided:  # it cannot rest: whether it traded is found out, and then it is over
+            self._orders.resolve(order, "the venue took it, and knows it no more")
         if order.intent.leg in (Leg.STOP, Leg.TRAIL):  # a second one harms nobody: it can only reduce
             gone = self._orders.conclusion(order.intent, OrderStatus.CANCELED, "unknown to the venue")
             await self._orders.take([gone])
@@ -364,6 +368,20 @@ class Reconciler:
         held = {position.id for position in self._orders.state.positions()}
         self._other_entries = {key: told for key, told in self._other_entries.items() if key in held}
 
+    def _say_gone(self, venue: VenueName) -> None:
+        """What the journal has open in a contract that the venue lists no longer: nobody can ask for it, and its rows
+        cannot be read, so the book keeps it."""
+        held = self._orders.state.positions()
+        gone = [p for p in held if p.instrument.venue is venue and not self._lists(venue, p.instrument)]
+        for position in gone:
+            if position.id not in self._said_gone:
+                self._said_gone.add(position.id)
+                what = f"{position.key}: {plain(position.quantity)} is open by the journal"
+                self._note("not_listed", position.instrument, f"{what}, and not listed")
+                text = f"{what} and the venue lists it no longer; nothing of it can be sent or read, look there"
+                self._notifier.notify(Level.CRITICAL, text, kind=AlertKind.RULES)
+        self._said_gone &= {position.id for position in held}
+
     def _leave_alone(self, mismatch: Mismatch) -> None:
         """Opened elsewhere, and the policy is to keep our hands off: said once, never half adopted (REC-06)."""
         if self._left_alone.get(mismatch.key) != mismatch.venue:
@@ -424,10 +442,14 @@ class Reconciler:
                 self._protection.guard(position.key)
 
     def _live(self, venue: VenueName) -> list[Order]:
-        return [order for order in self._orders.state.all_live_orders() if order.instrument.venue is venue]
+        return [order for order in self._orders.state.all_live_orders() if self._lists(venue, order.instrument)]
 
     def _positions(self, venue: VenueName) -> list[Position]:
-        return [position for position in self._orders.state.positions() if position.instrument.venue is venue]
+        return [position for position in self._orders.state.positions() if self._lists(venue, position.instrument)]
+
+    def _lists(self, venue: VenueName, instrument: InstrumentId) -> bool:
+        """What is not listed (any more) is left out of every comparison: a reading that lacks it says nothing of it."""
+        return instrument.venue is venue and instrument.symbol in self._clients[venue].instruments
 
     def _note(self, kind: str, instrument: InstrumentId, what: str) -> None:
         self.discrepancies[kind] += 1

@@ -348,3 +348,18 @@ async def test_the_stop_follows_every_partial_close() -> None:
         assert close.reduce_only
         levels = [stop.trigger_price for stop in bench.sent_stops()]
         assert all(a == b for a, b in pairwise(levels))
+
+
+@pytest.mark.failure("STP-02")
+async def test_while_closes_are_refused_a_stop_is_tried_again_and_again() -> None:
+    """The venue's stops hiccup for a second; then it takes no market order, outside its band of prices."""
+    async with a_bench() as bench:
+        refuse = bench.venue.reject("-2010")
+        bench.venue.script(Leg.STOP, refuse, refuse, refuse)
+        bench.venue.always(Leg.FLATTEN, bench.venue.reject("-4131"))
+        await bench.enter(an_intent(amount=3))
+        await bench.settle(10)
+        (stop,) = bench.venue.working_stops()
+        await bench.settle(120)
+        assert bench.venue.working_stops() == [stop], "one is enough"
+        assert bench.state.positions()
