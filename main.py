@@ -21,7 +21,7 @@ from core.alerts.messenger import MakeMessenger  # noqa: E402
 from core.build import build_id  # noqa: E402
 from core.clock import Clock, SystemClock  # noqa: E402
 from core.config import Settings, default_env_file, load_settings, show_config, venue_lines  # noqa: E402
-from core.dry_run import DryRun, dry_run  # noqa: E402
+from core.dry_run import DryRun, dry_run, log_folder  # noqa: E402
 from core.errors import BreakwaterError, ConfigError, StartRefused  # noqa: E402
 from core.lifecycle.host import examine_host  # noqa: E402
 from core.lifecycle.outcome import ExitStatus, Outcome  # noqa: E402
@@ -58,7 +58,7 @@ def main() -> int:
         print(show_config(settings, arguments.format))
         return ExitStatus.DONE
     with configure_logging(
-        settings.process.log_dir,
+        log_folder(settings) if arguments.dry_run else settings.process.log_dir,
         settings.process.log_level,
         secrets=settings.secret_values(),
         retention=_retention(settings),
@@ -98,6 +98,8 @@ async def _live(settings: Settings, arguments: argparse.Namespace, console: Cons
 
 async def _dry(settings: Settings, arguments: argparse.Namespace, console: Console, health: LogHealth) -> Outcome:
     async with dry_run(settings) as dry:
+        if settings.telegram.token is not None and dry.settings.telegram.token is None:
+            console.print("the Telegram bot is the live daemon's: a dry run leaves it alone; see tools/bot_chat.py")
         outcome, symbols = await _trade(dry.settings, arguments, console, health, dry)
         if arguments.once and not arguments.check and outcome.status is ExitStatus.DONE:
             for difference in disagreements(outcome.reports, symbols, await dry.records()):

@@ -1,6 +1,7 @@
 """Dry run: the same daemon against simulator processes on loopback that are started and stopped here.
 
-Nothing else knows about dry run. Configured keys and addresses are not used (CFG-10).
+Nothing else knows about dry run. Configured keys and addresses are not used (CFG-10), and nothing of what leaves this
+host: the Telegram bot and the alert webhook of the settings belong to the live daemon.
 """
 
 from __future__ import annotations
@@ -15,13 +16,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from core.config import PROJECT_ROOT, Settings, derive_settings
 from core.errors import StartRefused
+from core.settings.values import is_loopback
 from core.transport import AiohttpHttp
 
 VENUES = ("binance", "bybit", "okx")
 """All of them, unless EXCHANGES chooses."""
+RUNS = "dry-run"
+"""The folder of their data, inside the configured one, and of their log."""
 KEPT_RUNS = 5
 READY_SECONDS = 20.0
 STOP_SECONDS = 5.0
@@ -63,7 +68,7 @@ class DryRun:
 @asynccontextmanager
 async def dry_run(settings: Settings) -> AsyncIterator[DryRun]:
     """Simulators for every venue, up while inside. Raises StartRefused when one does not start."""
-    folder = _fresh_folder(settings.process.data_dir / "dry-run")
+    folder = _fresh_folder(settings.process.data_dir / RUNS)
     chosen = settings.trading.exchanges or VENUES
     async with AsyncExitStack() as stack:
         started = {venue: await stack.enter_async_context(_simulator(venue, folder)) for venue in chosen}
@@ -73,6 +78,8 @@ async def dry_run(settings: Settings) -> AsyncIterator[DryRun]:
             "DATA_DIR": str(folder),
             "EXCHANGES": ",".join(urls),
             "PREFLIGHT_PROBE_ORDERS": "true",
+            "LOG_DIR": str(log_folder(settings)),
+            **_people(settings),
         }
         for venue, prefix in _PREFIX.items():
             used = venue in urls
@@ -82,6 +89,24 @@ async def dry_run(settings: Settings) -> AsyncIterator[DryRun]:
             changes[f"{prefix}_TESTNET"] = None
         changes["OKX_PASSPHRASE"] = "sim" if "okx" in urls else None
         yield DryRun(settings=derive_settings(settings, changes, source="dry run"), urls=urls)
+
+
+def log_folder(settings: Settings) -> Path:
+    """Of its own: two processes that write and rotate one file would lose lines of both."""
+    return settings.process.log_dir / RUNS
+
+
+def _people(settings: Settings) -> dict[str, str | None]:
+    """Who hears of a live daemon must not hear of this one, nor may it take what is said or posted to that one: only a
+    bot server and a webhook on this host are used, and signals are posted to a port of its own."""
+    changes: dict[str, str | None] = {}
+    if not is_loopback(urlsplit(settings.telegram.api_url).hostname):
+        changes |= dict.fromkeys(("TELEGRAM_TOKEN", "TELEGRAM_CHAT_ID"))
+    if not is_loopback(urlsplit(settings.alerts.webhook_url or "").hostname):
+        changes |= dict.fromkeys(("ALERT_WEBHOOK_URL", "ALERT_WEBHOOK_SECRET"))
+    if settings.webhook.port is not None:
+        changes["WEBHOOK_PORT"] = "0"
+    return changes
 
 
 @asynccontextmanager
@@ -128,7 +153,8 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 def _fresh_folder(root: Path) -> Path:
     """A folder named by the UTC start; older runs beyond the last few are removed."""
-    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for path in (*reversed(root.parents), root):  # with `parents` only the last one would have the mode
+        path.mkdir(exist_ok=True, mode=0o700)
     earlier: Sequence[Path] = sorted(path for path in root.iterdir() if path.is_dir())
     for path in earlier[: max(0, len(earlier) - KEPT_RUNS + 1)]:
         shutil.rmtree(path)

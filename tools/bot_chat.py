@@ -167,7 +167,7 @@ async def _run(options: argparse.Namespace) -> int:
             feed = SignalFeed(script, Form.PUSHED, token=_SIGNALS_TOKEN)
             settings["SIGNAL_WS_URL"] = await stack.enter_async_context(serving_signals(feed))
             await stack.enter_async_context(_daemon(folder, settings | {"SIGNAL_WS_TOKEN": _SIGNALS_TOKEN}))
-            print("the daemon starts in dry run; its log is in logs/breakwater.log. Try /status, /help", flush=True)
+            print("the daemon starts in dry run; its log: logs/dry-run/breakwater.log. Try /status, /help", flush=True)
         else:
             print("\n".join(f"{name}={value}" for name, value in settings.items()), flush=True)
         phone = Phone(api, pictures)

@@ -45,7 +45,7 @@ def main() -> int:
             settings.chmod(0o600)
             status = _daemon(settings, quiet=asked.json)
     if status:
-        print(f"the daemon ended with exit status {status}; its log is in logs/breakwater.log", file=sys.stderr)
+        print(f"the daemon ended with exit status {status}; its log is in logs/dry-run/breakwater.log", file=sys.stderr)
         return status
     run = max((data / "dry-run").iterdir())
     result = check(run)

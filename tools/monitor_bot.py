@@ -26,6 +26,7 @@ from rich.live import Live
 from rich.text import Text
 
 from core.config import default_env_file, load_settings
+from core.dry_run import RUNS, log_folder
 from core.errors import ConfigError
 from tools import data_folder, monitor_screen
 from tools.monitor_source import Facts, Places, look, places_of
@@ -67,7 +68,8 @@ def _places(asked: argparse.Namespace) -> Places:
         return places_of(load_settings(os.environ, asked.env_file or default_env_file(), to_trade=False))
     folder = data_folder.folder_of(asked)
     try:
-        logs = load_settings(os.environ, asked.env_file or default_env_file(), to_trade=False).process.log_dir
+        settings = load_settings(os.environ, asked.env_file or default_env_file(), to_trade=False)
+        logs = log_folder(settings) if folder.parent.name == RUNS else settings.process.log_dir
     except ConfigError:
         logs = None
     return Places(data_dir=folder, log_dir=logs)

@@ -145,3 +145,43 @@ def test_the_venues_of_a_dry_run_do_not_hear_the_terminals_ctrl_c(tmp_path: Path
             return os.getsid(process.pid) == process.pid
 
     assert asyncio.run(alone())
+
+
+TOLD_AND_ASKED = {
+    "TELEGRAM_TOKEN": "7000000001:of-the-live-daemon-and-of-nobody-else",
+    "TELEGRAM_CHAT_ID": "42",
+    "ALERT_WEBHOOK_URL": "https://live.example/hook",
+    "ALERT_WEBHOOK_SECRET": "a-secret-of-the-live-daemon",
+    "WEBHOOK_PORT": "9200",
+    "WEBHOOK_TOKEN": "a-token-of-the-live-daemon",
+}
+
+
+@pytest.mark.failure("CFG-10")
+@pytest.mark.parametrize("here", [False, True], ids=["elsewhere", "on this host"])
+async def test_who_hears_of_the_live_daemon_and_orders_it_has_nothing_to_do_with_a_dry_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, here: bool
+) -> None:
+    """Both would poll one bot, and every other /panic go to the simulators. One on this host is there to be tried."""
+
+    @asynccontextmanager
+    async def simulator(_venue: str, _folder: Path) -> AsyncIterator[None]:
+        yield None
+
+    async def ready(_venue: str, _process: None) -> str:
+        return "http://127.0.0.1:1"
+
+    monkeypatch.setattr(dry_run, "_simulator", simulator)
+    monkeypatch.setattr(dry_run, "_ready_url", ready)
+    given = {**TOLD_AND_ASKED, "DATA_DIR": str(tmp_path / "a" / "data"), "LOG_DIR": str(tmp_path / "logs")}
+    if here:
+        given |= {"TELEGRAM_API_URL": "http://127.0.0.1:2", "ALERT_WEBHOOK_URL": "http://127.0.0.1:3/hook"}
+    settings = load_settings(given, None, to_trade=False)
+    async with dry_run.dry_run(settings) as run:
+        used = run.settings
+    assert (used.telegram.token is not None, used.telegram.chat_id is not None) == (here, here)
+    assert (used.alerts.webhook_url is not None, used.alerts.webhook_secret is not None) == (here, here)
+    assert used.webhook.port == 0, "any free one"
+    assert used.process.log_dir == tmp_path / "logs" / "dry-run"
+    modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "a", tmp_path / "a" / "data", used.process.data_dir)}
+    assert modes == {0o700}
