@@ -11,10 +11,14 @@ from core.config import default_env_file, load_settings
 DRY_RUNS = "dry-run"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`--data-dir`, `--dry-run` and `--env-file`."""
+def add_arguments(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
+    """`--data-dir`, `--dry-run` and `--env-file`; with `several` the first takes any number of folders."""
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--data-dir", type=Path, metavar="PATH", help="look in this data folder instead of DATA_DIR")
+    if several:
+        what = "look in these data folders instead of DATA_DIR"
+        where.add_argument("--data-dir", "--data", nargs="+", type=Path, metavar="PATH", help=what)
+    else:
+        where.add_argument("--data-dir", type=Path, metavar="PATH", help="look in this data folder instead of DATA_DIR")
     where.add_argument("--dry-run", action="store_true", help="look at the newest dry run")
     parser.add_argument("--env-file", type=Path, metavar="PATH", help="read this file instead of .env")
 
@@ -26,6 +30,11 @@ def folder_of(asked: argparse.Namespace) -> Path:
     settings = load_settings(os.environ, asked.env_file or default_env_file(), to_trade=False)
     folder = settings.process.data_dir
     return _newest(folder / DRY_RUNS) if asked.dry_run else folder
+
+
+def folders_of(asked: argparse.Namespace) -> list[Path]:
+    """Those that `add_arguments` asked for with `several`. Raises ConfigError for settings that cannot be used."""
+    return [folder_of(asked)] if asked.data_dir is None else list(asked.data_dir)
 
 
 def _newest(runs: Path) -> Path:

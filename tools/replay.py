@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -27,9 +26,10 @@ if __package__ in {None, ""}:  # run by path: the project root is not on the pat
 from core.domain.money import plain
 from core.domain.position import Position
 from core.engine.retention import KEPT_SINCE_KEY
-from core.errors import JournalUnreadable
+from core.errors import ConfigError, JournalUnreadable
 from core.storage.history import History, reading
 from core.storage.journal import FILE_NAME
+from tools import data_folder
 from tools.rebuild import Rebuild, Rebuilt, Trade
 from tools.verify_audit import BROKEN, CLEAN, COULD_NOT_RUN, Result, check, records
 
@@ -201,15 +201,16 @@ def _row(position: Rebuilt) -> dict[str, str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """See the module's text; `arguments` default to the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    default = Path(os.environ.get("DATA_DIR") or Path(__file__).resolve().parent.parent / "data")
-    parser.add_argument(
-        "--data-dir", "--data", dest="data", nargs="+", type=Path, default=[default], metavar="DIR",
-        help="data folders, each with an audit.log and a journal.db (default: $DATA_DIR, else data/)",
-    )  # fmt: skip
+    data_folder.add_arguments(parser, several=True)
     parser.add_argument("--json", action="store_true", help="print one JSON line for each folder")
     options = parser.parse_args(arguments)
+    try:
+        folders = data_folder.folders_of(options)
+    except ConfigError as error:
+        print(f"The configuration cannot be used; name the folder with --data-dir:\n{error}", file=sys.stderr)
+        return COULD_NOT_RUN
     worst = CLEAN
-    for folder in options.data:
+    for folder in folders:
         try:
             told = replay(folder)
         except (OSError, JournalUnreadable, ValueError) as error:
