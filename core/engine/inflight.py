@@ -73,6 +73,7 @@ class InflightResolver:
         since, started_ms = self._clock.monotonic(), self._clock.now_ms()
         not_found = questions = 0
         told = False
+        denied_for = STOP_CONSISTENCY_SECONDS if intent.leg is Leg.STOP else CONSISTENCY_SECONDS
         try:
             while True:
                 pause = ASK_AFTER_SECONDS[min(questions, len(ASK_AFTER_SECONDS) - 1)]
@@ -89,22 +90,15 @@ class InflightResolver:
                         not_found += 1
                     else:
                         not_found, since = 0, self._clock.monotonic()
-                    if not_found >= 2 and self._clock.monotonic() - since >= self._denied_for(intent):
-                        await self._conclude_absent(intent, started_ms)
+                    denied_s = self._clock.monotonic() - since
+                    if not_found >= 2 and denied_s >= denied_for:
+                        await self._conclude_absent(intent, started_ms, denied_s)
                 except VenueError as error:
                     log.warning("inflight.no_answer", client_order_id=intent.client_order_id, error=str(error))
         finally:
             self._watched.discard(intent.client_order_id)
             if told and self._settled(intent):
                 self._say_known(intent)
-
-    def _denied_for(self, intent: OrderIntent) -> float:
-        """Seconds after which a venue that has denied the order all the while is believed."""
-        if intent.leg is Leg.STOP:
-            return STOP_CONSISTENCY_SECONDS
-        order = self._orders.state.order(intent.client_order_id)
-        taken = order is not None and order.status not in UNACKNOWLEDGED
-        return TAKEN_CONSISTENCY_SECONDS if taken and not intent.reduce_only else CONSISTENCY_SECONDS
 
     def _say_known(self, intent: OrderIntent) -> None:
         order = self._orders.state.order(intent.client_order_id)
@@ -136,7 +130,7 @@ class InflightResolver:
         await self._orders.drained()
         return fills
 
-    async def _conclude_absent(self, intent: OrderIntent, sent_ms: int) -> None:
+    async def _conclude_absent(self, intent: OrderIntent, sent_ms: int, denied_s: float) -> None:
         """Only when trades agree: client ids are unique among open orders only, so a closed one can hide (ORD-03).
 
         `sent_ms`: UTC ms near the sending. A venue may tell trades without client ids; one since then on this side that
@@ -152,6 +146,8 @@ class InflightResolver:
         if order is None or not order.undecided or order.fills_missing:
             return
         taken = order.status not in UNACKNOWLEDGED
+        if taken and not intent.reduce_only and denied_s < TAKEN_CONSISTENCY_SECONDS:
+            return
         named = taken and order.venue_order_id  # then no trade of it is a stranger's
         strangers = {} if named else {f.venue_order_id: f for f in fills if self._might_be(f, intent)}
         for venue_order_id, fill in strangers.items():

@@ -1,5 +1,6 @@
 """An unknown outcome is resolved by asking, at growing intervals, and by nothing else."""
 
+import asyncio
 from decimal import Decimal
 from itertools import pairwise
 
@@ -7,10 +8,11 @@ import pytest
 
 from core.domain.ids import ClientOrderId, Leg, VenueName, VenueOrderId
 from core.domain.order import OrderIntent, OrderStatus
+from core.engine.inflight import FILLS_LOOK_BACK_MS
 from core.engine.ports import Accepted, Outcome, Unknown
 from core.errors import Unreachable
-from tests.builders import BTC, BTC_LONG, a_fill, a_status, an_intent
-from tests.engine.bench import Bench, a_bench
+from tests.builders import BTC, BTC_LONG, NOW_MS, a_fill, a_status, an_intent, an_order
+from tests.engine.bench import BINANCE, Bench, a_bench
 
 S = OrderStatus
 DOWN = Unreachable(VenueName.BINANCE, "no route")
@@ -210,3 +212,94 @@ async def test_people_hear_of_an_order_that_stays_unknown_and_of_what_became_of_
             f"{BTC}: the outcome of entry {intent.client_order_id} is still unknown",
             f"{BTC}: entry {intent.client_order_id} is known again: absent, 0 filled",
         ]
+
+
+# taken once, then forgotten
+
+
+async def forgotten(intent: OrderIntent) -> Outcome:
+    """Taken, cancelled by the venue without a trade, the word of it lost, and kept in no list any more."""
+    return Accepted(reports=(a_status(intent, S.ACCEPTED, venue_order_id="v99"),))
+
+
+@pytest.mark.failure("REC-07", "INV-1")
+async def test_a_close_the_venue_took_and_forgot_holds_up_no_other() -> None:
+    async with a_bench() as bench:
+        await bench.enter(an_intent())
+        await bench.settle()
+        bench.venue.script(Leg.CLOSE, forgotten)
+        closing = asyncio.create_task(bench.closer.flatten(BTC_LONG, "time limit", leg=Leg.CLOSE))
+        await bench.settle(9)
+        assert len(bench.venue.only(Leg.CLOSE)) == 1, "it may still be found"
+        await bench.settle(21)
+        assert bench.state.positions() == []
+        first, second = bench.venue.only(Leg.CLOSE)
+        assert bench.order(first).status is S.CANCELED
+        assert second.client_order_id != first.client_order_id
+        await closing
+
+
+@pytest.mark.failure("REC-07")
+async def test_an_entry_the_venue_took_and_forgot_gives_its_slot_back() -> None:
+    async with a_bench() as bench:
+        bench.venue.script(Leg.ENTRY, forgotten)
+        intent = an_intent()
+        await bench.enter(intent)
+        await bench.settle(55)
+        assert bench.risk.reserved(BTC), "a look-up may be behind"
+        await bench.settle(30)
+        assert bench.order(intent).status is S.CANCELED
+        assert not bench.risk.reserved(BTC)
+        assert bench.venue.only(Leg.ENTRY) == [intent]
+
+
+@pytest.mark.failure("REC-07")
+async def test_what_an_order_traded_before_the_venue_forgot_it_is_booked_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sent long ago: its trades are looked for since the venue last spoke of it, not since somebody asked."""
+    async with a_bench() as bench:
+        intent, said_ms = an_intent(amount=3), NOW_MS - 7_200_000
+        since: list[int] = []
+
+        async def take(intent: OrderIntent) -> Outcome:
+            return Accepted(reports=(a_status(intent, S.ACCEPTED, venue_order_id="v99", venue_time_ms=said_ms),))
+
+        async def trades(_: object, since_ms: int):  # type: ignore[no-untyped-def]
+            since.append(since_ms)
+            return [a_fill(intent, amount=2, client_id="", venue_order_id="v99")]
+
+        monkeypatch.setattr(bench.venue, "fills", trades)
+        bench.venue.script(Leg.ENTRY, take)
+        await bench.enter(intent)
+        await bench.settle(12)
+        assert since[0] == said_ms - FILLS_LOOK_BACK_MS
+        assert bench.position().quantity == 2
+        assert [stop.intent.quantity for stop in bench.venue.working_stops()] == [2]
+        assert bench.order(intent).status is S.PARTIALLY_FILLED
+        await bench.settle(60)
+        assert (bench.order(intent).status, bench.order(intent).filled) == (S.CANCELED, 2)
+
+
+async def test_an_order_that_is_found_now_and_then_is_not_over() -> None:
+    async with a_bench() as bench:
+        bench.venue.script(Leg.ENTRY, forgotten)
+        intent = an_intent()
+        await bench.enter(intent)
+        for _ in range(10):
+            await bench.settle(25)
+            bench.venue._register(intent, S.ACCEPTED)
+            await bench.settle(11)
+            del bench.venue.orders[intent.client_order_id]
+        assert bench.order(intent).status is S.ACCEPTED
+        assert bench.risk.reserved(BTC)
+
+
+async def test_a_close_of_an_earlier_run_that_the_venue_forgot_is_found_out_too() -> None:
+    async with a_bench() as bench:
+        await bench.enter(an_intent())
+        await bench.settle()
+        left = an_intent(leg=Leg.CLOSE, position_id=bench.position().id)
+        bench.orders.restore([an_order(left, status=S.ACCEPTED, venue_order_id="v99")], [bench.position()])
+        for _ in range(3):
+            await bench.reconciler.reconcile(BINANCE)
+            await bench.settle(12)
+        assert bench.order(left).status is S.CANCELED
