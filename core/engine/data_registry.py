@@ -241,7 +241,7 @@ class DataRegistry:
         self._doubt_clocks()
 
     def _late(self, chain: _Watched, now: float, now_ms: int) -> bool:
-        """Whether its channel is due to be asked for anew; a ticker is, and people are told, where its price is late."""
+        """Whether its channel is to be asked for anew. For a late price a ticker is asked for, and people are told."""
         age_ms = chain.live_age_ms(now_ms)
         if chain.doubted is not None or age_ms is None or age_ms > chain.limits.exit:
             self._need(chain.instrument.venue)

@@ -12,7 +12,7 @@ import structlog
 from core.assembly import Engine
 from core.build import build_id
 from core.domain.alerts import AlertKind
-from core.domain.ids import VenueName
+from core.domain.ids import InstrumentId, VenueName
 from core.domain.risk import TradingState
 from core.domain.standing import strictest
 from core.engine.ports import Level
@@ -48,14 +48,16 @@ async def until_live(engine: Engine, stop: asyncio.Event) -> None:
 async def until_protected(engine: Engine, stop: asyncio.Event) -> None:
     """And until the venue has said of every order what became of it."""
     deadline = engine.clock.monotonic() + PROTECTED_AT_START_SECONDS
-    while not (engine.protection.all_covered() and not undecided(engine)):
+    while not (_covered(engine) and not undecided(engine)):
         if engine.clock.monotonic() >= deadline or stop.is_set():
             return
         await asyncio.sleep(0.05)
 
 
 async def until_priced(engine: Engine, stop: asyncio.Event) -> None:
-    """Of positions that were found meanwhile, too; what then has no price is held back until it has one."""
+    """Of positions that were found meanwhile, too; what then has no price is held back until it has one. What is not
+    listed any more will have none."""
+    engine.data.on_listing(partial(_gone, engine))
     deadline = engine.clock.monotonic() + MARKET_READY_SECONDS
     while engine.clock.monotonic() < deadline and not stop.is_set():
         if all(_priced(engine, venue) for venue in engine.clients):
@@ -88,7 +90,7 @@ def go(engine: Engine, held: JournalState) -> None:
         risk.set_state(TradingState.REDUCING, reason="TRADING_ENABLED=false", author=CONFIGURATION)
     elif risk.standing.state is TradingState.REDUCING:
         log.warning("start.restricted", reason=risk.standing.reason)
-    elif not engine.protection.all_covered():
+    elif not _covered(engine):
         risk.halt("a position stands without a stop after the start", told=True)
         text = "a position stands without a stop after the start"
         engine.notifier.notify(Level.CRITICAL, text, kind=AlertKind.UNPROTECTED)
@@ -114,6 +116,18 @@ async def or_stop(stop: asyncio.Event, work: Awaitable[Any]) -> None:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
             task.cancel()
+
+
+def _gone(engine: Engine, instrument: InstrumentId) -> bool:
+    """Whether its venue was opened and lists it no longer."""
+    client = engine.clients.get(instrument.venue)
+    return client is not None and instrument.symbol not in client.instruments
+
+
+def _covered(engine: Engine) -> bool:
+    """As far as stops can be placed: people hear of the rest from the reconciler."""
+    held = engine.orders.state.positions()
+    return all(engine.protection.covered(p.key) for p in held if not _gone(engine, p.instrument))
 
 
 def _priced(engine: Engine, venue: VenueName) -> bool:

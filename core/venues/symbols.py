@@ -7,6 +7,13 @@ from types import MappingProxyType
 
 from core.domain.ids import InstrumentId, Symbol
 from core.domain.instrument import Instrument
+from core.errors import Refused
+
+
+class NotListed(Refused, KeyError):
+    """The venue lists no such contract, or none any more: nothing of it can be asked, and nothing was sent (VAL-03)."""
+
+    __str__ = Exception.__str__
 
 
 class SymbolTable:
@@ -38,5 +45,8 @@ class SymbolTable:
         return self._by_venue_symbol.get(venue_symbol)
 
     def venue_symbol(self, symbol: Symbol) -> str:
-        """Raises KeyError for an unknown one: without market rules no order is sent (VAL-03)."""
-        return self._by_symbol[symbol].venue_symbol
+        """Raises NotListed for an unknown one: without market rules no order is sent (VAL-03)."""
+        if (instrument := self._by_symbol.get(symbol)) is None:
+            venue = next((known.venue for known in self._by_venue_symbol.values()), "venue")
+            raise NotListed(venue, f"{symbol} is not listed")
+        return instrument.venue_symbol

@@ -9,7 +9,9 @@ from core.domain.ids import InstrumentId, Leg, VenueName
 from core.domain.order import TriggerReference
 from core.domain.prices import PriceSource
 from core.engine.ports import PriceTriple
-from tests.builders import BTC, ETH, Number, a_signal, price
+from core.errors import VenueError
+from core.venues.okx.contracts import ContractTable
+from tests.builders import BTC, ETH, Number, a_signal, an_instrument, price
 from tests.engine.bench import a_bench
 from tests.engine.registries import Stage
 from tests.fakes.fake_market import FakeMarket
@@ -227,3 +229,33 @@ async def test_a_venue_that_joins_late_is_heard_and_told_what_is_wanted_of_it() 
         assert list(late.wanted) == [BTC.symbol]
         late.tick(BTC.symbol, 100)
         assert stage.source() is PriceSource.WEBSOCKET
+
+
+@pytest.mark.failure("VAL-21", "MKT-04")
+async def test_nothing_waits_for_a_price_of_what_is_not_listed_any_more() -> None:
+    stage = Stage()
+    stage.registry.on_listing(lambda instrument: instrument == BTC)
+    stage.registry.watch(BTC)
+    stage.registry.watch(ETH)
+    said: list[str | None] = []
+    assert stage.registry.unpriced(BTC.venue, live=True) == [ETH]
+    stage.registry.hold_blind([BTC.venue], lambda _venue, why: said.append(why))
+    assert said == ["no price of ETH/USDT:USDT since the start"]
+    stage.market.tick(ETH.symbol, 100)
+    async with stage.running():
+        for _ in range(60):
+            stage.market.tick(ETH.symbol, 100)
+            await asyncio.sleep(2)
+        assert said[1:] == [None]
+        assert stage.notifier.critical() == []
+        assert stage.registry.counts["ticker_requests"] == stage.registry.counts["resubscribed"] == 0
+        assert {symbol for _, symbol in stage.reads.asked} == {ETH.symbol}
+
+
+@pytest.mark.failure("VAL-03")
+def test_a_question_about_what_is_not_listed_is_refused_and_no_fault_of_the_program() -> None:
+    table = ContractTable()
+    table.replace([an_instrument(BTC)])
+    for ask in (lambda: table.venue_symbol(ETH.symbol), lambda: table.contract_of(ETH)):
+        with pytest.raises(VenueError, match=f"^{BTC.venue}: {ETH.symbol} is not listed$"):
+            ask()

@@ -371,3 +371,27 @@ async def test_nothing_to_reduce_said_long_ago_bears_out_no_empty_reading(*, ref
         await bench.settle(1)
         assert bench.state.positions()
         assert len(bench.venue.working_stops()) == 1
+
+
+@pytest.mark.failure("VAL-21")
+async def test_of_a_contract_that_is_not_listed_nothing_is_asked_or_concluded_and_people_hear_of_it_once() -> None:
+    async with a_bench() as bench:
+        await opened(bench)
+        entry, before = bench.venue.only(Leg.ENTRY), bench.position()
+        gone = bench.venue._instruments.pop(BTC.symbol)
+        bench.venue.orders.clear()
+        bench.venue.positions_held.clear()
+        asked = list(bench.venue.asked)
+        for _ in range(4):
+            await bench.reconciler.reconcile(BINANCE)
+            await bench.settle(2 * UNEXPLAINED_SECONDS)
+        assert bench.venue.asked == asked
+        assert bench.position() == before
+        (text,) = bench.notifier.critical()
+        assert text.startswith(f"{BTC_LONG}: 1 is open by the journal and the venue lists it no longer")
+        assert bench.venue.only(Leg.ENTRY) == entry
+        bench.venue._instruments[BTC.symbol] = gone
+        for _ in range(4):
+            await bench.reconciler.reconcile(BINANCE)
+            await bench.settle(2 * UNEXPLAINED_SECONDS)
+        assert bench.state.positions() == [], "listed again, its absence says something again"

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from core.domain.cooldown import CloseKind
+from core.domain.wave import LegState
 from core.lifecycle.outcome import ExitStatus
+from tests.scenarios.log_lines import LogLines
 from tests.scenarios.worlds import PAIRS, Daemon, SimulatedWorld, World, a_signal, a_wave
 
 pytestmark = pytest.mark.may_block("simulation runs storage inline")
@@ -251,3 +253,66 @@ async def test_a_position_keeps_what_its_signal_asked_for_over_a_restart_and_ano
             assert (eth.take_profit_percent, eth.time_limit_minutes) == (None, None)
             assert (eth.stop_loss_percent, eth.trailing_activation_percent) == (2, None)
             await world.everything_holds()
+
+
+_LISTS = {
+    "binance": "GET /fapi/v1/exchangeInfo",
+    "bybit": "GET /v5/market/instruments-info",
+    "okx": "GET /api/v5/public/instruments",
+}
+
+
+@pytest.mark.failure("VAL-21")
+@pytest.mark.parametrize("venue", list(_LISTS))
+async def test_a_contract_delisted_while_nobody_ran_costs_the_others_of_its_venue_nothing(
+    tmp_path: Path, venue: str
+) -> None:
+    """It is held, by the journal and perhaps at the venue; nobody can say so, and everything else goes on."""
+
+    def without_eth(asked: str, document: Any) -> Any:
+        return _without(document, ("ETHUSDT", "ETH-USDT-SWAP")) if asked == _LISTS[venue] else document
+
+    async with SimulatedWorld(tmp_path, (venue,)) as world:
+        await world.play(a_wave(PAIRS[:2]))
+        async with world.running(BREAKEVEN_ACTIVATION_PERCENT=0) as first:
+            await first.wave()
+        stops, sent = await world.resting_stops(), await world.sent("order", "stop", "cancel", "amend")
+        said = LogLines()
+        await world.play(a_wave(["SOLUSDT"], at_ms=90_000))
+        second = world.daemon(first.data_dir, BREAKEVEN_ACTIVATION_PERCENT=0)
+        second.tamper(without_eth, venue)
+        begun = world.clock.monotonic()
+        second.begin()
+        try:
+            await second.ready()
+            assert world.clock.monotonic() - begun < 5, "the start waited for what cannot come"
+            assert second.off_because(venue) is None
+            assert await world.sent("order", "stop", "cancel", "amend") == sent
+            world.venue.simulation.engine.cancel_all_conditionals(next(symbol for symbol in stops if "BTC" in symbol))
+            report = await second.wave(seconds=200)
+            assert [leg.state for leg in report.legs] == [LegState.PROTECTED]
+            await asyncio.sleep(120)
+            after = await world.resting_stops()
+            assert after.keys() == (await world.held()).keys() > stops.keys()
+            assert not [row for row in await world.ask("protection") if row["naked_now_ms"]]
+            assert "ETH/USDT:USDT" in second.positions, "readings that cannot tell of it close nothing"
+            assert not [row.why for row in second.orchestrator._tasks.rows() if row.failures]
+            assert second.status.venues[0].reconciled_s is not None
+            told = [text for text in said.notices if "ETH" in text]
+            assert [("lists it no longer" in text, "look there" in text) for text in told] == [(True, True)]
+        finally:
+            await second.bury(second.data_dir)
+
+
+def _without(document: Any, names: tuple[str, ...]) -> Any:
+    """The same answer, and in no list of it a row of these contracts."""
+    if isinstance(document, dict):
+        return {name: _without(value, names) for name, value in document.items()}
+    if isinstance(document, list):
+        rows = [row for row in document if not _is_of(row, names)]
+        return [_without(row, names) for row in rows]
+    return document
+
+
+def _is_of(row: Any, names: tuple[str, ...]) -> bool:
+    return isinstance(row, dict) and bool({row.get("symbol"), row.get("instId")} & set(names))

@@ -79,5 +79,5 @@ class ContractTable(SymbolTable):
         return None if row is None else row.contract
 
     def contract_of(self, instrument: InstrumentId) -> Contract:
-        """Raises KeyError for an unknown one: without market rules no order is sent (VAL-03)."""
+        """Raises NotListed for an unknown one: without market rules no order is sent (VAL-03)."""
         return self._rows[self.venue_symbol(instrument.symbol)].contract
