@@ -38,6 +38,8 @@ from core.supervision.service_notify import NotifySocket  # noqa: E402
 from core.transport import real_transport  # noqa: E402
 from core.wiring.accounts import account_keys  # noqa: E402
 
+INTERRUPTED = 130
+"""As a shell says it of SIGINT."""
 PIPED_WIDTH = 100
 """Columns of tables that no terminal limits."""
 
@@ -77,6 +79,9 @@ def _run(settings: Settings, arguments: argparse.Namespace, health: LogHealth) -
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             run = _dry if arguments.dry_run else _live
             outcome = runner.run(run(settings, arguments, console, health))
+    except KeyboardInterrupt:  # before the daemon listens for it
+        print("stopped before it had begun", file=sys.stderr)
+        return INTERRUPTED
     except ConfigError as error:  # what only the venues could show, e.g. a symbol none of them lists
         print(f"The configuration cannot be used:\n{error}", file=sys.stderr)
         return ExitStatus.CONFIGURATION

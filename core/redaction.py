@@ -34,7 +34,8 @@ SECRET_NAMES = (
     "ok-access-passphrase",
 )
 _NAMES = "|".join(re.escape(name) for name in SECRET_NAMES)
-_ASSIGNED = re.compile(rf"""(?i)(?<![a-z])({_NAMES})(["']?\s*[=:]\s*["']?)(?:bearer\s+)?[^&\s"',;}}]+""")
+# A lone dash is how nothing is written: masked it would look like a secret that is set.
+_ASSIGNED = re.compile(rf"""(?i)(?<![a-z])({_NAMES})(["']?\s*[=:]\s*["']?)(?:bearer\s+)?(?!-(?:\s|$))[^&\s"',;}}]+""")
 _IN_PATH = re.compile(r"(/bot)\d+:[\w-]+|(/ws/|/private/)[A-Za-z0-9]{40,}")
 
 

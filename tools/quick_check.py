@@ -177,6 +177,8 @@ def to_do(facts: Facts) -> list[str]:
     ]
     if facts["source"] == "daemon" and facts["state"] == TradingState.HALTED:
         needed.append(f"trading is halted: {facts['reason']}")
+    if facts["source"] == "daemon" and facts["state"] == TradingState.REDUCING and not facts["held_back"]:
+        needed.append(f"nothing is entered until somebody resumes: {facts['reason']}")
     if facts["source"] == "journal" and facts.get("ended") == "without being stopped":
         needed.append("the last daemon ended without being stopped: start it, it reconciles what it missed")
     if facts["source"] == "daemon" and facts["build"] != facts["installed_build"]:
@@ -190,7 +192,9 @@ def to_do(facts: Facts) -> list[str]:
 
 def _show(console: Console, facts: Facts) -> None:
     colour = _STATES.get(facts["state"], "white")
-    console.print(f"[bold {colour}]{facts['state'].upper()}[/] {escape(facts['reason'])}", highlight=False)
+    state = f"[bold {colour}]{facts['state'].upper()}[/] {escape(facts['reason'])}"
+    running = facts["source"] == "daemon" or facts["ended"] == "not ended"
+    console.print(state if running else f"[bold]NOT RUNNING[/], it was {state}", highlight=False)
     if facts["source"] == "daemon":
         told = f"told by the running daemon, build {facts['build']}, up {span(facts['uptime_s'])}"
     elif facts["ended"] == "not ended":
@@ -202,7 +206,7 @@ def _show(console: Console, facts: Facts) -> None:
     for why in facts.get("held_back", ()):
         console.print(f"[yellow]no entries:[/] {escape(why)}", highlight=False)
     if facts.get("venues"):
-        console.print("", _venue_table(facts["venues"]), sep="\n")
+        console.print("", _venue_table(facts["venues"], facts["state"]), sep="\n")
     console.print("", _position_table(facts["positions"]) if facts["positions"] else "no open position", sep="\n")
     if facts["last_waves"]:
         console.print("", _wave_table(facts["last_waves"]), sep="\n")
@@ -219,13 +223,13 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
-def _venue_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+def _venue_table(rows: Sequence[Mapping[str, Any]], state: str) -> Table:
     table = _table("Venues", "venue", "stream", "for", "reconnects", "reconciled", "entries")
     for row in rows:
         stream = "[green]live[/]" if row["connected"] else "[red]down[/]"
         since = "" if row["connected_s"] is None else span(row["connected_s"])
         read = "never" if row["reconciled_s"] is None else f"{span(row['reconciled_s'])} ago"
-        entries = _entries(row)
+        entries = _entries(row) if state == TradingState.ACTIVE else f"[yellow]no[/]: trading is {state.upper()}"
         table.add_row(row["venue"], stream, since, str(row["reconnects"]), read, entries)
     return table
 

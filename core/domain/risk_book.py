@@ -83,8 +83,15 @@ class RiskBook:
         return _with_reached(self._rolled(now_ms), rules, now_ms)
 
     def resumed(self) -> RiskBook:
-        """Somebody accepts what happened: every limit counts anew from here. Cooldowns go on."""
-        return replace(self, day=self.day.forgave(), streak=0, equity=self.equity.begun_anew(), episodes={})
+        """Somebody accepts what happened: the limits that were reached count anew from here. One that was not goes on
+        counting, or a resume now and then would keep it from ever being reached; cooldowns go on, too."""
+        return replace(
+            self,
+            day=self.day.forgave() if Limit.DAY_LOSS in self.episodes else self.day,
+            streak=0 if Limit.STREAK in self.episodes else self.streak,
+            equity=self.equity.begun_anew() if Limit.DRAWDOWN in self.episodes else self.equity,
+            episodes={},
+        )
 
     def with_close(
         self, instrument: InstrumentId, close: LastClose, *, by_stop: bool, rules: CooldownRules

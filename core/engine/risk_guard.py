@@ -231,8 +231,8 @@ class RiskGuard:
             return Ruling(gates=gates)
         self._reserved[intent.client_order_id] = (intent.instrument, notional)
         self.pauses.approved(intent)
-        if self._limits.max_entries_per_minute:
-            self._entries.append(self._clock.now_ms())
+        self._entries.append(self._clock.now_ms())
+        if self.entries_last_minute() and self._limits.max_entries_per_minute:
             self._note(_ENTRIES_KEY, list(self._entries))
         return Ruling(gates=gates, approved=Approved(intent))
 
@@ -347,7 +347,7 @@ class RiskGuard:
         return replace(usage, short_of=self.pauses.short_of(venue, asset, usage.free))
 
     def entries_last_minute(self) -> int:
-        """Approved in the last 60 s; counted only while MAX_ENTRIES_PER_MINUTE is set."""
+        """Approved in the last 60 s; known after a restart only where MAX_ENTRIES_PER_MINUTE is set."""
         now = self._clock.now_ms()
         since = now - MINUTE_MS
         if self._entries and self._entries[-1] > now:  # the clock was set back: they went out now at the latest

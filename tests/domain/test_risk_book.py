@@ -95,6 +95,18 @@ def test_a_resume_is_not_undone_by_the_same_loss_but_by_as_much_again() -> None:
     assert reason(replace(book, streak=3).judged(RULES, NOW_MS)) is Reason.STOP_STREAK
 
 
+def test_a_resume_forgets_nothing_of_limits_that_were_not_reached() -> None:
+    """Pressed now and then it would keep them from ever being."""
+    fallen = Equity(now=Decimal(950), peak=Decimal(1000))
+    book = a_book(loss=50, streak=1, equity=fallen).judged(RULES, NOW_MS)
+    assert book.resumed() == book
+    stopped = a_book(loss=150, streak=1, equity=fallen).judged(RULES, NOW_MS)
+    assert set(stopped.episodes) == {Limit.DAY_LOSS}
+    resumed = stopped.resumed()
+    assert (resumed.streak, resumed.equity, resumed.episodes) == (1, fallen, {})
+    assert resumed.day.counted_loss == 0
+
+
 def closed(kind: CloseKind, at_ms: int = NOW_MS, side: Side = Side.BUY, *, external: bool = False) -> LastClose:
     return LastClose(side=side, kind=kind, at_ms=at_ms, external=external)
 
