@@ -34,7 +34,7 @@ from core.lifecycle.one_wave import one_wave
 from core.lifecycle.opening import Opening
 from core.lifecycle.outcome import ExitStatus, Outcome
 from core.lifecycle.preflight import why_not
-from core.lifecycle.readiness import confirm_leverage, go, or_stop, until_live, until_priced, until_protected
+from core.lifecycle.readiness import confirm_leverage, go, until_live, until_priced, until_protected
 from core.lifecycle.stopping import bounded, close_journal, forced, shut_down, take_leave
 from core.logs import LogHealth
 from core.redaction import Redactor
@@ -124,7 +124,7 @@ class Orchestrator:
             shown = self._show(engine, held, telling)
             opening = None
             try:
-                await or_stop(self.stop, asyncio.sleep(last.delay_seconds))
+                await last.pause(engine, self.stop)
                 opening = await self._preflight(engine, held, waits=True)
             finally:
                 if opening is None:  # refused or stopped, or a setting that only the venues could show to be wrong

@@ -181,7 +181,10 @@ def lock(data_dir: Path, build: str) -> Iterator[Finding]:
             status = link.ask("status")
     except NoDaemon as error:
         holder = lock_holder(data_dir / "lock")
-        if holder is not None:
+        if holder is not None and not error.stuck:
+            what = f"process {holder} holds the lock and serves no control socket: it starts, or waits for its venues"
+            yield warn("daemon", f"{what}; its log tells")
+        elif holder is not None:
             remedy = f"look at its log; end it with kill {holder}, in need with kill -9 {holder}: stops stay"
             yield fail("daemon", f"process {holder} holds the lock and does not answer ({error}); {remedy}")
         else:

@@ -37,6 +37,7 @@ from core.storage.history import History, reading
 from core.storage.journal import FILE_NAME
 from tools import data_folder
 from tools.daemon_link import NoDaemon, daemon
+from tools.doctor_host import lock_holder
 
 FINE, USAGE, OPERATOR_NEEDED = 0, 2, 4
 DAEMON_SECONDS = 0.7
@@ -72,13 +73,19 @@ def look(folder: Path) -> Facts:
         with daemon(folder, DAEMON_SECONDS) as link:
             facts = of_daemon(link.ask("status"))
     except (NoDaemon, StartRefused) as error:
-        silent = str(error) if not isinstance(error, NoDaemon) or error.stuck else ""
+        silent = str(error) if not isinstance(error, NoDaemon) or error.stuck else _starting(folder)
         with reading(folder / FILE_NAME) as history:
             facts = {**of_journal(history, silent=bool(silent)), **waves_of(history)}
     else:
         with reading(folder / FILE_NAME) as history:
             facts |= waves_of(history)
     return {**facts, "to_do": [*([silent] if silent else []), *to_do(facts)]}
+
+
+def _starting(folder: Path) -> str:
+    """What it says of a daemon that has the lock and serves nobody yet; "" where there is none."""
+    holder = lock_holder(folder / "lock")
+    return "" if holder is None else f"process {holder} starts here, or waits for its venues: look at its log"
 
 
 def of_daemon(status: Mapping[str, Any]) -> Facts:

@@ -7,15 +7,21 @@ ten minutes waits longer, and from the third on it only protects until somebody 
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Final
+
+import structlog
 
 from core.assembly import Engine
 from core.domain.alerts import AlertKind
 from core.engine.bookkeeping import position_facts
 from core.engine.ports import Level
 from core.engine.records import Journal, StateRecord
+from core.lifecycle.readiness import or_stop
+
+log = structlog.get_logger(__name__)
 
 RUN_KEY: Final = "run"
 STARTS_KEY: Final = "abnormal_starts"
@@ -43,6 +49,15 @@ class LastRun:
             return 0.0
         doubled: int = 2 ** (len(self.starts) - 2)
         return min(MOST_DELAY_SECONDS, FIRST_DELAY_SECONDS * doubled)
+
+    async def pause(self, engine: Engine, stop: asyncio.Event) -> None:
+        """Waits `delay_seconds`, and says so: a start that does nothing looks like one that hangs."""
+        if not (seconds := self.delay_seconds):
+            return
+        log.warning("start.pauses", seconds=seconds, abnormal_starts=len(self.starts))
+        text = f"the start pauses {seconds:g} s: {len(self.starts)} within ten minutes after runs that were not stopped"
+        engine.notifier.notify(Level.WARNING, text, kind=AlertKind.START)
+        await or_stop(stop, asyncio.sleep(seconds))
 
     def note(self, journal: Journal) -> None:
         """Counts this start, before anything it does can end it."""

@@ -9,6 +9,7 @@ from core.domain.risk import TradingState
 from core.lifecycle.last_run import MOST_DELAY_SECONDS, RUN_KEY, RUNNING, STARTS_KEY, LastRun
 from core.lifecycle.outcome import ExitStatus
 from tests.builders import NOW_MS
+from tests.scenarios.log_lines import LogLines
 from tests.scenarios.worlds import PAIRS, SimulatedWorld, World, a_wave
 
 pytestmark = pytest.mark.may_block("simulation runs storage inline")
@@ -46,12 +47,14 @@ async def _killed_again(world: World, data: Path | None) -> tuple[Path, float]:
 @pytest.mark.failure("REC-09")
 async def test_the_third_abnormal_start_only_protects_until_somebody_resumes(world: World) -> None:
     await world.play(a_wave(PAIRS[:1], at_ms=4_000), a_wave(PAIRS[1:2], at_ms=240_000))
+    said = LogLines()
     left, first = await _killed_again(world, None)
     took = []
     for _ in range(2):
         left, seconds = await _killed_again(world, left)
         took.append(seconds - first)
     assert took == pytest.approx([0, 2], abs=0.5)
+    assert any("the start pauses 2 s: 2 within ten minutes" in text for text in said.notices)
     async with world.running(left) as daemon:
         assert daemon.status.trading_state == TradingState.REDUCING.value
         assert daemon.status.reason.startswith("3 starts in 10 min after runs that were not stopped")

@@ -123,14 +123,25 @@ def _locked(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def test_a_daemon_that_holds_the_lock_and_says_nothing_is_named_by_its_process(tmp_path: Path) -> None:
+def test_a_daemon_that_holds_the_lock_and_serves_nobody_is_not_to_be_killed_for_it(tmp_path: Path) -> None:
+    """It may be waiting for its venues; another end makes the next start wait longer."""
     assert _one(doctor_host.lock(tmp_path, "1")).grade is Grade.OK
     with _locked(tmp_path / "lock"):
         found = _one(doctor_host.lock(tmp_path, "1"))
         assert doctor_host.lock_holder(tmp_path / "lock") == os.getpid()
+    assert found.grade is Grade.WARN
+    assert f"process {os.getpid()}" in found.what
+    assert "kill" not in found.what
+    assert doctor_host.lock_holder(tmp_path / "lock") is None
+
+
+def test_a_daemon_that_holds_the_lock_and_hangs_is_named_by_its_process(tmp_path: Path) -> None:
+    with _locked(tmp_path / "lock"), socket.socket(socket.AF_UNIX) as hung:
+        hung.bind(str(tmp_path / "control.sock"))
+        hung.listen()
+        found = _one(doctor_host.lock(tmp_path, "1"))
     assert found.grade is Grade.FAIL
     assert f"kill {os.getpid()}" in found.what
-    assert doctor_host.lock_holder(tmp_path / "lock") is None
 
 
 def test_the_journal_is_sound_damaged_or_not_there(tmp_path: Path) -> None:
