@@ -182,7 +182,7 @@ class Closer:
             pause = SLOW_RETRY_SECONDS * min(tries - QUICK_ATTEMPTS, MOST_SLOW_PAUSES)
             if slow and await self._orders.wait(key.instrument, partial(self._flat, key), pause):
                 break
-            order = self._working_close(position) or await self._send(position, leg, why, figures)
+            order = self.under_way(position) or await self._send(position, leg, why, figures)
             if tries == 1:
                 await asyncio.sleep(0)  # the order leaves before anybody is told of it
                 log.warning("close.started", position=str(key), leg=leg.value, why=why)
@@ -253,8 +253,8 @@ class Closer:
         self._dust[position.key] = position.quantity
         return True
 
-    def _working_close(self, position: Position) -> OrderIntent | None:
-        """A close that is under way or unknown: wait for it, a second one would be a second order."""
+    def under_way(self, position: Position) -> OrderIntent | None:
+        """A close that is on its way or unknown: wait for it, a second one would be a second order."""
         state = self._orders.state
         closes = [*state.orders_of(position.id, Leg.FLATTEN), *state.orders_of(position.id, Leg.CLOSE)]
         return next((order.intent for order in closes if not order.ended), None)

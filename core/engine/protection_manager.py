@@ -57,7 +57,7 @@ MOST_MOVES = 3
 """Tries to move one resting stop, without a definite answer, before another is placed beside it."""
 ATTACHED_SECONDS = 1.0
 """How long a filled entry waits to be told of the stop that travelled with it."""
-STOP_AGAIN_SECONDS = 5.0
+STOP_AGAIN_SECONDS = 3.0
 """Between two tries to have a stop all the same, while its position cannot be closed (STP-02)."""
 
 
@@ -442,7 +442,7 @@ class ProtectionManager:
         stops, trigger = self._stops(position), trigger_of(0, self._working_type)
         if (exact := self._exact(stops, position)) is not None:
             self._record(position, exact)
-        if stops:
+        if stops or self._closer.under_way(position):
             return
         reference = self._reference(position.instrument, trigger)
         wanted = plan(position, self._instruments[position.instrument], reference, 0, self._tightest(position))

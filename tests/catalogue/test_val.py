@@ -355,12 +355,12 @@ CORE = Path(__file__).resolve().parents[2] / "core"
 
 @pytest.mark.failure("VAL-12")
 def test_one_function_decides_how_large_an_entry_is() -> None:
-    """Nothing else in the program makes a size, or rounds a quantity to a venue's step but what closes a part of it."""
+    """Nothing else in the program makes a size, or rounds a quantity to a venue's step but what closes it."""
     found = {}
     for name in ("round_quantity", "Sized"):
         found[name] = {path.relative_to(CORE).as_posix() for path in CORE.rglob("*.py") if _calls(path, name)}
-    sizes, slices = "domain/sizing.py", "domain/profit_steps.py"
-    assert found == {"round_quantity": {sizes, slices}, "Sized": {sizes}}
+    sizes, slices, closes = "domain/sizing.py", "domain/profit_steps.py", "engine/closer.py"
+    assert found == {"round_quantity": {sizes, slices, closes}, "Sized": {sizes}}
 
 
 def _calls(path: Path, name: str) -> bool:

@@ -32,7 +32,9 @@ def test_the_live_form_protects_a_wave_of_six_and_leaves_quietly(tmp_path: Path)
             status = daemon.stop(timeout=10)
         said = log.read_text("utf-8")
         assert status == 0, said
-        assert " warning " not in said, said
+        # How long a disk and a busy machine take is not the daemon's doing.
+        warnings = [line for line in said.splitlines() if " warning " in line]
+        assert not [line for line in warnings if "journal.slow" not in line and "loop.late" not in line], said
         assert " error " not in said, said
         assert "Warning" not in said, said
         assert "Unclosed" not in said, said
