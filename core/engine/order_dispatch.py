@@ -22,7 +22,7 @@ from core.engine.ports import About, Accepted, Departure, NotFound, Outcome, Rej
 from core.engine.records import IntentRecord
 from core.engine.risk_guard import Approved
 from core.engine.state import REMEMBERED_ENDED_ORDERS, StateView
-from core.errors import VenueError
+from core.errors import Refused, VenueError
 
 log = structlog.get_logger(__name__)
 
@@ -157,6 +157,8 @@ class OrderDispatch:
                 outcomes = await client.submit_together(departures)
                 if len(outcomes) != len(departures):
                     raise ValueError(f"{len(outcomes)} outcomes for {len(departures)} orders")
+        except Refused as error:  # a contract that is not listed: nothing has left
+            outcomes = [Rejected(code=error.code, detail=error.what)] * len(departures)
         except Exception as error:  # swallow: whatever broke, the order may be at the venue: unknown, and trading halts
             log.exception("orders.submit_failed", client_order_id=departures[0].intent.client_order_id)
             self._reports.broken(f"sending an order failed inside the program: {error!r}")

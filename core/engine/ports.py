@@ -153,7 +153,8 @@ class MassStatus:
     """One consistent-as-possible picture: working orders (plain and conditional), positions, balances.
 
     Built only from answers that all succeeded: a failed part raises, it is never an empty list (INV-5).
-    `requested_ms` is our clock before the first request: reports newer than it on the stream win.
+    `requested_ms` is our clock before the first request: reports newer than it on the stream win. `unlisted`: the
+    venue's names of contracts it holds something in and does not list (any more), so that nobody can say how much.
     """
 
     venue: VenueName
@@ -161,6 +162,7 @@ class MassStatus:
     orders: tuple[OrderStatusReport, ...]
     positions: tuple[PositionReport, ...]
     balances: tuple[BalanceReport, ...]
+    unlisted: frozenset[str] = frozenset()
 
 
 class Attach(StrEnum):

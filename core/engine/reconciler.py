@@ -107,6 +107,7 @@ class Reconciler:
         self._suspects: dict[VenueName, frozenset[ClientOrderId]] = {}
         self._unlisted: dict[VenueName, dict[InstrumentId, float]] = {}
         self._said_gone: set[PositionId] = set()
+        self._gone_since: dict[VenueName, float] = {}
         self._doubts = Doubts(clock)
         self._read_at: dict[VenueName, float] = {}
         self.last_ms: dict[VenueName, int] = {}
@@ -186,7 +187,7 @@ class Reconciler:
             for key in self._doubts.keep(venue, doubted):
                 log.info("reconcile.doubt_over", position=str(key))
             self._compare_entries(venue, status)
-            self._say_gone(venue)
+            await self._settle_gone(venue, status)
             await self._forget_unlisted(venue, status)
             await self._sweep(venue, status)
             self._guard_everything(venue, status)
@@ -368,9 +369,9 @@ class Reconciler:
         held = {position.id for position in self._orders.state.positions()}
         self._other_entries = {key: told for key, told in self._other_entries.items() if key in held}
 
-    def _say_gone(self, venue: VenueName) -> None:
+    async def _settle_gone(self, venue: VenueName, status: MassStatus) -> None:
         """What the journal has open in a contract that the venue lists no longer: nobody can ask for it, and its rows
-        cannot be read, so the book keeps it."""
+        cannot be read. So it is over only when for a while the venue holds nothing at all that is not listed."""
         held = self._orders.state.positions()
         gone = [p for p in held if p.instrument.venue is venue and not self._lists(venue, p.instrument)]
         for position in gone:
@@ -381,6 +382,21 @@ class Reconciler:
                 text = f"{what} and the venue lists it no longer; nothing of it can be sent or read, look there"
                 self._notifier.notify(Level.CRITICAL, text, kind=AlertKind.RULES)
         self._said_gone &= {position.id for position in held}
+        if not gone or status.unlisted:
+            self._gone_since.pop(venue, None)
+            return
+        now = self._clock.monotonic()
+        if now - self._gone_since.setdefault(venue, now) < UNEXPLAINED_SECONDS:
+            self.ask(venue)
+            return
+        over = [o.intent for p in gone for o in self._orders.state.live_orders(p.instrument)]
+        await self._orders.take([self._orders.conclusion(i, OrderStatus.CANCELED, "not listed") for i in over])
+        await self._orders.drained()
+        for position in gone:
+            what = f"{position.key}: not listed, and the venue holds nothing of it; it is booked closed"
+            self._note("position", position.instrument, what)
+            self._notifier.notify(Level.WARNING, what, kind=AlertKind.DISCREPANCY)
+            self._orders.put_position(closed_elsewhere(position, self._clock.now_ms()))
 
     def _leave_alone(self, mismatch: Mismatch) -> None:
         """Opened elsewhere, and the policy is to keep our hands off: said once, never half adopted (REC-06)."""

@@ -84,6 +84,11 @@ def amount_in(text: str | None, field: str) -> Decimal:
     return decimal_of(text, field) if text else ZERO
 
 
+def some_in(text: str) -> bool:
+    """Whether a size is told that is not zero; one that cannot be read may be any."""
+    return bool(text.strip("+-0."))
+
+
 def note_page(found: dict[_K, _T], page: Mapping[_K, _T], source: str, *, last: bool) -> None:
     """Adds a page of a list. One that is not the last must hold something new: else the venue would be asked for the
     same page for ever. Raises MalformedPayload."""

@@ -112,6 +112,8 @@ class ScriptedVenue:
         self.warmed: list[int] = []
         self.set_leverage_seconds: dict[Symbol, float] = {}
         self.mass_statuses: deque[MassStatus] = deque()
+        self.strange: frozenset[str] = frozenset()
+        """What it holds and does not list."""
 
     # scripting
 
@@ -359,13 +361,14 @@ class ScriptedVenue:
         if self.mass_statuses:
             return self.mass_statuses.popleft()
         working = [o for o in self.orders.values() if o.status in (S.ACCEPTED, S.PARTIALLY_FILLED)]
-        return a_mass_status(
+        told = a_mass_status(
             venue=self._name,
             requested_ms=requested,
             orders=tuple(replace(self._status(o), venue_time_ms=requested - 60_000) for o in working),
             positions=tuple(self._positions()),
             balances=(a_balance_report(self.wallet, venue=self._name, venue_time_ms=requested),),
         )
+        return replace(told, unlisted=self.strange)
 
     async def account_settings(self) -> AccountSettings:
         return AccountSettings(hedge_mode=False, can_trade=True, multi_assets=False, leverage={})

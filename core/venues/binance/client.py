@@ -43,7 +43,7 @@ from core.venues.binance.payloads import (
     TradeRow,
 )
 from core.venues.client import CommandPolicy
-from core.venues.payload import note_page, shaped
+from core.venues.payload import note_page, shaped, some_in
 from core.venues.reading import ReadPolicy, reading, together
 from core.venues.symbols import SymbolTable
 from core.venues.venue_clock import VenueClock
@@ -285,12 +285,7 @@ class BinanceClient:
     @_reading
     async def positions(self) -> Sequence[PositionReport]:
         """Symbols without a position or an open order are missing from the venue's answer."""
-        rows = await self._read(self._ccxt.fapiPrivateV3GetPositionRisk, {}, list[PositionRow])
-        return [
-            position_report(row, instrument, Source.REST)
-            for row in rows
-            if (instrument := self._symbols.unified(row.symbol)) is not None
-        ]
+        return self._positions(await self._position_rows())
 
     @_reading
     async def balances(self) -> Sequence[BalanceReport]:
@@ -306,10 +301,12 @@ class BinanceClient:
         plain, algo, listed, account = await together(
             self._read(self._ccxt.fapiPrivateGetOpenOrders, {}, list[OrderRow]),
             self._read(self._ccxt.fapiPrivateGetOpenAlgoOrders, {}, list[AlgoRow]),
-            self.positions(),
+            self._position_rows(),
             self._account(),
         )
-        positions = self._with_unlisted(listed, account)
+        positions = self._with_unlisted(self._positions(listed), account)
+        told = [(row.symbol, row.positionAmt) for row in listed]
+        told += [(row.symbol, row.positionAmt) for row in account.positions]
         orders = [
             *(
                 order_report(row, i, Source.REST)
@@ -324,7 +321,15 @@ class BinanceClient:
             orders=tuple(orders),
             positions=tuple(positions),
             balances=tuple(balance_reports(account, Source.REST)),
+            unlisted=frozenset(name for name, size in told if some_in(size) and self._symbols.unified(name) is None),
         )
+
+    def _positions(self, rows: Sequence[PositionRow]) -> list[PositionReport]:
+        return [
+            position_report(row, instrument, Source.REST)
+            for row in rows
+            if (instrument := self._symbols.unified(row.symbol)) is not None
+        ]
 
     def _with_unlisted(self, listed: Sequence[PositionReport], account: AccountRow) -> list[PositionReport]:
         known = {(report.instrument, report.position_side) for report in listed}
@@ -364,6 +369,9 @@ class BinanceClient:
             return None
         row = await self._read(self._ccxt.sapiGetAccountApiRestrictions, {}, KeyRightsRow)
         return KeyRights(trade=row.enableFutures, withdraw=row.enableWithdrawals, bound_to_addresses=row.ipRestrict)
+
+    async def _position_rows(self) -> list[PositionRow]:
+        return await self._read(self._ccxt.fapiPrivateV3GetPositionRisk, {}, list[PositionRow])
 
     async def _account(self) -> AccountRow:
         return await self._read(self._ccxt.fapiPrivateV3GetAccount, {}, AccountRow)

@@ -19,6 +19,7 @@ from core.venues.bybit.income import lines
 from core.venues.bybit.modes import ONE_WAY
 from core.venues.bybit.parse import fill_report, order_reports, position_report, stop_over
 from core.venues.bybit.payloads import ExecutionRow, OrderRow, PositionRow
+from core.venues.payload import some_in
 from core.venues.reading import together
 from core.venues.venue_clock import VenueClock
 
@@ -125,8 +126,11 @@ class Lookups:
         return sorted(found.values(), key=lambda line: line.venue_time_ms)
 
     async def positions(self) -> list[PositionReport]:
+        return self._positions(await self._position_rows())
+
+    async def _position_rows(self) -> list[PositionRow]:
         usdt, usdc = await together(self._lists.positions(settleCoin=_USDT), self._lists.positions(settleCoin=_USDC))
-        return self._positions([*usdt, *usdc])
+        return [*usdt, *usdc]
 
     async def balances(self) -> list[BalanceReport]:
         answer = await self._lists.wallet()
@@ -135,12 +139,13 @@ class Lookups:
     async def mass_status(self) -> MassStatus:
         """Five lists at once; one that fails raises for all (INV-5)."""
         requested_ms = self._clock.now_ms()
-        usdt, usdc, positions, balances = await together(
+        usdt, usdc, rows, balances = await together(
             self._lists.open_orders(settleCoin=_USDT),
             self._lists.open_orders(settleCoin=_USDC),
-            self.positions(),
+            self._position_rows(),
             self.balances(),
         )
+        strange = [row for row in rows if self._account.symbols.unified(row.symbol) is None]
         orders = [
             report
             for row in (*usdt, *usdc)
@@ -151,8 +156,9 @@ class Lookups:
             venue=VenueName.BYBIT,
             requested_ms=requested_ms,
             orders=tuple(orders),
-            positions=tuple(positions),
+            positions=tuple(self._positions(rows)),
             balances=tuple(balances),
+            unlisted=frozenset(row.symbol for row in strange if some_in(row.size)),
         )
 
     # --- modes ------------------------------------------------------------------------------------------------------

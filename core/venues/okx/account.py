@@ -19,6 +19,7 @@ from core.venues.okx.margin import MarginBook
 from core.venues.okx.parse import position_report
 from core.venues.okx.payloads import AccountRow, Answer, ConfigRow, LeverageRow, PositionRow
 from core.venues.okx.wallet import balance_reports
+from core.venues.payload import some_in
 from core.venues.reading import ReadPolicy
 
 log = structlog.get_logger(__name__)
@@ -42,15 +43,17 @@ class AccountReads:
             raise MalformedPayload("okx balance", f"{len(answer.data)} accounts in it")
         return balance_reports(answer.data[0], Source.REST, complete=True)
 
-    async def positions(self) -> list[PositionReport]:
-        """Flat ones are missing from the venue's answer."""
+    async def positions(self) -> tuple[list[PositionReport], frozenset[str]]:
+        """Flat ones are missing from the venue's answer. Beside them the names of what is held and not listed."""
         call, params = self._ccxt.privateGetAccountPositions, {"instType": "SWAP"}
         rows = (await self._reads.shaped(call, params, Answer[PositionRow], "okx positions")).data
-        return self._margin.picture(
+        told = self._margin.picture(
             position_report(row, contract, Source.REST)
             for row in rows
             if (contract := self._table.contract(row.instId)) is not None
         )
+        strange = (row for row in rows if self._table.contract(row.instId) is None)
+        return told, frozenset(row.instId for row in strange if some_in(row.pos))
 
     async def leverages(self) -> dict[Symbol, int]:
         """Of every listed swap in the margin mode its orders say; what the venue does not tell is missing."""

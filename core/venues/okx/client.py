@@ -314,7 +314,7 @@ class OkxClient:
 
     @_reading
     async def positions(self) -> Sequence[PositionReport]:
-        return await self._account.positions()
+        return (await self._account.positions())[0]
 
     @_reading
     async def balances(self) -> Sequence[BalanceReport]:
@@ -324,7 +324,7 @@ class OkxClient:
     async def mass_status(self) -> MassStatus:
         """Six requests at once; one that fails raises for all (INV-5)."""
         requested_ms = self._clock.now_ms()
-        orders, (positions, balances) = await together(
+        orders, ((positions, unlisted), balances) = await together(
             self._lookups.working(), together(self._account.positions(), self._account.balances())
         )
         return MassStatus(
@@ -333,6 +333,7 @@ class OkxClient:
             orders=tuple(orders),
             positions=tuple(positions),
             balances=tuple(balances),
+            unlisted=unlisted,
         )
 
     @_reading
