@@ -137,11 +137,14 @@ async def _close_at(access: VenueAccess, clock: Clock, asked: argparse.Namespace
 async def _close_one(client: VenueClient, position: PositionReport, clock: Clock) -> Row:
     """In hedge mode the other side of the symbol is a position of its own: its size and its stop do not count here."""
     instrument, held, detail = position.instrument, position.quantity, ""
-    long = position.quantity > ZERO
-    for attempt in range(ATTEMPTS):
-        outcome = await client.submit(Departure(intent=_intent(instrument, held, clock.now_ms(), attempt)))
-        if isinstance(outcome, Rejected):
-            detail = f"{outcome.code} {outcome.detail}"
+    long, known, sent = position.quantity > ZERO, client.instruments.get(instrument.symbol), 0
+    for _ in range(ATTEMPTS):
+        size = Quantity(abs(held))
+        for part in [size] if known is None else known.market_parts(size):
+            outcome = await client.submit(Departure(intent=_intent(instrument, part, long, clock.now_ms(), sent)))
+            sent += 1
+            if isinstance(outcome, Rejected):
+                detail = f"{outcome.code} {outcome.detail}"
         held = await _until_flat(client, instrument, long=long)
         if held == ZERO:
             break
@@ -156,7 +159,13 @@ async def _close_one(client: VenueClient, position: PositionReport, clock: Clock
     }
 
 
-def _intent(instrument: InstrumentId, held: Quantity, now_ms: int, attempt: int) -> OrderIntent:
+def _intent(
+    instrument: InstrumentId,
+    quantity: Quantity,
+    long: bool,  # noqa: FBT001 - which side is closed
+    now_ms: int,
+    attempt: int,
+) -> OrderIntent:
     """Each attempt is a new order; every one is reduce-only, so that a late first one cannot turn the position."""
     identity = f"close_position/{instrument}/{now_ms}"
     return OrderIntent(
@@ -166,9 +175,9 @@ def _intent(instrument: InstrumentId, held: Quantity, now_ms: int, attempt: int)
         attempt=attempt,
         signal_id=SignalId(""),
         position_id=PositionId(identity),
-        side=Side.SELL if held > ZERO else Side.BUY,
+        side=Side.SELL if long else Side.BUY,
         type=OrderType.MARKET,
-        quantity=Quantity(abs(held)),
+        quantity=quantity,
         reduce_only=True,
     )
 

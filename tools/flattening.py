@@ -196,12 +196,8 @@ class Flattening:
             one.price = _price(outcome) or one.price
 
     def _parts(self, instrument: InstrumentId, quantity: Quantity) -> list[Quantity]:
-        """No larger than the venue takes in one market order."""
         known = self.client.instruments.get(instrument.symbol)
-        most = quantity if known is None else known.market_lot.maximum
-        whole = int(quantity // most) if most > ZERO else 0
-        rest = quantity - whole * most
-        return [*([most] * whole), *([Quantity(rest)] if rest else [])]
+        return [quantity] if known is None else known.market_parts(quantity)
 
     def _intent(self, one: Closing, quantity: Quantity) -> OrderIntent:
         """Each attempt is a new order; every one can only reduce, so that a late first one cannot turn the position."""

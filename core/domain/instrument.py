@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from core.domain.ids import Asset, InstrumentId
-from core.domain.money import Notional, Price, Quantity
+from core.domain.money import ZERO, Notional, Price, Quantity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +78,13 @@ class Instrument:
         """At least `price`, on the tick, and a little inside what the venue takes from a seller at this mark."""
         least = price if self.band is None else max(price, mark * self.band.down * (1 + BAND_MARGIN))
         return self.round_price_up(least)
+
+    def market_parts(self, quantity: Quantity) -> list[Quantity]:
+        """The whole of it as orders no larger than the venue takes at market."""
+        most = self.market_lot.maximum
+        whole = int(quantity // most) if most > ZERO else 0
+        rest = Quantity(quantity - whole * most)
+        return [*([most] * whole), *([rest] if rest else [])]
 
     def round_quantity(self, quantity: Decimal, rule: LotRule) -> Quantity:
         """Down to the step: never more than was asked for."""

@@ -19,6 +19,7 @@ log = structlog.get_logger(__name__)
 _NOT_TOLD: Mapping[Symbol, MarginMode] = {}
 ANSWER_SECONDS = 3.0
 """One symbol's silence may cost its own signal, never the wave it came with (SIG-05)."""
+NOT_IN_TIME = f"not within {ANSWER_SECONDS:g} s: the venue's limits have no room for it, or it does not answer"
 SHOWN = 5
 
 
@@ -80,7 +81,7 @@ class LeverageKeeper:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     await self._set(instrument)
             except (VenueError, TimeoutError) as error:
-                why = str(error) or f"no answer within {ANSWER_SECONDS:g} s"
+                why = str(error) or NOT_IN_TIME
                 self._troubles[instrument] = why
                 return why
             self._troubles.pop(instrument, None)
@@ -115,7 +116,8 @@ class LeverageKeeper:
             if why is not None:
                 failed.setdefault((instrument.venue, why), []).append(instrument.symbol)
         for (venue, why), symbols in failed.items():
-            log.warning(
+            say = log.info if why == NOT_IN_TIME else log.warning  # the first signal that wants them asks again
+            say(
                 "leverage.not_set", venue=venue, symbols=len(symbols), first=symbols[:SHOWN], wanted=self._wanted,
                 error=why,
             )  # fmt: skip

@@ -10,7 +10,9 @@ import pytest
 from core.domain.wave import LegState
 from core.lifecycle.outcome import ExitStatus
 from tests.scenarios.owner import the_owner
+from tests.scenarios.test_emergency_flat import clients
 from tests.scenarios.worlds import SimulatedWorld, a_signal
+from tools import close_position
 
 pytestmark = pytest.mark.may_block("simulation runs storage inline")
 SMALL = {"market_max_qty": "0.010"}
@@ -83,3 +85,23 @@ async def test_a_stop_that_is_taken_away_after_the_step_became_coarser_leaves_no
             await the_owner(world).call("DELETE", "/fapi/v1/algoOrder", symbol="BTCUSDT", clientAlgoId=stop.client_id)
             await asyncio.sleep(60)
             assert all(Decimal(row["uncovered_qty"]) < Decimal("0.010") for row in await _naked(world))
+
+
+@pytest.mark.parametrize("venue", ["binance", "bybit", "okx"])
+async def test_the_tool_that_closes_without_a_daemon_sends_as_many_orders_as_it_takes(
+    tmp_path: Path, venue: str
+) -> None:
+    async with SimulatedWorld(tmp_path, [venue]) as world:
+        await world.play({"at_ms": 4_000, "signals": [a_signal("BTCUSDT", exchange=venue)]})
+        async with world.running(POSITION_SIZE_USD=2_000) as daemon:
+            await daemon.wave()
+        (symbol,) = await world.held()
+        await world.fault("change_filters", match={"symbol": symbol}, body=SMALL)
+        async with clients(world) as made:
+            (client,) = made.values()
+            await client.open()
+            (held,) = await client.positions()
+            assert held.quantity > client.instruments[held.instrument.symbol].market_lot.maximum
+            row = await close_position._close_one(client, held, world.clock)
+        assert (row["flat"], row["left_orders"]) == (True, 0)
+        assert not await world.held()
