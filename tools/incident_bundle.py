@@ -10,6 +10,7 @@ written.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import json
 import os
@@ -34,6 +35,7 @@ from tools import doctor, incident_parts
 
 WRITTEN, USAGE = 0, 2
 DEFAULT_HOURS = 24.0
+MOST_HOURS = 24.0 * 366
 HOUR_MS = 3_600_000
 SECRET_WORDS = ("KEY", "SECRET", "TOKEN", "PASS")
 """Of a name in the `.env`: when that cannot be read as a whole, the values of such names are masked all the same."""
@@ -141,12 +143,19 @@ def _file_secrets(env_file: Path | None) -> list[str]:
     return [one.value for one in assignments if any(word in one.key.upper() for word in SECRET_WORDS)]
 
 
+def _hours(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 < (hours := float(text)) <= MOST_HOURS:
+            return hours
+    raise argparse.ArgumentTypeError(f"{text!r} is no number of hours above 0 and up to {MOST_HOURS:g}")
+
+
 def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="incident_bundle.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--hours", type=float, default=DEFAULT_HOURS, metavar="N", help=f"how far back (default {DEFAULT_HOURS:g})"
+        "--hours", type=_hours, default=DEFAULT_HOURS, metavar="N", help=f"how far back (default {DEFAULT_HOURS:g})"
     )
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="default breakwater-incident-TIME.tar.gz, here, or in DATA_DIR"

@@ -91,7 +91,7 @@ def _venues(facts: Mapping[str, Any]) -> Iterator[Text]:
         stream = ("live", "green") if up else ("DOWN", "bold red")
         lasted = row["connected_s"] if up else row.get("down_s")
         off, paused = row["off_because"], row.get("paused")
-        entries = ("entries on", "green")
+        entries = ("entries on", "green") if facts["state"] == "active" else ("no entries", "yellow")
         if off is not None or paused is not None:
             entries = (f"no entries: {off or paused}", "red" if off else "yellow")
         read = "never" if row["reconciled_s"] is None else f"{span(row['reconciled_s'])} ago"

@@ -30,7 +30,7 @@ def state_folder() -> Path:
 def instance_locks(data_dir: Path, accounts: list[str]) -> Iterator[None]:
     """Hold the lock of the data folder and of every account. Raises AlreadyRunning before anything else happened."""
     with ExitStack() as held:
-        held.enter_context(_lock(data_dir / "lock", f"the data folder {data_dir.name}/"))
+        held.enter_context(_lock(data_dir / "lock", f"the data folder {data_dir.resolve()}"))
         for account in sorted(accounts):
             held.enter_context(_lock(state_folder() / f"{account}.lock", "the same account"))
         yield

@@ -68,6 +68,11 @@ def test_the_status_says_state_venue_positions_and_day() -> None:
     ]
 
 
+def test_no_venue_takes_entries_while_all_trading_is_stopped() -> None:
+    lines = status_page(a_status(trading_state="reducing", reason="paused")).plain().split("\n")
+    assert "entries        no" in lines
+
+
 def test_what_is_wrong_comes_first() -> None:
     rows = (replace(POSITION, stop=None, mark=None, unrealized=None, naked_s=3.0),)
     off = replace(VENUE, connected=False, connected_s=None, reconciled_s=None, off_because="key refused")

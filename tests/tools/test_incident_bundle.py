@@ -141,3 +141,11 @@ def test_a_place_that_cannot_be_written_is_said(
     monkeypatch.setattr(doctor, "case_of", lambda *_: case)
     assert incident_bundle.main(["--out", str(tmp_path / "no" / "x.tar.gz")]) == incident_bundle.USAGE
     assert "could not be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("hours", ["-4", "0", "nan", "many", "1e9"])
+def test_a_bundle_of_no_time_is_a_usage_error(hours: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        incident_bundle.main(["--hours", hours])
+    assert ended.value.code == 2
+    assert "is no number of hours" in capsys.readouterr().err

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Final
 
 from core.domain.money import HUNDRED, ZERO, plain
+from core.domain.risk import TradingState
 from core.engine.queries import PositionRow, RiskRow, StatusReport, VenueRow
 from tgbot.keyboards import instead
 from tgbot.page import Button, Page, Part, bold, page, table
@@ -31,7 +32,7 @@ def status_page(status: StatusReport) -> Page:
     return page(
         bold(mark(status.trading_state, status.reason)),
         *warnings,
-        table(_venues(status.venues)),
+        table(_venues(status.venues, status.trading_state)),
         table(["", *_figures(status), "", *_build(status)]),
     )
 
@@ -61,14 +62,14 @@ def _venue_warnings(row: VenueRow) -> Iterator[str]:
         yield f"⚠️ {row.venue.value}: the API key may withdraw"
 
 
-def _venues(rows: Sequence[VenueRow]) -> list[str]:
+def _venues(rows: Sequence[VenueRow], state: str) -> list[str]:
     """One column a venue."""
     if not rows:
         return ["no venue is used"]
     lines = [
         ["", *(row.venue.value for row in rows)],
         ["stream", *(duration(row.connected_s) if row.connected else "DOWN" for row in rows)],
-        ["entries", *("off" if row.off_because else "paused" if row.paused else "on" for row in rows)],
+        ["entries", *(_entries(row, state) for row in rows)],
         ["reconcile", *("never" if row.reconciled_s is None else duration(row.reconciled_s) for row in rows)],
         ["clock", *("?" if row.clock_error_ms is None else f"{row.clock_error_ms}ms" for row in rows)],
         ["budget", *(_budget(row) for row in rows)],
@@ -192,3 +193,9 @@ def distance(row: PositionRow) -> Decimal | None:
         return None
     sign = 1 if row.side == "long" else -1
     return (row.mark - row.stop) / row.mark * HUNDRED * sign
+
+
+def _entries(row: VenueRow, state: str) -> str:
+    if state != TradingState.ACTIVE:
+        return "no"
+    return "off" if row.off_because else "paused" if row.paused else "on"
