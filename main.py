@@ -7,7 +7,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
@@ -78,8 +78,8 @@ def _run(settings: Settings, arguments: argparse.Namespace, health: LogHealth) -
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             run = _dry if arguments.dry_run else _live
-            outcome = runner.run(run(settings, arguments, console, health))
-    except KeyboardInterrupt:  # before the daemon listens for it
+            outcome = runner.run(_orderly(run(settings, arguments, console, health)))
+    except (KeyboardInterrupt, asyncio.CancelledError):  # before the daemon listens for it, or after
         print("stopped before it had begun", file=sys.stderr)
         return INTERRUPTED
     except ConfigError as error:  # what only the venues could show, e.g. a symbol none of them lists
@@ -94,6 +94,12 @@ def _run(settings: Settings, arguments: argparse.Namespace, health: LogHealth) -
     if arguments.once or outcome.status is not ExitStatus.DONE:
         print(outcome.said, file=sys.stderr if outcome.status else sys.stdout)
     return outcome.status
+
+
+async def _orderly(run: Awaitable[Outcome]) -> Outcome:
+    """The simulators of a dry run must not outlive a SIGTERM that comes before the daemon listens for it."""
+    _cancel_on(signal.SIGTERM)
+    return await run
 
 
 async def _live(settings: Settings, arguments: argparse.Namespace, console: Console, health: LogHealth) -> Outcome:
@@ -189,10 +195,15 @@ def _stop_on_signals(orchestrator: Orchestrator) -> Callable[[], None]:
         loop.add_signal_handler(number, ask)
 
     def forget() -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
+        _cancel_on(signal.SIGINT, signal.SIGTERM)
 
     return forget
+
+
+def _cancel_on(*numbers: signal.Signals) -> None:
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    for number in numbers:
+        loop.add_signal_handler(number, lambda: None if task is None else task.cancel())
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -18,6 +18,7 @@ import argparse
 import asyncio
 import json
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -155,6 +156,7 @@ class Talk:
 
 
 async def _run(options: argparse.Namespace) -> int:
+    _leave_in_order()
     account = BotAccount(TOKEN, {options.chat})
     api = BotApi(account)
     async with AsyncExitStack() as stack:
@@ -172,6 +174,13 @@ async def _run(options: argparse.Namespace) -> int:
             print("\n".join(f"{name}={value}" for name, value in settings.items()), flush=True)
         phone = Phone(api, pictures)
         return await _talk(phone, Talk(api, phone, options.chat))
+
+
+def _leave_in_order() -> None:
+    """A closed terminal or a `kill` must not leave the daemon and its venues behind."""
+    if (task := asyncio.current_task()) is not None:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
 
 
 async def _talk(phone: Phone, talk: Talk) -> int:
@@ -254,7 +263,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(f"bot_chat: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         return 0
 
 

@@ -1,6 +1,10 @@
 """The chat in the terminal shows what a phone would, and presses what is numbered."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -62,3 +66,24 @@ def test_what_is_typed_is_written_or_pressed_by_whoever_one_is(api: BotApi, tmp_
 
 def test_lines_are_broken_between_words_and_blank_ones_stay() -> None:
     assert wrapped("one two\n\n" + "x" * 50, 10) == ["one two", "", *["x" * 10] * 5]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_chat_that_is_ended_takes_its_daemon_and_its_venues_with_it(
+    project_root: Path, number: signal.Signals
+) -> None:
+    command, pipe = [sys.executable, "-u", "-m", "tools.bot_chat", "--dry-run"], subprocess.PIPE
+    with subprocess.Popen(command, cwd=project_root, stdin=pipe, stdout=pipe, text=True) as chat:
+        assert chat.stdout is not None
+        assert "starts in dry run" in chat.stdout.readline()
+        (daemon,) = _children(chat.pid)
+        while not (venues := _children(daemon)):
+            time.sleep(0.05)
+        chat.send_signal(number)
+        assert chat.wait() == 0
+    while any(Path(f"/proc/{process}").exists() for process in (daemon, *venues)):
+        time.sleep(0.05)  # whom nobody waits for is taken away by the system, in its time
+
+
+def _children(process: int) -> list[int]:
+    return list(map(int, Path(f"/proc/{process}/task/{process}/children").read_text("ascii").split()))
