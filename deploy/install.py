@@ -101,6 +101,7 @@ def main() -> int:
     arguments = _arguments()
     places = Places(prefix=PurePosixPath(arguments.prefix), destdir=arguments.destdir.absolute())
     steps = Steps(dry=arguments.dry_run)
+    os.umask(0o022)  # the service's user must be able to enter what root makes, whatever root's own mask
     try:
         _may(places, steps)
         if arguments.uninstall:

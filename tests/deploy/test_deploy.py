@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -117,6 +118,18 @@ def test_a_release_is_installed_beside_the_others_and_settings_are_kept(
     run(installer, monkeypatch, *to_stage, "--uninstall")
     assert not (stage / "srv" / "bw").exists()
     assert settings.read_text() == "LEVERAGE=2\n"
+
+
+def test_what_root_makes_can_be_entered_by_the_service_whatever_roots_mask(
+    installer: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = os.umask(0o077)
+    try:
+        assert run(installer, monkeypatch, "--destdir", str(tmp_path / "stage")) == 0
+    finally:
+        os.umask(before)
+    prefix = tmp_path / "stage" / "opt" / "breakwater"
+    assert {path.stat().st_mode & 0o555 for path in (prefix, prefix / "releases")} == {0o555}
 
 
 def test_a_release_that_cannot_be_made_whole_leaves_those_that_are_there(
