@@ -79,7 +79,7 @@ def _run(settings: Settings, arguments: argparse.Namespace, health: LogHealth) -
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             run = _dry if arguments.dry_run else _live
             outcome = runner.run(_orderly(run(settings, arguments, console, health)))
-    except (KeyboardInterrupt, asyncio.CancelledError):  # before the daemon listens for it, or after
+    except (KeyboardInterrupt, asyncio.CancelledError):  # swallow: the daemon does not listen for it yet
         print("stopped before it had begun", file=sys.stderr)
         return INTERRUPTED
     except ConfigError as error:  # what only the venues could show, e.g. a symbol none of them lists
