@@ -26,7 +26,8 @@ from core.clock import Clock, SystemClock
 from core.config import Settings, default_env_file, load_settings
 from core.domain.ids import InstrumentId, Leg, PositionId, SignalId, VenueName, client_order_id
 from core.domain.money import ZERO, Quantity, plain
-from core.domain.order import Order, OrderIntent, OrderStatus, OrderType
+from core.domain.order import OrderIntent, OrderType
+from core.domain.reconciliation import order_of
 from core.domain.reports import OrderStatusReport, PositionReport
 from core.domain.signal import Side
 from core.domain.symbols import same_symbol, spellings
@@ -202,7 +203,7 @@ async def _remove_orders(client: VenueClient, instrument: InstrumentId, *, long:
     """Cancel what only closes and now has nothing to close; the number that is still there."""
     status = await client.mass_status()
     for report in _closing_orders(status.orders, instrument, long=long):
-        await client.cancel(_order(report))
+        await client.cancel(order_of(report))
     status = await client.mass_status()
     return len(_closing_orders(status.orders, instrument, long=long))
 
@@ -212,23 +213,6 @@ def _closing_orders(
 ) -> list[OrderStatusReport]:
     side = Side.SELL if long else Side.BUY
     return [order for order in orders if order.instrument == instrument and order.reduce_only and order.side is side]
-
-
-def _order(report: OrderStatusReport) -> Order:
-    intent = OrderIntent(
-        client_order_id=report.client_order_id,
-        instrument=report.instrument,
-        leg=Leg.STOP,
-        attempt=0,
-        signal_id=SignalId(""),
-        position_id=PositionId(""),
-        side=report.side,
-        type=OrderType.STOP_MARKET if report.conditional else OrderType.LIMIT_IOC,
-        quantity=report.quantity,
-        reduce_only=True,
-        trigger_price=report.trigger_price,
-    )
-    return Order(intent=intent, status=OrderStatus.ACCEPTED, venue_order_id=report.venue_order_id)
 
 
 def _is_asked_for(client: VenueClient, position: PositionReport, symbol: str | None) -> bool:

@@ -15,13 +15,13 @@ from core.clock import SystemClock
 from core.config import PROJECT_ROOT
 from core.domain.ids import ClientOrderId, Leg, VenueName
 from core.domain.order import OrderStatus
+from core.domain.reconciliation import order_of
 from core.engine.ports import Accepted
 from core.wiring.accounts import accesses
 from tests.builders import a_status, an_intent
 from tests.scenarios.worlds import Daemon, LoopbackWorld, World, a_signal, a_wave
 from tgbot.commands.state import status_page
 from tools import check_orders, close_position, quick_check
-from tools.close_position import _order
 from tools.venue_link import opened
 
 pytestmark = pytest.mark.may_block(reason="a loopback daemon loads its settings and writes its files in this process")
@@ -123,7 +123,7 @@ async def _cancel_the_stop(world: World) -> None:
     """By the owner's hand."""
     async with opened(accesses(world.settings())[0], SystemClock()) as client:
         (stop,) = (await client.mass_status()).orders
-        assert isinstance(await client.cancel(_order(stop)), Accepted)
+        assert isinstance(await client.cancel(order_of(stop)), Accepted)
 
 
 async def _unprotected(daemon: Daemon) -> bool:
