@@ -73,7 +73,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
 LIBRARIES: Mapping[str, frozenset[str]] = {
     "core.domain": frozenset(),
     "core.engine": frozenset({"structlog"}),
-    "strategies": frozenset({"talipp"}),
+    "strategies": frozenset({"wickra"}),
     "core.venues": frozenset({"ccxt", "msgspec", "stamina", "structlog", "aiohttp", "pydantic"}),
 }
 """The libraries a layer may import beside the standard library; what is not listed may import any."""

@@ -6,21 +6,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from talipp.indicators.Indicator import Indicator
-
 from core.domain.candle import Candle
 from core.domain.ids import InstrumentId
 
-KEPT = 300
-"""Values an indicator keeps behind it; more than any period here, so that forgetting never changes a figure."""
+SIGHT = 300
+"""An instrument of which nothing was seen for so many candles is forgotten."""
 
 
 class Figures(Protocol):
     """The indicators of one instrument."""
 
     def add(self, candle: Candle) -> None: ...
-    @property
-    def indicators(self) -> Sequence[Indicator]: ...
 
 
 F = TypeVar("F", bound=Figures)
@@ -33,7 +29,6 @@ class _Fed(Generic[F]):
     figures: F
     newest_ms: int
     count: int = 0
-    held: int = 0
 
 
 class Memory(Generic[F]):
@@ -76,8 +71,3 @@ class Memory(Generic[F]):
         fed.figures.add(candle)
         fed.newest_ms = candle.open_ms
         fed.count += 1
-        fed.held += 1
-        if fed.held >= 2 * KEPT:
-            for indicator in fed.figures.indicators:
-                indicator.purge_oldest(KEPT)
-            fed.held -= KEPT

@@ -28,16 +28,14 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from talipp.indicators import ATR, EMA, MACD, RSI, SMA
-from talipp.indicators.Indicator import Indicator
-from talipp.ohlcv import OHLCV
+from wickra import ATR, EMA, MACD, RSI, SMA
 
 from core.domain.candle import Candle
 from core.domain.ids import InstrumentId
 from core.domain.money import ZERO
 from core.domain.signal import Side, Signal
 from strategies.base import ExitAdvice, Options, View, candle_signal
-from strategies.memory import KEPT, Memory
+from strategies.memory import SIGHT, Memory
 
 NAME = "scalping_v1"
 WARMUP = 250
@@ -78,7 +76,7 @@ class ScalpingV1:
         self._memory.feed(instrument, candles, timeframe_ms)
 
     def on_candle(self, view: View) -> list[Signal]:
-        self._memory.retire(view.open_ms - KEPT * view.timeframe_ms)
+        self._memory.retire(view.open_ms - SIGHT * view.timeframe_ms)
         return list(self._signals(view))
 
     def exits(self, view: View) -> list[ExitAdvice]:
@@ -141,31 +139,28 @@ class Indicators:
     def __init__(self) -> None:
         self._rsi, self._fast, self._slow, self._macd = RSI(14), EMA(9), EMA(21), MACD(12, 26, 9)
         self._volume, self._atr = SMA(20), ATR(14)
-        self._close = 0.0
-
-    @property
-    def indicators(self) -> Sequence[Indicator]:
-        return (self._rsi, self._fast, self._slow, self._macd, self._volume, self._atr)
+        self._reading: Reading | None = None
 
     def add(self, candle: Candle) -> None:
-        self._close = close = float(candle.close)
-        for indicator in (self._rsi, self._fast, self._slow, self._macd):
-            indicator.add(close)
-        self._volume.add(float(candle.volume))
-        self._atr.add(OHLCV(float(candle.open), float(candle.high), float(candle.low), close))
+        close, volume, before = float(candle.close), float(candle.volume), self._volume.value
+        self._volume.update(volume)
+        rsi, fast, slow, macd = (
+            self._rsi.update(close),
+            self._fast.update(close),
+            self._slow.update(close),
+            self._macd.update(close),
+        )
+        atr = self._atr.update((float(candle.open), float(candle.high), float(candle.low), close, volume, 0))
+        if rsi is None or fast is None or slow is None or macd is None or atr is None:
+            return
+        self._reading = Reading(
+            rsi=rsi,
+            ema=fast - slow,
+            macd=macd[2],
+            volume=volume / before if before and before > 0 else 0.0,
+            atr=atr / close * 100,
+        )
 
     def reading(self) -> Reading | None:
         """None while an indicator has no figure yet."""
-        macd = self._macd[-1] if self._macd else None
-        if macd is None or macd.histogram is None or self._atr[-1] is None:
-            return None
-        # The library calls a market that never moved overbought; it is neither.
-        still = not self._rsi.avg_gain[-1] and not self._rsi.avg_loss[-1]
-        before = self._volume[-2]
-        return Reading(
-            rsi=50.0 if still else self._rsi[-1],
-            ema=self._fast[-1] - self._slow[-1],
-            macd=macd.histogram,
-            volume=self._volume.input_values[-1] / before if before and before > 0 else 0.0,
-            atr=self._atr[-1] / self._close * 100,
-        )
+        return self._reading

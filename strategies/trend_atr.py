@@ -21,15 +21,13 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from talipp.indicators import ATR, EMA, DonchianChannels
-from talipp.indicators.Indicator import Indicator
-from talipp.ohlcv import OHLCV
+from wickra import ATR, EMA, Donchian
 
 from core.domain.candle import Candle
 from core.domain.ids import InstrumentId
 from core.domain.signal import Side, Signal, SignalParameters
 from strategies.base import ExitAdvice, Options, View, candle_signal
-from strategies.memory import KEPT, Memory
+from strategies.memory import SIGHT, Memory
 
 NAME = "trend_atr"
 WARMUP = 300
@@ -73,7 +71,7 @@ class TrendAtr:
         self._memory.feed(instrument, candles, timeframe_ms)
 
     def on_candle(self, view: View) -> list[Signal]:
-        self._memory.retire(view.open_ms - KEPT * view.timeframe_ms)
+        self._memory.retire(view.open_ms - SIGHT * view.timeframe_ms)
         return list(self._signals(view))
 
     def exits(self, view: View) -> list[ExitAdvice]:
@@ -132,23 +130,19 @@ class Indicators:
     """Implements memory.Figures."""
 
     def __init__(self) -> None:
-        self._channel, self._trend, self._atr = DonchianChannels(CHANNEL), EMA(TREND), ATR(RANGE)
-        self._close = 0.0
-
-    @property
-    def indicators(self) -> Sequence[Indicator]:
-        return (self._channel, self._trend, self._atr)
+        self._channel, self._trend, self._atr = Donchian(CHANNEL), EMA(TREND), ATR(RANGE)
+        self._edges: tuple[float, float, float] | None = None
+        self._reading: Reading | None = None
 
     def add(self, candle: Candle) -> None:
-        self._close = float(candle.close)
-        bar = OHLCV(float(candle.open), float(candle.high), float(candle.low), self._close)
-        self._channel.add(bar)
-        self._atr.add(bar)
-        self._trend.add(self._close)
+        close, before = float(candle.close), self._edges
+        bar = (float(candle.open), float(candle.high), float(candle.low), close, float(candle.volume), 0)
+        self._edges, trend, atr = self._channel.update(bar), self._trend.update(close), self._atr.update(bar)
+        if before is None or trend is None or not atr:
+            self._reading = None
+        else:
+            self._reading = Reading(close, before[0], before[2], trend, atr)
 
     def reading(self) -> Reading | None:
         """None while an indicator has no figure yet, and in a market that does not move at all."""
-        channel = self._channel[-2] if len(self._channel) > 1 else None
-        if channel is None or self._trend[-1] is None or not self._atr[-1]:
-            return None
-        return Reading(self._close, channel.ub, channel.lb, self._trend[-1], self._atr[-1])
+        return self._reading
