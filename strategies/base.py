@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
 
 from core.domain.candle import Candle
 from core.domain.ids import Asset, InstrumentId, SignalId, VenueName
@@ -23,8 +24,7 @@ class Options:
     min_score: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class View:
+class View(NamedTuple):
     """Everything a strategy may look at, as it was at one moment; nothing in it changes afterwards (MKT-10).
 
     `open_ms` (UTC) is the candle of `timeframe_ms` that just closed. `candles` holds, per instrument, closed candles
@@ -45,7 +45,7 @@ class View:
     own: tuple[Position, ...] = ()
     account_positions: tuple[PositionReport, ...] = ()
     orders: tuple[Order, ...] = ()
-    balances: Mapping[tuple[VenueName, Asset], Decimal] = field(default_factory=dict)
+    balances: Mapping[tuple[VenueName, Asset], Decimal] = MappingProxyType({})
 
     @property
     def close_ms(self) -> int:
@@ -54,9 +54,10 @@ class View:
 
     def taken(self) -> frozenset[InstrumentId]:
         """Instruments with an open order or a position, ours or not: nothing new belongs there."""
-        held = (report.instrument for report in self.account_positions if report.quantity != ZERO)
-        ours = (position.instrument for position in self.positions)
-        return frozenset([*held, *ours, *(order.instrument for order in self.orders)])
+        held = [report.instrument for report in self.account_positions if report.quantity != ZERO]
+        held += [position.instrument for position in self.positions]
+        held += [order.instrument for order in self.orders]
+        return frozenset(held)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -182,7 +182,8 @@ class ProtectionManager:
     @property
     def busy(self) -> bool:
         """Whether a stop is being placed, moved or cancelled now."""
-        return self._removal.busy or bool(self._moving) or any(not guard.done() for guard in self._guards.values())
+        running = [guard for guard in self._guards.values() if not guard.done()]
+        return bool(running or self._moving or self._removal.busy)
 
     def all_covered(self) -> bool:
         return all(self.covered(position.key) for position in self._orders.state.positions())

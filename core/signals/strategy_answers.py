@@ -21,6 +21,8 @@ def judged(
     signals: Sequence[Signal], view: View, strategy: Strategy, most_stop_percent: Decimal
 ) -> list[Signal | Unusable]:
     """Each signal as it is, or why it breaks the contract. A stop must be nearer than `most_stop_percent`."""
+    if not signals:
+        return []
     counted = Counter(signal.instrument for signal in signals)
     answer: list[Signal | Unusable] = []
     for signal in signals:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -235,12 +235,12 @@ class StrategyScan:
         if not (self._asked_for_exits(view) and self._strategy_does(partial(self._ask_for_entries, view, answer))):
             return
         self._failing = False
-        signals = tuple(signal for signal in answer if isinstance(signal, Signal))
-        unusable = tuple(signal for signal in answer if isinstance(signal, Unusable))
-        self.counts["signals"] += len(signals)
-        self.counts["unusable"] += len(unusable)
-        self._tell(view, len(signals), len(unusable), round((received - started) * 1000, 1))
+        signals = tuple([signal for signal in answer if isinstance(signal, Signal)])
+        unusable = tuple([signal for signal in answer if isinstance(signal, Unusable)])
+        self._tell(view, len(signals), len(unusable), received - started)
         if answer:
+            self.counts["signals"] += len(signals)
+            self.counts["unusable"] += len(unusable)
             name, now_ms = self._strategy.name, view.now_ms
             emit(SignalBatch(source=name, received=received, received_ms=now_ms, signals=signals, unusable=unusable))
 
@@ -248,15 +248,19 @@ class StrategyScan:
         """Whether the strategy answered. Where it raised, nothing it said before is held against a position."""
         advice: list[ExitAdvice] = []
         done = self._strategy_does(lambda: advice.extend(self._strategy.exits(view)))
-        wanted = advised(advice, view) if done else {}
+        wanted = advised(advice, view) if done and advice else {}
+        if done and advice:
+            self._note_exits(advice, wanted)
+        self._advise(wanted)
+        return done
+
+    def _note_exits(self, advice: Sequence[ExitAdvice], wanted: Mapping[PositionKey, str]) -> None:
         self.counts["exits"] += len(wanted)
-        if foreign := [str(one.key) for one in advice if one.key not in wanted] if done else []:
+        if foreign := [str(one.key) for one in advice if one.key not in wanted]:
             self.counts["exits_of_nothing"] += len(foreign)
             log.warning("scan.exit_of_nothing", strategy=self._strategy.name, positions=foreign)
         for key, why in wanted.items():
             log.info("scan.exit", strategy=self._strategy.name, position=str(key), why=why)
-        self._advise(wanted)
-        return done
 
     def _ask_for_entries(self, view: View, answer: list[Signal | Unusable]) -> None:
         most_stop = self._rules.most_stop_percent
@@ -283,10 +287,11 @@ class StrategyScan:
     def _view(self, open_ms: int) -> View:
         """One snapshot; what it holds is frozen or a copy."""
         state, histories = self._state, self._histories.items()
+        quotes, held = self._rules.quotes, tuple(state.positions())
         free = {
             key: balance.available
             for key, balance in state.balances().items()
-            if key[1] in self._rules.quotes and balance.available is not None
+            if key[1] in quotes and balance.available is not None
         }
         return View(
             open_ms=open_ms,
@@ -294,18 +299,18 @@ class StrategyScan:
             now_ms=self._clock.now_ms(),
             valid_ms=min(self._rules.ttl_ms, self._timeframe_ms),
             candles=MappingProxyType({i: h.candles for i, h in histories if h.full and h.reaches(open_ms)}),
-            positions=tuple(state.positions()),
-            own=self._own(),
-            account_positions=tuple(report for report in state.venue_positions() if report.quantity != ZERO),
+            positions=held,
+            own=self._own() if held else (),
+            account_positions=tuple([report for report in state.venue_positions() if report.quantity != ZERO]),
             orders=tuple(state.all_live_orders()),
             balances=MappingProxyType(free),
         )
 
-    def _tell(self, view: View, signals: int, unusable: int, ms: float) -> None:
+    def _tell(self, view: View, signals: int, unusable: int, seconds: float) -> None:
         """A quiet close gets no line of its own."""
         self._told = (view.close_ms, len(view.candles), signals)
         if signals or unusable or self._once:
-            name, close = self._strategy.name, iso_utc(view.close_ms)
+            name, close, ms = self._strategy.name, iso_utc(view.close_ms), round(seconds * 1000, 1)
             log.info("scan.done", strategy=name, close=close, symbols=len(view.candles), signals=signals, read_ms=ms)
 
     @property

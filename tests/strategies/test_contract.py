@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -166,7 +166,7 @@ def test_one_call_serves_all_symbols(name: str) -> None:
 
 def test_a_view_cannot_be_changed() -> None:
     view = a_view(walk(3))
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError):
         view.open_ms = 0  # type: ignore[misc]
 
 

@@ -159,7 +159,6 @@ class Session:
 
     def play(self, on_progress: Callable[[int], None] = lambda _done: None) -> Outcome:
         """From the first candle to the last; once only."""
-        gc.collect()
         gc.freeze()  # the candles need not be looked through again and again, as in the daemon
         try:
             return self._loop.run_until_complete(self._run(on_progress))

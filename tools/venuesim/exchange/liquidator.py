@@ -54,10 +54,12 @@ class Liquidator:
 
     def check(self) -> None:
         """Warn of margins that run short, and liquidate what they no longer carry, the worst position first."""
-        for pool in self._pools():
+        pools = self._pools()
+        for pool in pools:
             self._warn(pool)
-        while (failing := next((pool for pool in self._pools() if pool.balance <= pool.maintenance), None)) is not None:
+        while (failing := next((pool for pool in pools if pool.balance <= pool.maintenance), None)) is not None:
             self.liquidate(failing.worst)
+            pools = self._pools()
 
     def liquidate(self, row: Position, hold_ms: float = 0) -> None:
         """Cancel the symbol's orders, take the position over at the mark price, settle with the insurance fund.
@@ -116,7 +118,9 @@ class Liquidator:
 
     def _pools(self) -> list[_Pool]:
         state = self._state
-        views = [margin.valued(state, row) for row in state.ledger.open()]
+        if not (held := state.ledger.open()):
+            return []
+        views = [margin.valued(state, row) for row in held]
         pools = [self._isolated(view) for view in views if _is_isolated(view.position)]
         cross = [view for view in views if not _is_isolated(view.position)]
         if not cross:
