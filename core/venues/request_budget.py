@@ -61,7 +61,6 @@ PROMISE_MS = 15_000
 MOST_WAITING = 5_000
 """In one lane; more than a venue serves within the longest wait."""
 LONGEST_WAIT_SECONDS = 90.0
-MOST_WAITING = 5_000
 RAMP_MS = 20_000
 RAMP_FIRST_PERCENT = 25
 """After a silence the venue demanded of everything, tightenings, entries and data come back over this time, beginning
@@ -71,7 +70,8 @@ _GUARD_MS = 20
 """A calendar window is taken to begin this much later than our reckoning of the venue's clock."""
 _MOST_IDLE_COUNTERS = 256
 TIGHTENINGS = "tightenings"
-"""The bucket of our own that they count in besides; a venue's facts name its limit, if it needs one."""
+"""The bucket of our own that they count in besides; a venue's facts name its limit, if it needs one. Nobody else counts
+in it, so that all of it is theirs: of a venue's windows their share leaves enough for others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -330,6 +330,8 @@ class RequestBudget:
         if charge.lane is not Lane.PROTECTION:
             aside = self._promised(bucket, moment[1]) + charge.promises.get(bucket, 0)
         longest = 0.0
+        if bucket == TIGHTENINGS:
+            share = share * 100 // LANE_SHARE_PERCENT[Lane.TIGHTEN]
         for counter in self._of(bucket):
             counter.roll(*moment)
             allowed = counter.capacity * share // 100
