@@ -269,6 +269,10 @@ class _Judging:
     def ahead(self, level: Decimal) -> None:
         (self.highs if self.side is Side.BUY else self.lows).append(Price(level))
 
+    def beyond(self, peak: Price) -> None:
+        """Only a price better than the best one tells anything new; one that comes back to it does not."""
+        self.ahead(peak.next_plus() if self.side is Side.BUY else peak.next_minus())
+
     def held(self, reason: ExitReason, for_ms: int, *, now: bool) -> bool:
         """Whether what is so `now` has been so for `for_ms`."""
         if not now:
@@ -375,7 +379,7 @@ def _trail(run: _Judging, price: Price) -> Close | None:
     peak = price if state.peak is None else state.peak
     level = trailing_level(run.side, peak, rules, run.instrument)
     run.want(level, ExitReason.TRAILING)
-    run.ahead(peak)
+    run.beyond(peak)
     if run.lags(level) and fallen(run.side, price, level):
         return Close(reason=ExitReason.TRAILING, detail=f"back from {peak} to {price}")
     return None
@@ -423,7 +427,7 @@ def _give_back(run: _Judging, price: Price) -> Close | None:
         run.ahead(start)
         return None
     level = run.entry + (peak - run.entry) * (HUNDRED - rules.giveback_percent) / HUNDRED
-    run.ahead(peak)
+    run.beyond(peak)
     run.worse(level)
     if run.holding:
         return None

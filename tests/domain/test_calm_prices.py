@@ -121,9 +121,24 @@ def test_the_nearest_prices_at_which_a_rule_speaks_bound_what_is_calm(
     life = a_life(side, moves=None, **changes)
     for earlier in seen_before:
         life.look(percent_from(side, earlier))
-    band = life.look(percent_from(side, at), passed=False).band
+    told = life.look(percent_from(side, at), passed=False).band
+    band = tuple(None if end is None else round(end, 9) for end in told)  # beyond the best price is the next number
     bounds = (percent_from(side, loss), None if gain is None else percent_from(side, gain))
     assert band == (bounds if side is Side.BUY else bounds[::-1])
+
+
+@pytest.mark.parametrize("side", BOTH)
+@pytest.mark.parametrize(
+    "changes",
+    [{"trailing": some_trailing(2, 10)}, {"giveback_from_percent": Decimal(1), "giveback_percent": Decimal(50)}],
+    ids=["trailing", "giveback"],
+)
+def test_a_price_that_stands_at_its_best_is_calm_and_a_better_one_is_not(side: Side, changes: dict[str, Any]) -> None:
+    life = a_life(side, moves=None, **changes)
+    life.look(percent_from(side, 4))
+    band = life.look(percent_from(side, 4), passed=False).band
+    assert band.calm(percent_from(side, 4))
+    assert not band.calm(percent_from(side, "4.000001"))
 
 
 def test_most_prices_of_a_quiet_position_are_calm() -> None:
