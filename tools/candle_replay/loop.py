@@ -28,7 +28,8 @@ class ReplayLoop(asyncio.SelectorEventLoop):
 
     def pass_to(self, moment: float) -> None:
         """Set the time, without running what was due meanwhile: that happens when the loop next runs."""
-        self._moment = max(self._moment, moment)
+        if moment > self._moment:
+            self._moment = moment
 
     @property
     def busy(self) -> bool:
@@ -78,16 +79,14 @@ class ReplayClock:
         """`start_ms` UTC of the first candle."""
         self._loop = loop
         self._start_ms = start_ms
-
-    def monotonic(self) -> float:
-        return self._loop.time()
+        self.monotonic = loop.time
 
     def now_ms(self) -> int:
-        return round(self.exact_ms())
+        return round(self._start_ms + (self.monotonic() - START_SECONDS) * 1_000)
 
     def exact_ms(self) -> float:
         """UTC milliseconds with fractions."""
-        return self._start_ms + (self._loop.time() - START_SECONDS) * 1_000
+        return self._start_ms + (self.monotonic() - START_SECONDS) * 1_000
 
     def pass_to(self, ms: float) -> None:
         """Let time pass to this moment, UTC ms; never back."""

@@ -32,12 +32,20 @@ class ReplayMarket:
         self._symbol = symbol
         self._clock = clock
         self._listeners: list[Callable[[Symbol], None]] = []
+        self._told: tuple[int, float, Quote] | None = None
 
     def quote(self, symbol: Symbol) -> Quote | None:
         if symbol != self._symbol:
             return None
+        ticks, now = self._tape.ticks, self._clock.monotonic()
+        told = self._told
+        if told is None or told[0] != ticks or told[1] != now:
+            told = self._told = ticks, now, self._quote(now)
+        return told[2]
+
+    def _quote(self, now: float) -> Quote:
         bid, ask = self._tape.touch()
-        last, now = Price(self._tape.last), self._clock.monotonic()
+        last = Price(self._tape.last)
         return Quote(
             mark=last,
             bid=Price(bid),

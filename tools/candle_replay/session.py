@@ -22,6 +22,7 @@ from core.domain.alerts import AlertKind
 from core.domain.candle import Candle
 from core.domain.exits import EVERY_PRICE
 from core.domain.ids import VenueName
+from core.domain.money import Price
 from core.domain.instrument import Instrument
 from core.domain.risk import TradingState
 from core.domain.signal import Side
@@ -223,9 +224,12 @@ class Session:
             held = bool(self._state.positions())
             if self._moving() or (held and not self._calm(candle)):
                 await self._pass(candle, close_ms)
+            elif held or scan is None:
+                self._clock.pass_to(close_ms)
+                self._stand_at(candle.close, close_ms)
             self._clock.pass_to(close_ms)
-            if held or scan is None:
-                await self._close(candle, close_ms)
+            if held:
+                await self._engine.exits.look_at_all()  # some rules go by time alone
             self._ask(scan, emit, candle)
             if held or self._recorder.changed:
                 self._note_equity(candle, close_ms)
@@ -253,12 +257,11 @@ class Session:
         self._waves_open -= 1
         self._recorder.on_report(report)
 
-    async def _close(self, candle: Candle, close_ms: int) -> None:
-        """The last price of a candle, as a tick, and as a moment: some rules go by time alone."""
-        self._tape.stand(self._tape.ticks_of(candle.close), close_ms)
-        self._tape.advance(close_ms)
+    def _stand_at(self, price: Price, now_ms: int) -> None:
+        """A price and nothing on the way to it."""
+        self._tape.stand(self._tape.ticks_of(price), now_ms)
+        self._tape.advance(now_ms)
         self._market.tick()
-        await self._engine.exits.look_at_all()
 
     def _calm(self, candle: Candle) -> bool:
         """Whether no price of this candle could fire anything at the venue, or make an exit rule speak."""
