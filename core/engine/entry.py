@@ -95,12 +95,27 @@ class EntryDesk:
         wanted = set(venues)
         return sum(1 for position in self._orders.state.positions() if position.instrument.venue in wanted)
 
-    async def validate(self, signal: Signal, attempt: int = 0) -> Candidate | TurnedDown:
-        """Screen and size one signal. Awaits only for a cold symbol: its leverage and its filters' inputs, at once."""
+    async def warm(self, signals: Iterable[Signal]) -> dict[InstrumentId, Exception]:
+        """Ask for what cold symbols lack, leverage and the filters' inputs, all at once. What cannot be had in time is
+        missing then, and a gate says so; returned are failures that are no venue's."""
+        cold = [key for key in dict.fromkeys(signal.instrument for signal in signals) if self._cold(key)]
+        if not cold:
+            return {}
+        answers = await asyncio.gather(*map(self._ask_for, cold), return_exceptions=True)
+        return {key: answer for key, answer in zip(cold, answers, strict=True) if isinstance(answer, Exception)}
+
+    async def _ask_for(self, key: InstrumentId) -> None:
+        await asyncio.gather(self._leverage.confirm(key), self._screener.ensure(key))
+
+    def _cold(self, key: InstrumentId) -> bool:
+        instrument, rules = self._instruments.get(key), self._rules.screening
+        if instrument is None or not instrument.tradable or not enterable(instrument, rules.quotes, rules.lists):
+            return False
+        return not (self._leverage.settled(key) and self._screener.fresh(key))
+
+    def validate(self, signal: Signal, attempt: int = 0) -> Candidate | TurnedDown:
+        """Screen and size one signal by what is known now."""
         instrument, rules = self._instruments.get(signal.instrument), self._rules.screening
-        if instrument is not None and instrument.tradable and enterable(instrument, rules.quotes, rules.lists):
-            await asyncio.gather(self._leverage.confirm(signal.instrument), self._screener.ensure(signal.instrument))
-            instrument = self._instruments.get(signal.instrument)
         quote = self._market[signal.instrument.venue].quote(signal.instrument.symbol)
         price = None if quote is None else _entry_price(signal.side, quote)
         gates = screen(signal, self._facts(signal, instrument, quote, price), rules)

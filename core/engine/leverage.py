@@ -65,6 +65,10 @@ class LeverageKeeper:
         """Why it could not be set when it was last tried; "" = it was not tried, or it is right."""
         return "" if self._is_right(instrument) else self._troubles.get(instrument, "")
 
+    def settled(self, instrument: InstrumentId) -> bool:
+        """Whether there is nothing to set: it is right, or an open position keeps it as it is."""
+        return self._is_right(instrument) or bool(self._state.positions_on(instrument))
+
     async def confirm(self, instrument: InstrumentId) -> None:
         """Set it where it differs and no position is open; on refusal the old figure stays and the entry is denied."""
         if (why := await self._confirm(instrument)) is not None:
@@ -72,7 +76,7 @@ class LeverageKeeper:
 
     async def _confirm(self, instrument: InstrumentId) -> str | None:
         """Why it could not be done, None when all is well."""
-        if self._is_right(instrument) or self._state.positions_on(instrument):
+        if self.settled(instrument):
             return None
         async with self._setting.setdefault(instrument, asyncio.Lock()):
             if self._is_right(instrument):

@@ -438,8 +438,11 @@ class OrderManager:
 
     async def wait(self, instrument: InstrumentId, until: Callable[[], bool], timeout: float) -> bool:
         """Sleep until `until()` holds, judged after every change of `instrument`; False when `timeout` seconds pass."""
+        if until():
+            return True
         try:
             async with asyncio.timeout(timeout):
+                await self._changed(instrument)
                 while not until():
                     await self._changed(instrument)
         except TimeoutError:

@@ -160,7 +160,7 @@ class WaveProcessor:
         positions = self._desk.open_positions([venue])
         text = f"prefetched {positions} positions"
         log.info("wave.prefetched", text=text, venue=venue, positions=positions, ms=run.stages.prefetched)
-        verdicts = await asyncio.gather(*(self._validate(run.wave.signals[i], denied) for i in indices))
+        verdicts = await self._judged([run.wave.signals[i] for i in indices], denied)
         run.stamp("validated")
         candidates = []
         for verdict in verdicts:
@@ -170,25 +170,25 @@ class WaveProcessor:
                 candidates.append(verdict)
         took = run.stages.took_ms("prefetched", "validated")
         text = f"validation complete: {len(candidates)} of {len(indices)} passed on {venue} in {took:g} ms"
-        log.info(
-            "wave.validated",
-            text=text,
-            venue=venue,
-            passed=len(candidates),
-            of=len(indices),
-            ms=run.stages.validated,
-        )
+        ms = run.stages.validated
+        log.info("wave.validated", text=text, venue=venue, passed=len(candidates), of=len(indices), ms=ms)
         return candidates
 
-    async def _validate(self, signal: Signal, denied: Denied | None) -> Candidate | TurnedDown:
-        """`denied`: why the state of its venue could not be had."""
+    async def _judged(
+        self, signals: Sequence[Signal], denied: Denied | None = None, attempt: int = 0
+    ) -> list[Candidate | TurnedDown]:
+        """`denied`: why the state of their venue could not be had."""
         if denied is not None:
-            return TurnedDown(signal=signal, gates=(Gate(name="prefetch", value="failed", denied=denied),))
-        return await self._judge(signal)
+            gates = (Gate(name="prefetch", value="failed", denied=denied),)
+            return [TurnedDown(signal=signal, gates=gates) for signal in signals]
+        failures = await self._desk.warm(signals)
+        return [self._judge(signal, attempt, failures.get(signal.instrument)) for signal in signals]
 
-    async def _judge(self, signal: Signal, attempt: int = 0) -> Candidate | TurnedDown:
+    def _judge(self, signal: Signal, attempt: int, failure: Exception | None) -> Candidate | TurnedDown:
         try:
-            return await self._desk.validate(signal, attempt)
+            if failure is not None:
+                raise failure
+            return self._desk.validate(signal, attempt)
         except Exception as error:  # swallow: one signal we cannot judge must not cost the others of its wave (SIG-10)
             log.exception("wave.signal_failed", signal_id=signal.id)
             gate = refused("judged", Reason.INTERNAL_ERROR, f"it could not be judged: {error!r}")
@@ -235,9 +235,9 @@ class WaveProcessor:
     async def _decide_again(self, candidate: Candidate, held: Counter[VenueName]) -> list[Candidate]:
         """By the venue's newest rules (VAL-20). Its slot is kept meanwhile, and no other venue waits for them."""
         await self._renew_rules(candidate.signal.instrument.venue)
-        again = await self._judge(candidate.signal, attempt=1)
+        judged = await self._judged([candidate.signal], attempt=1)
         held[candidate.signal.instrument.venue] -= 1
-        return [again] if isinstance(again, Candidate) else []
+        return [again for again in judged if isinstance(again, Candidate)]
 
     def _without_margin(self, run: _Run, candidate: Candidate, leg: Leg, spare: deque[Candidate]) -> deque[Candidate]:
         """The spare candidates that a refusal leaves, best first."""

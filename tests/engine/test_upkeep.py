@@ -153,9 +153,9 @@ async def test_a_symbol_that_stops_trading_with_a_position_alerts_once_and_can_b
         await bench.closer.flatten(bench.position().key, "test")
         assert len(bench.venue.sent) == sent + 1
         assert not bench.state.positions()
-        refused = await bench.desk.validate(a_signal(instrument=BTC))
+        refused = bench.desk.validate(a_signal(instrument=BTC))
         assert isinstance(refused, TurnedDown)
-        assert not isinstance(await bench.desk.validate(a_signal(instrument=ETH)), TurnedDown)
+        assert not isinstance(bench.desk.validate(a_signal(instrument=ETH)), TurnedDown)
 
 
 async def test_rules_that_cannot_be_loaded_leave_the_old_ones() -> None:

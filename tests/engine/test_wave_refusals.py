@@ -167,10 +167,10 @@ async def test_a_repetition_that_cannot_be_judged_costs_its_own_signal_only(monk
     async with a_bench(instruments=LISTED) as bench:
         judge = bench.desk.validate
 
-        async def validate(signal: Signal, attempt: int = 0) -> Candidate | TurnedDown:
+        def validate(signal: Signal, attempt: int = 0) -> Candidate | TurnedDown:
             if attempt:
                 raise ArithmeticError("rules that cannot be")
-            return await judge(signal)
+            return judge(signal)
 
         monkeypatch.setattr(bench.desk, "validate", validate)
         bench.venue.script(Leg.ENTRY, bench.venue.reject("-1111", About.STALE_RULES))

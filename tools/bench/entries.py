@@ -11,7 +11,7 @@ from core.assembly import Engine
 from core.domain.ids import InstrumentId, SignalId, VenueName
 from core.domain.instrument import Instrument
 from core.domain.signal import Side, Signal
-from core.domain.wave import Candidate, LegState
+from core.domain.wave import Candidate, LegState, TurnedDown
 from tools.bench.processes import BenchError
 
 PROTECTED_SECONDS = 90.0
@@ -35,9 +35,16 @@ def signals(engine: Engine, instruments: Iterable[InstrumentId]) -> list[Signal]
     ]
 
 
+async def validated(engine: Engine, instruments: Iterable[InstrumentId]) -> list[Candidate | TurnedDown]:
+    """As a wave does it: cold symbols are warmed side by side, then each signal is judged."""
+    wanted = signals(engine, instruments)
+    await engine.desk.warm(wanted)
+    return [engine.desk.validate(signal) for signal in wanted]
+
+
 async def decided(engine: Engine, instruments: Iterable[InstrumentId]) -> list[Candidate]:
     """Validated and reserved: all that is missing is to send them. Raises BenchError when one is refused."""
-    verdicts = await asyncio.gather(*(engine.desk.validate(signal) for signal in signals(engine, instruments)))
+    verdicts = await validated(engine, instruments)
     candidates = [verdict for verdict in verdicts if isinstance(verdict, Candidate)]
     if len(candidates) != len(verdicts):
         refused = next(verdict for verdict in verdicts if not isinstance(verdict, Candidate))

@@ -24,7 +24,7 @@ from core.domain.wave import Candidate
 from core.engine.prefetch import Prefetcher
 from tools.bench.ccxt_waves import Theirs, ccxt_as_it_comes
 from tools.bench.effort import Effort
-from tools.bench.entries import listed, signals
+from tools.bench.entries import listed, validated
 from tools.bench.figure import Figure
 from tools.bench.inner_daemon import inner_daemon, warm
 from tools.bench.processes import BenchError, Simulator, simulators
@@ -172,7 +172,7 @@ def _unread(engine: Engine, venue: Simulator, share: int) -> list[InstrumentId]:
 
 
 async def _validate(engine: Engine, chosen: Sequence[InstrumentId]) -> None:
-    verdicts = await asyncio.gather(*(engine.desk.validate(signal) for signal in signals(engine, chosen)))
+    verdicts = await validated(engine, chosen)
     refused = [verdict for verdict in verdicts if not isinstance(verdict, Candidate)]
     if refused:
         raise BenchError(f"{refused[0].signal.instrument} was refused: {refused[0].gates[-1].denied}")

@@ -28,8 +28,7 @@ class ReplayLoop(asyncio.SelectorEventLoop):
 
     def pass_to(self, moment: float) -> None:
         """Set the time, without running what was due meanwhile: that happens when the loop next runs."""
-        if moment > self._moment:
-            self._moment = moment
+        self._moment = max(self._moment, moment)
 
     @property
     def busy(self) -> bool:

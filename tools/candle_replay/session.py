@@ -22,8 +22,8 @@ from core.domain.alerts import AlertKind
 from core.domain.candle import Candle
 from core.domain.exits import EVERY_PRICE
 from core.domain.ids import VenueName
-from core.domain.money import Price
 from core.domain.instrument import Instrument
+from core.domain.money import Price
 from core.domain.risk import TradingState
 from core.domain.signal import Side
 from core.domain.wave import WaveReport
