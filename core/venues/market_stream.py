@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+TICKS_AT_ONCE = 8
+"""Prices of one frame that are taken in one step: some channels tell all symbols at once."""
+
 
 class Tick(NamedTuple):
     """What one frame says of one symbol; None = it does not speak of that. `venue_time_ms` UTC. `channel` is what it
@@ -249,10 +252,13 @@ class MarketStream:
                 self.counts["refused"] += told.refused
                 channels.answered(told)
                 continue
-            for tick in told or ():
+            for number, tick in enumerate(told or (), start=1):
                 if unheard:
                     channels.heard(tick.channel)
                 self._put(state, tick)
+                if number % TICKS_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+            await asyncio.sleep(0)  # frames may be waiting in a row, and what follows from this one goes before them
 
     async def _begin(self, state: _RouteState) -> None:
         try:

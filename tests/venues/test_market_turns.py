@@ -1,0 +1,57 @@
+"""How long the reader of prices keeps the loop: what follows from one frame goes before the frames behind it."""
+
+import asyncio
+import json
+
+from core.domain.ids import Symbol
+from core.venues.market_stream import TICKS_AT_ONCE
+from tests.fakes.fake_socket import FakeSocket
+from tests.venues.test_market_stream import BTC, PAIRS, Stage
+
+
+def _mark(symbol: Symbol, price: int, ms: int) -> dict[str, object]:
+    name = symbol.partition("/")[0] + "USDT"
+    return {"e": "markPriceUpdate", "s": name, "p": str(price), "T": 5, "E": ms, "st": 1}
+
+
+class Behind:
+    """Begins at the first price what takes so many steps of its own; `told` counts prices until it was over."""
+
+    def __init__(self, stage: Stage, steps: int) -> None:
+        self.told, self.told_before = 0, 0
+        self._steps = steps
+        self._task: asyncio.Task[None] | None = None
+        stage.stream.on_tick(self._on_tick)
+
+    def _on_tick(self, symbol: Symbol) -> None:
+        del symbol
+        self.told += 1
+        if self._task is None:
+            self._task = asyncio.create_task(self._follow())
+
+    async def _follow(self) -> None:
+        for _ in range(self._steps):
+            await asyncio.sleep(0)
+        self.told_before = self.told
+
+
+async def test_what_follows_from_a_price_goes_before_the_frames_that_wait_behind_it() -> None:
+    frames = [(0.0, json.dumps([_mark(BTC, 100 + n, n)]).encode()) for n in range(500)]
+    stage = Stage(market=[FakeSocket(frames)])
+    behind = Behind(stage, steps=5)
+    async with stage.running():
+        stage.stream.want([BTC])
+        await asyncio.sleep(1)
+    assert behind.told == 500
+    assert behind.told_before <= 10
+
+
+async def test_a_frame_with_the_prices_of_all_symbols_is_taken_in_parts() -> None:
+    frame = json.dumps([_mark(symbol, 100, 1) for symbol in PAIRS]).encode()
+    stage = Stage(market=[FakeSocket([(0.5, frame)])])
+    behind = Behind(stage, steps=3)
+    async with stage.running():
+        stage.stream.want(PAIRS)
+        await asyncio.sleep(1)
+    assert behind.told == len(PAIRS)
+    assert behind.told_before <= 5 * TICKS_AT_ONCE
