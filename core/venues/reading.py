@@ -65,6 +65,10 @@ class ReadPolicy:
 
     async def run(self, read: Callable[[], Awaitable[_T]]) -> _T:
         try:
+            try:
+                return await self._in_time(read)
+            except (Unreachable, Ambiguous) as error:  # only now what repeats is made: every time it leaves a cycle of
+                failed: VenueError | None = error  # 45 objects for the collector
             # The chance is in the first pause: stamina's own cannot be seeded, and a simulation must repeat alike.
             async for attempt in stamina.retry_context(
                 on=_is_passing,
@@ -75,6 +79,9 @@ class ReadPolicy:
                 wait_jitter=0,
             ):
                 with attempt:
+                    if failed is not None:
+                        first, failed = failed, None
+                        raise first
                     return await self._in_time(read)
         except Ambiguous as error:
             raise Unreachable(error.venue, error.what, code=error.code, status=error.status) from error
