@@ -33,6 +33,7 @@ from core.orchestrator import Host, Orchestrator  # noqa: E402
 from core.redaction import Redactor  # noqa: E402
 from core.storage.instance_lock import instance_locks  # noqa: E402
 from core.storage.writer import WriterThread  # noqa: E402
+from core.supervision.collector import Collector  # noqa: E402
 from core.supervision.loop_watch import LoopWatch  # noqa: E402
 from core.supervision.service_notify import NotifySocket  # noqa: E402
 from core.transport import real_transport  # noqa: E402
@@ -157,6 +158,7 @@ def _host(settings: Settings, health: LogHealth) -> Host:
         messenger=_messenger(settings, clock),
         service=NotifySocket(os.environ),
         loop_watch=LoopWatch(),
+        collector=Collector(),
         log=health,
     )
 

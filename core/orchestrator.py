@@ -43,6 +43,7 @@ from core.status.line import status_line
 from core.status.overview import Overview
 from core.storage.audit_log import AuditLog as ChainedAuditLog
 from core.storage.journal import SqliteJournal
+from core.supervision.collector import Collector
 from core.supervision.loop_watch import LoopWatch
 from core.supervision.mending import halt, mend
 from core.supervision.process_vitals import DaemonVitals
@@ -72,6 +73,7 @@ class Host:
     service: NotifySocket = field(default_factory=lambda: NotifySocket({}))
     """Of the service manager; by default there is none."""
     loop_watch: LoopWatch | None = None
+    collector: Collector | None = None
     log: LogHealth | None = None
 
 
@@ -161,10 +163,12 @@ class Orchestrator:
                 self._tasks.start("log-watch", partial(watch_log, self._host.log, self._notices))
             if self._host.loop_watch is not None:
                 self._tasks.start("loop-watch", self._host.loop_watch.run)
+            if self._host.collector is not None:
+                self._tasks.start("collector", self._host.collector.run)
             try:
                 yield
             finally:
-                await self._tasks.end("service", "log-watch", "loop-watch")
+                await self._tasks.end("service", "log-watch", "loop-watch", "collector")
 
     # start
 

@@ -18,6 +18,7 @@ from core.lifecycle.opening import Opening
 from core.logs import configure_logging
 from core.orchestrator import Host, Orchestrator, Shown
 from core.storage.writer import WriterThread
+from core.supervision.collector import Collector
 from core.transport import Transport, real_transport
 from tools.bench.processes import READY_SECONDS, BenchError, Simulator, environment
 
@@ -48,7 +49,8 @@ async def inner_daemon(
     async with AsyncExitStack() as stack:
         console = stack.enter_context((folder / "console.log").open("w", encoding="utf-8"))
         stack.enter_context(configure_logging(read.process.log_dir, read.process.log_level, console=console))
-        daemon = _Watched(read, Host(clock=SystemClock(), transport=transport, executor=_writer))
+        host = Host(clock=SystemClock(), transport=transport, executor=_writer, collector=Collector())
+        daemon = _Watched(read, host)
         run = asyncio.ensure_future(daemon.run())
         try:
             both: list[asyncio.Future[Any]] = [run, daemon.ready]
