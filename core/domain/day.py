@@ -78,6 +78,15 @@ class DayAccount:
             return self
         return self._with(position, Share(baseline=now_worth if known is None else known.baseline, worth=now_worth))
 
+    def all_valued(self, worths: Mapping[PositionId, Decimal]) -> DayAccount:
+        """The same of many at once."""
+        news: dict[PositionId, Share] = {}
+        for position, now_worth in worths.items():
+            known = self.shares.get(position)
+            if known is None or known.worth != now_worth:
+                news[position] = Share(baseline=now_worth if known is None else known.baseline, worth=now_worth)
+        return replace(self, shares={**self.shares, **news}) if news else self
+
     def changed_hands(self, position: PositionId, by: Decimal) -> DayAccount:
         """Its size was corrected without a trade we saw, which changes its worth by `by`: neither profit nor loss."""
         known = self.shares.get(position)

@@ -53,7 +53,7 @@ log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 1.0
 """How often every position is looked at without a tick: time passes for it as well."""
-AT_ONCE = 16
+AT_ONCE = 4
 """Positions looked at in one step of that round."""
 COUNT_SECONDS = 60.0
 NEVER_MS = 10**15

@@ -357,8 +357,11 @@ class Reconciler:
 
     def _compare_entries(self, venue: VenueName, status: MassStatus) -> None:
         """Another average at the venue is recorded beside ours and said once; ours is never rewritten (POS-04)."""
+        rows = defaultdict[PositionKey | None, list[PositionReport]](list)
+        for row in status.positions:
+            rows[key_of(row)].append(row)
         for position in self._positions(venue):
-            for report in status.positions:
+            for report in rows.get(position.key, ()):
                 told = report.entry_price
                 if told is None or not entry_differs(position, report) or self._other_entries.get(position.id) == told:
                     continue

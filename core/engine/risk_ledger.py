@@ -6,6 +6,7 @@ wallet after it one by one, and between the two the wallet lies.
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -38,6 +39,8 @@ from core.engine.state import StateView
 
 log = structlog.get_logger(__name__)
 
+AT_ONCE = 16
+"""Positions valued in one step of the round."""
 SAVE_SECONDS = 30.0
 """Between two notes of marks that moved; everything else is noted at once."""
 WALLET_MOVES_REMEMBERED = 1_000
@@ -108,12 +111,17 @@ class RiskLedger:
 
     # telling
 
-    def tick(self) -> None:
+    async def tick(self) -> None:
         """Value everything at the newest marks: an open loss counts while it is open (RSK-10)."""
-        day = self.book.day
-        for position in self._state.positions():
-            day = day.valued(position.id, self._worth(position))
-        self._set_day(day)
+        held, worths = self._state.positions(), dict[PositionId, Decimal]()
+        for number, position in enumerate(held, start=1):
+            worths[position.id] = self._worth(position)
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
+        for position in held:
+            if self._state.position(position.key) is not position:  # it was valued when it changed
+                del worths[position.id]
+        self._set_day(self.book.day.all_valued(worths))
         self._count_wallets()
         self.settle()
         if self._clock.monotonic() - self._saved_at >= SAVE_SECONDS and self.book.day.shares:

@@ -34,7 +34,7 @@ class RiskWatch:
         """Until cancelled; owns the closes of a panic."""
         async with asyncio.TaskGroup() as tasks:
             while True:
-                self._risk.ledger.tick()
+                await self._risk.ledger.tick()
                 self._finish_panic(tasks)
                 await asyncio.sleep(TICK_SECONDS)
 

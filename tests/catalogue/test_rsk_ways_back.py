@@ -80,9 +80,12 @@ async def refill(bench: Bench) -> None:
     bench.orders.apply([a_balance_report(venue_time_ms=bench.clock.now_ms())])
 
 
+async def _no_look() -> None: ...
+
+
 async def until_midnight(bench: Bench) -> None:
     """Nothing but the entry itself looks at the clock: the unlock must come before the test it lifts."""
-    bench.risk.ledger.tick = lambda: None  # type: ignore[method-assign]
+    bench.risk.ledger.tick = _no_look  # type: ignore[method-assign]
     left_ms = end_of(day_of(bench.clock.now_ms())) - bench.clock.now_ms()
     await asyncio.sleep((left_ms - 500) / 1000)
     assert denied(bench, "just before") is not None

@@ -90,3 +90,14 @@ def test_a_winning_day_has_nothing_to_forgive() -> None:
     """Else the next loss would be allowed to eat the gain and the limit on top."""
     day = a_day().opened(P).valued(P, Decimal(50)).forgave()
     assert day.valued(P, Decimal(-10)).counted_loss == 10
+
+
+def test_many_valued_at_once_are_valued_as_one_by_one() -> None:
+    other, third = PositionId("q"), PositionId("r")
+    day = a_day().opened(P).valued(P, Decimal(-40)).opened(other)
+    worths = {P: Decimal(-40), other: Decimal(7), third: Decimal(5)}
+    one_by_one = day
+    for position, made in worths.items():
+        one_by_one = one_by_one.valued(position, made)
+    assert day.all_valued(worths) == one_by_one
+    assert day.all_valued({P: Decimal(-40)}) is day

@@ -203,12 +203,12 @@ async def test_ticks_that_come_late_cast_doubt_on_the_measured_clock_until_they_
     stage.registry.watch(BTC)
     stage.offset_ms = 6_000
     stage.market.tick(BTC.symbol, 100)
-    stage.registry.look()
+    await stage.registry.look()
     assert doubted == [BTC.venue]
     stage.offset_ms = 0
     await asyncio.sleep(1)
     stage.market.tick(BTC.symbol, 101)
-    stage.registry.look()
+    await stage.registry.look()
     assert doubted == [BTC.venue]
 
 

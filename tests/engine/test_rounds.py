@@ -1,0 +1,155 @@
+"""Rounds over everything that is held go step by step: a price that decides never waits for one to be over."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any, Self
+
+import pytest
+
+from core.domain.ids import InstrumentId, PositionId, Symbol
+from core.domain.position import Position, PositionKey
+from core.domain.reconciliation import entry_differs
+from core.engine import data_registry, reconciler, risk_ledger
+from core.engine.data_registry import DataRegistry
+from core.engine.risk_ledger import RiskLedger
+from core.wiring.rules import result_rules
+from tests.builders import BTC, BTC_LONG, ETH, a_position, an_intent
+from tests.builders_config import some_settings
+from tests.engine.bench import BINANCE, a_bench
+from tests.engine.registries import Stage
+from tests.fakes.fake_notifier import FakeNotifier
+from tests.fakes.virtual_loop import VirtualClock
+
+MANY = [InstrumentId(BTC.venue, Symbol(f"C{n}/USDT:USDT")) for n in range(200)]
+
+
+class Turns:
+    """Counts what is done in each turn of the loop while something runs."""
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.most = 0
+        self._ticker: asyncio.Task[None] | None = None
+
+    def note(self) -> None:
+        self.done += 1
+
+    async def __aenter__(self) -> Self:
+        self._ticker = asyncio.ensure_future(self._count())
+        await asyncio.sleep(0)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.sleep(0)
+        assert self._ticker is not None
+        self._ticker.cancel()
+
+    async def _count(self) -> None:
+        while True:
+            before = self.done
+            await asyncio.sleep(0)
+            self.most = max(self.most, self.done - before)
+
+
+class Held:
+    """A book with positions, as far as the ledger asks it. `leaves` is gone once some others have been looked at."""
+
+    def __init__(self, positions: Sequence[Position], leaves: Position | None = None) -> None:
+        self._positions, self._leaves = {position.key: position for position in positions}, leaves
+        self.left = False
+
+    def positions(self) -> list[Position]:
+        return list(self._positions.values())
+
+    def position(self, key: PositionKey) -> Position | None:
+        known = self._positions.get(key)
+        return None if self.left and known is self._leaves else known
+
+    def balances(self) -> dict[Any, Any]:
+        return {}
+
+
+class NoJournal:
+    def append_nowait(self, records: object) -> None: ...
+
+
+def _ledger(held: Held, mark: Any) -> RiskLedger:
+    clock = VirtualClock()
+    return RiskLedger(
+        rules=result_rules(some_settings()),
+        state=held,  # type: ignore[arg-type]
+        quote_coins=frozenset(),
+        mark=mark,
+        journal=NoJournal(),  # type: ignore[arg-type]
+        clock=clock,
+        notifier=FakeNotifier(),
+    )
+
+
+def _positions() -> list[Position]:
+    return [replace(a_position(at=100), id=PositionId(f"p{n}"), instrument=i) for n, i in enumerate(MANY)]
+
+
+async def test_open_losses_are_valued_step_by_step() -> None:
+    positions, turns = _positions(), Turns()
+
+    def mark(_: InstrumentId) -> Decimal:
+        turns.note()
+        return Decimal(99)
+
+    ledger = _ledger(Held(positions), mark)
+    async with turns:
+        await ledger.tick()
+    assert (turns.done, turns.most) == (len(MANY), risk_ledger.AT_ONCE)
+    assert ledger.book.day.shares.keys() == {position.id for position in positions}
+
+
+async def test_what_is_closed_during_the_round_is_not_valued_by_what_it_was() -> None:
+    positions = _positions()
+    held = Held(positions, leaves=positions[0])
+
+    def mark(_: InstrumentId) -> Decimal:
+        held.left = True
+        return Decimal(99)
+
+    ledger = _ledger(held, mark)
+    await ledger.tick()
+    assert ledger.book.day.shares.keys() == {position.id for position in positions[1:]}
+
+
+async def test_levels_of_prices_are_looked_at_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage, turns = Stage(), Turns()
+    for instrument in MANY:
+        stage.registry.watch(instrument)
+        stage.market.tick(instrument.symbol, 100)
+    note = DataRegistry._note_level
+
+    def counted(self: DataRegistry, *args: Any) -> None:
+        turns.note()
+        note(self, *args)
+
+    monkeypatch.setattr(DataRegistry, "_note_level", counted)
+    async with turns:
+        await stage.registry.look()
+    assert turns.done == len(MANY)
+    assert turns.most <= data_registry.AT_ONCE
+
+
+async def test_entries_are_compared_with_the_row_of_their_own_position_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[PositionKey] = []
+
+    def counted(position: Position, report: Any) -> bool:
+        compared.append(position.key)
+        assert report.instrument == position.instrument
+        return entry_differs(position, report)
+
+    monkeypatch.setattr(reconciler, entry_differs.__name__, counted)
+    async with a_bench() as bench:
+        await bench.enter(an_intent())
+        await bench.enter(an_intent("s2", instrument=ETH))
+        await bench.settle()
+        await bench.reconciler.reconcile(BINANCE)
+        assert len(compared) == len(bench.state.positions()) == 2
+        assert BTC_LONG in compared
