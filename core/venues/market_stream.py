@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-TICKS_AT_ONCE = 8
-"""Prices of one frame that are taken in one step: some channels tell all symbols at once."""
+TICKS_AT_ONCE = 4
+"""Prices that are taken in one step: some frames tell all symbols at once, and frames may be waiting in a row. What
+follows from one of them goes before those behind it."""
 
 
 class Tick(NamedTuple):
@@ -236,7 +237,7 @@ class MarketStream:
         raise AssertionError("a connection ends only by an exception")
 
     async def _read(self, socket: Socket, state: _RouteState, channels: Subscriptions, heard: asyncio.Event) -> None:
-        decode, unheard = state.route.decode, channels.unheard
+        decode, unheard, taken = state.route.decode, channels.unheard, 0
         while True:
             frame = await socket.receive()
             heard.set()
@@ -252,13 +253,13 @@ class MarketStream:
                 self.counts["refused"] += told.refused
                 channels.answered(told)
                 continue
-            for number, tick in enumerate(told or (), start=1):
+            for tick in told or ():
                 if unheard:
                     channels.heard(tick.channel)
                 self._put(state, tick)
-                if number % TICKS_AT_ONCE == 0:
+                taken += 1
+                if taken % TICKS_AT_ONCE == 0:
                     await asyncio.sleep(0)
-            await asyncio.sleep(0)  # frames may be waiting in a row, and what follows from this one goes before them
 
     async def _begin(self, state: _RouteState) -> None:
         try:

@@ -43,7 +43,7 @@ async def test_what_follows_from_a_price_goes_before_the_frames_that_wait_behind
         stage.stream.want([BTC])
         await asyncio.sleep(1)
     assert behind.told == 500
-    assert behind.told_before <= 10
+    assert behind.told_before <= 7 * TICKS_AT_ONCE
 
 
 async def test_a_frame_with_the_prices_of_all_symbols_is_taken_in_parts() -> None:
