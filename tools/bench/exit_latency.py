@@ -1,10 +1,11 @@
 """From a price's bytes to the request that follows from it (X1), and what a price costs where nothing follows (X3).
 
 The whole daemon runs in this process with a position in each of many symbols, against a simulator in another. What its
-public socket receives is made here: every symbol ticks twenty times a second, and four times a second one of them
+public socket receives is made here: every symbol ticks twenty times a second, and some times a second one of them
 makes a new best price from which its stop is to be moved. Counted from the moment the frame is there for the socket's
 reader to the moment the request is handed to the transport, in time this process has computed, whatever it was busy
-with then; by the clock a loaded machine is measured as well.
+with then: prices of others and threads too, but not making the frames, and reading those of the simulator that they
+take the place of. By the clock a loaded machine is measured as well.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -34,7 +35,6 @@ from tools.bench.processes import BenchError, simulator
 from tools.bench.venues import VenueFacts
 
 TICKS_PER_SECOND = 20
-MOVES_PER_SECOND = 4
 SPARE_STOPS = 10
 """Fewer positions than a venue takes stops: one that is replaced has two for a moment."""
 STEP_SECONDS = 0.002
@@ -42,13 +42,17 @@ AFTER_STOPS_SECONDS = 1.1
 """Where a venue counts stops by the second, those of the entries are not counted any more then."""
 MOVE_SECONDS = 3.0
 """How long after the last price requests may still follow."""
-BEST = Decimal("1.101")
-"""Times the entry: the stop belongs then between where it stood and the venue's own price, which did not move."""
+BEST, BETTER = Decimal("1.112"), Decimal("1.005")
+"""Times the entry, and each time after that times the best: the stop belongs then between where it stood and the
+venue's own price, which did not move."""
+ROUNDS = 2
+"""So often each symbol makes a new best price, as far as there is time."""
 JITTER = tuple(Decimal(part) / 100_000 for part in (0, -20, 10, -30, 5, -10, -25, -5))
 SETTINGS: Final[Mapping[str, str]] = {
     "TRAILING_MODE": "managed",
-    "TRAILING_ACTIVATION_PERCENT": "10",
-    "TRAILING_CALLBACK_PERCENT": "9.9",
+    "TRAILING_ACTIVATION_PERCENT": "11",
+    "TRAILING_CALLBACK_PERCENT": "11",
+    "TRAILING_MIN_UPDATE_INTERVAL_SECONDS": "1",
     "PRICE_JUMP_PERCENT": "50",
     "BREAKEVEN_ACTIVATION_PERCENT": "0",
 }
@@ -57,12 +61,14 @@ SETTINGS: Final[Mapping[str, str]] = {
 @dataclass(frozen=True, slots=True)
 class _Wire:
     """One venue's words: the public socket of marks, what a frame of prices has in it, the mark of one symbol (ms,
-    symbol, price), and the request that moves or replaces a stop."""
+    symbol, price), the request that moves or replaces a stop, and how many of them there are a second: fewer than the
+    venue takes."""
 
     path: str
     prices: tuple[bytes, ...]
     mark: Callable[[int, str, str], str]
     move: str
+    moves_per_second: int
 
 
 WIRES: Final[Mapping[VenueName, _Wire]] = {
@@ -71,6 +77,7 @@ WIRES: Final[Mapping[VenueName, _Wire]] = {
         (b"markPriceUpdate",),
         lambda ms, symbol, price: f'{{"e":"markPriceUpdate","E":{ms},"s":"{symbol}","p":"{price}","st":1}}',
         "/fapi/v1/algoOrder",
+        8,
     ),
     VenueName.BYBIT: _Wire(
         "/v5/public/linear",
@@ -80,6 +87,7 @@ WIRES: Final[Mapping[VenueName, _Wire]] = {
             f'"cs":1,"ts":{ms}}}'
         ),
         "/v5/position/trading-stop",
+        4,
     ),
     VenueName.OKX: _Wire(
         "/ws/v5/public",
@@ -89,6 +97,7 @@ WIRES: Final[Mapping[VenueName, _Wire]] = {
             f'"markPx":"{price}","ts":"{ms}"}}]}}'
         ),
         "/api/v5/trade/amend-algos",
+        8,
     ),
 }
 
@@ -100,10 +109,6 @@ class _Moment(NamedTuple):
     cpu: int
 
 
-def _now() -> _Moment:
-    return _Moment(time.perf_counter_ns(), time.process_time_ns())
-
-
 @dataclass(slots=True)
 class _Tap:
     """Between the daemon and its venue: `frames` come beside what the venue sends, whose prices are held back then."""
@@ -113,6 +118,20 @@ class _Tap:
     sockets: list[_TappedSocket] = field(default_factory=list)
     requests: list[tuple[_Moment, str]] = field(default_factory=list)
     """When, and what was asked."""
+    spent: int = 0
+    """Nanoseconds that were computed for the measuring alone."""
+
+    def now(self) -> _Moment:
+        return _Moment(time.perf_counter_ns(), time.process_time_ns() - self.spent)
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """What is computed within is not the daemon's. Nothing may be awaited within."""
+        began = time.thread_time_ns()
+        try:
+            yield
+        finally:
+            self.spent += time.thread_time_ns() - began
 
     def transport(self, name: str) -> Transport:
         real = real_transport(name)
@@ -131,8 +150,8 @@ class _TappedHttp:
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
     ) -> HttpResponse:
         if self._tap.injecting and method == "POST":
-            asked = f"{url} {(body or b'').decode('utf-8', 'replace')}"
-            self._tap.requests.append((_now(), asked))
+            now = self._tap.now()
+            self._tap.requests.append((now, f"{url} {(body or b'').decode('utf-8', 'replace')}"))
         return await self._inner.request(method, url, headers, body)
 
 
@@ -177,8 +196,13 @@ class _TappedSocket:
             except Unreachable as error:
                 frames.put_nowait(error)
                 return
-            if not (self._tap.injecting and any(part in frame[:100] for part in self._tap.wire.prices)):
+            if not self._tap.injecting:
                 frames.put_nowait(frame)
+                continue
+            with self._tap.aside():
+                if not any(part in frame[:100] for part in self._tap.wire.prices):
+                    frames.put_nowait(frame)
+            await asyncio.sleep(0)  # the simulator's frames come in heaps
 
 
 @dataclass(slots=True)
@@ -245,12 +269,13 @@ async def _x1(effort: Effort, facts: VenueFacts, tap: _Tap, symbols: Sequence[_S
     moves = [(at, asked) for at, asked in tap.requests if tap.wire.move in asked]
     both = _took(put, moves)
     took, computed = (sorted(passed) for passed in zip(*both, strict=True)) if both else ([], [])
-    missing = len(put) - len(both)
+    asked = sum(map(len, put.values()))
+    missing = asked - len(both)
     note = (
         f"{len(symbols)} symbols with a position, {ticks:,} prices at {TICKS_PER_SECOND}/s each, {len(took)} moves of "
         f"a stop; the process was busy {busy:.0f} % of one core; by the clock the median is {_share(took, 0.5):.2f} ms"
     )
-    failed = f"{missing} of {len(put)} new best prices were not followed by a request" if missing else ""
+    failed = f"{missing} of {asked} new best prices were not followed by a request" if missing else ""
 
     def figure(name: str, what: str, value: float, aim: str) -> Figure:
         return Figure(
@@ -281,37 +306,47 @@ def _share(ordered: Sequence[float], part: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * part))] if ordered else float("nan")
 
 
-async def _tick(effort: Effort, tap: _Tap, symbols: Sequence[_Symbol]) -> tuple[dict[str, _Moment], int]:
-    """When the new best price of each symbol that made one was there, and how many prices there were."""
+async def _tick(effort: Effort, tap: _Tap, symbols: Sequence[_Symbol]) -> tuple[dict[str, list[_Moment]], int]:
+    """When new best prices of each symbol that made one were there, and how many prices there were."""
     rate, sent = TICKS_PER_SECOND * len(symbols), 0
-    put: dict[str, _Moment] = {}
-    best = iter(symbols)
+    put: dict[str, list[_Moment]] = {}
+    best = iter([(symbol, by) for by in (BEST, *[BETTER] * (ROUNDS - 1)) for symbol in symbols])
+    begun = 0
     started = time.perf_counter()
     while (passed := time.perf_counter() - started) < effort.exit_seconds:
-        due = int(passed * rate)
-        now_ms = time.time_ns() // 1_000_000
-        for number in range(sent, due):
-            symbol = symbols[number % len(symbols)]
-            text = symbol.texts[number // len(symbols) % len(JITTER)]
-            tap.put(tap.wire.mark(now_ms, symbol.name, text).encode("ascii"))
-        sent = max(sent, due)
-        if len(put) < int(passed * MOVES_PER_SECOND) and (winner := next(best, None)) is not None:
-            winner.at(winner.base * BEST)
-            frame = tap.wire.mark(now_ms, winner.name, winner.texts[0]).encode("ascii")
-            put[winner.name] = _now()
-            tap.put(frame)
+        with tap.aside():
+            due = int(passed * rate)
+            now_ms = time.time_ns() // 1_000_000
+            for number in range(sent, due):
+                symbol = symbols[number % len(symbols)]
+                text = symbol.texts[number // len(symbols) % len(JITTER)]
+                tap.put(tap.wire.mark(now_ms, symbol.name, text).encode("ascii"))
+            sent = max(sent, due)
+        if begun < int(passed * tap.wire.moves_per_second) and (winner := next(best, None)) is not None:
+            begun += 1
+            _make_best(tap, put, *winner, now_ms)
         await asyncio.sleep(STEP_SECONDS)
     return put, sent
 
 
-def _took(put: Mapping[str, _Moment], moves: Sequence[tuple[_Moment, str]]) -> list[tuple[float, float]]:
+def _make_best(tap: _Tap, put: dict[str, list[_Moment]], symbol: _Symbol, by: Decimal, now_ms: int) -> None:
+    with tap.aside():
+        symbol.at(symbol.base * by)
+        frame = tap.wire.mark(now_ms, symbol.name, symbol.texts[0]).encode("ascii")
+    put.setdefault(symbol.name, []).append(tap.now())
+    tap.put(frame)
+
+
+def _took(put: Mapping[str, Sequence[_Moment]], moves: Sequence[tuple[_Moment, str]]) -> list[tuple[float, float]]:
     """Milliseconds from each price to the first request about its symbol: by the clock, and computed by us."""
     found = []
-    for name, at in put.items():
-        later = [when for when, asked in moves if when >= at and _about(name, asked)]
-        if later:
-            first = min(later)
-            found.append(((first.wall - at.wall) / 1e6, (first.cpu - at.cpu) / 1e6))
+    for name, moments in put.items():
+        asked = [when for when, request in moves if _about(name, request)]
+        for at, until in zip(moments, [*moments[1:], None], strict=True):
+            later = [when for when in asked if when >= at and (until is None or when < until)]
+            if later:
+                first = min(later)
+                found.append(((first.wall - at.wall) / 1e6, (first.cpu - at.cpu) / 1e6))
     return found
 
 
