@@ -96,13 +96,12 @@ class ScalpingV1:
         return None if indicators is None else indicators.reading()
 
     def _signals(self, view: View) -> Iterator[Signal]:
-        taken = view.taken()
         for instrument in view.candles:
             reading = self._reading(view, instrument)
-            if reading is None or instrument in taken:
+            if reading is None:
                 continue
             side, score = judge(reading)
-            if side is not None and score >= self._min_score:
+            if side is not None and score >= self._min_score and instrument not in view.taken():
                 yield candle_signal(NAME, view, instrument, side, score, features=reading._asdict().items())
 
 

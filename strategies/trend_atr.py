@@ -90,13 +90,13 @@ class TrendAtr:
         return None if indicators is None else indicators.reading()
 
     def _signals(self, view: View) -> Iterator[Signal]:
-        taken = view.taken()
         for instrument in view.candles:
             reading = self._reading(view, instrument)
-            if reading is None or instrument in taken:
+            side = None if reading is None else breakout(reading)
+            if reading is None or side is None or instrument in view.taken():
                 continue
-            side, stop = breakout(reading), reading.atr * STOP_ATRS / reading.close * 100
-            if side is None or not NEAREST_STOP_PERCENT <= stop <= FURTHEST_STOP_PERCENT:
+            stop = reading.atr * STOP_ATRS / reading.close * 100
+            if not NEAREST_STOP_PERCENT <= stop <= FURTHEST_STOP_PERCENT:
                 continue
             if (score := strength(reading, side)) >= self._min_score:
                 percent = Decimal(f"{stop:.2f}")

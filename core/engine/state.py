@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Protocol, TypeVar
+from types import MappingProxyType
+from typing import NamedTuple, Protocol, TypeVar
 
 from core.domain.ids import Asset, ClientOrderId, InstrumentId, Leg, PositionId, VenueName, VenueOrderId
 from core.domain.money import ZERO
@@ -22,8 +23,22 @@ REMEMBERED_IDS = 20_000
 """Of ended orders that are kept no more: a venue may tell of their trades again, and they are still ours."""
 
 
+class Snapshot(NamedTuple):
+    """Everything of one moment; nothing in it changes afterwards. `orders` have not ended, `venue_positions` are what
+    the venues last said is open."""
+
+    positions: tuple[Position, ...]
+    venue_positions: tuple[PositionReport, ...]
+    orders: tuple[Order, ...]
+    balances: Mapping[tuple[VenueName, Asset], Balance]
+
+
 class StateView(Protocol):
     """Read-only."""
+
+    def snapshot(self) -> Snapshot:
+        """The same object until something changes."""
+        ...
 
     def order(self, client_order_id: ClientOrderId) -> Order | None: ...
     def order_by_venue_id(self, instrument: InstrumentId, venue_order_id: VenueOrderId) -> Order | None: ...
@@ -78,8 +93,19 @@ class State:
         self._closed: dict[PositionKey, Position] = {}
         self._venue_positions: dict[tuple[InstrumentId, PositionSide], PositionReport] = {}
         self._balances: dict[tuple[VenueName, Asset], Balance] = {}
+        self._snapshot: Snapshot | None = None
 
     # reading
+
+    def snapshot(self) -> Snapshot:
+        if self._snapshot is None:
+            self._snapshot = Snapshot(
+                positions=tuple(self._positions.values()),
+                venue_positions=tuple(row for row in self._venue_positions.values() if row.quantity != ZERO),
+                orders=tuple(self.all_live_orders()),
+                balances=MappingProxyType(dict(self._balances)),
+            )
+        return self._snapshot
 
     def order(self, client_order_id: ClientOrderId) -> Order | None:
         return self._orders.get(client_order_id)
@@ -132,6 +158,7 @@ class State:
 
     def put_order(self, order: Order) -> None:
         client_order_id, instrument = order.client_order_id, order.instrument
+        self._snapshot = None
         self._orders[client_order_id] = order
         position_id = order.intent.position_id
         self._by_position.setdefault(position_id, {})[client_order_id] = None
@@ -155,6 +182,7 @@ class State:
         self._forget(client_order_id)
 
     def put_position(self, position: Position) -> None:
+        self._snapshot = None
         if position.open:
             self._positions[position.key] = position
         else:
@@ -164,6 +192,7 @@ class State:
     def put_venue_position(self, report: PositionReport) -> None:
         key = (report.instrument, report.position_side)
         known = self._venue_positions.get(key)
+        self._snapshot = None
         if known is None:
             self._venue_positions[key] = report
         else:
@@ -182,6 +211,7 @@ class State:
         if available is None and known is not None and known.venue_time_ms == report.venue_time_ms:
             available = known.available  # another word about the same moment
         says = report.unusable or report.available is not None
+        self._snapshot = None
         self._balances[report.venue, report.asset] = Balance(
             asset=report.asset,
             wallet=report.wallet,
@@ -213,6 +243,7 @@ class State:
 
     def _forget(self, client_order_id: ClientOrderId) -> None:
         order = self._orders.pop(client_order_id)
+        self._snapshot = None
         self._ended.pop(client_order_id, None)
         if (live := self._live.get(order.instrument)) is not None:
             live.pop(client_order_id, None)

@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import partial
 from types import MappingProxyType
+from typing import ParamSpec, TypeVar
 
 import structlog
 
@@ -21,11 +21,10 @@ from core.clock import Clock, iso_utc
 from core.domain.alerts import AlertKind
 from core.domain.candle import TIMEFRAME_MS, Candle
 from core.domain.ids import Asset, InstrumentId, VenueName
-from core.domain.money import ZERO
 from core.domain.position import Position, PositionKey
 from core.domain.signal import Signal, Unusable
 from core.engine.ports import Level, MarketReads, Notifier, SignalBatch
-from core.engine.state import StateView
+from core.engine.state import Snapshot, StateView
 from core.errors import VenueError
 from core.signals.candle_history import CandleHistory
 from core.signals.strategy_answers import advised, judged
@@ -33,6 +32,8 @@ from core.signals.universe import Universe
 from strategies.base import ExitAdvice, Strategy, View
 
 log = structlog.get_logger(__name__)
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 CLOSE_DELAY_MS = 500
 """After a close, before the candle is asked for: the venue writes its last trades first."""
@@ -98,6 +99,8 @@ class StrategyScan:
         self._learned: set[InstrumentId] = set()
         self._left_out: dict[InstrumentId, str] = {}
         self._failing = False
+        self._seen: Snapshot | None = None
+        self._free: Mapping[tuple[VenueName, Asset], Decimal] = MappingProxyType({})
         self._looked = float("-inf")
         self.counts: Counter[str] = Counter()
         self._told: tuple[int, int, int] | str = "has not looked at any candle yet"
@@ -215,11 +218,14 @@ class StrategyScan:
         """Give new histories to the strategy one by one: the first of an instrument takes it some milliseconds."""
         for instrument, history in list(self._histories.items()):
             if instrument not in self._learned and history.full:
-                learn = partial(self._strategy.learn, instrument, history.candles, self._timeframe_ms)
-                if not self._strategy_does(learn):
+                if not self._said(self._take_in, instrument, history):
                     return
-                self._learned.add(instrument)
                 await asyncio.sleep(0)
+
+    def _take_in(self, instrument: InstrumentId, history: CandleHistory) -> bool:
+        self._strategy.learn(instrument, history.candles, self._timeframe_ms)
+        self._learned.add(instrument)
+        return True
 
     async def _scan(self, emit: Callable[[SignalBatch], None], open_ms: int, seconds: float) -> None:
         started = self._clock.monotonic()
@@ -231,8 +237,10 @@ class StrategyScan:
     def _ask(self, emit: Callable[[SignalBatch], None], open_ms: int, started: float) -> None:
         view, received = self._view(open_ms), self._clock.monotonic()
         self.counts["scans"] += 1
-        answer: list[Signal | Unusable] = []
-        if not (self._asked_for_exits(view) and self._strategy_does(partial(self._ask_for_entries, view, answer))):
+        advice = self._said(self._exits, view)
+        self._advise(self._wanted(advice, view) if advice else {})  # of one that raised, nothing is held on to
+        answer = None if advice is None else self._said(self._entries, view)
+        if answer is None:
             return
         self._failing = False
         signals = tuple([signal for signal in answer if isinstance(signal, Signal)])
@@ -244,31 +252,26 @@ class StrategyScan:
             name, now_ms = self._strategy.name, view.now_ms
             emit(SignalBatch(source=name, received=received, received_ms=now_ms, signals=signals, unusable=unusable))
 
-    def _asked_for_exits(self, view: View) -> bool:
-        """Whether the strategy answered. Where it raised, nothing it said before is held against a position."""
-        advice: list[ExitAdvice] = []
-        done = self._strategy_does(lambda: advice.extend(self._strategy.exits(view)))
-        wanted = advised(advice, view) if done and advice else {}
-        if done and advice:
-            self._note_exits(advice, wanted)
-        self._advise(wanted)
-        return done
-
-    def _note_exits(self, advice: Sequence[ExitAdvice], wanted: Mapping[PositionKey, str]) -> None:
+    def _wanted(self, advice: Sequence[ExitAdvice], view: View) -> Mapping[PositionKey, str]:
+        wanted = advised(advice, view)
         self.counts["exits"] += len(wanted)
         if foreign := [str(one.key) for one in advice if one.key not in wanted]:
             self.counts["exits_of_nothing"] += len(foreign)
             log.warning("scan.exit_of_nothing", strategy=self._strategy.name, positions=foreign)
         for key, why in wanted.items():
             log.info("scan.exit", strategy=self._strategy.name, position=str(key), why=why)
+        return wanted
 
-    def _ask_for_entries(self, view: View, answer: list[Signal | Unusable]) -> None:
-        most_stop = self._rules.most_stop_percent
-        answer.extend(judged(self._strategy.on_candle(view), view, self._strategy, most_stop))
+    def _exits(self, view: View) -> list[ExitAdvice]:
+        return list(self._strategy.exits(view))
 
-    def _strategy_does(self, work: Callable[[], None]) -> bool:
+    def _entries(self, view: View) -> Sequence[Signal | Unusable]:
+        return judged(self._strategy.on_candle(view), view, self._strategy, self._rules.most_stop_percent)
+
+    def _said(self, ask: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T | None:
+        """What the strategy answers; None when it failed."""
         try:
-            work()
+            return ask(*args, **kwargs)
         except Exception as error:  # swallow: a strategy's failure costs its own scan; it is logged, counted and told
             self.counts["failures"] += 1
             name, what = self._strategy.name, f"{type(error).__name__}: {error}"
@@ -281,30 +284,35 @@ class StrategyScan:
             self._failing = True
             self._strategy = self._make()
             self._learned.clear()
-            return False
-        return True
+            return None
 
     def _view(self, open_ms: int) -> View:
         """One snapshot; what it holds is frozen or a copy."""
-        state, histories = self._state, self._histories.items()
-        quotes, held = self._rules.quotes, tuple(state.positions())
-        free = {
-            key: balance.available
-            for key, balance in state.balances().items()
-            if key[1] in quotes and balance.available is not None
-        }
+        state = self._state.snapshot()
+        if state is not self._seen:
+            self._seen, self._free = state, self._free_balances(state)
         return View(
             open_ms=open_ms,
             timeframe_ms=self._timeframe_ms,
             now_ms=self._clock.now_ms(),
             valid_ms=min(self._rules.ttl_ms, self._timeframe_ms),
-            candles=MappingProxyType({i: h.candles for i, h in histories if h.full and h.reaches(open_ms)}),
-            positions=held,
-            own=self._own() if held else (),
-            account_positions=tuple([report for report in state.venue_positions() if report.quantity != ZERO]),
-            orders=tuple(state.all_live_orders()),
-            balances=MappingProxyType(free),
+            candles=MappingProxyType(
+                {i: h.candles for i, h in self._histories.items() if h.full and h.reaches(open_ms)}
+            ),
+            positions=state.positions,
+            own=self._own() if state.positions else (),
+            account_positions=state.venue_positions,
+            orders=state.orders,
+            balances=self._free,
         )
+
+    def _free_balances(self, state: Snapshot) -> Mapping[tuple[VenueName, Asset], Decimal]:
+        free = {
+            key: balance.available
+            for key, balance in state.balances.items()
+            if key[1] in self._rules.quotes and balance.available is not None
+        }
+        return MappingProxyType(free)
 
     def _tell(self, view: View, signals: int, unusable: int, seconds: float) -> None:
         """A quiet close gets no line of its own."""

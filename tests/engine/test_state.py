@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from core.domain.ids import ClientOrderId, Leg
 from core.domain.order import OrderStatus
 from core.engine.closer import next_attempt
 from core.engine.state import REMEMBERED_ENDED_ORDERS, State
-from tests.builders import a_position, an_intent, an_order
+from tests.builders import a_balance_report, a_position, a_position_report, an_intent, an_order
 
 MOVES = REMEMBERED_ENDED_ORDERS + 500
 
@@ -56,3 +58,28 @@ def test_the_last_stop_keeps_its_number_though_it_has_ended() -> None:
         state.put_order(an_order(an_intent(key=f"o{number}"), status=OrderStatus.FILLED, filled=1))
     position = state.positions()[0]
     assert next_attempt(state.orders_of(position.id, Leg.STOP), Leg.STOP) == MOVES
+
+
+def test_a_snapshot_is_made_once_and_is_never_older_than_the_last_change() -> None:
+    state = State()
+    entry = an_intent()
+    changes: list[Callable[[], object]] = [
+        lambda: state.put_order(an_order(entry)),
+        lambda: state.put_position(a_position()),
+        lambda: state.put_venue_position(a_position_report(amount=1)),
+        lambda: state.put_venue_position(a_position_report(amount=0)),
+        lambda: state.put_balance(a_balance_report(available=5), 0.0),
+        lambda: state.put_position(a_position(amount=0, entry_amount=1)),
+        lambda: state.drop_order(entry.client_order_id),
+    ]
+    before = state.snapshot()
+    for change in changes:
+        change()
+        now = state.snapshot()
+        assert now is state.snapshot()
+        assert now != before
+        assert now.positions == tuple(state.positions())
+        assert now.orders == tuple(state.all_live_orders())
+        assert now.venue_positions == tuple(row for row in state.venue_positions() if row.quantity)
+        assert now.balances == state.balances()
+        before = now

@@ -234,7 +234,7 @@ class Session:
             if held or self._recorder.changed:
                 self._note_equity(candle, close_ms)
             last = number == len(candles)
-            if self._moving() and (last or candles[number].open_ms != close_ms):
+            if (last or candles[number].open_ms != close_ms) and self._moving():
                 await self._settle(close_ms + SETTLE_AT_END_MS)  # there is no next price to meet
             if number % every == 0 or last:
                 on_progress(number)
