@@ -25,6 +25,7 @@ from core.domain.trailing import TrailingRules, away, worth_moving
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.closer import Closer, Part
 from core.engine.exit_watch import ExitCounts, ExitWatch, figures_of
+from core.engine.giving_way import give_way
 from core.engine.ports import Level, Notifier
 from core.engine.protection_manager import ProtectionManager
 from core.engine.tightening import Tightened
@@ -88,9 +89,11 @@ class ExitActions:
         part = None if close.step is None else self._part(watch, position, close.step)
         if part is None or part.quantity >= position.quantity:
             watch.closing = True
+            give_way()
             self.tasks.create_task(self._close(watch, position, close, seen), name=f"exits/close/{watch.key}")
         elif part.quantity and not watch.taking and self._clock.monotonic() >= watch.part_not_before:
             watch.taking = True
+            give_way()
             self.tasks.create_task(self._take(watch, position, part, close, seen), name=f"exits/take/{watch.key}")
 
     async def _close(self, watch: ExitWatch, position: Position, close: Close, seen: Seen) -> None:
@@ -159,6 +162,7 @@ class ExitActions:
         if worth_moving(position.side, resting, level, self._policy.moves, tick, since_last_ms=since):
             watch.moving = True
             watch.attempted = self._clock.monotonic()
+            give_way()
             tasks.create_task(self._move(watch, position, level), name=f"exits/move/{watch.key}")
 
     def _since_moved(self, watch: ExitWatch, stop: Order, now_ms: int) -> int | None:

@@ -15,6 +15,7 @@ import structlog
 
 from core.domain.ids import Symbol, VenueName
 from core.domain.money import Price
+from core.engine.giving_way import gives_way
 from core.engine.owned_tasks import beat
 from core.engine.ports import Quote
 from core.engine.task_group import TaskGroup
@@ -27,10 +28,6 @@ if TYPE_CHECKING:
     from core.transport import Socket
 
 log = structlog.get_logger(__name__)
-
-TICKS_AT_ONCE = 4
-"""Prices that are taken in one step: some frames tell all symbols at once, and frames may be waiting in a row. What
-follows from one of them goes before those behind it."""
 
 
 class Tick(NamedTuple):
@@ -237,7 +234,7 @@ class MarketStream:
         raise AssertionError("a connection ends only by an exception")
 
     async def _read(self, socket: Socket, state: _RouteState, channels: Subscriptions, heard: asyncio.Event) -> None:
-        decode, unheard, taken = state.route.decode, channels.unheard, 0
+        decode, unheard, way = state.route.decode, channels.unheard, gives_way()
         while True:
             frame = await socket.receive()
             heard.set()
@@ -257,9 +254,7 @@ class MarketStream:
                 if unheard:
                     channels.heard(tick.channel)
                 self._put(state, tick)
-                taken += 1
-                if taken % TICKS_AT_ONCE == 0:
-                    await asyncio.sleep(0)
+                await way.step()
 
     async def _begin(self, state: _RouteState) -> None:
         try:

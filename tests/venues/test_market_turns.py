@@ -4,7 +4,7 @@ import asyncio
 import json
 
 from core.domain.ids import Symbol
-from core.venues.market_stream import TICKS_AT_ONCE
+from core.engine.giving_way import IN_A_ROW, TURNS, give_way
 from tests.fakes.fake_socket import FakeSocket
 from tests.venues.test_market_stream import BTC, PAIRS, Stage
 
@@ -27,6 +27,7 @@ class Behind:
         del symbol
         self.told += 1
         if self._task is None:
+            give_way()
             self._task = asyncio.create_task(self._follow())
 
     async def _follow(self) -> None:
@@ -38,12 +39,25 @@ class Behind:
 async def test_what_follows_from_a_price_goes_before_the_frames_that_wait_behind_it() -> None:
     frames = [(0.0, json.dumps([_mark(BTC, 100 + n, n)]).encode()) for n in range(500)]
     stage = Stage(market=[FakeSocket(frames)])
-    behind = Behind(stage, steps=5)
+    behind = Behind(stage, steps=TURNS - 2)
     async with stage.running():
         stage.stream.want([BTC])
         await asyncio.sleep(1)
     assert behind.told == 500
-    assert behind.told_before <= 7 * TICKS_AT_ONCE
+    assert behind.told_before <= TURNS + 1
+
+
+async def test_while_nothing_is_decided_others_still_have_their_turn() -> None:
+    frames = [(0.0, json.dumps([_mark(BTC, 100, n)]).encode()) for n in range(500)]
+    stage, told, most = Stage(market=[FakeSocket(frames)]), list[Symbol](), list[int]()
+    stage.stream.on_tick(told.append)
+    async with stage.running():
+        stage.stream.want([BTC])
+        while len(told) < 500:
+            before = len(told)
+            await asyncio.sleep(0)
+            most.append(len(told) - before)
+    assert max(most) == IN_A_ROW
 
 
 async def test_a_frame_with_the_prices_of_all_symbols_is_taken_in_parts() -> None:
@@ -54,4 +68,4 @@ async def test_a_frame_with_the_prices_of_all_symbols_is_taken_in_parts() -> Non
         stage.stream.want(PAIRS)
         await asyncio.sleep(1)
     assert behind.told == len(PAIRS)
-    assert behind.told_before <= 5 * TICKS_AT_ONCE
+    assert behind.told_before <= 5
