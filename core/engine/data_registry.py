@@ -30,8 +30,8 @@ from core.engine.tick_watch import ALERT_SECONDS, SILENT_SECONDS, TickWatch
 log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 0.5
-AT_ONCE = 32
-"""Instruments looked at in one step."""
+AT_ONCE, PAUSE_SECONDS = 16, 0.004
+"""Instruments looked at in one step, and the pause between two."""
 SWEEP_SECONDS = 5.0
 """Between two looks for silence among the symbols that nobody holds."""
 REFERENCE_MAX_AGE_MS = 10_000
@@ -211,17 +211,17 @@ class DataRegistry:
                     tasks.create_task(requests.candles(), name=f"data/candles/{venue}")
                     if self._reads_funding:
                         tasks.create_task(requests.fundings(), name=f"data/funding/{venue}")
-                await self.look()
+                await self.look(PAUSE_SECONDS)
                 await asyncio.sleep(LOOK_SECONDS)
 
-    async def look(self) -> None:
+    async def look(self, pause: float = 0.0) -> None:
         """See which level each instrument goes by, ask for what is late, and say what has changed."""
         self._listen()
         now, now_ms = self._clock.monotonic(), self._now_ms()
         silent: dict[VenueName, list[Symbol]] = {}
         for number, (instrument, chain) in enumerate(tuple(self._watched.items()), start=1):
             if number % AT_ONCE == 0:
-                await asyncio.sleep(0)
+                await asyncio.sleep(pause)
                 now, now_ms = self._clock.monotonic(), self._now_ms()
             if self._watched.get(instrument) is not chain:
                 continue

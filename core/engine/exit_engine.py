@@ -55,6 +55,8 @@ LOOK_SECONDS = 1.0
 """How often every position is looked at without a tick: time passes for it as well."""
 AT_ONCE = 4
 """Positions looked at in one step of that round."""
+PAUSE_SECONDS = 0.004
+"""Between two steps: on its way from a price to a request a decision meets one of them at most."""
 COUNT_SECONDS = 60.0
 NEVER_MS = 10**15
 UNTOLD_CONFIRM_MS = 15_000
@@ -211,17 +213,17 @@ class ExitEngine:
         counted = self._clock.monotonic()
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            await self.look_at_all()
+            await self.look_at_all(PAUSE_SECONDS)
             if self._clock.monotonic() - counted >= COUNT_SECONDS:
                 counted = self._clock.monotonic()
                 self._count()
 
-    async def look_at_all(self) -> None:
-        """Judge every position, whatever its prices did."""
+    async def look_at_all(self, pause: float = 0.0) -> None:
+        """Judge every position, whatever its prices did; between some of them others have their turn."""
         for number, watch in enumerate(list(self._watches.values()), start=1):
             self._look(watch)
             if number % AT_ONCE == 0:
-                await asyncio.sleep(0)
+                await asyncio.sleep(pause)
 
     # following
 

@@ -111,13 +111,13 @@ class RiskLedger:
 
     # telling
 
-    async def tick(self) -> None:
+    async def tick(self, pause: float = 0.0) -> None:
         """Value everything at the newest marks: an open loss counts while it is open (RSK-10)."""
         held, worths = self._state.positions(), dict[PositionId, Decimal]()
         for number, position in enumerate(held, start=1):
             worths[position.id] = self._worth(position)
             if number % AT_ONCE == 0:
-                await asyncio.sleep(0)
+                await asyncio.sleep(pause)
         for position in held:
             if self._state.position(position.key) is not position:  # it was valued when it changed
                 del worths[position.id]

@@ -13,7 +13,8 @@ from core.engine.closer import Closer
 from core.engine.risk_guard import RiskGuard
 from core.engine.state import StateView
 
-TICK_SECONDS = 1.0
+TICK_SECONDS, PAUSE_SECONDS = 1.0, 0.004
+"""Between two rounds, and between two of their steps."""
 
 
 class RiskWatch:
@@ -34,7 +35,7 @@ class RiskWatch:
         """Until cancelled; owns the closes of a panic."""
         async with asyncio.TaskGroup() as tasks:
             while True:
-                await self._risk.ledger.tick()
+                await self._risk.ledger.tick(PAUSE_SECONDS)
                 self._finish_panic(tasks)
                 await asyncio.sleep(TICK_SECONDS)
 

@@ -80,7 +80,8 @@ async def refill(bench: Bench) -> None:
     bench.orders.apply([a_balance_report(venue_time_ms=bench.clock.now_ms())])
 
 
-async def _no_look() -> None: ...
+async def _no_look(pause: float = 0.0) -> None:
+    del pause
 
 
 async def until_midnight(bench: Bench) -> None:

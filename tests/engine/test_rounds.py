@@ -1,6 +1,7 @@
 """Rounds over everything that is held go step by step: a price that decides never waits for one to be over."""
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -11,7 +12,7 @@ import pytest
 from core.domain.ids import InstrumentId, PositionId, Symbol
 from core.domain.position import Position, PositionKey
 from core.domain.reconciliation import entry_differs
-from core.engine import data_registry, reconciler, risk_ledger
+from core.engine import data_registry, price_reads, reconciler, risk_ledger
 from core.engine.data_registry import DataRegistry
 from core.engine.risk_ledger import RiskLedger
 from core.wiring.rules import result_rules
@@ -153,3 +154,17 @@ async def test_entries_are_compared_with_the_row_of_their_own_position_alone(mon
         await bench.reconciler.reconcile(BINANCE)
         assert len(compared) == len(bench.state.positions()) == 2
         assert BTC_LONG in compared
+
+
+async def test_minutes_of_many_symbols_are_asked_for_one_after_the_other_and_in_time() -> None:
+    stage = Stage()
+    for instrument in MANY:
+        stage.registry.watch(instrument)
+    asked: list[tuple[float, int]] = []
+    async with stage.running():
+        while len(stage.reads.asked) < len(MANY):
+            await asyncio.sleep(0.1)
+            asked.append((stage.clock.monotonic(), len([what for what, _ in stage.reads.asked if what == "candles"])))
+    steps = [(at, after - before) for (_, before), (at, after) in itertools.pairwise(asked) if after > before]
+    assert max(number for _, number in steps) <= 6
+    assert steps[-1][0] - steps[0][0] <= price_reads.CANDLES_WITHIN
