@@ -69,16 +69,16 @@ class _Metronome(Session):
     """Beside what the strategy says there is an entry every so many candles, closed again by its time limit."""
 
     _count = 0
+    _due = EVERY
+    again = True
     parameters = SignalParameters(time_limit_minutes=HELD_MINUTES)
 
     def _ask(self, scan: StrategyScan | None, emit: Callable[[SignalBatch], None], candle: Candle) -> None:
         super()._ask(scan, emit, candle)
         self._count += 1
-        if self._wanted():
+        if self._count == self._due:
+            self._due += EVERY if self.again else 0
             self._enter(emit, candle)
-
-    def _wanted(self) -> bool:
-        return self._count % EVERY == 0
 
     def _enter(self, emit: Callable[[SignalBatch], None], candle: Candle) -> None:
         now_ms = candle.open_ms + MINUTE_MS
@@ -99,10 +99,8 @@ class _Metronome(Session):
 class _Holder(_Metronome):
     """One position from early on, which nothing closes."""
 
+    again = False
     parameters = SignalParameters(stop_loss_percent=Decimal(20))
-
-    def _wanted(self) -> bool:
-        return self._count == EVERY
 
 
 def _session(

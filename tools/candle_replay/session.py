@@ -242,7 +242,7 @@ class Session:
     def _ask(self, scan: StrategyScan | None, emit: Callable[[SignalBatch], None], candle: Candle) -> None:
         """At a close: the strategy, if there is one, sees the candle."""
         if scan is not None:
-            scan.look(emit, self._account.instrument.id, candle)
+            scan.look(emit, self.instrument.id, candle)
 
     def _emit(self, waves: WaveProcessor, batch: SignalBatch) -> None:
         self._waves_open += 1
