@@ -192,11 +192,13 @@ NONE_CONFIRMED = Confirmations()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """`close` None = hold. `state` is the one that went in where nothing was learnt. `moved_by` says which rule wants
-    the stop at `state.level`. `waiting`: what is no protection waits for a fresher price."""
+    the stop at `state.level`. `waiting`: what is no protection waits for a fresher price. Within `acting` no rule
+    closes or arms anything: a best price beyond `band` is only remembered there, and moves what follows it."""
 
     state: ExitState
     confirmations: Confirmations
     band: Band
+    acting: Band
     close: Close | None = None
     moved_by: ExitReason | None = None
     waiting: bool = False
@@ -257,6 +259,7 @@ class _Judging:
     moved_by: ExitReason | None = None
     lows: list[Price] = field(default_factory=list)
     highs: list[Price] = field(default_factory=list)
+    best: Price | None = None
 
     @property
     def holding(self) -> bool:
@@ -271,7 +274,7 @@ class _Judging:
 
     def beyond(self, peak: Price) -> None:
         """Only a price better than the best one tells anything new; one that comes back to it does not."""
-        self.ahead(peak.next_plus() if self.side is Side.BUY else peak.next_minus())
+        self.best = Price(peak.next_plus() if self.side is Side.BUY else peak.next_minus())
 
     def held(self, reason: ExitReason, for_ms: int, *, now: bool) -> bool:
         """Whether what is so `now` has been so for `for_ms`."""
@@ -319,10 +322,14 @@ def judge(
     elif close is None and seen.normal and seen.price is not None:
         close = _normal(run, seen.price)
     restless = close is not None or not fresh or run.confirmations.since
+    acting = EVERY_PRICE if restless else _band(run, seen.price)
+    if run.best is not None:
+        run.ahead(run.best)
     return Verdict(
         state=run.state,
         confirmations=run.confirmations,
         band=EVERY_PRICE if restless else _band(run, seen.price),
+        acting=acting,
         close=close,
         moved_by=run.moved_by,
         waiting=waiting,

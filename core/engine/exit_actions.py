@@ -21,7 +21,7 @@ from core.domain.order import Order
 from core.domain.position import Position
 from core.domain.prices import PriceKind
 from core.domain.profit_steps import slices
-from core.domain.trailing import TrailingRules, away, worth_moving
+from core.domain.trailing import TrailingRules, away, tighter, trailing_level, worth_moving
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.closer import Closer, Part
 from core.engine.exit_watch import ExitCounts, ExitWatch, figures_of
@@ -164,6 +164,21 @@ class ExitActions:
             watch.attempted = self._clock.monotonic()
             give_way()
             tasks.create_task(self._move(watch, position, level), name=f"exits/move/{watch.key}")
+
+    def would_move(
+        self, watch: ExitWatch, position: Position, stop: Order, price: Price, now_ms: int, ahead_ms: float
+    ) -> bool:
+        """Whether `consider_moving` would, if this price came so much later than now (of the venue)."""
+        trailing, resting, side = watch.rules.trailing, stop.trigger_price, position.side
+        if trailing is None or resting is None or not watch.state.trailing or watch.moving or watch.closing:
+            return False
+        if self._clock.monotonic() + ahead_ms / 1000 < watch.move_not_before:
+            return False
+        instrument = self._instruments[position.instrument]
+        level = trailing_level(side, tighter(side, price, watch.state.peak or price), trailing, instrument)
+        since = self._since_moved(watch, stop, now_ms)
+        since = None if since is None else since + int(ahead_ms)
+        return worth_moving(side, resting, level, self._policy.moves, instrument.tick, since_last_ms=since)
 
     def _since_moved(self, watch: ExitWatch, stop: Order, now_ms: int) -> int | None:
         """Since the stop was moved or that was tried; a stop tells by itself that it was, also after a restart."""

@@ -190,8 +190,20 @@ class ExitEngine:
         return None if watch is None else watch.state
 
     def bands(self, instrument: InstrumentId) -> list[Band]:
-        """Of each position in it: within these prices no rule has anything to say, as things stand."""
-        return [watch.band for watch in self._by_instrument.get(instrument, ())]
+        """Of each position in it: within these prices no rule acts, as things stand; a best one is remembered."""
+        watches = self._by_instrument.get(instrument, ())
+        return [watch.band if watch.band is EVERY_PRICE else watch.acting for watch in watches]
+
+    def would_move(self, instrument: InstrumentId, price: Price, ahead_ms: float) -> bool:
+        """Whether a stop would be moved if this were the best price, so long from now."""
+        for watch in self._by_instrument.get(instrument, ()):
+            position = self._orders.state.position(watch.key)
+            stop = None if position is None else self._protection.resting(position)
+            if position is not None and stop is not None:
+                now_ms = self._venue_ms(instrument.venue)
+                if self._actions.would_move(watch, position, stop, price, now_ms, ahead_ms):
+                    return True
+        return False
 
     def quiet(self, instrument: InstrumentId, low: Decimal, high: Decimal) -> bool:
         """Whether no price between these two would make any rule speak, as things stand."""
@@ -332,7 +344,7 @@ class ExitEngine:
         seen = self._seen(watch, position, view, stop)
         rules = self._rules_now(watch, position)
         verdict = judge(position, watch.state, watch.confirmations, rules, seen, instrument)
-        watch.confirmations, watch.band = verdict.confirmations, verdict.band
+        watch.confirmations, watch.band, watch.acting = verdict.confirmations, verdict.band, verdict.acting
         watch.moved_by = verdict.moved_by or watch.moved_by
         self._note_waiting(watch, waiting=verdict.waiting)
         if verdict.state is not watch.state:

@@ -22,7 +22,8 @@ from core.domain.position import Position, PositionKey
 
 @dataclass(slots=True, eq=False)
 class ExitWatch:
-    """`band` holds the prices at which nothing has to be judged. `moved_by` is the rule that wants the stop where it is
+    """`band` holds the prices at which nothing has to be judged, `acting` those at which nothing is done (Verdict).
+    `moved_by` is the rule that wants the stop where it is
     wanted. `attempted` monotonic seconds of the last try to move it; `refused` moves in a row; `steps_skipped`
     take-profit steps without a slice of their own."""
 
@@ -31,6 +32,7 @@ class ExitWatch:
     state: ExitState
     confirmations: Confirmations = NONE_CONFIRMED
     band: Band = EVERY_PRICE
+    acting: Band = EVERY_PRICE
     moved_by: ExitReason | None = None
     attempted: float | None = None
     steps_skipped: int = 0

@@ -96,6 +96,7 @@ class Life:
     state: ExitState = field(init=False)
     confirmations: Confirmations = NONE_CONFIRMED
     band: Band = EVERY_PRICE
+    acting: Band = EVERY_PRICE
     now_ms: int = NOW_MS
     moved: list[tuple[int, Price]] = field(default_factory=list)
     steps_done: int = 0
@@ -120,6 +121,7 @@ class Life:
         here = here._replace(**changes)
         verdict = judge(self.position, self.state, self.confirmations, self.rules, here, self.instrument)
         self.state, self.confirmations, self.band = verdict.state, verdict.confirmations, verdict.band
+        self.acting = verdict.acting
         if verdict.close is not None and verdict.close.step is not None:
             self.steps_done = verdict.close.step + 1
             self.band = EVERY_PRICE

@@ -141,6 +141,31 @@ def test_a_price_that_stands_at_its_best_is_calm_and_a_better_one_is_not(side: S
     assert not band.calm(percent_from(side, "4.000001"))
 
 
+@settings(max_examples=250)
+@given(side=st.sampled_from(BOTH), rules=RULES, gains=st.lists(st.sampled_from(TURNS), min_size=1, max_size=12))
+def test_where_no_rule_acts_a_price_is_remembered_and_nothing_else(
+    side: Side, rules: ExitRules, gains: list[int]
+) -> None:
+    life = Life(
+        rules=rules,
+        position=a_position(side=side, at=100),
+        resting=percent_from(side, -2),
+        instrument=an_instrument(tick="0.1"),
+        moves=None,
+    )
+    for gain in gains:
+        at = percent_from(side, Decimal(gain) / 10)
+        before, steps, calm = life.state, life.steps_done, life.acting.calm(at)
+        verdict = life.look(at)
+        if calm:
+            assert verdict.close is None
+            assert not verdict.confirmations.since
+            assert (life.steps_done, life.state.trailing) == (steps, before.trailing)
+            assert replace(life.state, peak=None, level=None) == replace(before, peak=None, level=None)
+        if life.closed is not None:
+            return
+
+
 def test_most_prices_of_a_quiet_position_are_calm() -> None:
     life = Life(rules=exit_rules(some_settings()), position=a_position(at=100), resting=price(98))
     life.look(100)

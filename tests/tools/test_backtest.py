@@ -206,6 +206,53 @@ def test_candles_that_can_fire_nothing_are_passed_over_with_the_same_result(monk
     assert quick.recorder.trades == slow.recorder.trades
 
 
+def _trailed(*corners: Corner) -> Trade:
+    """From 0.2 % profit on, 0.1 % behind the best price."""
+    return _one(
+        _play(
+            _candles(*corners),
+            TRAILING_ACTIVATION_PERCENT="0.2",
+            TRAILING_CALLBACK_PERCENT="0.1",
+            BREAKEVEN_ACTIVATION_PERCENT="0",
+        )
+    )
+
+
+def test_a_stop_follows_at_the_first_price_or_moment_that_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by halving: the same as asking at every tick of the way."""
+    halved, found = Session._where_a_stop_moves, []
+
+    def compared(self: Session, here: int, end: int) -> int | None:
+        step, now_ms, tick = 1 if end > here else -1, self.clock.exact_ms(), self.instrument.tick
+        exits, name, when = self._engine.exits, self.instrument.id, self._tape.when
+        every = range(here + step, end, step)
+        first = (at for at in every if exits.would_move(name, Price(at * tick), when(at) - now_ms))
+        answer = halved(self, here, end)
+        assert answer == next(first, None)
+        if answer is not None:
+            found.append(step)
+        return answer
+
+    monkeypatch.setattr(Session, "_where_a_stop_moves", compared)
+    rising = [(40_000 + n * 80, 40_100 + n * 80, 39_990 + n * 80, 40_080 + n * 80) for n in range(6)]
+    trade = _trailed(*rising, (40_480, 40_480, 39_000, 39_000))
+    assert len(trade.stops) > 3
+    assert set(found) == {1, -1}, "on the way up by the price, and on the way down when enough time has passed"
+
+
+def test_a_minute_of_ever_better_prices_is_looked_at_where_something_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    look, looks = Session._look, []
+
+    def counted(self: Session) -> None:
+        looks.append(self.clock.now_ms())
+        look(self)
+
+    monkeypatch.setattr(Session, "_look", counted)
+    trade = _trailed((40_000, 40_000, 40_000, 40_000), (40_000, 40_600, 40_000, 40_600))
+    assert len(trade.stops) > 1
+    assert len(looks) < 40, "6,000 ticks"
+
+
 # --- the file ---
 
 

@@ -299,7 +299,7 @@ class Session:
         tape, clock = self._tape, self._clock
         tape.lead(clock.exact_ms(), end_ms, target)
         while True:
-            level = self._next_level(target)
+            level, follows = self._next_level(target)
             at_ms = end_ms if level is None else tape.when(level)
             if self._restless():
                 at_ms, level = min((at_ms, level), (clock.exact_ms() + STEP_MS, None), key=lambda stop: stop[0])
@@ -316,6 +316,8 @@ class Session:
             self._look()
             if at_ms >= end_ms:
                 return
+            if follows:
+                await self._engine.exits.look_at_all()  # it may be the time that has come, not a price
 
     def _look(self) -> None:
         """The price is somewhere new: the venue fires what it reaches, and the engine gets a tick."""
@@ -327,13 +329,35 @@ class Session:
         """Whether a rule waits for time to pass, so that every second counts."""
         return any(band is EVERY_PRICE for band in self._engine.exits.bands(self._account.instrument.id))
 
-    def _next_level(self, target: int) -> int | None:
-        """The first level strictly between here and `target` at which something may happen."""
+    def _next_level(self, target: int) -> tuple[int | None, bool]:
+        """The first level strictly between here and `target` at which something may happen, and whether it is that a
+        stop follows."""
         here = self._tape.ticks
         down = target < here
+        levels = self._levels(down=down)
         if down:
-            return max((level for level in self._levels(down=True) if target < level < here), default=None)
-        return min((level for level in self._levels(down=False) if here < level < target), default=None)
+            nearest = max((level for level in levels if target < level < here), default=None)
+        else:
+            nearest = min((level for level in levels if here < level < target), default=None)
+        follows = self._where_a_stop_moves(here, target if nearest is None else nearest)
+        return (nearest, False) if follows is None else (follows, True)
+
+    def _where_a_stop_moves(self, here: int, end: int) -> int | None:
+        """The first level before `end` that is good enough for a stop to follow it: the better the price and the later,
+        the sooner, so it is found by halving."""
+        step, tape, now_ms = 1 if end > here else -1, self._tape, self._clock.exact_ms()
+
+        def moves(level: int) -> bool:
+            price = Price(level * self.instrument.tick)
+            return self._engine.exits.would_move(self.instrument.id, price, tape.when(level) - now_ms)
+
+        near, far = 0, abs(end - here) - 1
+        if far < 1 or not moves(here + step * far):
+            return None
+        while far - near > 1:
+            middle = (near + far) // 2
+            near, far = (near, middle) if moves(here + step * middle) else (middle, far)
+        return here + step * far
 
     def _levels(self, *, down: bool) -> list[int]:
         rows = self._exchange.open_conditionals(self._account.instrument.venue_symbol)
