@@ -22,6 +22,7 @@ from core.domain.liquidity import Activity
 from core.domain.money import Price
 from core.domain.order import TriggerReference
 from core.domain.prices import AgeLimits, PriceKind, PriceSource, Purpose, Snapshot
+from core.engine.giving_way import AT_ONCE, PAUSE_SECONDS
 from core.engine.ports import Level, MarketData, MarketReads, Notifier, PriceTriple, Quote
 from core.engine.price_chain import MINUTE_MS, ChainRules, PriceChain
 from core.engine.price_reads import PriceReads, Takers
@@ -30,8 +31,6 @@ from core.engine.tick_watch import ALERT_SECONDS, SILENT_SECONDS, TickWatch
 log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 0.5
-AT_ONCE, PAUSE_SECONDS = 16, 0.004
-"""Instruments looked at in one step, and the pause between two."""
 SWEEP_SECONDS = 5.0
 """Between two looks for silence among the symbols that nobody holds."""
 REFERENCE_MAX_AGE_MS = 10_000

@@ -43,6 +43,7 @@ from core.engine.bookkeeping import Bookkeeper
 from core.engine.closer import Closer
 from core.engine.exit_actions import ExitActions, ExitPolicy
 from core.engine.exit_watch import ExitCounts, ExitWatch
+from core.engine.giving_way import PAUSE_SECONDS
 from core.engine.order_manager import OrderManager
 from core.engine.ports import Level, Notifier
 from core.engine.protection_manager import ProtectionManager
@@ -54,9 +55,7 @@ log = structlog.get_logger(__name__)
 LOOK_SECONDS = 1.0
 """How often every position is looked at without a tick: time passes for it as well."""
 AT_ONCE = 4
-"""Positions looked at in one step of that round."""
-PAUSE_SECONDS = 0.004
-"""Between two steps: on its way from a price to a request a decision meets one of them at most."""
+"""Positions looked at in one step of that round: on its way to a request a decision meets one of them at most."""
 COUNT_SECONDS = 60.0
 NEVER_MS = 10**15
 UNTOLD_CONFIRM_MS = 15_000

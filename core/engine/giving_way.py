@@ -15,6 +15,9 @@ IN_A_ROW: Final = 32
 """So much is done in one step while nothing is decided: a turn of the loop costs a third of a price."""
 TURNS: Final = 16
 """So many turns a decision is given: from a price to a request there are a dozen."""
+AT_ONCE: Final = 16
+PAUSE_SECONDS: Final = 0.004
+"""Of a round over everything there is: so much in one step, and the pause between two of them."""
 
 
 class Way:

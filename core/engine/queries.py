@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from core.domain.prices import PriceSource
 from core.domain.risk import TradingState
 from core.engine.data_registry import DataRegistry
 from core.engine.exit_engine import ExitEngine
+from core.engine.giving_way import AT_ONCE, PAUSE_SECONDS
 from core.engine.inflight import InflightResolver
 from core.engine.money_ledger import MoneyLedgers, MoneyRow
 from core.engine.order_manager import OrderManager
@@ -195,7 +197,17 @@ class Queries:
         self.process: ProcessVitals = NoVitals()
         """Set by whoever runs the process."""
 
-    def status(self) -> StatusReport:
+    async def status_in_steps(self, pause: float = PAUSE_SECONDS) -> StatusReport:
+        """The same as `status`, without holding up anybody where very much is open."""
+        rows = []
+        for number, position in enumerate(self._orders.state.positions(), start=1):
+            rows.append(self._position(position))
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(pause)
+        return self.status(tuple(rows))
+
+    def status(self, positions: tuple[PositionRow, ...] | None = None) -> StatusReport:
+        """`positions`: their rows, where they are known already."""
         standing = self._risk.standing
         balances = self._orders.state.balances().items()
         return StatusReport(
@@ -204,7 +216,7 @@ class Queries:
             trading_state=standing.state.value,
             reason=standing.reason,
             venues=tuple(self._venue(venue) for venue in self._streams),
-            positions=self.positions(),
+            positions=self.positions() if positions is None else positions,
             balances={f"{venue} {asset}": balance.wallet for (venue, asset), balance in balances if balance.wallet},
             waves=self._waves.finished,
             refusals=dict(self._waves.refusals),

@@ -32,6 +32,7 @@ from core.domain.reports import BalanceReport, FillReport, WalletCause
 from core.domain.risk import TradingState
 from core.domain.risk_book import Episode, ResultRules, RiskBook
 from core.domain.standing import Standing
+from core.engine.giving_way import AT_ONCE
 from core.engine.ports import Level, Notifier
 from core.engine.records import Journal, StateRecord
 from core.engine.risk_record import UNREADABLE, decoded, encoded
@@ -39,8 +40,6 @@ from core.engine.state import StateView
 
 log = structlog.get_logger(__name__)
 
-AT_ONCE = 16
-"""Positions valued in one step of the round."""
 SAVE_SECONDS = 30.0
 """Between two notes of marks that moved; everything else is noted at once."""
 WALLET_MOVES_REMEMBERED = 1_000

@@ -10,11 +10,12 @@ from core.domain.ids import Leg, VenueName
 from core.domain.order import UNACKNOWLEDGED
 from core.domain.position import Position
 from core.engine.closer import Closer
+from core.engine.giving_way import PAUSE_SECONDS
 from core.engine.risk_guard import RiskGuard
 from core.engine.state import StateView
 
-TICK_SECONDS, PAUSE_SECONDS = 1.0, 0.004
-"""Between two rounds, and between two of their steps."""
+TICK_SECONDS = 1.0
+"""Between two rounds."""
 
 
 class RiskWatch:

@@ -22,6 +22,7 @@ from core.domain.ids import InstrumentId, VenueName
 from core.domain.instrument import Instrument
 from core.domain.liquidity import Activity
 from core.domain.money import ZERO, Price, Quantity
+from core.engine.giving_way import AT_ONCE, PAUSE_SECONDS
 from core.engine.ports import MarketData, MarketReads
 from core.engine.task_group import TaskGroup
 from core.errors import VenueError
@@ -74,6 +75,7 @@ class Screener:
         self._clock = clock
         self._max_age = max_age
         self._known: dict[InstrumentId, _Known] = {}
+        self._judged: dict[InstrumentId, tuple[Instrument, bool]] = {}
         self._reading: dict[InstrumentId, asyncio.Task[None]] = {}
         self._tasks: TaskGroup | None = None
         self.counts: Counter[str] = Counter()
@@ -121,7 +123,7 @@ class Screener:
         swept: set[VenueName] = set()
         async with TaskGroup() as tasks:
             self._tasks = tasks
-            tasks.create_task(self._sample(), name="screener/samples")
+            tasks.create_task(self._sample_again_and_again(), name="screener/samples")
             try:
                 while True:
                     for venue in [venue for venue in self._reads if venue not in swept]:
@@ -175,23 +177,34 @@ class Screener:
             oldest = recent[0][0] if recent else now
             known.samples = deque([*(close for close in closes if close[0] < oldest), *recent])
 
-    async def _sample(self) -> None:
-        """The marks the streams already bring, kept for a little over five minutes."""
+    async def _sample_again_and_again(self) -> None:
         while True:
-            now = self._clock.monotonic()
-            for instrument in self._universe():
-                market = self._markets.get(instrument.venue)
-                quote = None if market is None else market.quote(instrument.symbol)
-                if quote is None or quote.mark is None or now - quote.received > SAMPLE_SECONDS:
-                    continue
-                samples = self._known.setdefault(instrument, _Known()).samples
-                samples.append((now, quote.mark))
-                while samples[0][0] < now - BEFORE_SECONDS - BEFORE_TOLERANCE_SECONDS:
-                    samples.popleft()
+            await self.sample(PAUSE_SECONDS)
             await asyncio.sleep(SAMPLE_SECONDS)
 
+    async def sample(self, pause: float = 0.0) -> None:
+        """The marks the streams already bring, kept for a little over five minutes."""
+        for number, instrument in enumerate(self._universe(), start=1):
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(pause)
+            now, market = self._clock.monotonic(), self._markets.get(instrument.venue)
+            quote = None if market is None else market.quote(instrument.symbol)
+            if quote is None or quote.mark is None or now - quote.received > SAMPLE_SECONDS:
+                continue
+            samples = self._known.setdefault(instrument, _Known()).samples
+            samples.append((now, quote.mark))
+            while samples[0][0] < now - BEFORE_SECONDS - BEFORE_TOLERANCE_SECONDS:
+                samples.popleft()
+
     def _universe(self) -> list[InstrumentId]:
-        return [i for i, instrument in self._instruments.items() if instrument.tradable and self._wanted(instrument)]
+        return [i for i, instrument in self._instruments.items() if self._may_be_entered(i, instrument)]
+
+    def _may_be_entered(self, key: InstrumentId, instrument: Instrument) -> bool:
+        """Judged once for each set of rules: of a thousand instruments that takes milliseconds."""
+        judged = self._judged.get(key)
+        if judged is None or judged[0] is not instrument:
+            judged = self._judged[key] = (instrument, instrument.tradable and self._wanted(instrument))
+        return judged[1]
 
     def _read_at(self, instrument: InstrumentId) -> float:
         known = self._known.get(instrument)

@@ -81,4 +81,4 @@ async def status_lines(queries: Queries, interval_s: float) -> None:
     """Into the log."""
     while True:
         await asyncio.sleep(interval_s)
-        log.info("status", line=status_line(queries.status()))
+        log.info("status", line=status_line(await queries.status_in_steps()))

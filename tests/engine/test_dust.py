@@ -5,38 +5,16 @@ from decimal import Decimal
 
 import pytest
 
-from core.domain.ids import Leg, VenueName
+from core.domain.ids import Leg
 from core.domain.risk import TradingState
 from core.domain.standing import Standing
-from core.engine.ports import Level, UserStream
-from core.engine.queries import Queries
+from core.engine.ports import Level
 from core.status.line import status_line
 from tests.builders import BTC, a_lot, a_signal, an_instrument, quantity
+from tests.engine.asked import queries
 from tests.engine.bench import Bench, a_bench
-from tests.engine.registries import a_registry
 
 COARSE = replace(an_instrument(BTC), market_lot=a_lot(minimum="0.1", step="0.001"))
-
-
-def queries(bench: Bench) -> Queries:
-    streams: dict[VenueName, UserStream] = dict(bench.streams)
-    return Queries(
-        build="test",
-        orders=bench.orders,
-        protection=bench.protection,
-        risk=bench.risk,
-        waves=bench.waves,
-        inflight=bench.inflight,
-        exits=bench.exits,
-        data=a_registry(),
-        reconciler=bench.reconciler,
-        money=bench.money,
-        streams=streams,
-        rights={},
-        reference=lambda _instrument, _trigger: None,
-        headroom={},
-        clock=bench.clock,
-    )
 
 
 async def left_with_dust(bench: Bench, amount: str) -> None:

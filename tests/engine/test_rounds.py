@@ -10,14 +10,19 @@ from typing import Any, Self
 import pytest
 
 from core.domain.ids import InstrumentId, PositionId, Symbol
+from core.domain.instrument import Instrument
 from core.domain.position import Position, PositionKey
 from core.domain.reconciliation import entry_differs
-from core.engine import data_registry, price_reads, reconciler, risk_ledger
+from core.engine import price_reads, reconciler
 from core.engine.data_registry import DataRegistry
+from core.engine.giving_way import AT_ONCE
+from core.engine.queries import PositionRow, Queries
 from core.engine.risk_ledger import RiskLedger
+from core.engine.screener import Screener
 from core.wiring.rules import result_rules
-from tests.builders import BTC, BTC_LONG, ETH, a_position, an_intent
+from tests.builders import BTC, BTC_LONG, ETH, a_position, an_instrument, an_intent
 from tests.builders_config import some_settings
+from tests.engine.asked import queries
 from tests.engine.bench import BINANCE, a_bench
 from tests.engine.registries import Stage
 from tests.fakes.fake_notifier import FakeNotifier
@@ -103,7 +108,7 @@ async def test_open_losses_are_valued_step_by_step() -> None:
     ledger = _ledger(Held(positions), mark)
     async with turns:
         await ledger.tick()
-    assert (turns.done, turns.most) == (len(MANY), risk_ledger.AT_ONCE)
+    assert (turns.done, turns.most) == (len(MANY), AT_ONCE)
     assert ledger.book.day.shares.keys() == {position.id for position in positions}
 
 
@@ -135,7 +140,7 @@ async def test_levels_of_prices_are_looked_at_step_by_step(monkeypatch: pytest.M
     async with turns:
         await stage.registry.look()
     assert turns.done == len(MANY)
-    assert turns.most <= data_registry.AT_ONCE
+    assert turns.most <= AT_ONCE
 
 
 async def test_entries_are_compared_with_the_row_of_their_own_position_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,3 +173,49 @@ async def test_minutes_of_many_symbols_are_asked_for_one_after_the_other_and_in_
     steps = [(at, after - before) for (_, before), (at, after) in itertools.pairwise(asked) if after > before]
     assert max(number for _, number in steps) <= 6
     assert steps[-1][0] - steps[0][0] <= price_reads.CANDLES_WITHIN
+
+
+async def test_marks_are_sampled_step_by_step_and_each_instrument_is_judged_once() -> None:
+    turns, wanted, clock = Turns(), list[InstrumentId](), VirtualClock()
+
+    class Market:
+        def quote(self, symbol: Symbol) -> None:
+            turns.note()
+
+    def may_be_entered(instrument: Instrument) -> bool:
+        wanted.append(instrument.id)
+        return True
+
+    screener = Screener(
+        reads={},
+        markets={BTC.venue: Market()},  # type: ignore[dict-item]
+        instruments={key: an_instrument(key) for key in MANY},
+        wanted=may_be_entered,
+        clock=clock,
+        max_age=300,
+    )
+    async with turns:
+        await screener.sample()
+    assert (turns.done, turns.most) == (len(MANY), AT_ONCE)
+    await screener.sample()
+    assert wanted == MANY
+
+
+async def test_the_status_line_is_made_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns, row = Turns(), Queries._position
+
+    def counted(self: Queries, position: Position) -> PositionRow:
+        turns.note()
+        return row(self, position)
+
+    monkeypatch.setattr(Queries, "_position", counted)
+    async with a_bench() as bench:
+        await bench.enter(an_intent())
+        await bench.settle()
+        many = bench.state.positions() * len(MANY)
+        with monkeypatch.context() as patched:
+            patched.setattr(bench.state, "positions", lambda: many)
+            async with turns:
+                told = await queries(bench).status_in_steps(0.0)
+    assert (turns.done, turns.most) == (len(MANY), AT_ONCE)
+    assert len(told.positions) == len(MANY)
