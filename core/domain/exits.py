@@ -322,13 +322,14 @@ def judge(
     elif close is None and seen.normal and seen.price is not None:
         close = _normal(run, seen.price)
     restless = close is not None or not fresh or run.confirmations.since
-    acting = EVERY_PRICE if restless else _band(run, seen.price)
-    if run.best is not None:
+    band = acting = EVERY_PRICE if restless else _band(run, seen.price)
+    if run.best is not None and not restless:
         run.ahead(run.best)
+        band = _band(run, seen.price)
     return Verdict(
         state=run.state,
         confirmations=run.confirmations,
-        band=EVERY_PRICE if restless else _band(run, seen.price),
+        band=band,
         acting=acting,
         close=close,
         moved_by=run.moved_by,

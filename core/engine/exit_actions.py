@@ -169,16 +169,18 @@ class ExitActions:
         self, watch: ExitWatch, position: Position, stop: Order, price: Price, now_ms: int, ahead_ms: float
     ) -> bool:
         """Whether `consider_moving` would, if this price came so much later than now (of the venue)."""
-        trailing, resting, side = watch.rules.trailing, stop.trigger_price, position.side
-        if trailing is None or resting is None or not watch.state.trailing or watch.moving or watch.closing:
+        wanted, trailing, side = watch.state.level, watch.rules.trailing, position.side
+        instrument, resting = self._instruments[position.instrument], stop.trigger_price
+        if trailing is not None and watch.state.trailing:
+            level = trailing_level(side, tighter(side, price, watch.state.peak or price), trailing, instrument)
+            wanted = level if wanted is None else tighter(side, level, wanted)
+        if wanted is None or resting is None or watch.moving or watch.closing:
             return False
         if self._clock.monotonic() + ahead_ms / 1000 < watch.move_not_before:
             return False
-        instrument = self._instruments[position.instrument]
-        level = trailing_level(side, tighter(side, price, watch.state.peak or price), trailing, instrument)
         since = self._since_moved(watch, stop, now_ms)
         since = None if since is None else since + int(ahead_ms)
-        return worth_moving(side, resting, level, self._policy.moves, instrument.tick, since_last_ms=since)
+        return worth_moving(side, resting, wanted, self._policy.moves, instrument.tick, since_last_ms=since)
 
     def _since_moved(self, watch: ExitWatch, stop: Order, now_ms: int) -> int | None:
         """Since the stop was moved or that was tried; a stop tells by itself that it was, also after a restart."""
