@@ -147,6 +147,18 @@ class OrderIntent:
         """It waits at the venue for a price, and is an ordinary order only from then on."""
         return self.type in CONDITIONAL
 
+    def foretold_by(self, stop: OrderIntent) -> bool:
+        """Whether the row of that stop tells side, quantity and client order id of this one: those of the next stop of
+        the same position follow from it, and only the level is new (INV-2)."""
+        return (
+            self.leg is stop.leg is Leg.STOP
+            and self.position_id == stop.position_id
+            and self.attempt == stop.attempt + 1
+            and self.side is stop.side
+            and self.quantity == stop.quantity
+            and self.reduce_only
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:

@@ -79,13 +79,13 @@ def position_mismatches(ours: Iterable[Position], told: Iterable[PositionReport]
     here = {position.key: position.quantity for position in ours}
     reports = {key: report for report in told if (key := key_of(report)) is not None and report.quantity != ZERO}
     differing = []
-    for key in sorted({*here, *reports}):
+    for key in {*here, *reports}:
         report = reports.get(key)
         there = Quantity(ZERO if report is None else abs(report.quantity))
         if here.get(key, ZERO) != there:
             mismatch = Mismatch(key=key, ours=here.get(key, Quantity(ZERO)), venue=there, report=report)
             differing.append(mismatch)
-    return differing
+    return sorted(differing, key=lambda mismatch: mismatch.key)
 
 
 class Evidence(StrEnum):

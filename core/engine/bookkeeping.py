@@ -34,13 +34,13 @@ class Bookkeeper:
         self.default_stop_percent = default_stop_percent
         self._step: list[Record] | None = None
 
-    async def durable(self, records: Sequence[Record], wait_seconds: float | None) -> None:
-        """Synced to disk when this returns, or `wait_seconds` passed; the write then goes on, failure or not.
+    async def durable(self, records: Sequence[Record], wait_seconds: float | None) -> bool:
+        """True = synced to disk. False when `wait_seconds` passed or the disk refused: the write then goes on.
 
         Raises JournalUnwritable, only without a `wait_seconds`: then nothing of `records` is or will be stored.
         """
         if not records:
-            return
+            return True
         try:
             async with asyncio.timeout(wait_seconds):
                 await self._journal.append(records)
@@ -51,6 +51,9 @@ class Bookkeeper:
                 raise
             log.error("journal.unwritable", records=len(records), error=str(error))  # noqa: TRY400 - no news in a trace
             self.soon(records)
+        else:
+            return True
+        return False
 
     def soon(self, records: Sequence[Record]) -> None:
         """Written without waiting and without sync; the venue can tell these again."""

@@ -1,65 +1,60 @@
 """Who works through much in a row lets what has just been decided go first.
 
 A decision takes some turns of the loop to become a request. Whoever reads prices would else put all that are waiting
-between two of them. It says `gives_way` once and asks its `Way` after each price; who decides calls `give_way`, and
-nothing has to be wired between the two.
+between two of them. It asks its `Way` after each price; who decides calls `give_way`, and every reader, of whatever
+socket, does nothing for as many turns as that takes.
 """
 
 from __future__ import annotations
 
 import asyncio
-from contextvars import ContextVar
 from typing import Final
 
-IN_A_ROW: Final = 32
+IN_A_ROW: Final = 16
 """So much is done in one step while nothing is decided: a turn of the loop costs a third of a price."""
 TURNS: Final = 16
 """So many turns a decision is given: from a price to a request there are a dozen."""
-AT_ONCE: Final = 16
+AT_ONCE: Final = 8
 PAUSE_SECONDS: Final = 0.004
 """Of a round over everything there is: so much in one step, and the pause between two of them."""
+
+
+class _Decisions:
+    """Of this process: it has one loop, and one processor to do everything on."""
+
+    made = 0
+
+
+def give_way() -> None:
+    """From within the step in which something is decided."""
+    _Decisions.made += 1
 
 
 class Way:
     """Of one task that works through much."""
 
-    __slots__ = ("_done", "_turns")
+    __slots__ = ("_done", "_seen")
 
     def __init__(self) -> None:
-        self._done = self._turns = 0
+        self._done = 0
+        self._seen = _Decisions.made
 
     @property
     def given(self) -> bool:
-        """Whether others go first after each part of the work now."""
-        return self._turns > 0
-
-    def clear(self) -> None:
-        """Something was decided: others go first for a while."""
-        self._turns = TURNS
+        """Whether others go first now, before the next part of the work."""
+        return self._seen != _Decisions.made
 
     async def step(self) -> None:
-        """Asked after each part of the work; lets others have their turn where it is theirs."""
-        if self._turns:
-            self._turns -= 1
-        else:
-            self._done += 1
-            if self._done < IN_A_ROW:
-                return
+        """Asked after each small part of the work; lets others have their turn where it is theirs."""
+        self._done += 1
+        if self._done >= IN_A_ROW or self._seen != _Decisions.made:
+            await self.turn()
+
+    async def turn(self) -> None:
+        """After a larger part: others have theirs, all of it where something was decided."""
         self._done = 0
         await asyncio.sleep(0)
-
-
-_WAY: ContextVar[Way | None] = ContextVar("way", default=None)
-
-
-def gives_way() -> Way:
-    """For the task that runs now."""
-    way = Way()
-    _WAY.set(way)
-    return way
-
-
-def give_way() -> None:
-    """From within the step in which something is decided."""
-    if (way := _WAY.get()) is not None:
-        way.clear()
+        while self._seen != _Decisions.made:
+            self._seen = _Decisions.made
+            for _ in range(TURNS):
+                await asyncio.sleep(0)

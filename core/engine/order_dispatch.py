@@ -64,6 +64,8 @@ class OrderDispatch:
         self._reports = reports
         self._journal_wait = journal_wait_seconds
         self._rejections: dict[ClientOrderId, Rejected] = {}
+        self._unwritten: dict[ClientOrderId, None] = {}
+        """Orders that left without a row, or whose row is not known to be on disk."""
         self._outcomes: list[OutcomeListener] = []
         self._sent: list[SentListener] = []
         self.last_word = LastWord()
@@ -84,6 +86,7 @@ class OrderDispatch:
         stops: Mapping[ClientOrderId, Approved[OrderIntent]],
         *,
         tightening: bool = False,
+        replaced: Order | None = None,
     ) -> None:
         """See `OrderManager.submit`; `tasks` own the sending."""
         new = {a.value.client_order_id: a.value for a in approved if self._state.order(a.value.client_order_id) is None}
@@ -93,26 +96,56 @@ class OrderDispatch:
             for intent in new.values()
             if not intent.reduce_only
         ]
-        if reducing:  # first: an entry that cannot be journaled must not hold them back
+        if reducing and replaced is not None and all(self._foretold(d.intent, replaced) for d in reducing):
+            self._start_foretold(tasks, reducing)
+        elif reducing:  # first: an entry that cannot be journaled must not hold them back
             await self._start(tasks, reducing, self._journal_wait)
         if entries:
             await self._start(tasks, entries, None)
+
+    def _foretold(self, intent: OrderIntent, replaced: Order) -> bool:
+        return intent.foretold_by(replaced.intent) and replaced.client_order_id not in self._unwritten
 
     def _departure(self, intent: OrderIntent, stop: Approved[OrderIntent] | None) -> Departure:
         objection = partial(self.last_word.on, intent)
         return Departure(intent=intent, stop=None if stop is None else stop.value, objection=objection)
 
     async def _start(self, tasks: TaskOwner, departures: Sequence[Departure], journal_wait: float | None) -> None:
-        intents = [intent for departure in departures for intent in _intents(departure)]
-        for intent in intents:
-            self._reports.register(Order(intent=intent))
-        now = self._clock.now_ms()
+        intents = self._registered(departures)
         try:
-            await self._books.durable([IntentRecord(intent=intent, time_ms=now) for intent in intents], journal_wait)
+            await self._write(intents, journal_wait)
         except BaseException:  # not durable, or cancelled while waiting: certainly not sent, so it never was an order
             for intent in intents:
                 self._reports.unregister(intent.client_order_id)
             raise
+        self._leave(tasks, departures)
+
+    def _start_foretold(self, tasks: TaskOwner, departures: Sequence[Departure]) -> None:
+        """What INV-2 wants on disk is there: the row is written while the request travels, and a restart in between
+        knows the stop by its name (`StopOrders.unnoted`)."""
+        intents = self._registered(departures)
+        self._unwritten.update((intent.client_order_id, None) for intent in intents)
+        writing = self._write(intents, self._journal_wait)
+        tasks.create_task(writing, name=f"order-manager/journal/{intents[0].client_order_id}")
+        self._leave(tasks, departures)
+
+    def _registered(self, departures: Sequence[Departure]) -> list[OrderIntent]:
+        intents = [intent for departure in departures for intent in _intents(departure)]
+        for intent in intents:
+            self._reports.register(Order(intent=intent))
+        return intents
+
+    async def _write(self, intents: Sequence[OrderIntent], journal_wait: float | None) -> None:
+        now, earlier = self._clock.now_ms(), tuple(self._unwritten)
+        if await self._books.durable([IntentRecord(intent=intent, time_ms=now) for intent in intents], journal_wait):
+            for name in earlier:  # what was posted before is on disk before
+                self._unwritten.pop(name, None)
+        else:
+            self._unwritten.update((intent.client_order_id, None) for intent in intents)
+        while len(self._unwritten) > REMEMBERED_ENDED_ORDERS:
+            self._unwritten.pop(next(iter(self._unwritten)))
+
+    def _leave(self, tasks: TaskOwner, departures: Sequence[Departure]) -> None:
         for venue, group in self._leaving(departures).items():
             for together in _batches(group, self._clients[venue].traits.entries_per_request):
                 name = f"order-manager/submit/{together[0].intent.client_order_id}"

@@ -396,17 +396,19 @@ class OrderManager:
         stops: Mapping[ClientOrderId, Approved[OrderIntent]] = MappingProxyType({}),
         *,
         tightening: bool = False,
+        replaced: Order | None = None,
     ) -> None:
         """Register, journal in one commit, then send all concurrently; returns when they are on their way.
 
         `stops` travel with their entries, by the entry's client id. Entries wait for a durable journal and raise
         JournalUnwritable (nothing was sent). Reduce-only orders wait at most the configured time and go out whatever
         the journal does (INV-2, JRN-09). Submitting an id that is already known sends nothing. `tightening`, of what
-        reduces: see `Departure`.
+        reduces: see `Departure`. `replaced` is the stop whose place a new one takes: what its row foretells does not
+        wait for a row of its own.
         """
         if self._tasks is None:
             raise RuntimeError("the order manager is not running")
-        await self._dispatch.submit(self._tasks, approved, stops, tightening=tightening)
+        await self._dispatch.submit(self._tasks, approved, stops, tightening=tightening, replaced=replaced)
 
     async def cancel(self, order: Order) -> None:
         """Cancel one of our orders; the state follows the venue's word, not this call (STP-07).

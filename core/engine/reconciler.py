@@ -37,6 +37,7 @@ from core.domain.reconciliation import (
 from core.domain.reports import FillReport, PositionReport
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.doubts import UNEXPLAINED_SECONDS, Doubts
+from core.engine.giving_way import AT_ONCE, Way
 from core.engine.order_manager import OrderManager
 from core.engine.ports import Level, MassStatus, NotFound, Notifier, StreamState, UserStream, VenueClient
 from core.engine.prefetch import Prefetcher
@@ -179,17 +180,21 @@ class Reconciler:
             client = self._clients[venue]
             listable = [o.client_order_id for o in self._live(venue) if o.status not in UNACKNOWLEDGED]
             status = await client.mass_status()
-            before = self._orders.state.venue_positions()
-            await self._take(status)
+            before, way = self._orders.state.venue_positions(), Way()
+            await self._take(status, way)
             await self._ask_for_missing(client, missing_orders(self._live(venue), status.orders, listable))
+            await way.turn()
             mismatches = self._mismatches(venue, status)
             doubted = await self._settle(client, mismatches, before) if mismatches else set()
             for key in self._doubts.keep(venue, doubted):
                 log.info("reconcile.doubt_over", position=str(key))
+            await way.turn()
             self._compare_entries(venue, status)
             await self._settle_gone(venue, status)
             await self._forget_unlisted(venue, status)
+            await way.turn()
             await self._sweep(venue, status)
+            await way.turn()
             self._guard_everything(venue, status)
             self._prefetcher.confirmed(venue)
             self._read_at[venue] = self._clock.monotonic()
@@ -203,9 +208,13 @@ class Reconciler:
                 mismatches=len(mismatches),
             )
 
-    async def _take(self, status: MassStatus) -> None:
-        await self._orders.take([*status.orders, *status.positions, *status.balances])
-        await self._orders.drained()
+    async def _take(self, status: MassStatus, way: Way) -> None:
+        """In parts where it is much, each report being complete in itself."""
+        reports = [*status.orders, *status.positions, *status.balances]
+        for start in range(0, len(reports), AT_ONCE):
+            await self._orders.take(reports[start : start + AT_ONCE])
+            await self._orders.drained()
+            await way.turn()
 
     async def _ask_for_missing(self, client: VenueClient, missing: Sequence[Order]) -> None:
         """Each by its id, in every store: an order that is in no list has usually just ended.

@@ -141,7 +141,7 @@ class Tightening:
             return order is None or order.status not in UNACKNOWLEDGED
 
         try:
-            await self._orders.submit([self._risk.approve_reducing(intent)], tightening=True)
+            await self._orders.submit([self._risk.approve_reducing(intent)], tightening=True, replaced=stop)
             await self._orders.wait(position.instrument, decided, ANSWER_SECONDS)
             placed = self._orders.state.order(intent.client_order_id)
             if placed is not None and placed.status is OrderStatus.ACCEPTED:

@@ -15,7 +15,7 @@ import structlog
 
 from core.domain.ids import Symbol, VenueName
 from core.domain.money import Price
-from core.engine.giving_way import gives_way
+from core.engine.giving_way import Way
 from core.engine.owned_tasks import beat
 from core.engine.ports import Quote
 from core.engine.task_group import TaskGroup
@@ -234,12 +234,12 @@ class MarketStream:
         raise AssertionError("a connection ends only by an exception")
 
     async def _read(self, socket: Socket, state: _RouteState, channels: Subscriptions, heard: asyncio.Event) -> None:
-        decode, unheard, way = state.route.decode, channels.unheard, gives_way()
+        decode, unheard, way = state.route.decode, channels.unheard, Way()
         while True:
             frame = await socket.receive()
             heard.set()
             beat()
-            state.newest = self._clock.monotonic()
+            now = state.newest = self._clock.monotonic()
             try:
                 told = decode(frame)
             except MalformedPayload as error:
@@ -253,7 +253,7 @@ class MarketStream:
             for tick in told or ():
                 if unheard:
                     channels.heard(tick.channel)
-                self._put(state, tick)
+                self._put(state, tick, now)
                 await way.step()
 
     async def _begin(self, state: _RouteState) -> None:
@@ -262,17 +262,19 @@ class MarketStream:
         except VenueError as error:
             log.warning("market.no_picture", venue=self._venue, route=state.route.name, why=error.what)
             return
+        now = self._clock.monotonic()
         for tick in picture:
-            self._put(state, tick)
+            self._put(state, tick, now)
 
-    def _put(self, state: _RouteState, tick: Tick) -> None:
+    def _put(self, state: _RouteState, tick: Tick, received: float) -> None:
         """Stamps are compared within one route: a mark is not old news because a book has a later one (MKT-08)."""
-        known = state.ticks.get(tick.symbol)
+        symbol = tick.symbol
+        known = state.ticks.get(symbol)
         if known is None or tick.venue_time_ms >= known.tick.venue_time_ms:
-            state.ticks[tick.symbol] = _Heard(tick, self._clock.monotonic())
-            if tick.symbol in self._wanted:
+            state.ticks[symbol] = _Heard(tick, received)
+            if symbol in self._wanted:
                 for listener in self._listeners:
-                    listener(tick.symbol)
+                    listener(symbol)
 
 
 class _Heard(NamedTuple):

@@ -20,7 +20,7 @@ from core.domain.profit_steps import ProfitStep
 from core.domain.risk import TradingState
 from core.domain.signal import Side
 from core.engine.exit_engine import NEVER_MS
-from core.engine.giving_way import gives_way
+from core.engine.giving_way import Way
 from core.engine.ports import About, VenueTraits
 from core.engine.records import ExitRecord
 from tests.builders import BTC, a_signal, an_instrument, exit_policy, trailing_rules
@@ -85,7 +85,7 @@ async def test_the_resting_stop_follows_the_price(side: Side, traits: VenueTrait
 @pytest.mark.parametrize(("price", "looks"), [(103, 1), (97, 6)], ids=["a move of its stop", "a close"])
 async def test_who_reads_prices_gives_way_to_what_one_of_them_decides(price: int, looks: int) -> None:
     """A stop that is passed and does not act has some seconds until its position is closed."""
-    way = gives_way()
+    way = Way()
     async with a_position(trailing=trailing_rules()) as bench:
         bench.tick(100)
         assert not way.given

@@ -15,6 +15,7 @@ from core.domain.ledger import Income
 from core.domain.money import ZERO, Price, Quantity
 from core.domain.order import Order, OrderIntent, OrderStatus
 from core.domain.reports import BalanceReport, FillReport, OrderStatusReport, PositionReport, Report, Source
+from core.engine.giving_way import Way
 from core.engine.ports import AccountSettings, Departure, KeyRights, MarginMode, MassStatus, NotFound, Outcome, Rejected
 from core.errors import MalformedPayload, Refused, StartRefused, VenueError
 from core.venues.binance import facts
@@ -304,17 +305,21 @@ class BinanceClient:
             self._position_rows(),
             self._account(),
         )
+        way = Way()
+        await way.turn()
         positions = self._with_unlisted(self._positions(listed), account)
         told = [(row.symbol, row.positionAmt) for row in listed]
         told += [(row.symbol, row.positionAmt) for row in account.positions]
-        orders = [
-            *(
-                order_report(row, i, Source.REST)
-                for row in plain
-                if (i := self._symbols.unified(row.symbol)) is not None
-            ),
-            *(algo_report(row, i, Source.REST) for row in algo if (i := self._symbols.unified(row.symbol)) is not None),
-        ]
+        await way.turn()
+        orders = []
+        for row in plain:
+            if (i := self._symbols.unified(row.symbol)) is not None:
+                orders.append(order_report(row, i, Source.REST))
+                await way.step()
+        for stop in algo:
+            if (i := self._symbols.unified(stop.symbol)) is not None:
+                orders.append(algo_report(stop, i, Source.REST))
+                await way.step()
         return MassStatus(
             venue=self.name,
             requested_ms=requested_ms,

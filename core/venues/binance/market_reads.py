@@ -12,6 +12,7 @@ import structlog
 from core.domain.candle import TIMEFRAME_MS, Candle
 from core.domain.ids import Symbol, VenueName
 from core.domain.money import HUNDRED, Price, Quantity, decimal_of
+from core.engine.giving_way import Way
 from core.engine.ports import FundingRate, PriceTriple
 from core.errors import MalformedPayload, Unreachable
 from core.venues.binance import facts
@@ -46,8 +47,11 @@ class BinanceMarketReads:
         }
         rows = await self._read(self._ccxt.fapiPublicGetKlines, params, list[list[Any]])
         over_ms = self._clock.now_ms() - TIMEFRAME_MS[timeframe]
+        candles, way = list[Candle](), Way()
         try:
-            candles = [_candle(row) for row in rows]
+            for row in rows:
+                candles.append(_candle(row))
+                await way.step()
         except (ValueError, IndexError) as error:
             raise Unreachable("binance", f"unreadable candle: {error}") from None
         return [candle for candle in candles if candle.open_ms <= over_ms][-limit:]
