@@ -163,7 +163,8 @@ class ExitActions:
             watch.moving = True
             watch.attempted = self._clock.monotonic()
             give_way()
-            tasks.create_task(self._move(watch, position, level), name=f"exits/move/{watch.key}")
+            told = self._protection.tighten(position, level)  # in this step: its guardian acts in the next
+            tasks.create_task(self._moved(watch, told, level), name=f"exits/move/{watch.key}")
 
     def would_move(
         self, watch: ExitWatch, position: Position, stop: Order, price: Price, now_ms: int, ahead_ms: float
@@ -188,10 +189,10 @@ class ExitActions:
         moved = now_ms - stop.venue_time_ms if stop.level is not None or stop.intent.attempt else None
         return min((since for since in (tried, moved) if since is not None and since >= 0), default=None)
 
-    async def _move(self, watch: ExitWatch, position: Position, level: Price) -> None:
+    async def _moved(self, watch: ExitWatch, told: asyncio.Future[Tightened], level: Price) -> None:
         by = ExitReason.TRAILING if watch.moved_by is None else watch.moved_by
         try:
-            outcome = await self._protection.tighten(position, level)
+            outcome = await told
         finally:
             watch.moving = False
             watch.band = EVERY_PRICE

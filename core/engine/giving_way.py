@@ -8,7 +8,10 @@ socket, does nothing for as many turns as that takes.
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, TypeVar
+
+_T = TypeVar("_T")
 
 IN_A_ROW: Final = 16
 """So much is done in one step while nothing is decided: a turn of the loop costs a third of a price."""
@@ -58,3 +61,12 @@ class Way:
             self._seen = _Decisions.made
             for _ in range(TURNS):
                 await asyncio.sleep(0)
+
+
+async def by_turns(parts: Iterable[_T]) -> list[_T]:
+    """All that `parts` makes when asked, others having their turn in between."""
+    way, made = Way(), list[_T]()
+    for part in parts:
+        made.append(part)
+        await way.step()
+    return made

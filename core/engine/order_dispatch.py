@@ -125,9 +125,9 @@ class OrderDispatch:
         knows the stop by its name (`StopOrders.unnoted`)."""
         intents = self._registered(departures)
         self._unwritten.update((intent.client_order_id, None) for intent in intents)
+        self._leave(tasks, departures)
         writing = self._write(intents, self._journal_wait)
         tasks.create_task(writing, name=f"order-manager/journal/{intents[0].client_order_id}")
-        self._leave(tasks, departures)
 
     def _registered(self, departures: Sequence[Departure]) -> list[OrderIntent]:
         intents = [intent for departure in departures for intent in _intents(departure)]

@@ -144,11 +144,11 @@ class ProtectionManager:
         """Who knows where the exits of a position want its stop."""
         self._wanted = wanted
 
-    async def tighten(self, position: Position, level: Price) -> Tightened:
+    def tighten(self, position: Position, level: Price) -> asyncio.Future[Tightened]:
         """Have its resting stop moved to `level`, closer to the price; there is one all the while."""
         told = self._tightening.wish(position, level)
         self.guard(position.key)
-        return await told
+        return told
 
     def resting(self, position: Position) -> Order | None:
         """Its confirmed stop, as far as that rests unfired for all of it."""

@@ -34,7 +34,7 @@ from core.domain.reconciliation import (
     orphans,
     position_mismatches,
 )
-from core.domain.reports import FillReport, PositionReport
+from core.domain.reports import FillReport, PositionReport, Report
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.doubts import UNEXPLAINED_SECONDS, Doubts
 from core.engine.giving_way import AT_ONCE, Way
@@ -210,7 +210,7 @@ class Reconciler:
 
     async def _take(self, status: MassStatus, way: Way) -> None:
         """In parts where it is much, each report being complete in itself."""
-        reports = [*status.orders, *status.positions, *status.balances]
+        reports: list[Report] = [*status.orders, *status.positions, *status.balances]
         for start in range(0, len(reports), AT_ONCE):
             await self._orders.take(reports[start : start + AT_ONCE])
             await self._orders.drained()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from decimal import Decimal
 
 from core.domain.ids import InstrumentId, Leg, PositionId, VenueName, client_order_id
 from core.domain.instrument import Instrument
+from core.domain.money import Price, Quantity
 from core.domain.order import UNACKNOWLEDGED, Order, OrderIntent, OrderStatus, OrderType, TriggerReference
 from core.domain.position import Position
 from core.domain.protection import StopPlan, crossed, provisional_level
@@ -88,14 +88,8 @@ class StopOrders:
         reason: str = "",
     ) -> OrderIntent:
         """One of the position's own, after those `earlier` ones."""
-        intent = self._numbered(position, next_attempt(earlier, Leg.STOP))
-        return replace(
-            intent,
-            side=stop.side,
-            quantity=stop.quantity,
-            trigger_price=stop.trigger_price,
-            trigger_reference=trigger,
-            reason=reason,
+        return self._numbered(
+            position, next_attempt(earlier, Leg.STOP), stop.quantity, stop.trigger_price, trigger, reason
         )
 
     def unnoted(self, positions: Iterable[Position], orders: Iterable[Order]) -> list[OrderIntent]:
@@ -105,9 +99,21 @@ class StopOrders:
         for order in orders:
             known[order.intent.position_id].append(order)
         firsts = [(position, next_attempt(known[position.id], Leg.STOP)) for position in positions]
-        return [self._numbered(position, first + n) for position, first in firsts for n in range(UNNOTED)]
+        return [
+            self._numbered(position, first + n, position.quantity, None, self._working_type, "")
+            for position, first in firsts
+            for n in range(UNNOTED)
+        ]
 
-    def _numbered(self, position: Position, attempt: int) -> OrderIntent:
+    def _numbered(
+        self,
+        position: Position,
+        attempt: int,
+        quantity: Quantity,
+        level: Price | None,
+        trigger: TriggerReference,
+        reason: str,
+    ) -> OrderIntent:
         venue = position.instrument.venue
         return OrderIntent(
             client_order_id=client_order_id(self._accounts[venue], position.id, Leg.STOP, attempt),
@@ -118,8 +124,10 @@ class StopOrders:
             position_id=position.id,
             side=position.side.opposite,
             type=OrderType.STOP_MARKET,
-            quantity=position.quantity,
+            quantity=quantity,
             reduce_only=True,
-            trigger_reference=self._working_type,
+            trigger_price=level,
+            trigger_reference=trigger,
+            reason=reason,
             whole_position=self._traits(venue).whole_position_stops,
         )

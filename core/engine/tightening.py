@@ -15,7 +15,7 @@ from enum import StrEnum
 
 import structlog
 
-from core.domain.ids import InstrumentId, PositionId, VenueName
+from core.domain.ids import ClientOrderId, InstrumentId, PositionId, VenueName
 from core.domain.instrument import Instrument
 from core.domain.money import Price, plain
 from core.domain.order import UNACKNOWLEDGED, Order, OrderStatus, TriggerReference
@@ -107,8 +107,10 @@ class Tightening:
         if reference is not None and crossed(position.side, wish.level, reference):
             wish.end(Tightened.CROSSED)
             return
-        amends = self._traits(position.instrument.venue).amends_stops
-        work = self._amend(stop, wish) if amends else self._replace(position, stop, wish)
+        if self._traits(position.instrument.venue).amends_stops:
+            work = self._amend(stop, wish)
+        else:
+            work = self._placed(position, stop, await self._place(position, stop, wish), wish)
         task = tasks.create_task(work, name=f"protection/tighten/{position.key}")
         task.add_done_callback(lambda _task: wish.end(Tightened.REFUSED))  # one that is ended before its first step
 
@@ -131,23 +133,31 @@ class Tightening:
             wish.end(Tightened.REFUSED)
             self._orders.wake(stop.instrument)
 
-    async def _replace(self, position: Position, stop: Order, wish: _Wish) -> None:
+    async def _place(self, position: Position, stop: Order, wish: _Wish) -> ClientOrderId:
+        """Another one beside it, in the step in which the guardian has found it worth it: each turn of the loop is one
+        in which something else may come first."""
         plan = StopPlan(side=position.side.opposite, quantity=position.quantity, trigger_price=wish.level)
         earlier = self._orders.state.orders_of(position.id)
         intent = self._stop_orders.own(position, plan, stop.intent.trigger_reference, earlier, reason=MOVED)
+        try:
+            await self._orders.submit([self._risk.approve_reducing(intent)], tightening=True, replaced=stop)
+        except BaseException:
+            wish.end(Tightened.REFUSED)
+            raise
+        return intent.client_order_id
 
+    async def _placed(self, position: Position, stop: Order, name: ClientOrderId, wish: _Wish) -> None:
         def decided() -> bool:
-            order = self._orders.state.order(intent.client_order_id)
+            order = self._orders.state.order(name)
             return order is None or order.status not in UNACKNOWLEDGED
 
         try:
-            await self._orders.submit([self._risk.approve_reducing(intent)], tightening=True, replaced=stop)
             await self._orders.wait(position.instrument, decided, ANSWER_SECONDS)
-            placed = self._orders.state.order(intent.client_order_id)
+            placed = self._orders.state.order(name)
             if placed is not None and placed.status is OrderStatus.ACCEPTED:
                 wish.end(Tightened.MOVED)
             else:
-                self._say_refused(stop, wish, self._orders.rejection(intent.client_order_id))
+                self._say_refused(stop, wish, self._orders.rejection(name))
         finally:
             wish.end(Tightened.REFUSED)
             self._orders.wake(position.instrument)

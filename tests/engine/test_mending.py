@@ -30,7 +30,7 @@ async def test_a_move_that_was_wished_for_while_nobody_guarded_is_made_after_the
     async with a_bench() as bench:
         position, _ = await _protected(bench)
         tasks, bench.protection._tasks = bench.protection._tasks, None
-        told = asyncio.create_task(bench.protection.tighten(position, price(99)))
+        told = bench.protection.tighten(position, price(99))
         await bench.settle(1)
         bench.protection._tasks = tasks
         asked: list[object] = []

@@ -38,8 +38,6 @@ TICKS_PER_SECOND = 20
 SPARE_STOPS = 10
 """Fewer positions than a venue takes stops: one that is replaced has two for a moment."""
 STEP_SECONDS = 0.002
-AFTER_STOPS_SECONDS = 1.1
-"""Where a venue counts stops by the second, those of the entries are not counted any more then."""
 MOVE_SECONDS = 3.0
 """How long after the last price requests may still follow."""
 BEST, BETTER = Decimal("1.112"), Decimal("1.005")
@@ -61,14 +59,15 @@ SETTINGS: Final[Mapping[str, str]] = {
 @dataclass(frozen=True, slots=True)
 class _Wire:
     """One venue's words: the public socket of marks, what a frame of prices has in it, the mark of one symbol (ms,
-    symbol, price), the request that moves or replaces a stop, and how many of them there are a second: fewer than the
-    venue takes."""
+    symbol, price), the request that moves or replaces a stop, how many of them there are a second (fewer than the venue
+    takes), and after how many seconds the stops of the entries are not counted any more."""
 
     path: str
     prices: tuple[bytes, ...]
     mark: Callable[[int, str, str], str]
     move: str
     moves_per_second: int
+    counted_seconds: float
 
 
 WIRES: Final[Mapping[VenueName, _Wire]] = {
@@ -78,6 +77,7 @@ WIRES: Final[Mapping[VenueName, _Wire]] = {
         lambda ms, symbol, price: f'{{"e":"markPriceUpdate","E":{ms},"s":"{symbol}","p":"{price}","st":1}}',
         "/fapi/v1/algoOrder",
         8,
+        10.5,
     ),
     VenueName.BYBIT: _Wire(
         "/v5/public/linear",
@@ -88,6 +88,7 @@ WIRES: Final[Mapping[VenueName, _Wire]] = {
         ),
         "/v5/position/trading-stop",
         4,
+        1.1,
     ),
     VenueName.OKX: _Wire(
         "/ws/v5/public",
@@ -98,6 +99,7 @@ WIRES: Final[Mapping[VenueName, _Wire]] = {
         ),
         "/api/v5/trade/amend-algos",
         8,
+        2.1,
     ),
 }
 
@@ -259,7 +261,7 @@ def _symbol(engine: Engine, position: Position) -> _Symbol:
 
 
 async def _x1(effort: Effort, facts: VenueFacts, tap: _Tap, symbols: Sequence[_Symbol]) -> list[Figure]:
-    await asyncio.sleep(AFTER_STOPS_SECONDS)
+    await asyncio.sleep(min(tap.wire.counted_seconds, effort.exit_seconds))
     tap.injecting = True
     cpu, began = time.process_time(), time.perf_counter()
     put, ticks = await _tick(effort, tap, symbols)

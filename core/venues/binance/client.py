@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import structlog
@@ -15,7 +15,7 @@ from core.domain.ledger import Income
 from core.domain.money import ZERO, Price, Quantity
 from core.domain.order import Order, OrderIntent, OrderStatus
 from core.domain.reports import BalanceReport, FillReport, OrderStatusReport, PositionReport, Report, Source
-from core.engine.giving_way import Way
+from core.engine.giving_way import by_turns
 from core.engine.ports import AccountSettings, Departure, KeyRights, MarginMode, MassStatus, NotFound, Outcome, Rejected
 from core.errors import MalformedPayload, Refused, StartRefused, VenueError
 from core.venues.binance import facts
@@ -286,7 +286,7 @@ class BinanceClient:
     @_reading
     async def positions(self) -> Sequence[PositionReport]:
         """Symbols without a position or an open order are missing from the venue's answer."""
-        return self._positions(await self._position_rows())
+        return list(self._positions(await self._position_rows()))
 
     @_reading
     async def balances(self) -> Sequence[BalanceReport]:
@@ -305,21 +305,19 @@ class BinanceClient:
             self._position_rows(),
             self._account(),
         )
-        way = Way()
-        await way.turn()
-        positions = self._with_unlisted(self._positions(listed), account)
+        positions = self._with_unlisted(await by_turns(self._positions(listed)), account)
         told = [(row.symbol, row.positionAmt) for row in listed]
         told += [(row.symbol, row.positionAmt) for row in account.positions]
-        await way.turn()
-        orders = []
-        for row in plain:
-            if (i := self._symbols.unified(row.symbol)) is not None:
-                orders.append(order_report(row, i, Source.REST))
-                await way.step()
-        for stop in algo:
-            if (i := self._symbols.unified(stop.symbol)) is not None:
-                orders.append(algo_report(stop, i, Source.REST))
-                await way.step()
+        orders = [
+            *(
+                order_report(row, i, Source.REST)
+                for row in plain
+                if (i := self._symbols.unified(row.symbol)) is not None
+            ),
+            *await by_turns(
+                algo_report(row, i, Source.REST) for row in algo if (i := self._symbols.unified(row.symbol)) is not None
+            ),
+        ]
         return MassStatus(
             venue=self.name,
             requested_ms=requested_ms,
@@ -329,12 +327,12 @@ class BinanceClient:
             unlisted=frozenset(name for name, size in told if some_in(size) and self._symbols.unified(name) is None),
         )
 
-    def _positions(self, rows: Sequence[PositionRow]) -> list[PositionReport]:
-        return [
+    def _positions(self, rows: Sequence[PositionRow]) -> Iterator[PositionReport]:
+        return (
             position_report(row, instrument, Source.REST)
             for row in rows
             if (instrument := self._symbols.unified(row.symbol)) is not None
-        ]
+        )
 
     def _with_unlisted(self, listed: Sequence[PositionReport], account: AccountRow) -> list[PositionReport]:
         known = {(report.instrument, report.position_side) for report in listed}

@@ -12,7 +12,7 @@ import structlog
 from core.domain.candle import TIMEFRAME_MS, Candle
 from core.domain.ids import Symbol, VenueName
 from core.domain.money import HUNDRED, Price, Quantity, decimal_of
-from core.engine.giving_way import Way
+from core.engine.giving_way import by_turns
 from core.engine.ports import FundingRate, PriceTriple
 from core.errors import MalformedPayload, Unreachable
 from core.venues.binance import facts
@@ -47,11 +47,8 @@ class BinanceMarketReads:
         }
         rows = await self._read(self._ccxt.fapiPublicGetKlines, params, list[list[Any]])
         over_ms = self._clock.now_ms() - TIMEFRAME_MS[timeframe]
-        candles, way = list[Candle](), Way()
         try:
-            for row in rows:
-                candles.append(_candle(row))
-                await way.step()
+            candles = await by_turns(map(_candle, rows))
         except (ValueError, IndexError) as error:
             raise Unreachable("binance", f"unreadable candle: {error}") from None
         return [candle for candle in candles if candle.open_ms <= over_ms][-limit:]

@@ -11,6 +11,7 @@ import structlog
 from core.domain.candle import TIMEFRAME_MS, Candle
 from core.domain.ids import Symbol, VenueName
 from core.domain.money import HUNDRED, Price, Quantity, decimal_of
+from core.engine.giving_way import by_turns
 from core.engine.ports import FundingRate, PriceTriple
 from core.errors import MalformedPayload, Unreachable
 from core.venues.bybit import facts
@@ -47,7 +48,7 @@ class BybitMarketReads:
         rows = (await self._read(self._ccxt.publicGetV5MarketKline, params, Answer[CandleRows])).result.rows
         over_ms = self._clock.now_ms() - TIMEFRAME_MS[timeframe]
         try:
-            candles = [_candle(row) for row in reversed(rows)]
+            candles = await by_turns(map(_candle, reversed(rows)))
         except (ValueError, IndexError) as error:
             raise Unreachable("bybit", f"unreadable candle: {error}") from None
         return [candle for candle in candles if candle.open_ms <= over_ms][-limit:]

@@ -8,6 +8,7 @@ from typing import Any
 from core.domain.ids import ClientOrderId, VenueOrderId
 from core.domain.order import OrderIntent, OrderStatus
 from core.domain.reports import FillReport, OrderStatusReport, Source
+from core.engine.giving_way import by_turns
 from core.venues.okx import facts
 from core.venues.okx.codes import NO_SUCH_ORDER
 from core.venues.okx.contracts import Contract, ContractTable
@@ -78,7 +79,7 @@ class Lookups:
                 for row in plain
                 if (c := self._table.contract(row.instId)) is not None
             ),
-            *(
+            *await by_turns(
                 algo_report(row, c, Source.REST)
                 for row in (*usual, *triggers, *trailing)
                 if (c := self._table.contract(row.instId)) is not None

@@ -12,6 +12,7 @@ import structlog
 from core.domain.candle import TIMEFRAME_MS, Candle
 from core.domain.ids import InstrumentId, Symbol, VenueName
 from core.domain.money import HUNDRED, Price, Quantity, decimal_of
+from core.engine.giving_way import by_turns
 from core.engine.ports import FundingRate, PriceTriple
 from core.errors import MalformedPayload
 from core.venues.market_stream import Tick
@@ -51,7 +52,7 @@ class OkxMarketReads:
             asked = min(limit + 1 - len(found), _MOST_CANDLES)
             page = params | {"limit": str(asked)} | ({"after": str(min(found))} if found else {})
             rows = await self._rows(self._ccxt.publicGetMarketCandles, page, list[Any])
-            told, known = [_candle(row) for row in rows], len(found)
+            told, known = await by_turns(map(_candle, rows)), len(found)
             found |= {candle.open_ms: candle for candle in told if candle.open_ms <= over_ms}
             if len(told) < asked or len(found) == known:  # a page of nothing new would be asked for again for ever
                 break
