@@ -92,6 +92,10 @@ class StopOrders:
             position, next_attempt(earlier, Leg.STOP), stop.quantity, stop.trigger_price, trigger, reason
         )
 
+    def expect_another(self, position: Position, stop: Order) -> None:
+        """The name of the one after `stop` is worked out (and remembered) now: a move is in a hurry, this is not."""
+        client_order_id(self._accounts[stop.instrument.venue], position.id, Leg.STOP, stop.intent.attempt + 1)
+
     def unnoted(self, positions: Iterable[Position], orders: Iterable[Order]) -> list[OrderIntent]:
         """What may rest for them although no file knows: a stop goes out on a full disk as well, and a run may end
         before there is room. Its name follows from the position and its number; its level is the venue's to tell."""

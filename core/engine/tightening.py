@@ -91,9 +91,10 @@ class Tightening:
             wish.end(Tightened.NEEDLESS)
 
     def wished(self, position: Position, stop: Order) -> bool:
-        """Whether this confirmed stop is to be moved."""
+        """Whether this confirmed stop is to be moved. Where it is not yet, the name of the next is made meanwhile."""
         wish = self._wishes.get(position.id)
         if wish is None:
+            self._stop_orders.expect_another(position, stop)
             return False
         if stop.trigger_price is not None and better(position.side, wish.level, stop.trigger_price):
             return True
