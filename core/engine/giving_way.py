@@ -15,8 +15,9 @@ _T = TypeVar("_T")
 
 IN_A_ROW: Final = 16
 """So much is done in one step while nothing is decided: a turn of the loop costs a third of a price."""
-TURNS: Final = 16
-"""So many turns a decision is given: from a price to a request there are a dozen."""
+TURNS: Final = 8
+"""So many turns a decision is given: from a price to the request that moves a stop there are two or three, and a close
+has a few more."""
 AT_ONCE: Final = 8
 PAUSE_SECONDS: Final = 0.004
 """Of a round over everything there is: so much in one step, and the pause between two of them."""

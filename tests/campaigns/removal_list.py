@@ -56,10 +56,17 @@ REMOVALS = (
     Removal(
         "intent-before-wire",
         f"{ENGINE}/order_dispatch.py",
-        "            await self._books.durable([IntentRecord(intent=intent, time_ms=now) for intent in intents], "
-        "journal_wait)\n",
-        "            self._books.soon([IntentRecord(intent=intent, time_ms=now) for intent in intents])\n",
+        "            await self._write(intents, journal_wait)\n",
+        "            self._books.soon([IntentRecord(intent=intent, time_ms=0) for intent in intents])\n",
         "tests/engine/test_order_manager.py::test_an_entry_is_registered_then_durable_then_sent",
+    ),
+    Removal(
+        "foretold-only-by-a-row-on-disk",
+        f"{ENGINE}/order_dispatch.py",
+        " and replaced.client_order_id not in self._unwritten",
+        "",
+        "tests/engine/test_foretold_stops.py::"
+        "test_where_that_row_is_not_known_to_be_on_disk_the_next_waits_for_its_own",
     ),
     Removal(
         "known-id-not-sent-again",

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Self
@@ -13,14 +13,16 @@ from core.domain.ids import InstrumentId, PositionId, Symbol
 from core.domain.instrument import Instrument
 from core.domain.position import Position, PositionKey
 from core.domain.reconciliation import entry_differs
+from core.domain.reports import Report
 from core.engine import price_reads, reconciler
 from core.engine.data_registry import DataRegistry
-from core.engine.giving_way import AT_ONCE
+from core.engine.giving_way import AT_ONCE, IN_A_ROW, TURNS, by_turns, give_way
+from core.engine.order_manager import OrderManager
 from core.engine.queries import PositionRow, Queries
 from core.engine.risk_ledger import RiskLedger
 from core.engine.screener import Screener
 from core.wiring.rules import result_rules
-from tests.builders import BTC, BTC_LONG, ETH, a_position, an_instrument, an_intent
+from tests.builders import BTC, BTC_LONG, ETH, a_mass_status, a_position, a_position_report, an_instrument, an_intent
 from tests.builders_config import some_settings
 from tests.engine.asked import queries
 from tests.engine.bench import BINANCE, a_bench
@@ -219,3 +221,51 @@ async def test_the_status_line_is_made_step_by_step(monkeypatch: pytest.MonkeyPa
                 told = await queries(bench).status_in_steps(0.0)
     assert (turns.done, turns.most) == (len(MANY), AT_ONCE)
     assert len(told.positions) == len(MANY)
+
+
+async def test_a_long_answer_is_read_by_turns() -> None:
+    turns = Turns()
+
+    def rows() -> Iterator[int]:
+        for row in range(200):
+            turns.note()
+            yield row
+
+    async with turns:
+        assert await by_turns(rows()) == list(range(200))
+    assert turns.most == IN_A_ROW
+
+
+async def test_what_is_decided_meanwhile_goes_before_the_rest_of_a_long_answer() -> None:
+    read: list[int] = []
+
+    def rows() -> Iterator[int]:
+        for row in range(200):
+            read.append(row)
+            if row == 3:
+                give_way()
+            yield row
+
+    reading = asyncio.ensure_future(by_turns(rows()))
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
+        assert len(read) <= 4
+    assert len(await reading) == 200
+
+
+async def test_a_large_picture_of_the_venue_is_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A price that decided came after all of it, some milliseconds late."""
+    async with a_bench() as bench:
+        rows = tuple(a_position_report(instrument, amount=0) for instrument in MANY)
+        bench.venue.mass_statuses.append(a_mass_status(positions=rows))
+        taken: list[int] = []
+        apply = OrderManager.apply
+
+        def counted(self: OrderManager, reports: Sequence[Report]) -> None:
+            taken.append(len(reports))
+            apply(self, reports)
+
+        monkeypatch.setattr(OrderManager, "apply", counted)
+        await bench.reconciler.reconcile(BINANCE)
+    assert sum(taken) == len(MANY)
+    assert max(taken) == AT_ONCE
