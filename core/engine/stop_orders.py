@@ -52,6 +52,8 @@ class StopOrders:
         self._traits = traits
         self._reference = reference
         self._working_type = working_type
+        self._unused_from: dict[PositionId, int] = {}
+        """Numbers below these may have left in an earlier run that could not write them down."""
 
     def attached(self, entry: OrderIntent) -> OrderIntent | None:
         """The stop that travels with an entry, where its venue takes one; at a level the market has not reached."""
@@ -88,21 +90,22 @@ class StopOrders:
         reason: str = "",
     ) -> OrderIntent:
         """One of the position's own, after those `earlier` ones."""
-        return self._numbered(
-            position, next_attempt(earlier, Leg.STOP), stop.quantity, stop.trigger_price, trigger, reason
-        )
+        attempt = max(next_attempt(earlier, Leg.STOP), self._unused_from.get(position.id, 0))
+        return self._numbered(position, attempt, stop.quantity, stop.trigger_price, trigger, reason)
 
     def expect_another(self, position: Position, stop: Order) -> None:
         """The name of the one after `stop` is worked out (and remembered) now: a move is in a hurry, this is not."""
         client_order_id(self._accounts[stop.instrument.venue], position.id, Leg.STOP, stop.intent.attempt + 1)
 
     def unnoted(self, positions: Iterable[Position], orders: Iterable[Order]) -> list[OrderIntent]:
-        """What may rest for them although no file knows: a stop goes out on a full disk as well, and a run may end
-        before there is room. Its name follows from the position and its number; its level is the venue's to tell."""
+        """What may rest for them, or still be on its way, although no file knows: a stop goes out on a full disk as
+        well, and one that takes another's place while its row is written; then a run may end. Its name follows from the
+        position and its number, which is not used for another one any more; its level is the venue's to tell."""
         known: defaultdict[PositionId, list[Order]] = defaultdict(list)
         for order in orders:
             known[order.intent.position_id].append(order)
         firsts = [(position, next_attempt(known[position.id], Leg.STOP)) for position in positions]
+        self._unused_from = {position.id: first + UNNOTED for position, first in firsts}
         return [
             self._numbered(position, first + n, position.quantity, None, self._working_type, "")
             for position, first in firsts

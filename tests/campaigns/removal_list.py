@@ -42,8 +42,8 @@ REMOVALS = (
     Removal(
         "stop-reduces-only",
         f"{ENGINE}/stop_orders.py",
-        "            quantity=position.quantity,\n            reduce_only=True,\n",
-        "            quantity=position.quantity,\n            reduce_only=False,\n",
+        "            quantity=quantity,\n            reduce_only=True,\n",
+        "            quantity=quantity,\n            reduce_only=False,\n",
         f"{SCENARIOS}/test_wave.py::test_a_wave_becomes_protected_positions",
     ),
     Removal(

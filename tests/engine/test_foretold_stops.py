@@ -92,3 +92,15 @@ async def test_nothing_else_is_foretold(other: dict[str, Any]) -> None:
         following = replace(stop, attempt=1)
         assert following.foretold_by(stop)
         assert not replace(following, **other).foretold_by(stop)
+
+
+@pytest.mark.failure("ORD-01", "INV-2")
+async def test_a_name_that_may_have_left_before_a_restart_is_given_to_no_other_stop() -> None:
+    """The order it belongs to may still be on its way: the venue would take one of the two, and nobody knows which."""
+    async with a_position(trailing=trailing_rules()) as bench:
+        stops, position = bench.protection.stop_orders, bench.position()
+        maybe = {intent.client_order_id for intent in stops.unnoted([position], bench.state.orders_of(position.id))}
+        bench.journal.seconds = SLOW
+        moves = [await moved(bench, price) for price in (103, 106)]
+        assert maybe.isdisjoint(intent.client_order_id for intent in moves)
+        assert [came_first(bench, intent) for intent in moves] == ["journal", "wire"]
