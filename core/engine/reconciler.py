@@ -37,7 +37,7 @@ from core.domain.reconciliation import (
 from core.domain.reports import FillReport, PositionReport, Report
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.doubts import UNEXPLAINED_SECONDS, Doubts
-from core.engine.giving_way import AT_ONCE, Way
+from core.engine.giving_way import Way
 from core.engine.order_manager import OrderManager
 from core.engine.ports import Level, MassStatus, NotFound, Notifier, StreamState, UserStream, VenueClient
 from core.engine.prefetch import Prefetcher
@@ -52,6 +52,8 @@ POLL_SECONDS = 5.0
 """Between readings while a private stream is down (90 of Binance's weights each, of 2,400 a minute)."""
 PAUSE_SECONDS = 5.0
 """After a run: what reconciliation cannot put right asks for it again at once, and must not hammer the venue."""
+TOLD_AT_ONCE = 32
+"""So many reports of one reading are taken in one step: all of an account that holds little."""
 SECOND_READING_SECONDS = 1.0
 """Between two readings that must agree before something is booked as done elsewhere."""
 DENIED_SECONDS = 10.0
@@ -211,8 +213,8 @@ class Reconciler:
     async def _take(self, status: MassStatus, way: Way) -> None:
         """In parts where it is much, each report being complete in itself."""
         reports: list[Report] = [*status.orders, *status.positions, *status.balances]
-        for start in range(0, len(reports), AT_ONCE):
-            await self._orders.take(reports[start : start + AT_ONCE])
+        for start in range(0, len(reports), TOLD_AT_ONCE):
+            await self._orders.take(reports[start : start + TOLD_AT_ONCE])
             await self._orders.drained()
             await way.turn()
 

@@ -268,4 +268,4 @@ async def test_a_large_picture_of_the_venue_is_taken_in_parts(monkeypatch: pytes
         monkeypatch.setattr(OrderManager, "apply", counted)
         await bench.reconciler.reconcile(BINANCE)
     assert sum(taken) == len(MANY)
-    assert max(taken) == AT_ONCE
+    assert max(taken) == reconciler.TOLD_AT_ONCE
