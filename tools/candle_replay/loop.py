@@ -7,21 +7,35 @@ from the host, so the same input takes the same steps.
 from __future__ import annotations
 
 import asyncio
-import selectors
-from typing import Any
+from asyncio.events import _set_running_loop
+from collections import deque
+from collections.abc import Callable
+from contextvars import Context
+from heapq import heappop, heappush
+from typing import TypeVarTuple, Unpack
 
+_Ts = TypeVarTuple("_Ts")
 START_SECONDS = 1_000.0
 """The loop's time at the first candle."""
 
 
-class ReplayLoop(asyncio.SelectorEventLoop):
-    """Nothing outside of the process is ever waited for: there are no sockets, no threads, no signals."""
+class ReplayLoop(asyncio.BaseEventLoop):
+    """Nothing outside of the process is ever waited for: there are no sockets, no threads, no signals.
+
+    Of two timers of one moment the one that was set first comes first. A timer is due from its very moment on.
+    asyncio's own loops add the resolution of the host's clock to the time and wait for more: after 194 days of a replay
+    a nanosecond is less than the next float, and they wait for ever.
+    """
 
     def __init__(self) -> None:
+        super().__init__()
         self._moment = START_SECONDS
+        self._turns: deque[asyncio.Handle] = deque()
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._timers_set = 0
+        self._stopped = False
         self._idle: asyncio.Future[None] | None = None
         self._may_jump = False
-        super().__init__(_NoSelector(self))
 
     def time(self) -> float:
         return self._moment
@@ -33,7 +47,7 @@ class ReplayLoop(asyncio.SelectorEventLoop):
     @property
     def busy(self) -> bool:
         """Whether something besides the caller could run at this moment."""
-        return bool(self._ready)
+        return bool(self._turns)
 
     async def idle(self, *, next_timer: bool = False) -> None:
         """Until nothing else can run at this moment; with `next_timer` time passes to whatever is due next, and until
@@ -42,33 +56,61 @@ class ReplayLoop(asyncio.SelectorEventLoop):
         self._idle = self.create_future()
         await self._idle
 
-    def nothing_ready(self, seconds: float | None) -> None:
-        """Called by the selector when nothing can run before so much time has passed; None = never."""
+    # asyncio's side
+
+    def call_soon(
+        self, callback: Callable[[Unpack[_Ts]], object], *args: *_Ts, context: Context | None = None
+    ) -> asyncio.Handle:
+        turn = asyncio.Handle(callback, args, self, context)
+        self._turns.append(turn)
+        return turn
+
+    def call_at(
+        self, when: float, callback: Callable[[Unpack[_Ts]], object], *args: *_Ts, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        self._timers_set += 1
+        heappush(self._timers, (when, self._timers_set, timer))
+        return timer
+
+    def get_debug(self) -> bool:
+        return False
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    def run_forever(self) -> None:
+        _set_running_loop(self)
+        turns = self._turns
+        try:
+            while not self._stopped:
+                self._take_due()
+                if not turns:
+                    self._nothing_ready()
+                for _ in range(len(turns)):
+                    turn = turns.popleft()
+                    if not turn.cancelled():
+                        turn._run()  # noqa: SLF001 - a loop has no other way to run a handle
+        finally:
+            self._stopped = False
+            _set_running_loop(None)
+
+    def _take_due(self) -> None:
+        timers = self._timers
+        while timers and (timers[0][0] <= self._moment or timers[0][2].cancelled()):
+            self._turns.append(heappop(timers)[2])
+
+    def _nothing_ready(self) -> None:
         idle = self._idle
         if idle is not None and not self._may_jump:
             self._idle = None
             if not idle.done():
                 idle.set_result(None)
-            return
-        if seconds is None:
+        elif self._timers:
+            self._may_jump = False
+            self._moment = self._timers[0][0]
+        else:
             raise RuntimeError("everything waits and nothing is due: the replay would hang for ever")
-        self._may_jump = False
-        self._moment += seconds
-
-    _ready: Any
-
-
-class _NoSelector(selectors.SelectSelector):
-    """Lets time jump instead of waiting. What is registered with it (the loop's own pipe) never has anything to say."""
-
-    def __init__(self, loop: ReplayLoop) -> None:
-        super().__init__()
-        self._loop = loop
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, Any]]:
-        if timeout is None or timeout > 0:
-            self._loop.nothing_ready(timeout)
-        return []
 
 
 class ReplayClock:
