@@ -13,8 +13,9 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 ROOT = Path(__file__).resolve().parent
 NEVER = {".git", ".venv", "venv", "env", "node_modules", "data"}
@@ -25,8 +26,7 @@ ARCHIVES = re.compile(r"\.(zip|tar|tgz|tar\.(gz|bz2|xz|zst)|7z|bak)$")
 TEST_FILE = re.compile(r"^test_.*\.py$|_test\.py$")
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """One thing to do; `target` is None for a removal. `size` in bytes is what a removal gives back."""
 
     path: Path

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
 from functools import partial
+
+from msgspec import Struct, field
 
 from core.build import build_id
 from core.clock import Clock
@@ -70,8 +71,7 @@ MOST_WARM = 50
 """Connections kept open per venue; a larger wave opens the rest while it runs."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Engine:
+class Engine(Struct, frozen=True, kw_only=True):
     """Everything that runs, by name. `clients`, `streams`, `markets` lose the venues that pre-flight switches off."""
 
     settings: Settings

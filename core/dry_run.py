@@ -12,11 +12,12 @@ import shutil
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from core.config import PROJECT_ROOT, Settings, derive_settings
 from core.errors import StartRefused
@@ -33,8 +34,7 @@ STOP_SECONDS = 5.0
 _PREFIX = {"binance": "BINANCE", "bybit": "BYBIT", "okx": "OKX"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VenueRecord:
+class VenueRecord(Struct, frozen=True, kw_only=True):
     """The venue's own record of one position life (`/_sim/protection`). Milliseconds, base units."""
 
     venue: str
@@ -45,8 +45,7 @@ class VenueRecord:
     uncovered_quantity: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DryRun:
+class DryRun(Struct, frozen=True, kw_only=True):
     """Settings that lead to the simulators, and a way to ask these for their own record."""
 
     settings: Settings

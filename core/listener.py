@@ -12,12 +12,12 @@ import logging
 import os
 import ssl
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import structlog
 from aiohttp import web
+from msgspec import Struct, field
 
 log = structlog.get_logger(__name__)
 
@@ -35,8 +35,7 @@ _SILENT.disabled = True
 _HEADERS = {"Server": "breakwater", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpRequest:
+class HttpRequest(Struct, frozen=True, kw_only=True):
     """`headers` in lower case, the first of each name; `path` without its query, which nothing here reads."""
 
     method: str
@@ -45,8 +44,7 @@ class HttpRequest:
     body: bytes = b""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpAnswer:
+class HttpAnswer(Struct, frozen=True, kw_only=True):
     """`parts` come after `body`, each made in a turn of the loop of its own: a long answer holds nobody up."""
 
     status: int
@@ -56,8 +54,7 @@ class HttpAnswer:
     parts: Iterable[bytes] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListenerAddress:
+class ListenerAddress(Struct, frozen=True, kw_only=True):
     """Port 0 is any free one. With `certificate` and `key` (PEM files) it speaks TLS only."""
 
     host: str

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
+
+from msgspec import Struct
 
 DAY_S = 86_400
 MAX_BYTES = 20_000_000
 KEEP = 10
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retention:
+class Retention(Struct, frozen=True, kw_only=True):
     """At most `keep` rotated files of `max_bytes` each, and none whose newest line is older than `days` (0 = any)."""
 
     max_bytes: int = MAX_BYTES

@@ -7,10 +7,10 @@ import gc
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
+from msgspec import Struct, field
 
 from core.alerts.messenger import MakeMessenger
 from core.alerts.notices import Notices
@@ -62,8 +62,7 @@ log = structlog.get_logger(__name__)
 _TELEGRAM_KEY = "telegram_update"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Host:
+class Host(Struct, frozen=True, kw_only=True):
     """What the surroundings provide: real ones in production, in-process ones in simulation."""
 
     clock: Clock
@@ -77,8 +76,7 @@ class Host:
     log: LogHealth | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class Shown(Struct, frozen=True, kw_only=True):
     """What is seen of a run, from before its venues are asked until the end."""
 
     waves: WaveProcessor

@@ -10,12 +10,12 @@ import asyncio
 import socket as sockets
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 import aiohappyeyeballs
 import aiohttp
 import yarl
+from msgspec import Struct
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 from websockets.typing import Data
@@ -38,8 +38,7 @@ NEXT_ADDRESS_SECONDS = 0.25
 ANSWER_SECONDS = 10.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpResponse:
+class HttpResponse(Struct, frozen=True, kw_only=True):
     """`headers` have lower-case names; of a repeated header the last one counts."""
 
     status: int
@@ -86,8 +85,7 @@ class Socket(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transport:
+class Transport(Struct, frozen=True, kw_only=True):
     """What an adapter needs to reach its venue: one Http, and a Socket whenever it asks for one."""
 
     http: Http

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
+
+from msgspec import Struct
 
 from core.domain.candle import Candle
 from core.domain.ids import Asset, InstrumentId, SignalId, VenueName
@@ -17,8 +18,7 @@ from core.domain.reports import PositionReport
 from core.domain.signal import Side, Signal, SignalParameters
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class Options(Struct, frozen=True, kw_only=True):
     """What the configuration says to a strategy. `min_score` in the range of its own scores (STRATEGY_MIN_SCORE)."""
 
     min_score: Decimal
@@ -60,8 +60,7 @@ class View(NamedTuple):
         return frozenset(held)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExitAdvice:
+class ExitAdvice(Struct, frozen=True, kw_only=True):
     """One of the view's `own` positions is to be closed: `side` BUY = the long one. `reason` is one sentence for
     people, without the strategy's name."""
 

@@ -15,8 +15,11 @@ import structlog
 from blockbuster import BlockBuster
 from hypothesis import HealthCheck, settings
 
-from core import orchestrator
 from tests import strict_numbers
+
+strict_numbers.install()  # before anything of the program is imported
+
+from core import orchestrator  # noqa: E402
 
 PROJECT = Path(__file__).resolve().parent.parent
 SETTING_PREFIXES = ("BINANCE_", "BYBIT_", "OKX_", "SIGNAL_", "WAVE_", "TRAILING_", "AGED_", "TELEGRAM_")
@@ -25,7 +28,6 @@ SETTING_PREFIXES = ("BINANCE_", "BYBIT_", "OKX_", "SIGNAL_", "WAVE_", "TRAILING_
 # No wall-clock assertions: on a busy machine an example may take its time, as may the drawing of one.
 settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("project")
-strict_numbers.install()
 # asyncio's debug mode notes where each timer and task was made; two frames say that, ten cost half of a test's time.
 vars(asyncio.constants)["DEBUG_STACK_DEPTH"] = 2
 

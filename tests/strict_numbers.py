@@ -3,46 +3,56 @@
 While tests run, every message of the domain refuses a float or a text where its field is a Decimal, and Python refuses
 to order a Decimal against a float or to make one from it. The program itself pays nothing: its types are checked
 statically, and what comes from outside becomes a number in one place (`decimal_of`).
+
+Imported before anything of the program: what a message is made of is settled when its class is.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import decimal
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
-from functools import wraps
-from inspect import signature
 from types import ModuleType
 from typing import Any, NewType, get_args, get_type_hints
 
-import core.domain
-import core.engine.ports
+import msgspec
+
+GUARDED = ("core.domain.", "core.engine.ports")
+_Made = Callable[[Any], None]
+_NUMBER_FIELDS: dict[type[Any], tuple[str, ...]] = {}
+
+
+class _Checking(msgspec.StructMeta):
+    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any) -> type:
+        if f"{namespace['__module__']}.".startswith(GUARDED):
+            namespace["__post_init__"] = _checked(namespace.get("__post_init__"))
+        return super().__new__(mcs, name, bases, namespace, **options)
 
 
 def install() -> None:
     """For this process, threads made later included."""
     for context in (decimal.DefaultContext, decimal.getcontext()):
         context.traps[decimal.FloatOperation] = True
-    for message in messages():
-        _guard(message)
+    vars(msgspec)["Struct"] = _Checking("Struct", (msgspec.Struct,), {"__module__": "msgspec"})
 
 
 def messages() -> Iterator[type[Any]]:
-    """The dataclasses of the domain and of the engine's ports that carry Decimals."""
-    for module in (*_modules(core.domain), core.engine.ports):
+    """The values of the domain and of the engine's ports that carry Decimals."""
+    for module in (*_modules(importlib.import_module("core.domain")), importlib.import_module("core.engine.ports")):
         for found in vars(module).values():
-            if not isinstance(found, type) or found.__module__ != module.__name__:
-                continue
-            if dataclasses.is_dataclass(found) and number_fields(found):
+            if isinstance(found, _Checking) and found.__module__ == module.__name__ and number_fields(found):
                 yield found
 
 
-def number_fields(message: type[Any]) -> list[str]:
+def number_fields(message: type[Any]) -> tuple[str, ...]:
     """Names of the fields that hold a Decimal, or a Decimal or None."""
-    hints = get_type_hints(message)
-    return [item.name for item in dataclasses.fields(message) if _is_number(hints[item.name])]
+    known = _NUMBER_FIELDS.get(message)
+    if known is None:
+        hints = get_type_hints(message)
+        known = tuple(name for name in message.__struct_fields__ if _is_number(hints[name]))
+        _NUMBER_FIELDS[message] = known
+    return known
 
 
 def _modules(package: ModuleType) -> Iterator[ModuleType]:
@@ -56,18 +66,13 @@ def _is_number(hint: object) -> bool:
     return hint is decimal.Decimal or any(_is_number(part) for part in get_args(hint) if part is not type(None))
 
 
-def _guard(message: type[Any]) -> None:
-    made: Callable[..., None] = message.__init__
-    if hasattr(made, "__wrapped__"):
-        return
-    names = frozenset(number_fields(message))
-    parameters = [name for name in signature(made).parameters if name != "self"]
+def _checked(own: _Made | None) -> _Made:
+    def check(self: Any) -> None:
+        for name in number_fields(type(self)):
+            value = getattr(self, name)
+            if isinstance(value, float | str):
+                raise TypeError(f"{type(self).__name__}.{name}: {value!r} is a {type(value).__name__}, not a Decimal")
+        if own is not None:
+            own(self)
 
-    @wraps(made)
-    def checked(self: Any, *args: Any, **kwargs: Any) -> None:
-        for name, value in (*zip(parameters, args, strict=False), *kwargs.items()):
-            if name in names and isinstance(value, float | str):
-                raise TypeError(f"{message.__name__}.{name}: {value!r} is a {type(value).__name__}, not a Decimal")
-        made(self, *args, **kwargs)
-
-    setattr(message, "__init__", checked)  # noqa: B010 - mypy forbids the plain assignment
+    return check

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from msgspec import Struct
+
 from tools.bot_entities import EntityError, check
 
 MAX_TEXT: Final = 4096
@@ -38,8 +40,7 @@ class FaultKind(StrEnum):
     MARKUP = "markup"
 
 
-@dataclass(slots=True, kw_only=True)
-class Fault:
+class Fault(Struct, kw_only=True):
     """Holds for the next `count` calls (-1 = until deleted) of `method` (None = every method)."""
 
     kind: FaultKind

@@ -16,12 +16,12 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, fields
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+from msgspec.structs import asdict
 
 if __package__ in {None, ""}:  # run by path: the project root is not on the path yet
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -30,7 +30,7 @@ from tools.bot_account import ApiError, BotAccount, Fault, FaultKind, chat
 
 _RECORDED = frozenset({"answerCallbackQuery", "deleteMessage", "sendChatAction"})
 _SENDING = frozenset({"sendMessage", "sendPhoto", "sendDocument"})
-_FAULT_KEYS = frozenset(field.name for field in fields(Fault)) - {"id", "hits"}
+_FAULT_KEYS = frozenset(Fault.__struct_fields__) - {"id", "hits"}
 
 
 class BotApi:

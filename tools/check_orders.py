@@ -12,7 +12,6 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -21,6 +20,8 @@ from typing import Any
 if __package__ in {None, ""}:  # run by path: the project root is not on the path yet
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from msgspec import Struct
+from msgspec.structs import replace
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -43,8 +44,7 @@ FINE, USAGE, VENUE_FAILED, OPERATOR_NEEDED = 0, 2, 3, 4
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holding:
+class Holding(Struct, frozen=True, kw_only=True):
     """One position as the venue tells it and what stands behind it. `covered` base units: the sum of its stops."""
 
     position: PositionReport
@@ -60,8 +60,7 @@ class Holding:
         return self.covered >= abs(self.position.quantity)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
+class Picture(Struct, frozen=True, kw_only=True):
     """`orphans` can only reduce and have nothing to reduce; `entries` would open something. `nameless_stops`: the venue
     has one stop per position and keeps no client order id with it, so nobody can tell from it who set it."""
 

@@ -6,8 +6,9 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 
 class Grade(StrEnum):
@@ -16,8 +17,7 @@ class Grade(StrEnum):
     FAIL = "fail"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Finding(Struct, frozen=True, kw_only=True):
     """`what` is a sentence, with the remedy in it where there is something to do."""
 
     about: str
@@ -37,8 +37,7 @@ def fail(about: str, what: str) -> Finding:
     return Finding(about=about, grade=Grade.FAIL, what=what)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class Question(Struct, frozen=True, kw_only=True):
     """`ask` may block; what it raises is told as a failed answer."""
 
     about: str

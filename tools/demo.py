@@ -16,10 +16,11 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+from msgspec import to_builtins
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 if __package__ in {None, ""}:  # run by path: the project root is not on the path yet
@@ -50,7 +51,7 @@ def main() -> int:
     run = max((data / "dry-run").iterdir())
     result = check(run)
     if asked.json:
-        print(json.dumps({"run": str(run.relative_to(PROJECT_ROOT)), "audit": asdict(result), **_journaled(run)}))
+        print(json.dumps({"run": str(run.relative_to(PROJECT_ROOT)), "audit": to_builtins(result), **_journaled(run)}))
     else:
         _say("\n2. the audit log of this run", asked)
         print(f"{result.sentence()}\n{run.relative_to(PROJECT_ROOT)}/audit.log")

@@ -13,12 +13,15 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+from msgspec import to_builtins
+
 if __package__ in {None, ""}:  # run by path: the project root is not on the path yet
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from msgspec import Struct
 
 from core.build import build_id
 from core.config import Settings, default_env_file, load_settings
@@ -36,8 +39,7 @@ AUDIT_SECONDS = 30.0
 _COLOURS = {Grade.OK: "32", Grade.WARN: "33", Grade.FAIL: "1;31"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class Case(Struct, frozen=True, kw_only=True):
     """What is looked at. `settings` None: they cannot be used, and `problems` say why."""
 
     settings: Settings | None
@@ -59,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for one in answers(list(questions(case, offline=asked.offline)))
     ]
     if asked.json:
-        print(json.dumps([asdict(one) for one in found], indent=2, ensure_ascii=False))
+        print(json.dumps([to_builtins(one) for one in found], indent=2, ensure_ascii=False))
     else:
         _show(found, colour=sys.stdout.isatty())
     sys.stdout.flush()

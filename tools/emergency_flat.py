@@ -26,7 +26,9 @@ from typing import Any
 if __package__ in {None, ""}:  # run by path: the project root is not on the path yet
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from core.clock import SystemClock
 from core.config import default_env_file, load_settings
@@ -57,8 +59,7 @@ class NotAgreed(StartRefused):
     """Nobody said yes; nothing was done."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class Wish(Struct, frozen=True, kw_only=True):
     """What was asked for."""
 
     ours_only: bool

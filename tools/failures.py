@@ -16,24 +16,23 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 ROOT = Path(__file__).resolve().parent.parent
 ID_LINE = re.compile(r"^- ([A-Z]+-[0-9]+) ", re.MULTILINE)
 SECTION = re.compile(r"^## ([A-Z]+): (.*?)(?: \(\d+\))?$", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(Struct, frozen=True):
     """One id named by a test file; `text` is None where the argument is not a plain string."""
 
     text: str | None
     place: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Coverage:
+class Coverage(Struct, frozen=True, kw_only=True):
     """The whole comparison; every list is sorted as in the catalogue."""
 
     ids: tuple[str, ...]

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from core.clock import Clock
 from core.domain.ids import InstrumentId, Leg, PositionId, SignalId, VenueName, client_order_id, is_ours

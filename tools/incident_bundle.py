@@ -19,13 +19,16 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
+from msgspec import to_builtins
+
 if __package__ in {None, ""}:  # run by path: the project root is not on the path yet
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from msgspec import Struct
 
 from core.build import build_id
 from core.config import default_env_file
@@ -41,8 +44,7 @@ SECRET_WORDS = ("KEY", "SECRET", "TOKEN", "PASS")
 """Of a name in the `.env`: when that cannot be read as a whole, the values of such names are masked all the same."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Part(Struct, frozen=True, kw_only=True):
     """One file of the bundle, as it is in it."""
 
     name: str
@@ -62,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{out} could not be written: {error}", file=sys.stderr)
         return USAGE
     if asked.json:
-        print(json.dumps({"file": str(out), "parts": [asdict(part) for part in parts]}, indent=2))
+        print(json.dumps({"file": str(out), "parts": [to_builtins(part) for part in parts]}, indent=2))
         return WRITTEN
     for part in parts:
         print(f"{part.bytes:>10}  {part.name}")
@@ -86,7 +88,7 @@ def write(out: Path, case: doctor.Case, *, hours: float) -> list[Part]:
                 "build": build_id(),
                 "hours": hours,
                 "masked": "values of every configured secret, and what looks like one, as ***",
-                "parts": [asdict(part) for part in parts],
+                "parts": [to_builtins(part) for part in parts],
             }
             parts.append(_add(archive, "manifest.json", json.dumps(manifest, indent=2) + "\n"))
         made.replace(out)

@@ -8,11 +8,12 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from msgspec import to_builtins
 
 from core.build import build_id
 from core.config import Settings, show_config
@@ -80,7 +81,7 @@ def _iso(seconds: float) -> str:
 
 
 def doctor(questions: Sequence[Question]) -> str:
-    return json.dumps([asdict(one) for one in answers(questions)], indent=2, ensure_ascii=False) + "\n"
+    return json.dumps([to_builtins(one) for one in answers(questions)], indent=2, ensure_ascii=False) + "\n"
 
 
 def status(data_dir: Path) -> str:
@@ -139,8 +140,8 @@ def journal(data_dir: Path, since_ms: int) -> Iterator[tuple[str, str]]:
 def _waves(history: History, since_ms: int) -> Iterator[dict[str, Any]]:
     for wave in history.every_wave():
         if wave.received_ms >= since_ms:
-            signals = [asdict(one) for one in history.signals_of(wave.wave_id)]
-            yield {**asdict(wave), "signals": signals}
+            signals = [to_builtins(one) for one in history.signals_of(wave.wave_id)]
+            yield {**to_builtins(wave), "signals": signals}
 
 
 def _lines(rows: Iterator[Mapping[str, Any]]) -> str:
@@ -153,7 +154,7 @@ def audit(data_dir: Path, since_ms: int) -> Iterator[tuple[str, str]]:
     if not data_dir.is_dir():
         return
     try:
-        yield "audit/verification.json", json.dumps(asdict(check_audit(data_dir)), indent=2) + "\n"
+        yield "audit/verification.json", json.dumps(to_builtins(check_audit(data_dir)), indent=2) + "\n"
     except OSError as error:
         yield "audit/verification.json", json.dumps({"error": str(error)}) + "\n"
         return

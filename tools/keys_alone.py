@@ -8,9 +8,9 @@ stand between the operator and a flat account; each venue whose own names make s
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec import Struct
 from pydantic import ValidationError
 
 from core.config import PROJECT_ROOT, Settings, load_settings
@@ -26,8 +26,7 @@ from core.wiring.accounts import accesses
 _FOLDERS = ("DATA_DIR", "LOG_DIR")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeysAlone:
+class KeysAlone(Struct, frozen=True, kw_only=True):
     """`problems` say which venue could not be understood, and why. `secrets` are to be kept out of every output."""
 
     accesses: tuple[VenueAccess, ...]

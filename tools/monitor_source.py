@@ -7,10 +7,11 @@ import time
 import urllib.request
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from core.config import Settings
 from core.errors import JournalUnreadable, StartRefused
@@ -33,8 +34,7 @@ class Silent(Exception):
     """Nobody answers; the text says how that was found out."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
+class Places(Struct, frozen=True, kw_only=True):
     """Where to look. `page` is the address of `/status`, "" where there is no status page, and `token` what it asks."""
 
     data_dir: Path

@@ -15,13 +15,16 @@ import argparse
 import json
 import sys
 from collections.abc import Container, Iterator, Sequence
-from dataclasses import asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from msgspec import to_builtins
+
 if __package__ in {None, ""}:  # run by path: the project root is not on the path yet
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from msgspec import Struct
 
 from core.domain.money import plain
 from core.domain.position import Position
@@ -36,8 +39,7 @@ from tools.verify_audit import BROKEN, CLEAN, COULD_NOT_RUN, Result, check, reco
 SHOWN = 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Replay:
+class Replay(Struct, frozen=True, kw_only=True):
     """One folder. `differences` contradict, `gaps` are explained by a run that was killed."""
 
     folder: str
@@ -175,7 +177,7 @@ def _document(told: Replay) -> dict[str, Any]:
     rebuilt = told.rebuilt
     return {
         "folder": told.folder,
-        "chain": asdict(told.chain),
+        "chain": to_builtins(told.chain),
         "runs": rebuilt.starts,
         "unclean_starts": rebuilt.unclean,
         "trades": len(rebuilt.trades),

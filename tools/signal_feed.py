@@ -18,6 +18,8 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
+from msgspec import Struct
+
 HANDSHAKE_MS: Final = 5_000
 HEARTBEAT_MS: Final = 30_000
 _TIME_FIELDS: Final = ("timestamp", "created_at")
@@ -33,8 +35,7 @@ class ScriptError(ValueError):
     """A line of the script cannot be used; the text names it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class Line(Struct, frozen=True, kw_only=True):
     """One thing that happens `at_ms`; exactly one of the others is set."""
 
     at_ms: int
@@ -44,15 +45,13 @@ class Line:
     silence_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(Struct, frozen=True):
     """One text frame."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Close:
+class Close(Struct, frozen=True):
     """The end of the connection; 1006 is not a code to send but the absence of a closing handshake."""
 
     code: int

@@ -8,12 +8,15 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from msgspec import to_builtins
+
 if __package__ in {None, ""}:  # run by path: the project root is not on the path yet
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from msgspec import Struct
 
 from core.domain.audit import FIRST_SEQ, GENESIS, verify
 from core.storage.audit_files import HEAD_NAME, LOG_NAME, read_head, rotated_files
@@ -21,8 +24,7 @@ from core.storage.audit_files import HEAD_NAME, LOG_NAME, read_head, rotated_fil
 CLEAN, BROKEN, COULD_NOT_RUN = 0, 1, 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class Result(Struct, frozen=True, kw_only=True):
     """What the check found. `line` counts from 1 within `file`; both are None when clean."""
 
     clean: bool
@@ -125,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(json.dumps({"error": str(error)}) if options.json else f"could not run: {error}", file=sys.stderr)
         return COULD_NOT_RUN
-    print(json.dumps(asdict(result)) if options.json else result.sentence())
+    print(json.dumps(to_builtins(result)) if options.json else result.sentence())
     return CLEAN if result.clean else BROKEN
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 import structlog
+from msgspec import Struct
 
 from core.alerts.grouping import GROUP_SECONDS, AlertQueue, Message
 from core.clock import Clock
@@ -27,8 +27,7 @@ TOLD_AFTER_SECONDS: Final = 300.0
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Struct, frozen=True):
     """The number of the newest alert told, and of the newest that was only counted."""
 
     sent: int
@@ -39,8 +38,7 @@ class Progress:
         return alert.seq > (self.sent if alert.level == Level.CRITICAL else max(self.sent, self.summarised))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FeedStatistics:
+class FeedStatistics(Struct, frozen=True, kw_only=True):
     """Since the start: messages `sent` and `refused` (the channel would not take them in any form), alerts `dropped`
     (only counted in a summary). `failing`: why the newest attempt failed, else ""."""
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from core.alerts.wording import MAX_UNITS, sanitized, units
 from core.engine.ports import Level
@@ -29,8 +32,7 @@ _MARKS: Final = {Level.INFO: "", Level.WARNING: "⚠️ ", Level.CRITICAL: "🔴
 _LOUDNESS: Final = (Level.INFO, Level.WARNING, Level.CRITICAL)
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(Struct, frozen=True):
     """`times` equal ones in a row, the newest of which has the number `last`."""
 
     alert: AlertRecord
@@ -39,8 +41,7 @@ class Waiting:
     last: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class Message(Struct, frozen=True, kw_only=True):
     """What a channel sends at once. `id`: the number of the newest alert in it, so that one number never stands for two
     messages. `summarised`: what is not critical up to there was counted in this message or an earlier one (0 = none).
     """

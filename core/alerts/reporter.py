@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
 import structlog
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from core.clock import Clock
 from core.domain.alerts import AlertKind
@@ -36,8 +38,7 @@ _EPOCH_WEEKDAY: Final = 3
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DayFacts:
+class DayFacts(Struct, frozen=True, kw_only=True):
     """What the journal's rows do not tell of one UTC day. `result` and `funding` of the day's account, as text; "" =
     the day was not seen to its end. `unprotected_ms` the longest time without a stop."""
 
@@ -49,8 +50,7 @@ class DayFacts:
     funding: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
+class Figures(Struct, frozen=True, kw_only=True):
     """Where the reporter looks, each now and without waiting. `day_over` is the account of the day that ended last;
     `longest_unprotected` forgets what it has told."""
 

@@ -9,11 +9,11 @@ import asyncio
 import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import structlog
+from msgspec import Struct
 
 from core.clock import Clock
 from core.domain.alerts import AlertKind
@@ -32,8 +32,7 @@ DISK_OVER: Final = 1.1
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Disks:
+class Disks(Struct, frozen=True, kw_only=True):
     """`folders` by the setting that names them; `least_free` bytes, 0 = they are not looked at. `worker` asks, because
     a disk may take its time; None = the loop's own threads."""
 

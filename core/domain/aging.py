@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec import Struct
 
 from core.domain.money import ZERO
 
@@ -11,8 +12,7 @@ HOUR_MS = 3_600_000
 ACCELERATES_AFTER_HOURS = 10
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AgedRules:
+class AgedRules(Struct, frozen=True, kw_only=True):
     """Hours, and percent of what was entered with, after costs. From `from_hours` on a position is closed at breakeven;
     `grace` hours later the accepted loss begins to grow by `step` an hour, times `acceleration` once it has grown for
     ten hours, up to `most`."""

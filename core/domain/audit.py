@@ -14,9 +14,10 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+
+from msgspec import Struct
 
 GENESIS = "0" * 64
 FIRST_SEQ = 1
@@ -27,8 +28,7 @@ _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=
 _ISO_MS_LENGTH = len("2026-01-01T00:00:00.000Z")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sealed:
+class Sealed(Struct, frozen=True, kw_only=True):
     """One record as it goes to the file: ``line`` has no newline at its end."""
 
     seq: int
@@ -36,8 +36,7 @@ class Sealed:
     line: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(Struct, frozen=True, kw_only=True):
     """What reading a run of lines proved.
 
     ``seq`` and ``hash`` are those of the last good record, or the ones the run was to continue when there is none;

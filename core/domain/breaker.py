@@ -4,8 +4,10 @@ restart keeps the wait."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import StrEnum
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from core.domain.gate import Gate, passed, refused
 from core.domain.ids import ClientOrderId
@@ -32,8 +34,7 @@ _REASONS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pause:
+class Pause(Struct, frozen=True, kw_only=True):
     """`retry_at_ms` is when one entry may try again; `trial` is that entry while its answer is awaited."""
 
     cause: PauseCause
@@ -44,8 +45,7 @@ class Pause:
     trial: ClientOrderId | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Breaker:
+class Breaker(Struct, frozen=True, kw_only=True):
     """Of one venue. `errors` counts entries in a row that met a venue error; so many as the limit pause, 0 = never."""
 
     errors_limit: int

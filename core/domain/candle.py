@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
+
+from msgspec import Struct
 
 from core.domain.money import Price
 
@@ -22,8 +23,7 @@ TIMEFRAME_MS: Final[dict[str, int]] = {
 """Length of each timeframe `STRATEGY_TIMEFRAME` may name; all are aligned to the UTC epoch."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candle:
+class Candle(Struct, frozen=True):
     """`open_ms` UTC ms. `volume` base units, `turnover` quote coin. Only a candle whose time is over becomes one."""
 
     open_ms: int

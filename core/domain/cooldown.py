@@ -7,8 +7,9 @@ one, after another hand than ours. The one that ends last counts.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from core.domain.gate import Gate, passed, refused
 from core.domain.signal import Side
@@ -25,8 +26,7 @@ class CloseKind(StrEnum):
     EVEN = "even"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LastClose:
+class LastClose(Struct, frozen=True, kw_only=True):
     """`side` of the position, `at_ms` UTC by our clock. `external`: somebody else's order closed, shrank or grew the
     position (REC-12); the venue's liquidation is one."""
 
@@ -39,8 +39,7 @@ class LastClose:
         return f"{self.kind}, by another hand" if self.external else self.kind.value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CooldownRules:
+class CooldownRules(Struct, frozen=True, kw_only=True):
     """Seconds, 0 = off."""
 
     after_loss: int = 0

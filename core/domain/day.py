@@ -4,8 +4,10 @@ included (RSK-08, RSK-10). Transfers are in none of it (RSK-09). All money in qu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from decimal import Decimal
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from core.domain.ids import PositionId
 from core.domain.money import ZERO
@@ -29,8 +31,7 @@ def worth(position: Position, mark: Decimal) -> Decimal:
     return position.realized - position.fees + position.unrealized(mark)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
+class Share(Struct, frozen=True, kw_only=True):
     """One open position's part of the day. `worth` is the newest known; `baseline` what it was when it began to count:
     at 00:00 UTC, or when it was taken over; 0 for one that was opened since."""
 
@@ -38,8 +39,7 @@ class Share:
     worth: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DayAccount:
+class DayAccount(Struct, frozen=True, kw_only=True):
     """`closed` is the part of positions that are gone, `funding` positive when received. `other_fees` are those charged
     in another coin (BNB) than the position is settled in, at that coin's price when they were charged.
 

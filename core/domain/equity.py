@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from decimal import Decimal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from core.domain.money import HUNDRED, ZERO
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Equity:
+class Equity(Struct, frozen=True, kw_only=True):
     """Quote coin, all venues: wallets and open results."""
 
     now: Decimal = ZERO

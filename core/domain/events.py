@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from core.domain.ids import InstrumentId, VenueName
 from core.domain.money import Price, Quantity, plain
@@ -11,8 +11,7 @@ from core.domain.position import Position
 from core.domain.reports import BalanceReport, MarginCallReport, Origin
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderChanged:
+class OrderChanged(Struct, frozen=True, kw_only=True):
     """An order moved; `before` is None for one that was just registered."""
 
     before: Order | None
@@ -23,8 +22,7 @@ class OrderChanged:
         return self.order.instrument
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PositionChanged:
+class PositionChanged(Struct, frozen=True, kw_only=True):
     """A fill opened, grew, shrank or closed a position."""
 
     position: Position
@@ -34,23 +32,20 @@ class PositionChanged:
         return self.position.instrument
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inconsistent:
+class Inconsistent(Struct, frozen=True, kw_only=True):
     """Something told cannot be true beside what is known: reconcile this venue."""
 
     instrument: InstrumentId
     what: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PositionTold:
+class PositionTold(Struct, frozen=True, kw_only=True):
     """The stream spoke of a position; whether it agrees with ours is seen when the trades it belongs to have come."""
 
     instrument: InstrumentId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReducedElsewhere:
+class ReducedElsewhere(Struct, frozen=True, kw_only=True):
     """An order that is not ours shrank or closed a position; `position` is what is left of it."""
 
     position: Position
@@ -63,38 +58,33 @@ class ReducedElsewhere:
         return self.position.instrument
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeverageChanged:
+class LeverageChanged(Struct, frozen=True, kw_only=True):
     """An instrument's leverage is another one now."""
 
     instrument: InstrumentId
     leverage: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AssetModeChanged:
+class AssetModeChanged(Struct, frozen=True, kw_only=True):
     venue: VenueName
     multi_assets: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WalletMoved:
+class WalletMoved(Struct, frozen=True, kw_only=True):
     """Money came or went and no trade explains it: funding, a transfer, the venue's own doing. It may be told twice,
     once by each of two connections."""
 
     report: BalanceReport
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MarginCalled:
+class MarginCalled(Struct, frozen=True, kw_only=True):
     """The venue warned about a position."""
 
     instrument: InstrumentId
     what: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OwnIdUnknown:
+class OwnIdUnknown(Struct, frozen=True, kw_only=True):
     """The venue tells of an order with our prefix that this journal lacks: another instance trades the account, or the
     journal is an old one (REC-08, REC-10)."""
 

@@ -11,10 +11,12 @@ Everything here is a value in and a value out. Profit is percent of the entry pr
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from core.domain.aging import HOUR_MS, AgedRules
 from core.domain.ids import PositionId
@@ -48,8 +50,7 @@ CONFIRMED = (ExitReason.TAKE_PROFIT, ExitReason.GIVEBACK)
 """These are no protection and must hold for `ExitRules.confirm_ms`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExitRules:
+class ExitRules(Struct, frozen=True, kw_only=True):
     """What applies to one position: the configuration, and what its signal asked for in its place. Percent of the entry
     price, times in ms; 0 or None switches a rule off.
 
@@ -75,8 +76,7 @@ class ExitRules:
     least_holding_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExitState:
+class ExitState(Struct, frozen=True, kw_only=True):
     """What a position's exits remember; bound to this very position (TRL-03) and kept over a restart (TRL-02).
 
     `peak` is the best price seen, None before the first. `trailing` once latched stays on (TRL-06). `level` is where
@@ -105,8 +105,7 @@ def fresh_state(position: Position) -> ExitState:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Funding:
+class Funding(Struct, frozen=True, kw_only=True):
     """`rate_percent` what a long pays at `due_ms` (venue UTC); negative = it receives."""
 
     rate_percent: Decimal
@@ -135,8 +134,7 @@ class Seen(NamedTuple):
     """False while trading is halted: only what protects."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Close:
+class Close(Struct, frozen=True, kw_only=True):
     """`step` counts from 0 where a take-profit step is what closes; without one all of the position goes."""
 
     reason: ExitReason
@@ -159,8 +157,7 @@ EVERY_PRICE = Band(Price(ZERO), Price(ZERO))
 """No price is calm."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Confirmations:
+class Confirmations(Struct, frozen=True, kw_only=True):
     """Since when each rule that must hold for a while has held, as far as was seen, ms. What is said of taking profit
     is about this `step`: the next one has to hold by itself."""
 
@@ -189,8 +186,7 @@ class Confirmations:
 NONE_CONFIRMED = Confirmations()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(Struct, frozen=True, kw_only=True):
     """`close` None = hold. `state` is the one that went in where nothing was learnt. `moved_by` says which rule wants
     the stop at `state.level`. `waiting`: what is no protection waits for a fresher price. Within `acting` no rule
     closes or arms anything: a best price beyond `band` is only remembered there, and moves what follows it."""
@@ -243,8 +239,7 @@ def price_netting(percent: Decimal, position: Position, fee_percent: Decimal, in
     )
 
 
-@dataclass(slots=True)
-class _Judging:
+class _Judging(Struct):
     """One run through the rules."""
 
     position: Position

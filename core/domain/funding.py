@@ -7,9 +7,11 @@ stream told, its sum stands, so that a payment the stream missed is found and on
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import NamedTuple
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from core.domain.ids import Asset, VenueName
 from core.domain.money import ZERO
@@ -39,8 +41,7 @@ class Paid(NamedTuple):
     sum: Decimal = ZERO
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FundingBook:
+class FundingBook(Struct, frozen=True, kw_only=True):
     """What each hour brought, as the stream told it and as the history lists it."""
 
     told: Mapping[FundingHour, Paid] = field(default_factory=dict)

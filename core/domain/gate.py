@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from core.domain.verdict import Denied, Reason
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gate:
+class Gate(Struct, frozen=True, kw_only=True):
     """`value` is what was found, `limit` what was required with the setting that says so; both texts, "" = none.
 
     `denied` is None for a gate that lets the signal through. `note` is something worth knowing about a gate that does

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+
+from msgspec import Struct
 
 from core.domain.ids import Asset, InstrumentId
 from core.domain.money import ZERO, Notional, Price, Quantity
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LotRule:
+class LotRule(Struct, frozen=True, kw_only=True):
     """Quantity limits of one order type, base units."""
 
     minimum: Quantity
@@ -18,8 +18,7 @@ class LotRule:
     step: Quantity
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bracket:
+class Bracket(Struct, frozen=True, kw_only=True):
     """Up to this position notional (quote coin) the venue grants at most this leverage (VAL-05)."""
 
     most_notional: Notional
@@ -30,16 +29,14 @@ BAND_MARGIN = Decimal("0.001")
 """The mark moves while an order travels: a limit price keeps this share away from the edge of the band."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PriceBand:
+class PriceBand(Struct, frozen=True, kw_only=True):
     """How far from the mark the venue takes a limit price: factors, e.g. 1.05 and 0.95 (VAL-08)."""
 
     up: Decimal
     down: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Instrument:
+class Instrument(Struct, frozen=True, kw_only=True):
     """One linear perpetual. `tradable` is the venue's status word already judged (only TRADING is), `status` that word.
 
     `stops`: whether the venue takes stop orders there, without which it is never tradable.

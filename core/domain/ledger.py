@@ -8,10 +8,12 @@ nothing explains. Trades of ours count as *we* booked them, never as the venue d
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from core.domain.ids import Asset, InstrumentId, Symbol, TradeId, VenueName
 from core.domain.money import ZERO
@@ -41,8 +43,7 @@ class IncomeKind(StrEnum):
     """Rebates, interest, conversions: what no trade and none of the above explains."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Income:
+class Income(Struct, frozen=True, kw_only=True):
     """One line of the history. `id` is the venue's own, unique per venue and for ever; `amount` is signed, in `asset`,
     negative when paid. `symbol` and `trade_id` None where the line is about none. `word` is the venue's."""
 
@@ -71,8 +72,7 @@ class TradeKey(NamedTuple):
     trade_id: TradeId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BookedTrade:
+class BookedTrade(Struct, frozen=True, kw_only=True):
     """A trade of ours as our books have it: `made` is what it realised, gross of its `fee`, in the coin the instrument
     settles in; None = booked in an earlier run, the venue's figure stands. `share` is the part of the position that it
     closed, 0 to 1."""
@@ -123,8 +123,7 @@ _CAUSES = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WalletAccount:
+class WalletAccount(Struct, frozen=True, kw_only=True):
     """One coin at one venue. `opening` is what it held when the ledger was opened, `wallet` what it held at the last
     reading that could be judged; `trades` counts ours."""
 
@@ -153,8 +152,7 @@ class WalletAccount:
         return replace(self, explained={**self.explained, cause: self.explained.get(cause, ZERO) + amount})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MoneyLedger:
+class MoneyLedger(Struct, frozen=True, kw_only=True):
     """Of one venue. `since_ms` and `read_ms` are the venue's time of the opening and of the last judged reading.
 
     `counted` are lines, `ours` trades (`by_word` those of which the venue tells what they realised), `elsewhere` trades

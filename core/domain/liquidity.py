@@ -5,9 +5,10 @@ An input nobody has is a reason of its own, never a silent pass; `OnMissing` say
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+
+from msgspec import Struct
 
 from core.domain.gate import Gate, passed, refused
 from core.domain.money import HUNDRED, ZERO, Price, plain
@@ -22,8 +23,7 @@ class OnMissing(StrEnum):
     PASS = "pass"  # noqa: S105 - a verdict
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filter:
+class Filter(Struct, frozen=True, kw_only=True):
     """One filter as configured: `limit` 0 switches it off. The names of its two settings go into every verdict."""
 
     setting: str
@@ -39,8 +39,7 @@ class Filter:
         return f"{self.setting}={plain(self.limit)}{' (off)' if self.off else ''}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LiquidityRules:
+class LiquidityRules(Struct, frozen=True, kw_only=True):
     """Open interest and volume in quote coin, move and spread in percent, ages in seconds."""
 
     open_interest: Filter
@@ -50,8 +49,7 @@ class LiquidityRules:
     max_age: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Activity:
+class Activity(Struct, frozen=True, kw_only=True):
     """What is known of one instrument's trading. `open_interest` base units, `volume_1h` quote coin of 60 closed
     minutes, `price_before` of five minutes ago; None = not known. Ages in seconds, on receive time.
 

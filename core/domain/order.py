@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from core.domain.ids import ClientOrderId, InstrumentId, Leg, PositionId, SignalId, TradeId, VenueOrderId
 from core.domain.money import ZERO, Price, Quantity, plain
@@ -104,8 +106,7 @@ ENDED = frozenset({_S.FILLED, _S.CANCELED, _S.EXPIRED, _S.REJECTED, _S.ABSENT})
 UNACKNOWLEDGED = frozenset({_S.INITIALIZED, _S.IN_FLIGHT})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderIntent:
+class OrderIntent(Struct, frozen=True, kw_only=True):
     """What we decided to send. Durable before the wire (INV-2) and never changed afterwards.
 
     `quantity` base units, already on the step; `price` only for LIMIT_IOC, `trigger_price` only for STOP_MARKET and
@@ -160,8 +161,7 @@ class OrderIntent:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class Order(Struct, frozen=True, kw_only=True):
     """State of one order. `filled` and `average_price` come from trades only; `reported_filled` is the venue's own sum,
     and when it is ahead, trades are missing. `level` and `size` are what an amendment made of a stop's trigger price
     and quantity; None = as it was intended."""
@@ -231,8 +231,7 @@ def purpose(order: Order) -> str:
     return order.intent.reason or order.intent.leg.value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IllegalReport:
+class IllegalReport(Struct, frozen=True, kw_only=True):
     """A report the table does not allow, or one that fills more than was ordered; the order was left as it was."""
 
     order: Order

@@ -6,9 +6,11 @@ with what had been sold before it. Only so what is realised comes to what was pa
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from core.domain.ids import InstrumentId, PositionId, SignalId
 from core.domain.money import HUNDRED, ZERO, Price, Quantity
@@ -28,8 +30,7 @@ class PositionKey(NamedTuple):
         return f"{self.instrument} {'long' if self.side is Side.BUY else 'short'}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Position:
+class Position(Struct, frozen=True, kw_only=True):
     """`side` BUY = long. `quantity` base units, unsigned, 0 once closed. `entry_quantity` is all that was ever entered,
     `entry_cost` the same at the entry price. `realized` is gross of `fees`, both in quote coin; a fee charged in
     another coin (BNB) is in its fill and in that coin's wallet, never added to these. Times are venue UTC ms.

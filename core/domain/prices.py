@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from core.domain.ids import InstrumentId
 from core.domain.money import Price
@@ -61,8 +62,7 @@ class Snapshot(NamedTuple):
         return self.last if self.last is not None else self.mark
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AgeLimits:
+class AgeLimits(Struct, frozen=True, kw_only=True):
     """Milliseconds by purpose for one instrument, as widened by the pace of its own ticks."""
 
     entry: int = 3_000

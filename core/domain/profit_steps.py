@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec import Struct
 
 from core.domain.instrument import Instrument
 from core.domain.money import HUNDRED, ZERO, Price, Quantity
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProfitStep:
+class ProfitStep(Struct, frozen=True, kw_only=True):
     """At `percent` profit (of the entry price) this share (percent) of what was entered is closed."""
 
     percent: Decimal

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec import Struct
 
 from core.domain.instrument import Instrument
 from core.domain.money import HUNDRED, Price, Quantity, plain
@@ -18,8 +19,7 @@ LEVEL_TOLERANCE, LEVEL_TICKS = Decimal("0.05"), 5
 """Share of the level, or ticks, whichever is more, by which a resting stop may differ from the wanted one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StopPlan:
+class StopPlan(Struct, frozen=True, kw_only=True):
     """A reduce-only market stop for the whole quantity; `side` is the closing side."""
 
     side: Side
@@ -27,15 +27,13 @@ class StopPlan:
     trigger_price: Price
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flatten:
+class Flatten(Struct, frozen=True, kw_only=True):
     """The position must go now; `why` is a full sentence."""
 
     why: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dust:
+class Dust(Struct, frozen=True, kw_only=True):
     """Less than the venue takes in one order: neither a stop nor a close can be placed for it (VAL-19)."""
 
     why: str

@@ -8,9 +8,11 @@ position needs evidence beside them, or time.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from core.domain.ids import ClientOrderId, InstrumentId, PositionId, SignalId, client_order_id, is_ours
 from core.domain.ids import Leg as LegName
@@ -24,8 +26,7 @@ ENTRY_TOLERANCE = Decimal("0.001")
 """Share of the entry price; a venue's rounding of averages is far below."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mismatch:
+class Mismatch(Struct, frozen=True, kw_only=True):
     """A position that is not the same here and there. Quantities unsigned, base units; the key has the direction."""
 
     key: PositionKey

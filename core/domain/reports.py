@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+
+from msgspec import Struct
 
 from core.domain.ids import Asset, ClientOrderId, InstrumentId, TradeId, VenueName, VenueOrderId
 from core.domain.money import Price, Quantity
@@ -35,8 +36,7 @@ class PositionSide(StrEnum):
     SHORT = "short"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FillReport:
+class FillReport(Struct, frozen=True, kw_only=True):
     """One trade. Deduplicated by (venue, symbol, trade id); `fee` is positive when paid, in `fee_asset`."""
 
     instrument: InstrumentId
@@ -56,8 +56,7 @@ class FillReport:
     origin: Origin = Origin.ORDER
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderStatusReport:
+class OrderStatusReport(Struct, frozen=True, kw_only=True):
     """State of one order. `conditional`: the report speaks of the untriggered parent (Binance algo order), whose
     quantities are never fills; the child it becomes has the same client order id and reports with False.
 
@@ -80,8 +79,7 @@ class OrderStatusReport:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PositionReport:
+class PositionReport(Struct, frozen=True, kw_only=True):
     """The venue's position, quantity signed (negative = short). Zero means flat, and only a report may say so.
 
     `unrealized` and `isolated_margin` in quote coin; None = this message does not say. `isolated` None likewise.
@@ -119,8 +117,7 @@ class WalletCause(StrEnum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BalanceReport:
+class BalanceReport(Struct, frozen=True, kw_only=True):
     """Absolute figures, overwrite never add. `available` None when this message does not carry it; `unusable`: it has
     to and does not, so what is free is unknown (VAL-07). `change` is what the venue says moved apart from profit and
     fees; None = it does not say."""
@@ -137,8 +134,7 @@ class BalanceReport:
     unusable: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeverageReport:
+class LeverageReport(Struct, frozen=True, kw_only=True):
     """The leverage of one instrument was changed, by us or elsewhere."""
 
     instrument: InstrumentId
@@ -146,8 +142,7 @@ class LeverageReport:
     venue_time_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AssetModeReport:
+class AssetModeReport(Struct, frozen=True, kw_only=True):
     """Multi-assets margin was switched on or off."""
 
     venue: VenueName
@@ -155,8 +150,7 @@ class AssetModeReport:
     venue_time_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MarginCallReport:
+class MarginCallReport(Struct, frozen=True, kw_only=True):
     """The venue warns that a position is near liquidation. Guidance: it may come late or not at all."""
 
     instrument: InstrumentId

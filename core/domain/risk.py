@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Decimal
 from enum import StrEnum
+
+from msgspec import Struct
 
 from core.domain.gate import Gate, passed, refused
 from core.domain.money import ZERO, Notional, plain
@@ -22,8 +23,7 @@ class TradingState(StrEnum):
     HALTED = "halted"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RiskLimits:
+class RiskLimits(Struct, frozen=True, kw_only=True):
     """All venues together except `reserve`, which must stay free per quote coin on each venue. 0 = off for those that
     default to it. Exposure is notional: leverage changes what margin it needs and nothing else (RSK-06)."""
 
@@ -38,8 +38,7 @@ class RiskLimits:
     errors_in_a_row: int = 5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RiskUsage:
+class RiskUsage(Struct, frozen=True, kw_only=True):
     """What is in use right now, in-flight and unknown included. `free` None = not known, which refuses.
 
     `short_of` is what must be free again before entries go on that a refusal for balance has stopped (None = nothing

@@ -7,9 +7,11 @@ until somebody resumes. Endings are always looked for before new blocks (RSK-03)
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from core.domain.cooldown import CloseKind, CooldownRules, LastClose, cooldown_gate
 from core.domain.day import DayAccount, day_of, end_of
@@ -37,8 +39,7 @@ _REASON = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResultRules:
+class ResultRules(Struct, frozen=True, kw_only=True):
     """`max_daily_loss` in quote coin, `max_drawdown_percent` of the equity's peak (10 = ten percent, 0 = off)."""
 
     max_daily_loss: Decimal
@@ -57,8 +58,7 @@ class ResultRules:
                 return f"MAX_DRAWDOWN_PERCENT={plain(self.max_drawdown_percent)}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Episode:
+class Episode(Struct, frozen=True, kw_only=True):
     """A limit was reached: one action, one alert. `until_ms` UTC, None = until somebody resumes."""
 
     limit: Limit
@@ -67,8 +67,7 @@ class Episode:
     until_ms: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RiskBook:
+class RiskBook(Struct, frozen=True, kw_only=True):
     """`streak` is how many stops in a row have lost since 00:00 UTC or the last winning close."""
 
     day: DayAccount

@@ -6,8 +6,9 @@ Every gate is asked, also after a refusal, so that `why` can show them all; the 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec import Struct
 
 from core.domain.gate import Gate, passed, refused
 from core.domain.ids import Asset
@@ -20,8 +21,7 @@ from core.domain.symbol_lists import SymbolLists
 from core.domain.verdict import Reason
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScreeningRules:
+class ScreeningRules(Struct, frozen=True, kw_only=True):
     """`entry_max_age` seconds a price may be old for an entry; entries never fall back to another source.
 
     `divergence_warn`, `divergence_refuse` percent between the entry price and the mark. `rules_max_age` seconds since
@@ -42,8 +42,7 @@ class ScreeningRules:
     stop: StopRules
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(Struct, frozen=True, kw_only=True):
     """What the signal's venue knows about its symbol at the moment of decision.
 
     `price` is what an entry would pay, None = no live price; `price_age` seconds since received. `touch` bid and ask.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
+
+from msgspec import Struct, field
 
 from core.domain.ids import InstrumentId, SignalId
 from core.domain.money import Price
@@ -30,8 +31,7 @@ LEAST_MINUTES, MOST_MINUTES = Decimal(1), Decimal(600_000)
 """Of a time limit: less would close what was just opened, more is beyond what TIME_LIMIT_HOURS allows."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignalParameters:
+class SignalParameters(Struct, frozen=True, kw_only=True):
     """What a signal may ask for itself; None = the configured default. Percent of the fill price.
 
     `trailing_distance_percent` is the callback: how far the trailing stop stays behind the best price.
@@ -46,8 +46,7 @@ class SignalParameters:
     max_trades: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signal:
+class Signal(Struct, frozen=True, kw_only=True):
     """Once-only by `id` within `source`, also across restarts (PRODUCT §2 W).
 
     `price` is what its maker saw, None when it does not say. `features` are the maker's own figures (patterns, rsi, …)
@@ -66,8 +65,7 @@ class Signal:
     features: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unusable:
+class Unusable(Struct, frozen=True, kw_only=True):
     """A signal that could not become one: the reason code, the sentence, and what could be read of it."""
 
     id: SignalId

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
+
+from msgspec import Struct
 
 from core.domain.gate import Gate, passed, refused
 from core.domain.instrument import Instrument, LotRule
@@ -11,8 +12,7 @@ from core.domain.money import HUNDRED, ZERO, Notional, Price, Quantity, plain
 from core.domain.verdict import Denied, Reason
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SizingRule:
+class SizingRule(Struct, frozen=True, kw_only=True):
     """Quote-coin notionals; `tolerance_percent` is how much above the target a venue's minimum may cost (VAL-01)."""
 
     target: Notional
@@ -28,8 +28,7 @@ class SizingRule:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sized:
+class Sized(Struct, frozen=True, kw_only=True):
     quantity: Quantity
     notional: Notional
 

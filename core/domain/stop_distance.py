@@ -3,16 +3,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec import Struct
 
 from core.domain.gate import Gate, passed, refused
 from core.domain.money import HUNDRED, ZERO, Price, plain
 from core.domain.verdict import Reason
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StopRules:
+class StopRules(Struct, frozen=True, kw_only=True):
     """`default` is used where a signal asks for none. `noise` must be left when spread and `fee` (of one trade, paid
     twice) are taken off. `buffer` lies between the stop and the liquidation, maintenance margin included."""
 

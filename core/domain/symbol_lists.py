@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
+
+from msgspec import Struct
 
 from core.domain.instrument import Instrument
 from core.domain.symbols import compact
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SymbolLists:
+class SymbolLists(Struct, frozen=True, kw_only=True):
     """As they were written. An empty `allow` allows everything; `stop` outranks it. One entry is meant for every venue
     that lists the swap."""
 

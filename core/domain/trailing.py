@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+
+from msgspec import Struct
 
 from core.domain.instrument import Instrument
 from core.domain.money import HUNDRED, Price
@@ -19,8 +20,7 @@ class TrailingMode(StrEnum):
     OFF = "off"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrailingRules:
+class TrailingRules(Struct, frozen=True, kw_only=True):
     """Percent of the entry price for `activation`, of the best price for `callback`, of the resting level for
     `least_step` and `forced_step`: a move of at least `forced_step` does not wait for `interval_ms` to pass."""
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec import Struct
 
 from core.domain.ids import InstrumentId
 from core.domain.instrument import Instrument
@@ -14,8 +15,7 @@ from core.domain.money import HUNDRED, ZERO, Price
 DAY_MS = 24 * 3600 * 1000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UniverseRules:
+class UniverseRules(Struct, frozen=True, kw_only=True):
     """`count` of each venue and quote coin; 0 switches one of the others off. Turnover of 24 hours and balance in quote
     coin; the balance must be above `least_balance`."""
 
@@ -26,8 +26,7 @@ class UniverseRules:
     least_balance: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Offered:
+class Offered(Struct, frozen=True, kw_only=True):
     """One listed swap with what its venue says of it now; None = it does not say."""
 
     instrument: Instrument
@@ -35,8 +34,7 @@ class Offered:
     touch: tuple[Price, Price] | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class Choice(Struct, frozen=True, kw_only=True):
     """The chosen ones, most traded first, and how many each rule left out."""
 
     chosen: tuple[InstrumentId, ...]

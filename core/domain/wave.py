@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from core.domain.gate import Gate, first_refusal
 from core.domain.ids import ClientOrderId, InstrumentId, WaveId
@@ -14,8 +15,7 @@ from core.domain.sizing import Sized
 from core.domain.verdict import Denied, Reason
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wave:
+class Wave(Struct, frozen=True, kw_only=True):
     """`received_ms` is when the first of its signals arrived, UTC ms."""
 
     id: WaveId
@@ -25,8 +25,7 @@ class Wave:
     unusable: tuple[Unusable, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class Candidate(Struct, frozen=True, kw_only=True):
     """A signal that passed every filter of its own venue, with its size at the price that was looked at.
 
     `attempt` 1 is the one repetition after the venue's rules turned out to have changed (VAL-20).
@@ -39,8 +38,7 @@ class Candidate:
     attempt: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TurnedDown:
+class TurnedDown(Struct, frozen=True, kw_only=True):
     """A signal with a gate against it."""
 
     signal: Signal
@@ -67,8 +65,7 @@ class LegState(StrEnum):
     FLATTENED = "flattened"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Leg:
+class Leg(Struct, frozen=True, kw_only=True):
     """One row of the wave report. Prices per base unit, quantity base units, milliseconds by the venue's own stamps."""
 
     signal: Signal
@@ -86,8 +83,7 @@ class Leg:
         return self.signal.instrument
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageTimes:
+class StageTimes(Struct, frozen=True, kw_only=True):
     """Milliseconds since the first frame of the wave, this host's clock; None = the stage was not reached."""
 
     prefetched: float | None = None
@@ -103,8 +99,7 @@ class StageTimes:
         return 0 if first is None or last is None else round(last - first, 1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WaveReport:
+class WaveReport(Struct, frozen=True, kw_only=True):
     wave_id: WaveId
     source: str
     received_ms: int

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import structlog
+from msgspec.structs import replace
 
 from core.clock import Clock
 from core.domain.ids import InstrumentId

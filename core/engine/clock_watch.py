@@ -3,7 +3,7 @@ its size does not matter; a host clock that jumped since it was measured makes i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from core.clock import Clock
 from core.domain.ids import VenueName
@@ -12,8 +12,7 @@ MEASURED_MAX_AGE_SECONDS = 3_600.0
 """Clocks drift by milliseconds in that time; beyond it several measurements in a row have failed."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Measurement:
+class _Measurement(Struct, frozen=True):
     """`ahead_ms`: wall clock minus monotonic clock."""
 
     at: float

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from types import MappingProxyType
 
 import structlog
+from msgspec import Struct
 
 from core.clock import Clock
 from core.domain.alerts import AlertKind
@@ -43,8 +43,7 @@ TRIES_A_STEP = 100
 NO_FIGURES: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Part(Struct, frozen=True, kw_only=True):
     """What one step of a take profit closes (0 first), base units; at `limit` or not at all, None = at market."""
 
     step: int

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec import Struct
 
 from core.domain.ids import InstrumentId, VenueName
 from core.domain.money import plain
@@ -11,8 +12,7 @@ from core.domain.order import OrderStatus
 from core.domain.standing import Standing
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Closed:
+class Closed(Struct, frozen=True, kw_only=True):
     """What became of one position. `flat` is the venue's own word, read after the close; `left` counts orders of ours
     that still rest there."""
 
@@ -35,8 +35,7 @@ class Closed:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changed:
+class Changed(Struct, frozen=True, kw_only=True):
     """A trading state as it holds now, everywhere (`venue` None) or on one venue.
 
     No entry leaves any more when this is told; `unanswered` counts those that had left before and whose answer the
@@ -59,8 +58,7 @@ class Changed:
         return facts | ({"closed": [one.facts() for one in self.closed]} if self.closed else {})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cancelled:
+class Cancelled(Struct, frozen=True, kw_only=True):
     """What the venue says of an order after the wish to cancel it. `ours`: this daemon had sent it."""
 
     instrument: InstrumentId

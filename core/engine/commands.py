@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 
 import structlog
+from msgspec.structs import replace
 
 from core.domain.ids import ClientOrderId, InstrumentId, Leg, PositionId, VenueName
 from core.domain.instrument import Instrument

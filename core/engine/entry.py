@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
 
 import structlog
+from msgspec import Struct
+from msgspec.structs import replace
 
 from core.clock import Clock
 from core.domain.gate import Gate, first_refusal, refused
@@ -41,8 +42,7 @@ FOREVER = 3_600.0
 """Longer than any wave: the wave's own time-out ends these waits."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EntryRules:
+class EntryRules(Struct, frozen=True, kw_only=True):
     """`max_slippage_percent` bounds a LIMIT_IOC entry; a market entry has no price of its own."""
 
     type: OrderType

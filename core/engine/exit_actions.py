@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import structlog
+from msgspec import Struct
 
 from core.clock import Clock
 from core.domain.alerts import AlertKind
@@ -41,8 +41,7 @@ CLOSERS = frozenset({ExitReason.CRITICAL_LOSS, ExitReason.STOP_PASSED})
 """People are called for these: something that should have closed the position before did not."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExitPolicy:
+class ExitPolicy(Struct, frozen=True, kw_only=True):
     """The configuration. `rules` hold for a position that asked for nothing; `moves` say when a stop is worth moving,
     whichever rule wants it. `limit_profits`: take profits are limit orders at their level first."""
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from decimal import Decimal
 from typing import Protocol
 
 import structlog
+from msgspec.structs import replace
 
 from core.clock import Clock
 from core.domain.alerts import AlertKind

@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import structlog
+from msgspec import Struct
+from msgspec.structs import replace
 
 from core.clock import Clock
 from core.domain.alerts import AlertKind
@@ -55,8 +56,7 @@ FILLS_LOOK_BACK_MS = 1_000
 DAY_MS = 24 * HOUR_MS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MoneyRow:
+class MoneyRow(Struct, frozen=True, kw_only=True):
     """One wallet. `residual` None = it could not be read yet; `read_s` seconds since it was last judged."""
 
     venue: VenueName

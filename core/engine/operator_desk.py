@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from core.domain.candle import Candle
 from core.domain.ids import InstrumentId
@@ -14,8 +15,7 @@ from core.engine.ports import AuditLog, Notifier
 from core.engine.queries import Queries
 
 
-@dataclass(frozen=True, slots=True)
-class LogLine:
+class LogLine(Struct, frozen=True):
     """`time` ISO 8601 UTC, `detail` the other facts as `name=value`; redacted."""
 
     time: str
@@ -36,8 +36,7 @@ class ReadCandles(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConfigLine:
+class ConfigLine(Struct, frozen=True, kw_only=True):
     """One setting; a secret that is set is `***`, nothing set is "". `source`: where the value comes from."""
 
     group: str
@@ -47,16 +46,14 @@ class ConfigLine:
     effective: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HealthWord:
+class HealthWord(Struct, frozen=True, kw_only=True):
     """`level`: ok, degraded or unhealthy; `reasons` the worst first."""
 
     level: str
     reasons: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OperatorDesk:
+class OperatorDesk(Struct, frozen=True, kw_only=True):
     """`instruments`: every swap that a spelling may mean, one a venue; raises SymbolAmbiguous. `opened`: the venues can
     be used; before that nothing can be carried out. `ready`: the start is over and orders of people are kept; before it
     they would be lost in what the start decides."""

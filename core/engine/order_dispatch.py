@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
 import structlog
+from msgspec.structs import replace
 
 from core.clock import Clock
 from core.domain.ids import ClientOrderId, InstrumentId, VenueName

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from types import MappingProxyType
 
 import structlog
+from msgspec.structs import replace
 
 from core.clock import Clock
 from core.domain.events import (

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
+
+from msgspec import Struct
 
 from core.domain.ids import InstrumentId, VenueName
 from core.domain.order import Order
@@ -15,8 +16,7 @@ from core.engine.performance import Performance
 from core.engine.records import SignalMark
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PastWave:
+class PastWave(Struct, frozen=True, kw_only=True):
     """`stages` milliseconds since the first frame, `unusable` the signals that could not be read. `finished_ms` None:
     it is under way, or its daemon died in it."""
 
@@ -29,8 +29,7 @@ class PastWave:
     unusable: Sequence[Mapping[str, str]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PastOrder:
+class PastOrder(Struct, frozen=True, kw_only=True):
     """`intent_ms` is when it was decided, our clock, UTC. `execution` is empty until there is something to learn."""
 
     intent_ms: int
@@ -38,8 +37,7 @@ class PastOrder:
     execution: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Story:
+class Story(Struct, frozen=True, kw_only=True):
     """One signal of one wave and what came of it. `orders` are the entry and everything that protected or closed it."""
 
     signal: SignalMark
@@ -47,8 +45,7 @@ class Story:
     position: Position | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
+class Account(Struct, frozen=True, kw_only=True):
     """Why a symbol was traded, or was not, in one wave. `unread` are its signals that could not be read. With neither
     stories nor unread ones `said` tells what was looked for in vain."""
 
@@ -62,8 +59,7 @@ class Account:
         return bool(self.stories or self.unread)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PastTrade:
+class PastTrade(Struct, frozen=True, kw_only=True):
     """What one order traded, added up from its fills (TEL-01). `leg` and `decided` (the price it was decided at) are
     None for an order that is not ours. `fees` are in quote coin, `result` gross of them by our own book; None = this
     order opened something, or is not ours. `time_ms` venue UTC of the last fill."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TypeVar
+
+from msgspec import Struct, field
 
 from core.domain.day import MS_PER_DAY, day_of
 from core.domain.ids import InstrumentId, VenueName
@@ -15,8 +16,7 @@ from core.domain.position import Position
 _Key = TypeVar("_Key", VenueName, InstrumentId)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClosedTrade:
+class ClosedTrade(Struct, frozen=True, kw_only=True):
     """One position from its first fill to its last. `result` quote coin after fees, `percent` of what was paid for it;
     times venue UTC ms. `exit_price` None: it was closed at a price nobody told."""
 
@@ -32,8 +32,7 @@ class ClosedTrade:
     closed_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DayResult:
+class DayResult(Struct, frozen=True, kw_only=True):
     """`day` in UTC days since the epoch; `result` after fees of what was closed in it, without funding."""
 
     day: int
@@ -41,8 +40,7 @@ class DayResult:
     result: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Performance:
+class Performance(Struct, frozen=True, kw_only=True):
     """Of the positions closed in `since_ms` <= time < `until_ms`, venue UTC. Money in quote coin; `result` = `gross`
     less `fees`, without funding. A trade that came to exactly nothing is neither won nor lost. Ratios are None where
     there is nothing to divide by. `drawdown`: the deepest fall of the running sum of results below its highest

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Protocol
+
+from msgspec import Struct, field
 
 from core.domain.alerts import AlertKind
 from core.domain.candle import Candle
@@ -21,8 +22,7 @@ from core.domain.signal import Signal, Unusable
 # --- venues ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
+class Accepted(Struct, frozen=True, kw_only=True):
     """The venue took the command; `reports` are what its answer says (may be empty)."""
 
     reports: tuple[Report, ...]
@@ -54,8 +54,7 @@ class About(StrEnum):
     """Never left this host, or the venue is in maintenance or limits us: counts as a venue error (RSK-07, NET-11)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rejected:
+class Rejected(Struct, frozen=True, kw_only=True):
     """A definite no: nothing was executed. `code` is the venue's raw code as text, `time_ms` when it came (our clock,
     UTC; 0 where nobody has kept it yet)."""
 
@@ -73,8 +72,7 @@ class Rejected:
         return self.about is About.NOTHING_TO_REDUCE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unknown:
+class Unknown(Struct, frozen=True, kw_only=True):
     """Sent, outcome not known (DESIGN §3.1): ask by client order id. `cause` is for people."""
 
     cause: str
@@ -102,8 +100,7 @@ class Condition(StrEnum):
     """Nothing signed is taken: key, signature or this address; until the operator acts (NET-07)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VenueHealth:
+class VenueHealth(Struct, frozen=True, kw_only=True):
     """`detail` are the venue's or the network's words, `code` its raw code, `until_ms` (UTC, our clock) the end of a
     silence. `needs_signed`: only the answer to a signed request tells whether it is over."""
 
@@ -119,8 +116,7 @@ class MarginMode(StrEnum):
     CROSS = "cross"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccountSettings:
+class AccountSettings(Struct, frozen=True, kw_only=True):
     """Read at start. `leverage` and `margin` per unified symbol; symbols missing from them are unknown, not 1."""
 
     hedge_mode: bool
@@ -130,8 +126,7 @@ class AccountSettings:
     margin: Mapping[Symbol, MarginMode] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyRights:
+class KeyRights(Struct, frozen=True, kw_only=True):
     """What the venue says the API key itself may do, whatever its account may."""
 
     trade: bool
@@ -139,8 +134,7 @@ class KeyRights:
     bound_to_addresses: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PriceTriple:
+class PriceTriple(Struct, frozen=True, kw_only=True):
     """Three figures of one swap that are made in different ways and should agree; quote coin."""
 
     mark: Price
@@ -148,8 +142,7 @@ class PriceTriple:
     last: Price
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MassStatus:
+class MassStatus(Struct, frozen=True, kw_only=True):
     """One consistent-as-possible picture: working orders (plain and conditional), positions, balances.
 
     Built only from answers that all succeeded: a failed part raises, it is never an empty list (INV-5).
@@ -176,8 +169,7 @@ class Attach(StrEnum):
     """Only once the entry is filled entirely; a part of it needs a stop of its own (OKX)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VenueTraits:
+class VenueTraits(Struct, frozen=True, kw_only=True):
     """What a venue offers, as data: the engine asks these and never for a venue's name."""
 
     attach: Attach = Attach.NEVER
@@ -198,8 +190,7 @@ class VenueTraits:
     """The margin mode is a setting of the whole account, which is never changed from here (Bybit)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Departure:
+class Departure(Struct, frozen=True, kw_only=True):
     """An order about to leave, with the stop that travels with it and the objection asked in the step it leaves in.
     `tightening`: its position has a stop without it, and it only improves that; such an order waits for those that
     protect, close or cancel (NET-03)."""
@@ -332,8 +323,7 @@ class UserStream(Protocol):
     async def wait_live(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quote:
+class Quote(Struct, frozen=True, kw_only=True):
     """A live price. `received` is monotonic seconds (clock.Clock); age limits compare on it.
 
     `touch_received` is the same of bid and ask, None without them: a venue may tell the touch of symbols nobody asked
@@ -390,8 +380,7 @@ class MarketData(Protocol):
     async def run(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FundingRate:
+class FundingRate(Struct, frozen=True, kw_only=True):
     """What a long pays a short at `due_ms` (venue UTC), percent of the notional; negative = it receives."""
 
     rate_percent: Decimal
@@ -429,8 +418,7 @@ class MarketReads(Protocol):
 # --- signals --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignalBatch:
+class SignalBatch(Struct, frozen=True, kw_only=True):
     """What arrived together, before once-only and expiry checks. `received` monotonic seconds of the first frame."""
 
     source: str
@@ -475,8 +463,7 @@ class Notifier(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Balance:
+class Balance(Struct, frozen=True, kw_only=True):
     """What is known of one asset at one venue. `received` monotonic seconds. `unusable`: the newest word about what is
     free could not be used."""
 

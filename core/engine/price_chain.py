@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from msgspec import Struct
+
 from core.domain.candle import Candle
 from core.domain.ids import InstrumentId
 from core.domain.money import Price
@@ -25,8 +27,7 @@ LATE_MS, LATEST_MS = 2_000, 60_000
 """A tick that took so long to come is as old as that; one that took longer still is dated by a clock that is wrong."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChainRules:
+class ChainRules(Struct, frozen=True, kw_only=True):
     """`limits` before an instrument's own pace widens them, at most by `widest_factor`. `jump_percent` from one tick to
     the next is believed when a second source agrees."""
 

@@ -10,9 +10,9 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 import structlog
+from msgspec import Struct
 
 from core.clock import Clock
 from core.domain.candle import Candle
@@ -43,8 +43,7 @@ FUNDING_ANSWER_SECONDS = 5.0
 FUNDING_LOOK_SECONDS = 5.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Takers:
+class Takers(Struct, frozen=True, kw_only=True):
     """Who gets what was read. Times are those of the answer."""
 
     tickers: Callable[[VenueName, Mapping[Symbol, PriceTriple]], None]

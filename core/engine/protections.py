@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 import structlog
+from msgspec import Struct
 
 from core.clock import Clock
 from core.domain.alerts import AlertKind
@@ -39,8 +40,7 @@ class Naked:
     noticed: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Protection:
+class Protection(Struct, frozen=True, kw_only=True):
     """How one position stands. `unprotected_ms` is the longest time without cover, by the venue's own stamps; None
     while the first stop is not confirmed. `since_ms`: covered without a break since then, venue UTC; after a restart
     not before the stop that was found."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
+
+from msgspec import Struct, field
 
 from core.clock import Clock
 from core.domain.ids import InstrumentId, VenueName
@@ -29,8 +30,7 @@ from core.engine.vitals import LagRow, NoVitals, ProcessVitals, QueueRow, TaskRo
 from core.engine.wave_processor import WaveProcessor
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VenueRow:
+class VenueRow(Struct, frozen=True, kw_only=True):
     """`connected_s`, `reconciled_s`: seconds since; None = not connected, never.
 
     `off_because` includes a trading state that was set for this venue alone; `paused` says why its entries wait.
@@ -59,8 +59,7 @@ class VenueRow:
         return "withdraw" in (self.key_may or ())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RiskRow:
+class RiskRow(Struct, frozen=True, kw_only=True):
     """The essentials of `RiskFigures`: quote coin, percent of the equity's peak. A limit of 0 is off."""
 
     day_result: Decimal
@@ -77,8 +76,7 @@ class RiskRow:
     exposure: Decimal = Decimal(0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PositionRow:
+class PositionRow(Struct, frozen=True, kw_only=True):
     """Prices in quote coin; `stop` None = not protected at this moment; `unprotected_ms` by the venue's stamps."""
 
     instrument: InstrumentId
@@ -98,8 +96,7 @@ class PositionRow:
     """Seconds since which a stop covers it without a break, as far as this run knows; None = none does."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderRow:
+class OrderRow(Struct, frozen=True, kw_only=True):
     """An order of ours that has not ended. `level` is what fires a conditional one; `age_s` None = the venue has not
     told of it yet."""
 
@@ -116,8 +113,7 @@ class OrderRow:
     age_s: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExitRow:
+class ExitRow(Struct, frozen=True, kw_only=True):
     """Counted since the start; `closes` by the rule that closed."""
 
     analyses: int
@@ -128,8 +124,7 @@ class ExitRow:
     closes: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StatusReport:
+class StatusReport(Struct, frozen=True, kw_only=True):
     build: str
     uptime_s: float
     trading_state: str

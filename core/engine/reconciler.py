@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from enum import StrEnum
 
 import structlog
+from msgspec.structs import replace
 
 from core.clock import Clock
 from core.domain.alerts import AlertKind

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
+
+from msgspec import Struct, field
 
 from core.domain.exits import ExitState
 from core.domain.gate import Gate
@@ -15,8 +16,7 @@ from core.domain.reports import FillReport
 from core.domain.signal import Unusable
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WaveMark:
+class WaveMark(Struct, frozen=True, kw_only=True):
     """The wave is being processed; written before anything else of it. `finished_ms` closes its book.
 
     `stages` are milliseconds since its first frame (None = not reached), `counts` signals by what became of them; both
@@ -32,8 +32,7 @@ class WaveMark:
     unusable: tuple[Unusable, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignalMark:
+class SignalMark(Struct, frozen=True, kw_only=True):
     """Once-only key of a signal and the verdict reached (code "" = accepted; values as a flat text map)."""
 
     source: str
@@ -51,36 +50,31 @@ class SignalMark:
     """Every question that was asked of it, in order (`tools/why.py`)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IntentRecord:
+class IntentRecord(Struct, frozen=True, kw_only=True):
     intent: OrderIntent
     time_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderRecord:
+class OrderRecord(Struct, frozen=True, kw_only=True):
     """Latest status of an order; replaces the previous row of the same client order id."""
 
     order: Order
     time_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FillRecord:
+class FillRecord(Struct, frozen=True, kw_only=True):
     fill: FillReport
     time_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PositionRecord:
+class PositionRecord(Struct, frozen=True, kw_only=True):
     """Latest state of a position; replaces the previous row of the same position id."""
 
     position: Position
     time_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StateRecord:
+class StateRecord(Struct, frozen=True, kw_only=True):
     """One durable key/value: trading state, risk counters. Value is JSON text."""
 
     key: str
@@ -88,8 +82,7 @@ class StateRecord:
     time_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExecutionRecord:
+class ExecutionRecord(Struct, frozen=True, kw_only=True):
     """Raw material for learning (DESIGN §3.18); decimals as text."""
 
     client_order_id: ClientOrderId
@@ -97,16 +90,14 @@ class ExecutionRecord:
     time_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExitRecord:
+class ExitRecord(Struct, frozen=True, kw_only=True):
     """What the exits of one position remember; replaces the previous row of the same position id."""
 
     state: ExitState
     time_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AlertRecord:
+class AlertRecord(Struct, frozen=True, kw_only=True):
     """A message for people. `seq` rises with every alert, over restarts too, and is its id; `level`, `kind` are
     texts of `Level` and `AlertKind`."""
 
@@ -117,16 +108,14 @@ class AlertRecord:
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AlertsOver:
+class AlertsOver(Struct, frozen=True, kw_only=True):
     """Alerts with a `seq` below `before` may go: critical ones only when every channel has told them (`told`)."""
 
     before: int
     told: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryOver:
+class HistoryOver(Struct, frozen=True, kw_only=True):
     """What was over before `before_ms` (UTC) need not be kept: a step of it goes, the oldest first."""
 
     before_ms: int
@@ -148,8 +137,7 @@ Record = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JournalState:
+class JournalState(Struct, frozen=True, kw_only=True):
     """What a start needs. `orders` are those not ended, plus every order of an open position; `positions` the
     open ones; `seen_signals` the (source, id) pairs of the last 7 days; `unfinished_waves`
     the ids without `finished_ms`."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+
+from msgspec import Struct, field
 
 from core.domain.day import MS_PER_DAY
 from core.domain.money import plain
@@ -15,8 +16,7 @@ REASONS_TOLD = 6
 """Of what signals were refused for; the rest is added up."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class Report(Struct, frozen=True, kw_only=True):
     """`result` is the change of the day's account: realised, open at the mark, fees and funding (MAX_DAILY_LOSS counts
     the same); None = this daemon did not see all of these days. `uptime_s` seconds of them in which it ran.
     `residuals`: what of each wallet's change nothing explains, as text. `audit_seq`, `audit_hash`: the newest record of

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec import Struct
 
 from core.clock import Clock
 from core.domain.money import plain
@@ -12,8 +13,7 @@ from core.engine.risk_guard import RiskGuard
 from core.engine.state import StateView
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BalanceRow:
+class BalanceRow(Struct, frozen=True, kw_only=True):
     """`free` is what entries may still use as margin, before the reserve; None = too old to be used."""
 
     venue: str
@@ -23,8 +23,7 @@ class BalanceRow:
     age_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RiskFigures:
+class RiskFigures(Struct, frozen=True, kw_only=True):
     """`limits` are the settings by name; `reached` the limits that hold entries back, each with its end; `pauses` per
     venue, and `shortages` per venue and quote coin, what entries wait for; `cooling` per instrument the last close."""
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import structlog
+from msgspec import Struct
+from msgspec.structs import replace
 
 from core.clock import Clock
 from core.domain.alerts import AlertKind
@@ -42,15 +43,13 @@ MINUTE_MS = 60_000
 _ENTRIES_KEY = "risk_entries"
 
 
-@dataclass(frozen=True, slots=True)
-class Approved(Generic[T]):
+class Approved(Struct, Generic[T], frozen=True):
     """Permission as a type: `OrderManager.submit` takes nothing else, and only this module makes one."""
 
     value: T
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ruling:
+class Ruling(Struct, frozen=True, kw_only=True):
     """The answer to one entry: every gate that was asked, and the permission when all of them let it through."""
 
     gates: tuple[Gate, ...]

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import NamedTuple
 
 import structlog
+from msgspec.structs import replace
 
 from core.clock import Clock
 from core.domain.alerts import AlertKind

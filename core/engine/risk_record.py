@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
+
+from msgspec import Struct, field
 
 from core.domain.cooldown import CloseKind, LastClose
 from core.domain.day import DayAccount, Share
@@ -19,8 +20,7 @@ from core.domain.risk_book import Episode, Limit, RiskBook
 from core.domain.signal import Side
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RiskRecord:
+class RiskRecord(Struct, frozen=True, kw_only=True):
     """`counted` names the wallets that are in the equity."""
 
     book: RiskBook

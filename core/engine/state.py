@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple, Protocol, TypeVar
+
+from msgspec.structs import replace
 
 from core.domain.ids import Asset, ClientOrderId, InstrumentId, Leg, PositionId, VenueName, VenueOrderId
 from core.domain.money import ZERO

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, fields
 
 import structlog
+from msgspec import Struct
 
 from core.clock import Clock
 from core.domain.alerts import AlertKind
@@ -36,8 +36,7 @@ CHANGES_SAID = 5
 _ASKS_FOR_RULES = (About.STALE_RULES, About.NOT_TRADING)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpkeepRules:
+class UpkeepRules(Struct, frozen=True, kw_only=True):
     """`refresh_seconds` between two loads of the trading rules; `connections` are kept open per venue."""
 
     refresh_seconds: float
@@ -196,8 +195,7 @@ class Upkeep:
 
 def _changes(before: Instrument, after: Instrument) -> list[str]:
     """E.g. `BTC/USDT:USDT tick 0.10 -> 0.01`. Brackets that are told for the first time are no change of them."""
-    names = (field.name for field in fields(Instrument))
-    pairs = ((name, getattr(before, name), getattr(after, name)) for name in names)
+    pairs = ((name, getattr(before, name), getattr(after, name)) for name in Instrument.__struct_fields__)
     learnt = not before.brackets
     return [
         f"{after.id.symbol} {name} {_shown(old)} -> {_shown(new)}"

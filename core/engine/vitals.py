@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Protocol
+
+from msgspec import Struct, field
 
 VITAL = ("orders", "inflight", "protection")
 """Tasks the daemon is nothing without: while one of them is not running nothing may be entered."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskRow:
+class TaskRow(Struct, frozen=True, kw_only=True):
     """A long-lived task. `running_s` since it was started last, `progress_s` since it did something; seconds."""
 
     name: str
@@ -27,8 +27,7 @@ class TaskRow:
     """When it is not running: until it is started again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LagRow:
+class LagRow(Struct, frozen=True, kw_only=True):
     """How late the event loop's turns come, milliseconds. `late` counts those above the limit since the start."""
 
     now_ms: float = 0.0
@@ -44,8 +43,7 @@ class LagRow:
     sum_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueueRow:
+class QueueRow(Struct, frozen=True, kw_only=True):
     """`bound` is the most it holds. `dropped` since the start: what its overflow rule threw away."""
 
     name: str

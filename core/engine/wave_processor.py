@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from typing import NamedTuple
 
 import structlog
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from core.clock import Clock
 from core.domain.alerts import AlertKind
@@ -43,8 +44,7 @@ SEEN_REMEMBERED = 200_000
 """Signals, newest last; the oldest have long expired. The journal knows a week of them at start."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WaveRules:
+class WaveRules(Struct, frozen=True, kw_only=True):
     """`max_trades` per venue and wave; `max_trades_total` over all venues, 0 = no cap. Seconds for the rest."""
 
     max_trades: int

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 
 import structlog
+from msgspec import Struct
+from msgspec.structs import replace
 
 from core.assembly import Engine
 from core.config import Settings, venue_lines
@@ -28,8 +29,7 @@ AGAIN_SECONDS = 1.0
 """Between two tries to open a late venue; its adapter lets a request out at growing intervals only."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Late:
+class _Late(Struct, frozen=True, kw_only=True):
     client: VenueClient
     stream: UserStream
     market: MarketData

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+
+from msgspec import Struct
 
 from core.domain.ids import Asset, Symbol, VenueName
 from core.domain.instrument import Instrument
@@ -23,8 +24,7 @@ class Grade(StrEnum):
     OFF = "off"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class Check(Struct, frozen=True, kw_only=True):
     """One finding; `about` names the question, `what` is a sentence with the remedy in it where there is one. `where`
     is a venue or `host`."""
 
@@ -34,8 +34,7 @@ class Check:
     what: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preflight:
+class Preflight(Struct, frozen=True, kw_only=True):
     """All findings about one venue; `account` None when the venue is off before its settings could be read, `rights`
     None when it did not tell what the key may do. `not_now`:
     the venue itself said so (maintenance, a limit), so that waiting for it is the thing to do."""
@@ -51,8 +50,7 @@ class Preflight:
         return worst(self.checks)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PreflightRules:
+class PreflightRules(Struct, frozen=True, kw_only=True):
     """What the settings ask of a venue. `access` says per venue where its orders go and which key signs them (CFG-03);
     `local` are venues on this very host, whose keys nobody else can use."""
 
@@ -71,8 +69,7 @@ class PreflightRules:
         return [instrument for instrument in instruments.values() if instrument.quote in self.quotes]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class Reading(Struct, frozen=True, kw_only=True):
     """What a venue told; None = it could not be read, and `unread` says why. `margin_of_account` as in VenueTraits."""
 
     account: AccountSettings

@@ -7,7 +7,8 @@ positions and skips lines it does not understand, which is how a grace period of
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from core.settings.problems import Problem
 
@@ -15,8 +16,7 @@ ASSIGNMENT = re.compile(r"(?:export[ \t]+)?(?P<key>[A-Za-z_][A-Za-z0-9_]*)[ \t]*
 INLINE_COMMENT = re.compile(r"(^|\s)#")
 
 
-@dataclass(frozen=True, slots=True)
-class Assignment:
+class Assignment(Struct, frozen=True):
     """One `KEY=value` line; `value` is "" when nothing follows the equals sign."""
 
     key: str

@@ -5,13 +5,13 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, InstanceOf
 
 from core.domain.profit_steps import ProfitStep
 from core.settings.fields import Frozen, Setting, lower, upper
 from core.settings.values import Count, Money, Percent, parse_steps
 
-Steps = Annotated[tuple[ProfitStep, ...], BeforeValidator(parse_steps)]
+Steps = Annotated[tuple[InstanceOf[ProfitStep], ...], BeforeValidator(parse_steps)]
 
 
 class TrailingSettings(Frozen):

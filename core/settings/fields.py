@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
 
+from msgspec import Struct
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr
 from pydantic.fields import FieldInfo
 
@@ -20,8 +20,7 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class Group(Struct, frozen=True, kw_only=True):
     """A noun of the settings tree; `prefix` comes before each of its names, `note` stands above it in the documents."""
 
     title: str
@@ -30,8 +29,7 @@ class Group:
     effective: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(Struct, frozen=True):
     """One setting. `allowed` says the range in words, `effective` is False while the daemon only accepts the value.
 
     `identity` marks what says *which account* is traded: two different values for it in the environment and in the
@@ -47,8 +45,7 @@ class Setting:
     private: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(Struct, frozen=True, kw_only=True):
     """A setting in its place in the tree."""
 
     env: str

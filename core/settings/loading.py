@@ -10,9 +10,9 @@ import difflib
 import os
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
+from msgspec.structs import replace
 from pydantic import ValidationError
 
 from core.errors import ConfigError

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from core.settings.problems import Problem
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(Struct, frozen=True):
     """The text given for a setting, where it stood, and under which name (the old one, or the one with `_FILE`)."""
 
     text: str

@@ -7,8 +7,9 @@ Names of TradingView's alerts are understood beside our own: `ticker` (`BINANCE:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from core.domain.verdict import Reason
 from core.errors import MalformedPayload
@@ -32,8 +33,7 @@ _PERPETUAL = ".P"
 """TradingView's mark of a perpetual, behind the symbol."""
 
 
-@dataclass(frozen=True, slots=True)
-class Posted:
+class Posted(Struct, frozen=True):
     """One message: what it says of itself, and its signals as they came, without secrets."""
 
     token: str | None

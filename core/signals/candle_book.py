@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from core.clock import iso_utc
 from core.domain.candle_clock import candle_of
@@ -13,8 +14,7 @@ from core.domain.verdict import Reason
 TOLD_REMEMBERED = 20_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sorted:
+class Sorted(Struct, frozen=True, kw_only=True):
     """`wave` is empty unless this answer is the wave. `refused` are told once, however often they are answered.
     `elsewhere`: signals of a candle that is neither expected nor handled, seen for the first time."""
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
+
+from msgspec import Struct
 
 from core.domain.ids import InstrumentId, SignalId, Symbol, VenueName
 from core.domain.signal import Side, Signal, Unusable
@@ -29,8 +30,7 @@ FUTURE_TOLERANCE_MS = 60_000
 _EXCHANGE_IDS = {1: VenueName.BINANCE, 2: VenueName.BYBIT, 3: VenueName.OKX}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignalReader:
+class SignalReader(Struct, frozen=True, kw_only=True):
     """How this daemon reads signals of one source. `resolve` maps a venue and any spelling of a symbol to the unified
     form, None when that venue lists no such swap; it raises SymbolAmbiguous. `near` names a swap of the same coin in
     other units, for the sentence."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
+from msgspec import Struct
+from msgspec.structs import replace
 
 from core.clock import Clock, iso_utc
 from core.domain.candle_clock import expected_candle, last_check, next_check
@@ -28,8 +29,7 @@ LONGEST_NAP_SECONDS = 30.0
 """A host clock that is set meanwhile is noticed after this time at the latest."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckPlan:
+class CheckPlan(Struct, frozen=True, kw_only=True):
     """`minutes` of the hour at which a check begins; it asks each `interval_seconds`, at most `duration_seconds`.
     `at_once`: look from the start on until there is a wave, whatever the minutes (`--once`)."""
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 import structlog
+from msgspec import Struct
 
 from core.clock import Clock
 from core.domain.alerts import AlertKind
@@ -41,8 +41,7 @@ class SignalForm(StrEnum):
     POLLED = "polled"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerAddress:
+class ServerAddress(Struct, frozen=True, kw_only=True):
     url: str
     token: str
 

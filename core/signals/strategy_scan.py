@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
 from typing import ParamSpec, TypeVar
 
 import structlog
+from msgspec import Struct
 
 from core.clock import Clock, iso_utc
 from core.domain.alerts import AlertKind
@@ -47,8 +47,7 @@ LONGEST_SLEEP_SECONDS = 30.0
 """A clock that was set, or a newly measured offset, is noticed after this time."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScanRules:
+class ScanRules(Struct, frozen=True, kw_only=True):
     """`timeframe` is a key of TIMEFRAME_MS. `ttl_ms` bounds how long a signal may wait, as does the next close.
     `quotes` are the coins whose free balance is shown. A stop must be nearer than `most_stop_percent` of the price."""
 

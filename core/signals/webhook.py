@@ -15,11 +15,11 @@ import hmac
 import json
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
 import structlog
+from msgspec import Struct
 
 from core.clock import Clock
 from core.domain.ids import SignalId
@@ -46,8 +46,7 @@ SEEN_REMEMBERED = 10_000
 JSON: Final = "application/json"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebhookRules:
+class WebhookRules(Struct, frozen=True, kw_only=True):
     """`hmac_key` "" = messages need no signature. `score` is that of a signal that names none."""
 
     token: str

@@ -27,12 +27,12 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import structlog
+from msgspec import to_builtins
 
 from core.domain.ids import VenueName
 from core.domain.money import plain
@@ -147,13 +147,13 @@ class ControlServer:
         author = str(request.get("author", "control socket"))
         match request.get("command"):
             case "status":
-                return asdict(self._queries.status())
+                return _facts(self._queries.status())
             case "risk":
-                return asdict(self._queries.risk())
+                return _facts(self._queries.risk())
             case "health":
                 return health_facts(self._health())
             case "orders":
-                return [asdict(row) for row in self._queries.orders()]
+                return _facts(self._queries.orders())
             case "close":
                 symbol = _optional_text(request, "symbol")
                 closed = await self._commands.close(symbol, self._venue(request), author)
@@ -194,6 +194,11 @@ def _optional_text(request: Mapping[str, Any], name: str) -> str | None:
     if value is None or isinstance(value, str):
         return value
     raise TypeError(f"{name} is a text, or null")
+
+
+def _facts(report: object) -> Any:
+    """For JSON; a Decimal is left to `_text`."""
+    return to_builtins(report, builtin_types=(Decimal,))
 
 
 def _text(value: object) -> str:

@@ -11,9 +11,10 @@ has not cured it, and would not the next time.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
+
+from msgspec import Struct
 
 from core.domain.risk import TradingState
 from core.engine.queries import PositionRow, StatusReport, VenueRow
@@ -32,8 +33,7 @@ class HealthLevel(StrEnum):
     UNHEALTHY = "unhealthy"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """`about` is one word of a small set, for counting; `text` is for people."""
 
     level: HealthLevel
@@ -41,8 +41,7 @@ class Finding:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
+class Health(Struct, frozen=True):
     """`findings` are the worst first; none of them is `ok`."""
 
     findings: tuple[Finding, ...] = ()
@@ -67,8 +66,7 @@ def health_facts(health: Health) -> dict[str, Any]:
     return {"health": health.level.value, "reasons": list(health.reasons), "findings": findings}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HealthLimits:
+class HealthLimits(Struct, frozen=True, kw_only=True):
     """`deadline_seconds` a position may be without a stop (PROTECTION_DEADLINE_MS). Past it the position is flattened;
     where that has not come about `stuck_seconds` later, it will not. Bytes, milliseconds and seconds."""
 

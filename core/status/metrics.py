@@ -25,7 +25,7 @@ from core.status.health import Health, HealthLevel
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX: Final = "breakwater_"
-STAGES: Final = tuple(StageTimes.__dataclass_fields__)
+STAGES: Final = StageTimes.__struct_fields__
 """Of a wave, in the order they are reached."""
 
 Row = tuple[tuple[str, ...], float | Decimal | int]

@@ -12,10 +12,11 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from decimal import Decimal
 from ipaddress import ip_address
 from typing import Any, Final
+
+from msgspec import Struct, to_builtins
 
 from core.domain.money import plain
 from core.engine.queries import StatusReport
@@ -26,8 +27,7 @@ from core.status.metrics import CONTENT_TYPE, Metrics
 JSON: Final = "application/json"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StatusPage:
+class StatusPage(Struct, frozen=True, kw_only=True):
     """`token` "" = everybody on this host may ask. `mask` takes secrets out of text that others have written."""
 
     picture: Callable[[], tuple[StatusReport, Health]]
@@ -60,7 +60,7 @@ class StatusPage:
 
     def _status(self) -> HttpAnswer:
         report, health = self.picture()
-        return self._json({**asdict(report), "health": health_facts(health)}, 200)
+        return self._json({**to_builtins(report, builtin_types=(Decimal,)), "health": health_facts(health)}, 200)
 
     def _json(self, told: dict[str, Any], status: int) -> HttpAnswer:
         text = self.mask(json.dumps(told, default=_text))

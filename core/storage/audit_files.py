@@ -7,10 +7,11 @@ its end; with the head beside it that shows too, as long as the head was not rew
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
+
+from msgspec import Struct
 
 from core.domain.audit import FIRST_SEQ, GENESIS, BrokenLineError, Sealed, check_line, iso_ms, read_claim, seal
 
@@ -30,8 +31,7 @@ class Head(NamedTuple):
     hash: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tail:
+class Tail(Struct, frozen=True, kw_only=True):
     """What opening the log found at its end.
 
     `cut_bytes` were torn off an unfinished or unreadable last line; `lost` is the head that records had reached when

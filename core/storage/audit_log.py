@@ -6,11 +6,11 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import structlog
+from msgspec import Struct
 
 from core.storage.audit_files import AuditFiles, Tail, stamp
 from core.storage.outbox import Outbox
@@ -34,8 +34,7 @@ class _Record(NamedTuple):
     data: Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditStatistics:
+class AuditStatistics(Struct, frozen=True, kw_only=True):
     """`written`, `dropped` (queue full) and `bad` (could not be a record) since opening; `failing` = the disk's last
     words while it refuses, "" when all is well."""
 

@@ -7,11 +7,11 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import structlog
+from msgspec import Struct
 
 from core.engine.records import JournalState, Record
 from core.errors import JournalUnwritable
@@ -35,8 +35,7 @@ class _Group(NamedTuple):
     waiter: asyncio.Future[None] | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JournalStatistics:
+class JournalStatistics(Struct, frozen=True, kw_only=True):
     """Since opening: `commits`, records `set_aside` because they could not be stored, groups `dropped` because the disk
     refused for too long; `failing` = the disk's last words while it does, else ""."""
 

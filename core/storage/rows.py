@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, TypeVar
+
+from msgspec import Struct
 
 from core.domain.exits import ExitState
 from core.domain.gate import Gate
@@ -52,8 +53,7 @@ Value = str | int | None
 Row = tuple[Any, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(Struct, frozen=True):
     """One write: SQL and the values bound to it. `otherwise` runs when the first changed no row, `then` in any case."""
 
     sql: str

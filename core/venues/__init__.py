@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from core.domain.ids import VenueName
 from core.engine.ports import MarketData, MarketReads, ReportSink, StreamState, UserStream, VenueClient, VenueHealth
@@ -20,8 +21,7 @@ ADAPTERS = {name: f"core.venues.{name}.connection" for name in VenueName}
 """Modules with a function `connect` of the signature of `connect_venue`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VenueAccess:
+class VenueAccess(Struct, frozen=True, kw_only=True):
     """Where an account is and how to get in. `base_url` replaces every host of the venue, sockets included
     (`http://127.0.0.1:PORT`, the simulator); without it `testnet` chooses between the venue's own hosts."""
 
@@ -41,8 +41,7 @@ class VenueAccess:
         return f"VenueAccess({self.name}, {where})"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VenueConnection:
+class VenueConnection(Struct, frozen=True, kw_only=True):
     """One venue, ready to be opened (`await client.open()`) and run (`user_stream.run()`, `market.run()`)."""
 
     client: VenueClient

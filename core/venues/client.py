@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
+from msgspec import Struct, field
 
 from core.engine.ports import About, Accepted, Outcome, Rejected, Unknown
 from core.errors import Ambiguous, MalformedPayload, RateLimited, Refused, Unreachable, VenueError
@@ -50,8 +50,7 @@ def _no_headers(_method: str, _path: str) -> Mapping[str, str]:
     return {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seam:
+class Seam(Struct, frozen=True, kw_only=True):
     """Everything a ported exchange needs instead of ccxt's own session, throttle and clock."""
 
     http: Http

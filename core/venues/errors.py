@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+from msgspec import Struct, field
 
 from core.errors import Ambiguous, RateLimited, Refused, Unreachable, VenueError
 from core.venues.payload import whole_in
@@ -42,8 +43,7 @@ ENDPOINT = ""
 """As `Silence.bucket`: the bucket the request itself was counted in first."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Silence:
+class Silence(Struct, frozen=True, kw_only=True):
     """What a limit's answer demands, for how long where it names no end itself."""
 
     ms: int
@@ -53,8 +53,7 @@ class Silence:
     """What has to be silent: None = everything, `ENDPOINT`, or a bucket (or family of buckets) by name."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ErrorTable:
+class ErrorTable(Struct, frozen=True, kw_only=True):
     """One venue's codes, as text.
 
     `statuses` are HTTP statuses that mean the same whatever the body says; a code comes after them. `silences` go by

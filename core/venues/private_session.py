@@ -8,8 +8,9 @@ is found out. All of that is here as data and as frames in and out; nothing here
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
 
 from core.errors import BreakwaterError
 
@@ -25,49 +26,41 @@ class KeyExpiredError(BreakwaterError):
     """The venue ended the session behind the stream; a new key is needed, the socket is useless."""
 
 
-class Notice:
-    """What a frame says of the conversation itself. Immutable."""
-
-    __slots__ = ()
+class Notice(Struct, frozen=True):
+    """What a frame says of the conversation itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class LoggedIn(Notice):
+class LoggedIn(Notice, frozen=True):
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class LoginRefused(Notice):
+class LoginRefused(Notice, frozen=True):
     """`error` by the venue's own table: a refused key (AUTH) stops the venue until the operator acts, a wrong time
     (CLOCK) is measured anew, everything else is passing trouble."""
 
     error: VenueError
 
 
-@dataclass(frozen=True, slots=True)
-class Subscribed(Notice):
+class Subscribed(Notice, frozen=True):
     """The venue acknowledged these topics."""
 
     topics: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class SubscriptionRefused(Notice):
+class SubscriptionRefused(Notice, frozen=True):
     topics: tuple[str, ...]
     code: str
     words: str
 
 
-@dataclass(frozen=True, slots=True)
-class Pictured(Notice):
+class Pictured(Notice, frozen=True):
     """The last part of these topics' first picture; `reports` are what it says."""
 
     topics: tuple[str, ...]
     reports: Sequence[Report]
 
 
-@dataclass(frozen=True, slots=True)
-class Leave(Notice):
+class Leave(Notice, frozen=True):
     """The venue is about to end this connection: bring up another one while it lasts."""
 
     why: str

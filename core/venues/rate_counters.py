@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from msgspec import Struct
+
 _ARRIVED_WITHIN = 5.0
 """A request without an answer for so many seconds has arrived by then, or never will: a venue that hangs must not take
 the room of closing orders with it."""
@@ -20,8 +22,7 @@ _ROLLING_GUARD = 0.005
 """Seconds added to a rolling window: the venue's clock runs in milliseconds of its own."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limit:
+class Limit(Struct, frozen=True, kw_only=True):
     """One thing the venue counts. A charge to the bucket `name`, or to `name:anything`, is counted by it; of the second
     kind each has a counter of its own, made when it is needed (orders per instrument).
 

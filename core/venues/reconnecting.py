@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from random import SystemRandom
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from core.errors import Unreachable
 
@@ -46,8 +47,7 @@ class Backoff:
         return pause * (0.5 + self._jitter() / 2)
 
 
-@dataclass(frozen=True, slots=True)
-class TextPing:
+class TextPing(Struct, frozen=True):
     """Pings in frames of the venue's own, where those of the protocol do not count or are not answered. `text` makes
     the next one; seconds."""
 

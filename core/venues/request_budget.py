@@ -23,9 +23,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import IntEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from core.errors import RateLimited
 from core.venues.rate_counters import CalendarCounter, Counter, Limit, Slot, counter_of
@@ -74,8 +78,7 @@ TIGHTENINGS = "tightenings"
 in it, so that all of it is theirs: of a venue's windows their share leaves enough for others."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Charge:
+class Charge(Struct, frozen=True, kw_only=True):
     """Cost of one request by bucket; the first bucket is the endpoint's own, which a limit's answer is about.
 
     `promises`: by bucket, what must surely follow (an entry's stop). `commands`: it places, moves or cancels orders, so
@@ -84,7 +87,7 @@ class Charge:
 
     lane: Lane
     costs: Mapping[str, int]
-    promises: Mapping[str, int] = field(default_factory=dict)
+    promises: Mapping[str, int] = MappingProxyType({})
     commands: bool = False
 
     @property

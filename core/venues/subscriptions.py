@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
+from msgspec import Struct
 
 from core.errors import Unreachable
 
@@ -32,8 +33,7 @@ FRAMES_A_SECOND = 8
 """Venues take ten a second from one connection, pings among them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answered:
+class Answered(Struct, frozen=True, kw_only=True):
     """What the venue says to a request of ours. With `number` it is about that whole request; a refusal may name the
     channels it is about, then only the others are asked for again. Without it, it is about the named channels alone. A
     channel that "is already subscribed" counts as accepted."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
+from msgspec import Struct
 
 from core.engine.owned_tasks import beat
 from core.engine.ports import ReportSink, StreamState
@@ -37,8 +38,7 @@ LEAVE_AFTER_SECONDS = 5.0
 """A connection is left no sooner when the venue asks us to go: a venue that asks at once must not be flooded."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Link:
+class _Link(Struct, frozen=True):
     """One connection; `live` is set when its reconciliation is done, `leave` when the venue is about to end it.
     `started` monotonic seconds."""
 

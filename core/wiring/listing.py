@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from core.clock import Clock
 from core.config import Settings
@@ -14,8 +15,7 @@ from core.venues import VenueConnection
 from core.wiring.rules import may_be_entered
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
+class Listing(Struct, frozen=True, kw_only=True):
     """`loaded`: when the rules of a venue were taken over, monotonic seconds."""
 
     clients: dict[VenueName, VenueClient] = field(default_factory=dict)

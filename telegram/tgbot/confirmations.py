@@ -6,10 +6,12 @@ from __future__ import annotations
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import inf
 from typing import Final, Generic, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 EXPIRE_S: Final = 30.0
 MOST_WAITING: Final = 50
@@ -25,8 +27,7 @@ class Refusal(StrEnum):
     NOT_YOURS = "Only who asked may confirm"
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting(Generic[_Plan]):
+class _Waiting(Struct, Generic[_Plan], frozen=True):
     user_id: int
     until: float
     plan: _Plan

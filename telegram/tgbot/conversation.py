@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
+from msgspec import Struct
 
 from core.clock import Clock
 from core.domain.alerts import AlertKind
@@ -37,8 +37,7 @@ _log = structlog.get_logger(__name__)
 Start = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Plan:
+class _Plan(Struct, frozen=True, kw_only=True):
     deed: Deed
     line: str
 

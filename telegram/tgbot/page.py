@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import groupby
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 MAX_UNITS: Final = 4096
 """Longest message Telegram takes, in UTF-16 code units."""
@@ -28,8 +30,7 @@ class Style(StrEnum):
     """One line in fixed width that is copied when it is tapped."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     text: str
     style: Style = Style.PLAIN
 
@@ -38,16 +39,14 @@ Part = str | Line | Sequence[Line]
 """What a page is put together from; a text may be several lines."""
 
 
-@dataclass(frozen=True, slots=True)
-class Button:
+class Button(Struct, frozen=True):
     """`data` comes back when it is pressed; at most 64 bytes."""
 
     label: str
     data: str
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Struct, frozen=True):
     lines: tuple[Line, ...]
     buttons: tuple[tuple[Button, ...], ...] = ()
     menu: tuple[tuple[str, ...], ...] = ()
@@ -64,8 +63,7 @@ class Page:
         return replace(self, buttons=(*self.buttons, *rows))
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(Struct, frozen=True):
     """Part of a text in one style; UTF-16 code units."""
 
     style: Style
@@ -73,8 +71,7 @@ class Span:
     length: int
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(Struct, frozen=True):
     """One message as it goes out."""
 
     text: str

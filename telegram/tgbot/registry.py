@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from core.clock import Clock
 from core.domain.ids import VenueName
@@ -21,14 +22,12 @@ class Misused(ValueError):
     """What was written cannot be obeyed; the text says why, for whoever wrote it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
+class Picture(Struct, frozen=True, kw_only=True):
     png: bytes
     caption: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deed:
+class Deed(Struct, frozen=True, kw_only=True):
     """Something that changes the world. With `question` it is done after a press on `label` only; without, at once.
     `doing` is shown while it runs, with what `left` says then."""
 
@@ -44,8 +43,7 @@ Draw = Callable[[Mapping[str, object]], Awaitable[bytes]]
 """Makes a PNG of a picture's data. Raises PictureFailed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class Ask(Struct, frozen=True, kw_only=True):
     """One question of one user. `arguments` are as they were written."""
 
     desk: OperatorDesk
@@ -95,8 +93,7 @@ class Ask:
         return VenueName(name)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class Command(Struct, frozen=True, kw_only=True):
     """`usage` is what may follow the name. `refreshes`: its answer can be renewed in place. `early`: it is obeyed while
     the daemon still starts, too, though it changes something."""
 

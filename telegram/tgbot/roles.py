@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from enum import IntEnum
+
+from msgspec import Struct
 
 
 class Role(IntEnum):
@@ -19,8 +20,7 @@ class Role(IntEnum):
         return self.name.lower()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Roster:
+class Roster(Struct, frozen=True, kw_only=True):
     """`chat_id` is the one chat that is served. With nobody listed the user of a private chat is its owner (chat and
     user have the same number there), and in a group nobody is anything."""
 

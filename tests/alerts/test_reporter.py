@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
 from decimal import Decimal
 from typing import cast
+
+from msgspec.structs import replace
 
 from core.alerts.reporter import KEY, Figures, Reporter
 from core.domain.alerts import AlertKind

@@ -20,8 +20,10 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from tests.campaigns.chaos_judge import Judge
 from tests.campaigns.chaos_plan import plan_of
@@ -33,8 +35,7 @@ PER_PROCESS = 100
 TOLD_EVERY = 100
 
 
-@dataclass(slots=True, kw_only=True)
-class Result:
+class Result(Struct, kw_only=True):
     """What one seed came to; `seconds` of this machine's work. `digest` is of its audit logs."""
 
     seed: int

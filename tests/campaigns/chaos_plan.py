@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from random import Random
 from typing import Any
+
+from msgspec import Struct, field
 
 from core.errors import ConfigError
 from tests.builders_config import some_settings
@@ -34,8 +35,7 @@ EXIT_SETS: tuple[Mapping[str, Any], ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Happening:
+class Happening(Struct, frozen=True, kw_only=True):
     """`at_s` counts from the start. `what`: fault, price, command, cancel, owner, kill_file, disk, stop or kill."""
 
     at_s: float
@@ -48,8 +48,7 @@ class Happening:
         return f"{self.what}: {said}" if said else self.what
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(Struct, frozen=True, kw_only=True):
     """`chaos_s`: when everything that was broken is whole again. `waves` are lines of a signal script, `server` those
     with what the signal server does wrong."""
 

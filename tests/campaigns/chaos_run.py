@@ -10,13 +10,13 @@ import sys
 import time
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import structlog
+from msgspec.structs import replace
 
 from core.errors import JournalUnwritable, StartRefused
 from core.lifecycle.outcome import ExitStatus, Outcome

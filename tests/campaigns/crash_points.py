@@ -14,13 +14,15 @@ import shutil
 from collections.abc import Callable, Coroutine, Generator, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 from unittest.mock import patch
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from core.engine.records import Record
 from core.orchestrator import Host
@@ -53,8 +55,7 @@ class Kind(StrEnum):
     AWAIT = "await"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
+class Point(Struct, frozen=True, kw_only=True):
     """`at_ms`: since the beginning. `same_as`: an earlier point after which nothing that survives has changed."""
 
     number: int

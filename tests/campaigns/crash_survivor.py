@@ -14,9 +14,10 @@ import signal
 import sys
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+
+from msgspec import Struct
 
 from tests.campaigns import crash_life
 from tests.campaigns.crash_points import Left, Point, PointedWorld
@@ -29,8 +30,7 @@ STARTING_POINTS = 300
 ANSWER = "wrong.json"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Survivor:
+class Survivor(Struct, frozen=True, kw_only=True):
     """`power`: what was not synced is lost too. `twice`: the new daemon dies as well, at a point of its start that
     follows from the first one, and a third is judged."""
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from tests.campaigns.processes import Process, ask
 from tools.bench.venues import BINANCE, BYBIT, VENUES, VenueFacts
@@ -34,8 +35,7 @@ _FAULTS: Final = {"banned": _banned, "garbage": _garbage, "key": _key}
 HOWS: Final = ("down", "hang", *_FAULTS)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Death:
+class Death(Struct, frozen=True, kw_only=True):
     """`wave`: before which it dies, counted from 1; 0 = before the daemon starts."""
 
     venue: str

@@ -14,10 +14,11 @@ import asyncio
 import sys
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
 from decimal import Decimal
 from random import Random
 from typing import Any
+
+from msgspec.structs import replace
 
 from core.domain.aging import AgedRules
 from core.domain.exits import ExitRules, Funding

@@ -5,7 +5,6 @@ What it answers must be usable: text that can be written, whole numbers a databa
 
 from __future__ import annotations
 
-import dataclasses
 import time
 import traceback
 from collections import Counter
@@ -16,6 +15,9 @@ from decimal import Decimal
 from enum import Enum
 from pathlib import Path
 from random import Random
+
+from msgspec import Struct
+from msgspec.structs import astuple
 
 from core.domain.money import FINEST_PLACES, LARGEST
 from tests.campaigns.fuzz_mutation import mutated
@@ -36,8 +38,7 @@ class TooSlow(AssertionError):
     """One input cost more than `SLOW_SECONDS`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Open:
+class Open(Struct, frozen=True, kw_only=True):
     """A parser ready to be fed. `seeds` are inputs it takes, `donors` payloads whose parts may stand in others."""
 
     feed: Feed
@@ -49,8 +50,7 @@ class Open:
     """What is missing here, and why."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parser:
+class Parser(Struct, frozen=True, kw_only=True):
     """`declared` is what it may raise. `opened` makes it fresh: what one input left behind must not last for ever."""
 
     name: str
@@ -134,8 +134,8 @@ def _fault(value: int | str | Decimal) -> str:
 def _parts(value: object) -> Iterable[object]:
     if isinstance(value, Mapping):
         return (*value.keys(), *value.values())
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return [getattr(value, part.name) for part in dataclasses.fields(value)]
+    if isinstance(value, Struct):
+        return astuple(value)
     return value if isinstance(value, Iterable) else ()
 
 

@@ -10,17 +10,17 @@ import json
 import re
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 from random import Random
 from typing import Any
+
+from msgspec import Struct
 
 MOST_BYTES = 256 * 1024
 """Larger than any frame of a stream; what is larger still is refused by size before a parser sees it."""
 _TOKEN = re.compile(rb"[A-Za-z0-9_.+-]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Literal:
+class Literal(Struct, frozen=True):
     """Written as it is: what a JSON library would never write."""
 
     text: str

@@ -18,8 +18,10 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from core.domain.ids import ClientOrderId, PositionId
 from core.domain.order import Order, OrderStatus
@@ -59,8 +61,7 @@ PER_TRADE = 1 / 6 + 1 + 1 / 2 + 1 + 1
 """Rows for each order: a sixth of a wave, a signal, half a position, the order and its trade."""
 
 
-@dataclass(frozen=True, slots=True)
-class Times:
+class Times(Struct, frozen=True):
     """Milliseconds of one kind of write, sorted."""
 
     name: str

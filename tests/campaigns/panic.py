@@ -16,9 +16,10 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from tests.builders_config import NO_COOLDOWNS
 from tests.campaigns.processes import PROJECT_ROOT, Process, ask, running, wait_for_line
@@ -31,8 +32,7 @@ MOST_SECONDS = 3.0
 OPEN_SECONDS = 30.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
+class Figures(Struct, frozen=True, kw_only=True):
     """Seconds. `answered` from asking to the answer that it is flat and verified; `venue_flat`, `venue_empty` from the
     first close at any venue to the last close and the last cancel answered, by the venues' record; `wall` of the whole
     program where one was started for it."""

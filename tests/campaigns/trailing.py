@@ -23,12 +23,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import structlog
+from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from tests.campaigns.trailing_judge import (
     Watch,
@@ -66,8 +67,7 @@ SETTINGS: Mapping[str, Any] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Weather:
+class Weather(Struct, frozen=True, kw_only=True):
     """`faults` as the simulator takes them, "stops" in the place of a path spelt as each venue does; `cuts`: which
     streams end about once a minute."""
 
@@ -97,8 +97,7 @@ FAULTS: Mapping[str, Weather] = {
 """`--faults` by name."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Result:
+class Result(Struct, kw_only=True):
     """What an hour came to. `closed_by`: what ended positions, the resting stop or an order of ours by its rule.
     `refused`: what the venue refused of ours. `struck`: how often a fault did. `worked_seconds`: of this machine."""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from tools.bench.venues import BINANCE, BYBIT, OKX, VenueFacts
 
@@ -24,8 +25,7 @@ FULL_GAP_SECONDS = 15.0
 HALF: Mapping[str, Any] = {"count": -1, "fraction": 0.5}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Weather:
+class Weather(Struct, frozen=True, kw_only=True):
     """What the venues do to every wave; `about` entries or stops is spelt as each venue does.
 
     `refuses`: an entry may honestly end without a position, told with a reason. `gap_seconds`: the waves must be this
@@ -84,8 +84,7 @@ FAULTS: Mapping[str, Weather] = {
 """`--faults` by name. They are armed shortly before each wave and taken back before its positions are closed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(Struct, frozen=True, kw_only=True):
     """`sizes`: signals per wave, over all venues. `limit`: entries a wave may have (MAX_TRADES_PER_WAVE,
     MAX_TRADES_PER_WAVE_TOTAL and MAX_POSITIONS alike). `first_ms`: from the daemon's coming to the first wave.
     `steady_after`: waves that may still fill caches before the daemon's memory counts as its resting level."""

@@ -25,9 +25,11 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from tests.builders_config import NO_COOLDOWNS
 from tests.campaigns import deaths
@@ -55,8 +57,7 @@ OPERATOR_NEEDED = 4
 LAST_WORDS = r"with an entry of unknown outcome: (.+); start again or close them"
 
 
-@dataclass(slots=True, kw_only=True)
-class Result:
+class Result(Struct, kw_only=True):
     """What one plan came to. `resident_mib` after each wave was closed; `settled_ms` from a wave's time to the moment
     the venues had everything of it open and protected, in steps of a poll. Per venue that lived: `lasted_ms` from the
     first signal frame of each wave to its last entry answered and stop in place there, by its own record; `verdicts` of

@@ -4,11 +4,11 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from core.domain.ids import VenueName
 from core.domain.order import OrderType

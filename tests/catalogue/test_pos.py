@@ -2,7 +2,6 @@
 
 import ast
 import asyncio
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from random import Random
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from core.domain.ids import Leg
 from core.domain.order import Order, OrderIntent, OrderStatus, apply_status
@@ -325,7 +325,7 @@ def test_a_report_that_does_not_say_erases_nothing(data: st.DataObject) -> None:
     known = replace(a_position_report(amount=2), mark_price=price(99), unrealized=Decimal(1), isolated=True)
     fields = data.draw(st.sets(st.sampled_from(["entry_price", "mark_price", "unrealized", "isolated"])))
     state.put_venue_position(known)
-    state.put_venue_position(replace(known, **dict.fromkeys(fields)))  # type: ignore[arg-type]
+    state.put_venue_position(replace(known, **dict.fromkeys(fields)))
     assert state.venue_positions() == [known]
     told: BalanceReport = a_balance_report(5, available=4)
     state.put_balance(told, 0.0)

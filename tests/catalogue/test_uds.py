@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from core.domain.order import OrderStatus
 from core.domain.reports import Report, Source

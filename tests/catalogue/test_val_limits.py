@@ -1,11 +1,12 @@
 """Every limit is the one that is configured: a refusal names the setting, and that setting decides (VAL-11, VAL-15)."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from core.config import Settings
 from core.domain.breaker import Breaker, PauseCause

@@ -1,11 +1,12 @@
 """One kind of number from the parser to the wire, and what becomes of protection when code meets another (VAL-02)."""
 
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec import Struct
+from msgspec.structs import asdict, force_setattr
 
 from core.domain import equity
 from core.domain.day import DayAccount, worth
@@ -42,7 +43,7 @@ USAGE = RiskUsage(positions=0, exposure=Decimal(0), free=Decimal(1_000))
 def test_no_message_of_the_domain_takes_a_float_or_a_text_for_a_number(message: type[Any], wrong: object) -> None:
     for name in number_fields(message):
         with pytest.raises(TypeError, match=f"{message.__name__}.{name}: "):
-            message(**{name: wrong})
+            message(**{**dict.fromkeys(message.__struct_fields__), name: wrong})
 
 
 CALLS: dict[str, Callable[[Any], object]] = {
@@ -84,7 +85,7 @@ def test_a_trade_with_a_wrong_number_that_got_past_the_messages_still_raises(nam
     """As if some code had written it into the message afterwards."""
     entry, closing = a_fill(), a_fill(side=Side.SELL)
     for fill in (entry, closing):
-        object.__setattr__(fill, name, wrong)
+        force_setattr(fill, name, wrong)
     with pytest.raises(TypeError):
         open_or_add(a_position(), entry, an_intent(), Decimal(2))
     with pytest.raises(TypeError):
@@ -99,7 +100,7 @@ def test_a_trade_with_a_wrong_number_that_got_past_the_messages_still_raises(nam
 @pytest.mark.parametrize("name", ["stop_loss_percent", "entry_cost", "entry_quantity"])
 def test_a_stop_is_not_computed_from_a_wrong_number(name: str, wrong: object) -> None:
     position = a_position()
-    object.__setattr__(position, name, wrong)
+    force_setattr(position, name, wrong)
     with pytest.raises(TypeError):
         stop_price(position, INSTRUMENT)
 
@@ -122,8 +123,8 @@ def _numbers(*values: object) -> set[type]:
     for value in values:
         if isinstance(value, Decimal):
             found.add(Decimal)
-        elif is_dataclass(value) and not isinstance(value, type):
-            mine = {item.name: getattr(value, item.name) for item in fields(value)}
+        elif isinstance(value, Struct):
+            mine = asdict(value)
             mine.pop("stages", None)  # milliseconds, not money
             found |= _numbers(*mine.values())
         elif isinstance(value, tuple | frozenset):
@@ -189,7 +190,7 @@ async def test_a_type_error_that_hides_a_fill_from_protection_is_found_by_reconc
 async def test_a_type_error_in_a_guardian_ends_the_daemon_loudly() -> None:
     async def story() -> None:
         async with a_bench() as bench:
-            object.__setattr__(bench.instruments[BTC], "tick", 0.1)
+            force_setattr(bench.instruments[BTC], "tick", 0.1)
             await bench.enter(an_intent())
             await bench.settle(5)
 

@@ -1,11 +1,11 @@
 """One configuration, checked as a whole: everything wrong is told at once, and nothing is used until it is right."""
 
 import json
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from core.config import Settings, derive_settings, load_settings, show_config
 from core.errors import ConfigError

@@ -1,8 +1,10 @@
 """One position and its exits, played through prices: what the engine does with `judge`, without the engine."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
+
+from msgspec.structs import replace
 
 from core.domain.aging import HOUR_MS, AgedRules
 from core.domain.exits import (

@@ -1,12 +1,12 @@
 """Which prices no rule has anything to say to, so that nobody needs to look; and that longs and shorts decide alike."""
 
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from core.domain.aging import HOUR_MS
 from core.domain.exits import (

@@ -1,11 +1,11 @@
 """The day's result: what trading changed since 00:00 UTC, and nothing else."""
 
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from core.domain.day import MS_PER_DAY, DayAccount, day_of, end_of, worth
 from core.domain.ids import PositionId

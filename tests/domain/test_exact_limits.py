@@ -1,10 +1,10 @@
 """At its limit a rule lets through, one tick beyond it refuses; and each figure is measured the way it is described."""
 
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from core.domain.breaker import Breaker, PauseCause
 from core.domain.cooldown import CloseKind, CooldownRules, LastClose

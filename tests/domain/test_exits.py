@@ -1,7 +1,6 @@
 """The exit rules: their order, what holds them back, and where each of them acts."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from itertools import combinations, product
@@ -9,6 +8,7 @@ from itertools import combinations, product
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from core.domain.aging import HOUR_MS
 from core.domain.exits import (

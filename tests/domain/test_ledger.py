@@ -1,10 +1,10 @@
 """The money ledger: what nothing explains is told, whatever order things are told in, and each line counts once."""
 
-from dataclasses import replace
 from decimal import Decimal
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from core.domain.ids import Asset, TradeId, VenueName
 from core.domain.ledger import (
@@ -50,7 +50,7 @@ def a_line(number: int, kind: IncomeKind, amount: Decimal | str, **more: object)
             venue_time_ms=NOW_MS + number,
             symbol=BTC.symbol,
         ),
-        **more,  # type: ignore[arg-type]
+        **more,
     )
 
 

@@ -1,9 +1,9 @@
 """Each filter refuses at its limit, says which setting did, and has a stated answer for a missing input (VAL-16)."""
 
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 
 from core.domain.gate import Gate, first_refusal
 from core.domain.liquidity import Activity, LiquidityRules, OnMissing, liquidity

@@ -1,12 +1,13 @@
 """The order table over every pair, and the promise behind it: arrival order and repetition of news change nothing."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from itertools import product
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from core.domain.ids import Leg
 from core.domain.order import (

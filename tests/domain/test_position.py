@@ -1,11 +1,11 @@
 """A position is its own fills and nothing else."""
 
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from core.domain.ids import Asset, Leg
 from core.domain.position import FillWithoutPosition, Position, open_or_add, reduce
@@ -98,7 +98,7 @@ def test_result_is_profit_for_a_long_that_rose_and_a_short_that_fell() -> None:
 
 
 def test_nothing_about_a_position_knows_leverage() -> None:
-    assert not [name for name in Position.__dataclass_fields__ if "leverage" in name or "margin" in name]
+    assert not [name for name in Position.__struct_fields__ if "leverage" in name or "margin" in name]
 
 
 def test_the_stop_distance_of_the_signal_travels_with_the_position() -> None:

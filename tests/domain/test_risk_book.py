@@ -1,12 +1,12 @@
 """Limits on results: each acts at its configured value, once, and is lifted before it is asked about."""
 
 import json
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from core.domain.cooldown import CloseKind, CooldownRules, LastClose, cooldown_gate
 from core.domain.day import MS_PER_DAY, DayAccount, day_of, end_of

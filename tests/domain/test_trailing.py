@@ -1,12 +1,12 @@
 """The trailing stop: always behind the best price, only ever tighter, and not moved more often than it is worth."""
 
-from dataclasses import replace
 from decimal import Decimal
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from core.domain.exits import NONE_CONFIRMED, ExitReason, fresh_state, judge
 from core.domain.money import HUNDRED, ZERO, Price

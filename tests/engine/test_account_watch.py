@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from core.domain.events import AssetModeChanged, Event, MarginCalled, ReducedElsewhere
 from core.domain.ids import Leg, Symbol, VenueName

@@ -1,9 +1,9 @@
 """What is less than the venue takes in one order is tried once, listed, and left alone (VAL-19, ORD-15)."""
 
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 
 from core.domain.ids import Leg
 from core.domain.risk import TradingState

@@ -1,6 +1,6 @@
 """Whose signal opened a position: what a strategy's exits may speak about."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from core.domain.ids import Leg, PositionId, SignalId, client_order_id
 from tests.builders import ACCOUNT, a_position, a_signal

@@ -1,10 +1,10 @@
 """What is learned from each order that traded, written when it has ended."""
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 
 from core.domain.ids import Leg
 from core.engine.records import ExecutionRecord

@@ -1,9 +1,9 @@
 """Trades of orders that are not ours (the owner, a liquidation, deleveraging): booked once, at their price."""
 
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 
 from core.domain.ids import Leg
 from core.domain.reports import FillReport, Origin, PositionSide, Source

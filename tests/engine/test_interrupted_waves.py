@@ -1,9 +1,9 @@
 """Waves in which a run ended are closed at the next start, each signal with what became of it."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from core.domain.ids import ClientOrderId
 from core.domain.order import OrderStatus

@@ -1,10 +1,10 @@
 """The keeping of the money ledger, on fakes: what is asked, when it is believed, who is told."""
 
 import asyncio
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 
 from core.domain.ids import Asset, TradeId
 from core.domain.ledger import Income, IncomeKind
@@ -47,7 +47,7 @@ def line(bench: Bench, amount: str, kind: IncomeKind = IncomeKind.FUNDING, **mor
         venue_time_ms=bench.clock.now_ms(),
         symbol=BTC.symbol,
     )
-    told = replace(told, **more)  # type: ignore[arg-type]
+    told = replace(told, **more)
     bench.venue.history.append(told)
     return told
 

@@ -1,7 +1,8 @@
 """What closed positions came to, and the report that says so."""
 
-from dataclasses import replace
 from decimal import Decimal
+
+from msgspec.structs import replace
 
 from core.domain.day import MS_PER_DAY
 from core.domain.money import Quantity

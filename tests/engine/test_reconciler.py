@@ -1,9 +1,9 @@
 """The venue is the truth, but only what it says twice; what it does not say proves nothing."""
 
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 
 from core.domain.ids import Leg, VenueName
 from core.domain.order import OrderStatus

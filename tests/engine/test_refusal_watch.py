@@ -1,8 +1,7 @@
 """One alert when a filter refuses everything of a venue, one per symbol whose prices do not agree, and their ends."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from core.domain.ids import InstrumentId, VenueName
 from core.domain.screening import screen

@@ -3,11 +3,11 @@
 import asyncio
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Self
 
 import pytest
+from msgspec.structs import replace
 
 from core.domain.ids import InstrumentId, PositionId, Symbol
 from core.domain.instrument import Instrument

@@ -1,7 +1,8 @@
 """A stop that was moved is told of, and how long the longest stretch without one was."""
 
-from dataclasses import replace
 from decimal import Decimal
+
+from msgspec.structs import replace
 
 from core.domain.alerts import AlertKind
 from core.domain.ids import Leg

@@ -1,9 +1,9 @@
 """What a refusal means for the rest of its wave: promotion, the end of a venue's batch, one repetition, or nothing."""
 
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 
 from core.domain.ids import Leg, VenueName
 from core.domain.instrument import Bracket

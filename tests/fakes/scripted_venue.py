@@ -7,8 +7,10 @@ free again once an order has ended, and knows a plain fill only by its own order
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
+
+from msgspec.structs import replace
 
 from core.clock import Clock
 from core.domain.ids import ClientOrderId, InstrumentId, Leg, Symbol, VenueName, VenueOrderId

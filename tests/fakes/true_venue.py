@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from random import Random
+
+from msgspec.structs import replace
 
 from core.clock import Clock
 from core.domain.ids import ClientOrderId, InstrumentId, Leg, Symbol, TradeId, VenueName, VenueOrderId
@@ -414,7 +416,7 @@ class TrueVenue:
         found = [f for f in self.fills_told if f.instrument == instrument and f.venue_time_ms >= since_ms]
         await self._half_way()
         nameless = {"client_order_id": ClientOrderId(""), "position_side": PositionSide.BOTH, "origin": Origin.ORDER}
-        return [replace(fill, source=Source.REST, **nameless) for fill in found]  # type: ignore[arg-type]
+        return [replace(fill, source=Source.REST, **nameless) for fill in found]
 
     async def income(self, since_ms: int) -> Sequence[Income]:
         await self._asked()

@@ -4,11 +4,11 @@ import asyncio
 import io
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import structlog
+from msgspec.structs import replace
 
 from core.domain.alerts import AlertKind
 from core.domain.wave import LegState

@@ -4,10 +4,10 @@ import ast
 import asyncio
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from core.engine.ports import SignalBatch
 from core.engine.waiting_batches import MOST_WAITING, WaitingBatches

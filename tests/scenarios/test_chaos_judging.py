@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from msgspec.structs import replace
 
 from tests.campaigns.chaos_excuses import given_up
 from tests.campaigns.chaos_limits import Sent, entries_sent, over_limits, while_stopped

@@ -1,10 +1,10 @@
 """ENTRY_ORDER_TYPE=limit_ioc through the whole daemon: bounded price, inside the venue's band, no loop when refused."""
 
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from core.domain.ids import Leg
 from core.domain.instrument import PriceBand

@@ -1,10 +1,10 @@
 """A start while no venue can be reached: refused with nothing at stake, waited out where positions stand."""
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from core.lifecycle.opening import PATIENCE_SECONDS
 from core.lifecycle.outcome import ExitStatus

@@ -1,10 +1,10 @@
 """Whatever answers come in whatever order: a candle has one wave, candles only grow, a signal is in one wave."""
 
-from dataclasses import replace
 from decimal import Decimal
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from core.domain.candle_clock import CANDLE_MS
 from core.domain.ids import SignalId

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 
 from core.domain.ids import InstrumentId, SignalId, Symbol
 from core.domain.money import Quantity
@@ -20,7 +20,7 @@ SOL = BTC._replace(symbol=Symbol("SOL/USDT:USDT"))
 
 def own(instrument: InstrumentId, **fields: object) -> Position:
     """A position that the strategy's signal opened, as `Rig` tells them."""
-    return replace(a_position(instrument), signal_id=SignalId("told"), **fields)  # type: ignore[arg-type]
+    return replace(a_position(instrument), signal_id=SignalId("told"), **fields)
 
 
 def let_all_go(view: View) -> list[ExitAdvice]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from core.domain.ids import Asset, InstrumentId, Symbol, VenueName
 from core.domain.instrument import Instrument

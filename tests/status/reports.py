@@ -1,8 +1,9 @@
 """A status report for tests: two venues that are well, and what a test says otherwise."""
 
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
+
+from msgspec.structs import replace
 
 from core.domain.ids import InstrumentId, Symbol, VenueName
 from core.engine.queries import PositionRow, StatusReport, VenueRow

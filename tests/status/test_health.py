@@ -1,9 +1,9 @@
 """What is healthy, degraded or unhealthy (OPS-04)."""
 
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 
 from core.domain.ids import Asset, VenueName
 from core.engine.money_ledger import MoneyRow

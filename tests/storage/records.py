@@ -2,9 +2,10 @@
 
 import sqlite3
 from contextlib import closing
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from core.domain.exits import ExitState
 from core.domain.gate import passed, refused
@@ -66,7 +67,7 @@ def an_intent(number: int = 1, **changes: object) -> OrderIntent:
         wave_id="w-1",
         reason="ordered by the owner",
     )
-    return replace(intent, **changes)  # type: ignore[arg-type]
+    return replace(intent, **changes)
 
 
 def an_order(number: int = 1, **changes: object) -> Order:
@@ -83,7 +84,7 @@ def an_order(number: int = 1, **changes: object) -> Order:
         level=Price(Decimal("59000.1")),
         size=Quantity(Decimal("0.4")),
     )
-    return replace(order, **changes)  # type: ignore[arg-type]
+    return replace(order, **changes)
 
 
 def a_position(**changes: object) -> Position:
@@ -106,7 +107,7 @@ def a_position(**changes: object) -> Position:
         exit_quantity=Quantity(Decimal("0.006")),
         exit_cost=Decimal("361.2"),
     )
-    return replace(position, **changes)  # type: ignore[arg-type]
+    return replace(position, **changes)
 
 
 def an_exit_state(**changes: object) -> ExitState:
@@ -119,7 +120,7 @@ def an_exit_state(**changes: object) -> ExitState:
         trailing=True,
         level=Price(Decimal("59100.0")),
     )
-    return replace(state, **changes)  # type: ignore[arg-type]
+    return replace(state, **changes)
 
 
 def a_fill(trade: str = "t-1") -> FillReport:
@@ -155,7 +156,7 @@ def a_signal(**changes: object) -> SignalMark:
         values={"MAX_EXPOSURE_USD": "1000"},
         gates=GATES,
     )
-    return replace(mark, **changes)  # type: ignore[arg-type]
+    return replace(mark, **changes)
 
 
 async def a_journal(folder: Path, **kwargs: int) -> SqliteJournal:

@@ -2,10 +2,10 @@
 
 import sqlite3
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from core.domain.ids import ClientOrderId, PositionId, SignalId, VenueName
 from core.domain.order import Order

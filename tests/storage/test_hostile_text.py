@@ -1,10 +1,10 @@
 """Foreign text in the journal: it is bound, never built into a statement, and comes back as it was (SEC-07)."""
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from core.domain.ids import ClientOrderId, PositionId, SignalId
 from core.engine.records import OrderRecord, PositionRecord, StateRecord, WaveMark

@@ -2,13 +2,13 @@
 
 import asyncio
 import threading
-from dataclasses import fields, replace
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import fields, replace
 
 from core.domain.exits import ExitState
 from core.domain.ids import (

@@ -4,11 +4,11 @@ import asyncio
 import itertools
 import sqlite3
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from core.domain.ids import (
     ClientOrderId,

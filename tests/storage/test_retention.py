@@ -2,9 +2,9 @@
 
 import asyncio
 import sqlite3
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from core.domain.ids import PositionId, SignalId, TradeId
 from core.domain.order import OrderStatus

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from decimal import Decimal
 from itertools import pairwise
 from random import Random
 from typing import Any
+
+from msgspec.structs import replace
 
 from core.domain.candle import Candle
 from core.domain.ids import InstrumentId

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
+
+from msgspec.structs import replace
 
 from core.domain.candle import Candle
 from core.domain.ids import InstrumentId, Symbol, VenueName
@@ -99,7 +101,7 @@ def a_status(**changes: object) -> StatusReport:
             equity=Decimal("10000.5"),
         ),
     )
-    return replace(status, **changes)  # type: ignore[arg-type]
+    return replace(status, **changes)
 
 
 def a_risk(**changes: object) -> RiskFigures:
@@ -132,7 +134,7 @@ def a_risk(**changes: object) -> RiskFigures:
         limits={**limits, "MAX_ENTRIES_PER_MINUTE": "0"},
         denials={"max_positions": 2},
     )
-    return replace(figures, **changes)  # type: ignore[arg-type]
+    return replace(figures, **changes)
 
 
 class FakeQueries:

@@ -1,10 +1,10 @@
 """Who may what, what is asked about first, and that nothing is done twice: with a desk that only notes its orders."""
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from core.domain.alerts import AlertKind

@@ -1,10 +1,10 @@
 """What is shown fits a phone, says the most important first, and exists whatever is not known."""
 
-from dataclasses import fields, replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from core.domain.gate import passed, refused
 from core.domain.ids import InstrumentId, Symbol, VenueName
@@ -161,7 +161,7 @@ def _too_wide(rig: Rig) -> list[str]:
 
 
 @pytest.mark.failure("TEL-01")
-@pytest.mark.parametrize("name", [field.name for field in fields(PastTrade)])
+@pytest.mark.parametrize("name", PastTrade.__struct_fields__)
 def test_a_trade_of_which_something_is_not_known_is_told_all_the_same(name: str) -> None:
     optional = {"leg", "price", "decided", "result"}
     changed: dict[str, Any] = {name: None} if name in optional else {}

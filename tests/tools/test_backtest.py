@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 
 from core.config import load_settings
 from core.domain.candle import Candle
@@ -119,6 +120,17 @@ def test_an_order_gains_nothing_by_a_price_that_moves_its_way_while_it_travels()
     assert _one(_play(_candles(falls))).entry_price == 40_000
     rises = (40_000, 40_400, 40_000, 40_200)
     assert _one(_play(_candles(rises), side=Side.SELL)).entry_price == 40_000
+
+
+def test_a_trade_after_most_of_a_year_ends_like_one_of_the_first_day() -> None:
+    """A stop fires, an exit goes out and everything on the way arrives, however late it is in the recording."""
+    falls = _candles((40_000, 40_000, 38_000, 38_000), (38_000, 38_000, 38_000, 38_000))
+    later = [replace(candle, open_ms=candle.open_ms + 300 * 86_400_000) for candle in falls]
+    outcome = _play([*falls, *later], at=(WARM - 1, len(falls) + WARM - 1))
+    assert [trade.reason for trade in outcome.recorder.trades] == ["stop", "stop"]
+    first, second = outcome.recorder.trades
+    assert second.opened_ms - first.opened_ms == 300 * 86_400_000
+    assert second.exit_price == first.exit_price
 
 
 @pytest.mark.parametrize("venue", list(VenueName))

@@ -7,11 +7,11 @@ import csv
 import io
 import json
 import stat
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from core.domain.ids import ClientOrderId
 from core.engine.records import FillRecord, IntentRecord, OrderRecord, PositionRecord, Record

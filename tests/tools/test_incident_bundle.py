@@ -8,11 +8,11 @@ import stat
 import tarfile
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from core.engine.records import IntentRecord
 from tests.storage.records import a_journal, an_intent

@@ -1,7 +1,8 @@
 """What the screen says from the journal alone."""
 
-from dataclasses import replace
 from decimal import Decimal
+
+from msgspec.structs import replace
 
 from core.domain.ids import Leg
 from core.domain.money import Price

@@ -9,10 +9,12 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qsl
+
+from msgspec.structs import replace
 
 from core.domain.ids import ClientOrderId, InstrumentId, Leg, PositionId, SignalId, Symbol, VenueName, client_order_id
 from core.domain.instrument import Instrument

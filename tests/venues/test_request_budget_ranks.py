@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from msgspec import Struct
 
 from core.venues.binance import facts as binance
 from core.venues.bybit import limits as bybit
@@ -19,8 +20,7 @@ ROUND_TRIP = 0.2
 ENTRIES, MOVES = 1_000, 300
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Venue:
+class Venue(Struct, frozen=True, kw_only=True):
     """What a request of each kind costs. Entries and moves are of many symbols, by number."""
 
     limits: Sequence[Limit]

@@ -1,11 +1,11 @@
 """Exchange objects with every field defaulted, and an engine under a clock the test moves."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tools.venuesim.exchange.engine import MatchingEngine
 from tools.venuesim.exchange.events import Event

@@ -1,9 +1,9 @@
 """Rules in which venues differ, each under the policy that asks for it."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.venuesim.builders import BTC, ETH, Desk, d, refusal
 from tests.venuesim.plain_facade import VENUE

@@ -16,8 +16,9 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from tools.bench.at_rest import rest_figures
 from tools.bench.daemon_cost import daemon_figures

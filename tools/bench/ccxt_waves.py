@@ -7,8 +7,9 @@ import itertools
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from tools.bench.effort import Effort
 from tools.bench.processes import Simulator, simulators
@@ -19,8 +20,7 @@ NOTIONAL = 500.0
 """Plain numbers, because ccxt's are."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Theirs:
+class Theirs(Struct, frozen=True, kw_only=True):
     """A client with its markets loaded, its USDT swaps, and their last prices."""
 
     facts: VenueFacts

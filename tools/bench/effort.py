@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Effort:
+class Effort(Struct, frozen=True, kw_only=True):
     """Counts of repetitions. `latency_ms` is D, what the simulator answers after.
 
     Between two waves at least `settle_ms` pass. For `rest_seconds` something is left alone before it is measured.

@@ -20,6 +20,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from msgspec import Struct
+
 from core.assembly import Engine
 from core.domain.ids import InstrumentId, VenueName
 from core.domain.money import Price, plain
@@ -56,8 +58,7 @@ SETTINGS: Final[Mapping[str, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Wire:
+class _Wire(Struct, frozen=True):
     """One venue's words: the public socket of marks, what a frame of prices has in it, the mark of one symbol (ms,
     symbol, price), the request that moves or replaces a stop, how many of them there are a second (fewer than the venue
     takes), and after how many seconds the stops of the entries are not counted any more."""

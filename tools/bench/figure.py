@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
+
+class Figure(Struct, frozen=True, kw_only=True):
     """`venue` names the one it was measured at, or says "mixed".
 
     `samples` are the repetitions, in `unit`; `ours` is their median, or the largest where `worst`.

@@ -6,8 +6,9 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from core.domain.ids import VenueName
 from tools.bench.ccxt_waves import made
@@ -26,8 +27,7 @@ _EARLIER = 1_000_000
 """Number of the first life of a history, so that its orders are not those measured."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Material:
+class _Material(Struct, frozen=True, kw_only=True):
     """What is replayed of one venue: so many lives from a number on, and a fresh decoder of their frames."""
 
     venue: str

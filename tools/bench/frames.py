@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
+
+from msgspec import Struct
 
 from core.domain.ids import Asset, InstrumentId, Leg, PositionId, SignalId, Symbol, VenueName, client_order_id
 from core.domain.instrument import Instrument, LotRule
@@ -23,8 +24,7 @@ PARTS: Final = ("1.9", "4.9")
 ENTRY_PRICE, STOP_PRICE, EXIT_PRICE = "1.1359", "1.1131", "1.1402"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Life:
+class Life(Struct, frozen=True, kw_only=True):
     """One position from entry to close: its three intents, and every frame the venue sends of it, in order."""
 
     intents: tuple[OrderIntent, ...]
@@ -94,8 +94,7 @@ def _intent(symbol: str, number: int, leg: Leg) -> OrderIntent:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Order:
+class _Order(Struct, frozen=True):
     """A market order and what is the same in all its frames; `at` numbers the life, which is its second."""
 
     symbol: str

@@ -8,8 +8,9 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from tools.bench.ccxt_waves import ccxt_as_it_comes
 from tools.bench.effort import Effort
@@ -23,8 +24,7 @@ from tools.bench.venues import VenueFacts
 LATENCY_MS = 20.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Stretch:
+class _Stretch(Struct, frozen=True):
     """CPU and wall seconds of this process."""
 
     cpu: float

@@ -13,11 +13,12 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import aiohttp
+from msgspec import Struct
+from msgspec.structs import replace
 
 from core.assembly import Engine
 from core.domain.ids import InstrumentId, Leg, client_order_id
@@ -39,8 +40,7 @@ SETTLE_SECONDS = 1.0
 PROBES = 15
 
 
-@dataclass(frozen=True, slots=True)
-class _Sent:
+class _Sent(Struct, frozen=True):
     """An order under its client id (None: it has none, and is told by its lane), and the wall clock when it was
     decided, ms."""
 

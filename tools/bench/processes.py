@@ -12,10 +12,11 @@ import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct
 
 from tools.bench.venues import BINANCE, PROBE, VenueFacts
 
@@ -31,8 +32,7 @@ class BenchError(RuntimeError):
     """What was to be measured did not come about; the text says what."""
 
 
-@dataclass(frozen=True, slots=True)
-class Simulator:
+class Simulator(Struct, frozen=True):
     """A running venue; `url` is its root."""
 
     url: str
@@ -75,8 +75,7 @@ class Simulator:
             self._get(PROBE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Daemon:
+class Daemon(Struct, frozen=True, kw_only=True):
     """A daemon that has said "ready": CPU and wall seconds it took to get there."""
 
     pid: int

@@ -4,8 +4,9 @@ invented names."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec import Struct
 
 from core.domain.ids import Leg
 from core.domain.instrument import Instrument
@@ -21,8 +22,7 @@ from core.venues.symbols import SymbolTable
 from tools.bench.frames import Life
 
 
-@dataclass(frozen=True, slots=True)
-class Reader:
+class Reader(Struct, frozen=True):
     """`decode`: a frame to reports. `expect`: what the client notes when the orders of a life are sent."""
 
     decode: Callable[[bytes], Sequence[Report]]

@@ -8,9 +8,11 @@ import asyncio
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from core.assembly import Engine
 from core.domain.ids import ClientOrderId, InstrumentId, Leg, PositionId, SignalId, Symbol, client_order_id
@@ -31,8 +33,7 @@ BETWEEN_LIVES_MS = 10_000
 _TIME = re.compile(r"(?<![\d.])1\d{12}(?![\d.])")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recording:
+class Recording(Struct, frozen=True, kw_only=True):
     """One life as it came: the frames of all private sockets in the order they arrived, and the intents.
 
     `contract_size`: base units in what the venue counts in.

@@ -8,11 +8,12 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from decimal import Decimal
 from io import StringIO
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from core.clock import SystemClock
 from core.domain.order import Order, OrderStatus
@@ -34,8 +35,7 @@ YIELD_EVERY = 10
 """Frames between two turns of the loop: what a burst on one socket gives."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
+class Cost(Struct, frozen=True, kw_only=True):
     """Microseconds a frame. `applied`: until order and position are up to date. `written`: until the last record is in
     its file, as if all frames came at once. `cpu`: of all threads."""
 
@@ -67,8 +67,7 @@ class _NoAudit:
         del kind, data
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Books:
+class _Books(Struct, frozen=True, kw_only=True):
     """Where records go; `written` returns when all of them are in their files."""
 
     journal: Journal

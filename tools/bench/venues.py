@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
+
+from msgspec import Struct, field
 
 from core.domain.ids import VenueName
 
@@ -14,8 +15,7 @@ PROBE: Final = "/bench-probe"
 _OK_CODES: Final = (None, 0, "0")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rate:
+class Rate(Struct, frozen=True, kw_only=True):
     """How many orders a venue takes within how long. `calendar`: in windows of its clock, else in any such stretch."""
 
     orders: int
@@ -23,8 +23,7 @@ class Rate:
     calendar: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VenueFacts:
+class VenueFacts(Struct, frozen=True, kw_only=True):
     """One venue. `listing` is where it tells its instruments, `listed` reads their names from the answer: the swaps in
     USDT that trade, in its own order. `attaches`: a stop travels with its entry, and no request of its own is needed.
     `rate` bounds new orders. `ccxt_stop`: what makes an order of ccxt bring its stop, where the venue can."""

@@ -16,10 +16,11 @@ import statistics
 import tempfile
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from tools.bench.ccxt_waves import ccxt_waves
 from tools.bench.effort import Effort
@@ -37,8 +38,7 @@ COLLECT_MS = 50
 _OTHERS_W1 = "freqtrade 121, ccxt 9–45, Nautilus list 2.0"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class Told(Struct, frozen=True, kw_only=True):
     """What the venues recorded of one wave. Milliseconds; `naked_ms` the longest time a position of it had no stop."""
 
     size: int
@@ -62,8 +62,7 @@ class Told:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Record(Struct, frozen=True, kw_only=True):
     """What one venue has written down: its request log, the lives of its positions, the ids of its orders."""
 
     facts: VenueFacts

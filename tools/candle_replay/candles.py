@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from itertools import pairwise
 from pathlib import Path
+
+from msgspec import Struct
 
 from core.domain.candle import TIMEFRAME_MS, Candle
 from core.domain.money import Price, decimal_of
@@ -24,16 +25,14 @@ class BadInput(Exception):
     """What the user gave cannot be replayed; its text is one sentence for them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gap:
+class Gap(Struct, frozen=True, kw_only=True):
     """`after_ms` is the open time (UTC) of the last candle before it; `missing` candles."""
 
     after_ms: int
     missing: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recording:
+class Recording(Struct, frozen=True, kw_only=True):
     """Candles in order, `length_ms` each, with the gaps between them. Turnover is volume times close. `parts` are the
     shorter ones they were joined from."""
 

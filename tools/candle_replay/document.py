@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+
+from msgspec import Struct
 
 from core.clock import iso_utc
 from core.config import Settings
@@ -45,8 +46,7 @@ POINTS = 500
 """Of the equity in the document."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class Result(Struct, frozen=True, kw_only=True):
     """A replay that is done, with what it was asked."""
 
     request: Request

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
 from decimal import Decimal
 from importlib import import_module
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from core.config import Settings, default_env_file, derive_settings, load_settings
 from core.domain.candle import TIMEFRAME_MS
@@ -32,8 +34,7 @@ NOWHERE = "http://127.0.0.1:9"
 """The address the settings name; nothing is ever sent."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(Struct, frozen=True, kw_only=True):
     """What was asked for. Percentages of the price; `latency_ms` one way; `changes` are settings by name."""
 
     strategy: str
@@ -51,8 +52,7 @@ class Request:
     changes: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
+class Prepared(Struct, frozen=True, kw_only=True):
     settings: Settings
     account: Account
     recording: Recording

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from core.domain.events import Event, OrderChanged, PositionChanged, ReducedElsewhere
 from core.domain.ids import InstrumentId, Leg, PositionId, SignalId
@@ -24,8 +27,7 @@ from core.engine.ports import SignalBatch
 STOP, MOVED_STOP, STILL_OPEN = "stop", "moved stop", "still open"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fill:
+class Fill(Struct, frozen=True, kw_only=True):
     """One execution. `slippage` quote coin, positive = worse than the price it was decided or triggered at."""
 
     time_ms: int
@@ -43,8 +45,7 @@ class StopLevel(NamedTuple):
     price: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trade:
+class Trade(Struct, frozen=True, kw_only=True):
     """One position from its first fill to its last. Money in quote coin; `net` is after fees and funding (positive =
     received). `exit_price` of one that is still open is the last close."""
 
@@ -221,8 +222,7 @@ def _why(order: Order, position: Position, instrument: Instrument) -> tuple[str,
     return (reason, detail) if detail else (order.intent.leg.value, order.intent.reason)
 
 
-@dataclass(frozen=True, slots=True)
-class EquityPoint:
+class EquityPoint(Struct, frozen=True):
     """The account at the end of a candle, UTC ms; `lowest` values an open position at the candle's worst price."""
 
     time_ms: int
@@ -230,8 +230,7 @@ class EquityPoint:
     lowest: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
+class Figures(Struct, frozen=True, kw_only=True):
     """The headline. Money in quote coin; `profit_factor` None without a loss, `win_rate` None without a trade; shares
     in percent. Trades that are still open count in the money only."""
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from typing import Any
+
+from msgspec import Struct
 
 from core.assembly import assemble
 from core.config import Settings
@@ -55,8 +56,7 @@ SETTLE_AT_END_MS = 60_000
 """How long what is under way after the last candle may take."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
+class Account(Struct, frozen=True, kw_only=True):
     """The venue of a replay. `balance` of the quote coin; `latency_ms` one way; `traits` what the venue offers."""
 
     venue: VenueName
@@ -69,8 +69,7 @@ class Account:
     latency_ms: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(Struct, frozen=True, kw_only=True):
     """What came of it. `spun` is how many candles were walked, the others were passed over."""
 
     recorder: Recorder

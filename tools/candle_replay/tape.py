@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec import Struct
 
 from tools.venuesim.exchange.market import Market, MarketSettings
 from tools.venuesim.exchange.model import Instrument, Side
@@ -13,8 +14,7 @@ DEEP = 10**9
 """Lots on the one level of the book: what it costs to take is said by the spread and the slippage."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Costs:
+class Costs(Struct, frozen=True, kw_only=True):
     """Percent of the price. `spread` between bid and ask; `slippage` beyond the touch for everything that takes."""
 
     spread: Decimal

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec import Struct
 
 from core.domain.ids import Asset, ClientOrderId, InstrumentId, Symbol, VenueOrderId
 from core.domain.instrument import Instrument
@@ -78,8 +79,7 @@ class ReplayTime:
         return asyncio.get_running_loop().call_later(delay_ms / 1000, action)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(Struct, frozen=True, kw_only=True):
     """Where things happen. `latency` seconds, one way; `leverage` the account's own before anybody sets another."""
 
     exchange: MatchingEngine

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any, Protocol
+
+from msgspec.structs import replace
 
 from tools.venuesim.exchange.engine import MatchingEngine
 from tools.venuesim.exchange.model import Bracket, Instrument, Refused, SymbolStatus
@@ -131,7 +132,7 @@ class Actions:
         changes: dict[str, Any] = {}
         if "brackets" in values:
             changes["brackets"] = _brackets(values.pop("brackets"))
-        known = {row.name for row in fields(Instrument)} & CHANGEABLE
+        known = CHANGEABLE.intersection(Instrument.__struct_fields__)
         for key in values:
             if key not in known:
                 raise FaultError(f"unknown filter {key!r}; known: brackets, {', '.join(sorted(known))}")

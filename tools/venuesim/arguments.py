@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
+
+from msgspec import Struct
 
 from tools.venuesim.exchange.model import PositionMode
 from tools.venuesim.exchange.path import load_bars
@@ -24,8 +25,7 @@ Look at and steer it under URL/_sim: GET state, requests, protection, fault; POS
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arguments:
+class Arguments(Struct, frozen=True, kw_only=True):
     venue: str
     port: int
     settings: SimulationSettings

@@ -21,6 +21,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from msgspec import Struct
+
 
 class Scope(StrEnum):
     """What a kind acts on."""
@@ -81,8 +83,7 @@ class FaultError(ValueError):
     """A fault that cannot be armed; the text names what is wrong."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Occasion:
+class Occasion(Struct, frozen=True, kw_only=True):
     """Something a fault may act on. None = does not apply."""
 
     method: str | None = None

@@ -8,10 +8,11 @@ inside ``submit``, in order.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from random import Random
 from typing import Any
+
+from msgspec import Struct, field
 
 from tools.venuesim.actions import Actions
 from tools.venuesim.delays import Delays
@@ -33,8 +34,7 @@ from tools.venuesim.wire import Facade, Request, Response, Venue
 ASSETS = ("USDT", "USDC")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SimulationSettings:
+class SimulationSettings(Struct, frozen=True, kw_only=True):
     """The command line's settings, with its defaults. Times in ms."""
 
     seed: int = 1

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
+
+from msgspec.structs import replace
 
 from tools.venuesim.delays import Delays
 from tools.venuesim.faults import Fault, Occasion

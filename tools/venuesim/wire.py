@@ -7,10 +7,11 @@ is matched, and carries answers and frames back with the configured latency and 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
 from typing import Protocol
+
+from msgspec import Struct, field
 
 from tools.venuesim.exchange.events import Event
 from tools.venuesim.exchange.interface import Exchange
@@ -30,8 +31,7 @@ class Lane(StrEnum):
     SESSION = "session"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(Struct, frozen=True, kw_only=True):
     method: str
     path: str
     query: str = ""
@@ -41,8 +41,7 @@ class Request:
     body: bytes = b""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Response:
+class Response(Struct, frozen=True, kw_only=True):
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
@@ -50,16 +49,14 @@ class Response:
     """The venue's own code inside the body, for the request log."""
 
 
-@dataclass(frozen=True, slots=True)
-class Dropped:
+class Dropped(Struct, frozen=True):
     """No answer: the connection ends instead."""
 
 
 DROPPED = Dropped()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestInfo:
+class RequestInfo(Struct, frozen=True, kw_only=True):
     """What the request log and the faults need to know. Must not fail on malformed requests."""
 
     lane: Lane
@@ -77,8 +74,7 @@ class FrameKind(StrEnum):
     CLOSE = "close"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
+class Frame(Struct, frozen=True, kw_only=True):
     kind: FrameKind
     data: bytes = b""
     """Payload, or the reason of a close."""
@@ -211,8 +207,7 @@ def engine_number(row: Order | Conditional | Fill) -> str:
     return str(row.id)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Venue:
+class Venue(Struct, frozen=True, kw_only=True):
     """One row of the table of venues: a façade module exports it as ``VENUE``."""
 
     name: str

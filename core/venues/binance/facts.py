@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec import Struct
 
 from core.engine.ports import About, VenueTraits
 from core.venues.errors import ErrorTable, Meaning, Silence
@@ -12,8 +13,7 @@ from core.venues.rate_counters import Limit
 from core.venues.request_budget import TIGHTENINGS, Charge, Lane
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hosts:
+class Hosts(Struct, frozen=True, kw_only=True):
     """Roots without a slash at the end. `wallet` tells what a key may do; "" = this environment has none."""
 
     rest: str

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from core.domain.ids import Asset, InstrumentId, Symbol, VenueName
 from core.domain.instrument import Bracket, Instrument, LotRule, PriceBand
@@ -17,8 +19,7 @@ GONE = "NOT_LISTED"
 """Our word for the status of what the venue has ceased to list, or lists with rules nobody can read."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
+class Listing(Struct, frozen=True, kw_only=True):
     """`unusable`: for each perpetual that cannot be traded its venue symbol and why: without rules no orders."""
 
     usable: tuple[Instrument, ...]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from core.domain.money import plain
 from core.domain.order import Order, OrderIntent, OrderStatus, OrderType
@@ -18,8 +19,7 @@ class Store(StrEnum):
     CONDITIONAL = "conditional"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class Command(Struct, frozen=True, kw_only=True):
     store: Store
     params: dict[str, str]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from core.venues.bybit.modes import PositionModes
 from core.venues.bybit.position_stops import PositionStops
@@ -10,8 +10,7 @@ from core.venues.bybit.wallet import Wallets
 from core.venues.symbols import SymbolTable
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Credentials:
+class Credentials(Struct, frozen=True, kw_only=True):
     key: str
     secret: str
 
@@ -19,8 +18,7 @@ class Credentials:
         return "Credentials(…)"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
+class Account(Struct, frozen=True, kw_only=True):
     """One for the client and the stream together."""
 
     symbols: SymbolTable

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from decimal import ROUND_FLOOR
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from core.domain.ids import Asset, InstrumentId, Symbol, VenueName
 from core.domain.instrument import Bracket, Instrument, LotRule, PriceBand
@@ -22,8 +24,7 @@ TRADING = "Trading"
 PERPETUAL = "LinearPerpetual"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
+class Listing(Struct, frozen=True, kw_only=True):
     """`unusable`: for each perpetual that cannot be traded its venue symbol and why: without rules no orders."""
 
     usable: tuple[Instrument, ...]

@@ -6,8 +6,9 @@ Rows of stop losses carry no name of ours: `PositionStops` knows whose they are,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from decimal import Decimal
+
+from msgspec.structs import replace
 
 from core.domain.ids import Asset, ClientOrderId, InstrumentId, TradeId, VenueOrderId
 from core.domain.money import ZERO, Price, Quantity

@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from msgspec import Struct
+
 from core.domain.ids import ClientOrderId, InstrumentId, VenueOrderId
 from core.domain.money import ZERO, Price
 from core.domain.order import UNACKNOWLEDGED, Order, OrderIntent, OrderStatus, OrderType
@@ -39,8 +41,7 @@ class Stage(Enum):
     ENDED = "ended"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StopSeen:
+class StopSeen(Struct, frozen=True, kw_only=True):
     """A row about a stop loss of a whole position. `entry` is the order it came with, "" when the venue does not say;
     `time_ms` the venue's; `moved`: it was ended to be set anew, or by somebody's hand, and not with its position."""
 
@@ -88,8 +89,7 @@ class _Place:
     expected: OwnStop | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Named:
+class Named(Struct, frozen=True, kw_only=True):
     """What a row turned out to be: the stop of ours, "" for others. `replaced`: whose place it has just taken."""
 
     client_order_id: ClientOrderId

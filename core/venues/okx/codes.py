@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from core.engine.ports import About, Rejected
 from core.venues.errors import ENDPOINT, ErrorTable, Meaning, Silence

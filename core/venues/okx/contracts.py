@@ -7,8 +7,9 @@ the venue counts in are an error, never a nearby size.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation
+
+from msgspec import Struct
 
 from core.domain.ids import InstrumentId
 from core.domain.instrument import Instrument
@@ -22,8 +23,7 @@ class UncountableError(ValueError):
     """A size that is no exact number of contracts: the venue's rules are others than it was rounded by."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contract:
+class Contract(Struct, frozen=True, kw_only=True):
     """`size`: base units in one contract (`ctVal` x `ctMult`). `code` is the `instIdCode` that orders on a socket go by
     (requests use `inst_id`); None = the venue has not told it. `family` is what leverage and tiers belong to."""
 
@@ -47,8 +47,7 @@ class Contract:
         return Quantity(decimal_of(text, field) * self.size if text else Decimal(0))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
+class Listed(Struct, frozen=True, kw_only=True):
     """One row of the instrument table."""
 
     instrument: Instrument

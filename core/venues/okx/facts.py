@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec import Struct
 
 from core.domain.reports import Origin
 from core.engine.ports import Attach, VenueTraits
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hosts:
+class Hosts(Struct, frozen=True, kw_only=True):
     """Roots without a slash at the end. `simulated`: the demo environment is the same host with a header."""
 
     rest: str

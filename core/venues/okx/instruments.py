@@ -8,9 +8,11 @@ anew. The venue's own refusal (51004) is the last word where they differ.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from core.domain.ids import Asset, InstrumentId, Symbol, VenueName
 from core.domain.instrument import Bracket, Instrument, LotRule
@@ -25,8 +27,7 @@ GONE = "NOT_LISTED"
 """Our word for the state of what the venue has ceased to list, or lists with rules nobody can read."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
+class Listing(Struct, frozen=True, kw_only=True):
     """`unusable`: for each swap that cannot be traded its venue symbol and why: without rules no orders."""
 
     usable: tuple[Listed, ...]

@@ -5,8 +5,9 @@ Values are text, but for the booleans, which are JSON's. Sizes are contracts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from core.domain.money import HUNDRED, Price, Quantity, plain
 from core.domain.order import Order, OrderIntent, OrderStatus, OrderType, TriggerReference
@@ -19,8 +20,7 @@ MARKET = "-1"
 """A trigger order's price for "at market"."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccountMode:
+class AccountMode(Struct, frozen=True, kw_only=True):
     """How the account is set, as far as an order has to say it. `hedge_mode`: long and short side by side.
     `ties_stops`: a stop may be tied to its position, so that it goes with it (not in portfolio margin)."""
 

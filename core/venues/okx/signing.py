@@ -12,6 +12,8 @@ from hmac import digest
 from typing import Any
 from urllib.parse import urlencode
 
+from msgspec import Struct
+
 API = "/api/v5/"
 LOGIN_PATH = "/users/self/verify"
 EXPIRING = frozenset({"trade/order", "trade/batch-orders"})
@@ -25,8 +27,7 @@ class Credentials:
     passphrase: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signed:
+class Signed(Struct, frozen=True, kw_only=True):
     """`path` begins with a slash and carries the query; `body` "" where there is none."""
 
     path: str

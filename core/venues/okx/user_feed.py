@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
 import structlog
+from msgspec import Struct
 
 from core.domain.ids import InstrumentId, VenueName
 from core.domain.money import decimal_of
@@ -196,8 +196,7 @@ class _Head(msgspec.Struct, frozen=True):
 _HEAD = msgspec.json.Decoder(_Head)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Socket:
+class _Socket(Struct, frozen=True, kw_only=True):
     """One of the two sockets: where it is, and what is asked for on it (channel -> the rest of its argument)."""
 
     name: str

@@ -1,11 +1,11 @@
 """The client against the simulator: orders alone and together, what is held, what is free, how the account is set."""
 
 import asyncio
-from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 
 import pytest
+from msgspec.structs import replace
 
 from core.domain.ids import VenueOrderId
 from core.domain.instrument import Instrument

@@ -3,10 +3,10 @@
 import hashlib
 import hmac
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from core.domain.order import Order, OrderIntent, OrderStatus, OrderType, TriggerReference
 from core.domain.signal import Side

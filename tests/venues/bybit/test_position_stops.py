@@ -1,7 +1,8 @@
 """Whose stop rests in a position's slot, whichever way the venue names it."""
 
-from dataclasses import replace
 from decimal import Decimal
+
+from msgspec.structs import replace
 
 from core.domain.ids import ClientOrderId, VenueOrderId
 from core.domain.order import Order, OrderIntent, OrderStatus

@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 
 from core.domain.order import Order, OrderIntent, OrderStatus, OrderType
 from core.domain.reports import OrderStatusReport

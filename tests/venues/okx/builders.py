@@ -1,9 +1,10 @@
 """Contract tables for tests: any swap whose name is asked for, sized as the venue sizes it."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
+
+from msgspec.structs import replace
 
 from core.domain.ids import InstrumentId, Symbol, VenueName
 from core.venues.ccxt_loading import exchange_class

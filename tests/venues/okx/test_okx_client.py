@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from core.domain.ids import Leg, Symbol
 from core.domain.order import Order, OrderStatus, OrderType, apply_status

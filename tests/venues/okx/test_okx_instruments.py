@@ -1,12 +1,12 @@
 """The venue's list of swaps becomes instruments in base units, its tiers become brackets (VAL-04, VAL-20, VAL-21)."""
 
 import json
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from core.domain.ids import InstrumentId, Symbol, VenueName
 from core.venues.okx.contracts import ContractTable

@@ -3,11 +3,11 @@
 import hmac
 import json
 from base64 import b64encode
-from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from core.domain.ids import Leg, VenueOrderId
 from core.domain.order import Order, OrderStatus, OrderType, TriggerReference

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
+
+from msgspec.structs import replace
 
 from tests.venuesim.binance.bench import Bench, Sent
 from tools.venuesim.exchange.model import PositionMode

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from msgspec.structs import replace
 
 from tests.venuesim.binance.bench import START_MS, Bench, Fault, order_params, stop_params
 from tests.venuesim.binance.desk import Desk

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import zlib
-from dataclasses import replace
 from decimal import Decimal
 from itertools import count, pairwise
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.venuesim.okx.desk import BTC, START_MS
 from tests.venuesim.okx.streams import BUSINESS, PUBLIC, SWAPS, StreamDesk, Wire

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from tools.venuesim.binance import signing
 from tools.venuesim.binance.account import AccountEndpoints

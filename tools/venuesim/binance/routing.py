@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum, auto
+
+from msgspec import Struct
 
 from tools.venuesim.binance.params import Params
 from tools.venuesim.wire import Lane
@@ -26,8 +27,7 @@ class Security(Enum):
         return self in (Security.READ, Security.TRADE)
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True):
     """One endpoint; `orders` is what it costs on the order counters (per 10 s, per minute)."""
 
     handler: Handler

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from urllib.parse import unquote
+
+from msgspec import Struct
 
 _LISTEN_KEY = re.compile(r"^[A-Za-z0-9]{64}$")
 _PATTERNS: tuple[tuple[str, str, re.Pattern[str]], ...] = (
@@ -28,8 +29,7 @@ _PATTERNS: tuple[tuple[str, str, re.Pattern[str]], ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Stream:
+class Stream(Struct, frozen=True):
     """One market stream. `symbol` is None for all-symbol streams; `detail` is an interval, depth or pace."""
 
     name: str
@@ -39,8 +39,7 @@ class Stream:
     detail: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class SocketTarget:
+class SocketTarget(Struct, frozen=True):
     """What the path of a connection says. `route` is public, market, private, api, or legacy (no route given)."""
 
     route: str

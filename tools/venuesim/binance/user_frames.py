@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+
+from msgspec import Struct
 
 from tools.venuesim.binance.formats import money_stripped, stripped
 from tools.venuesim.binance.order_rows import Row
@@ -64,8 +65,7 @@ _REASON_TEXT: dict[Refusal | Expiry, str] = {
 _ENTRY_UNIT = Decimal("1E-11")
 
 
-@dataclass(frozen=True, slots=True)
-class UserFrame:
+class UserFrame(Struct, frozen=True):
     """One payload and what faults can match it by."""
 
     event: str

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from tools.venuesim.bybit import signing
 from tools.venuesim.bybit.account import AccountEndpoints

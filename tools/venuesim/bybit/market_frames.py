@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from itertools import groupby
 from uuid import NAMESPACE_OID, uuid5
+
+from msgspec import Struct
 
 from tools.venuesim.bybit.errors import Row
 from tools.venuesim.bybit.topics import DAY, MINUTE_MS, MINUTES
@@ -55,8 +56,7 @@ def trade_uuid(symbol: str, trade_id: int) -> str:
     return str(uuid5(NAMESPACE_OID, f"{symbol}/{trade_id}"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bar:
+class Bar(Struct, frozen=True, kw_only=True):
     """A candle of any interval, months included."""
 
     start_ms: int

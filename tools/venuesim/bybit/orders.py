@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
+
+from msgspec.structs import replace
 
 from tools.venuesim.bybit.amendments import Amendments
 from tools.venuesim.bybit.errors import OK, Row, VenueError, worded

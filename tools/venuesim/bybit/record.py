@@ -6,8 +6,11 @@ Fed with each batch of events before anybody builds a frame from it.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tools.venuesim.bybit.ids import exec_id, funding_id, order_id
 from tools.venuesim.bybit.words import EXEC_TYPE, create_type, stop_order_type
@@ -36,8 +39,7 @@ NEVER_TRADED = -1
 Key = tuple[str, PositionSide]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Execution:
+class Execution(Struct, frozen=True, kw_only=True):
     """One fill, or one funding payment, as it was at its moment."""
 
     id: str
@@ -73,8 +75,7 @@ class Execution:
         return self.qty * self.price
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Closing:
+class Closing(Struct, frozen=True, kw_only=True):
     """What one order closed, over all of its fills."""
 
     symbol: str

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
+
+from msgspec import Struct, field
 
 from tools.venuesim.bybit.params import Params
 from tools.venuesim.wire import Lane
@@ -19,8 +20,7 @@ class Security(Enum):
     TRADE = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """A result that needs more around it than the usual envelope."""
 
     result: dict[str, Any]
@@ -32,8 +32,7 @@ class Answer:
 Handler = Callable[[Params], dict[str, Any] | Answer]
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True):
     handler: Handler
     lane: Lane
     security: Security = Security.NONE

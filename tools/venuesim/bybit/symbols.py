@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 _DATA = Path(__file__).resolve().parent.parent / "data" / "bybit_instruments.json"
 _LAUNCH = "1700000000000"
@@ -21,8 +22,7 @@ _OTHER_CEILING = 200_000
 _CEILING_STEPS = (1, 2, 3, 4, 6, 8, 10, 14, 20, 28, 40, 60, 80, 100, 120, 150, 200)
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(Struct, frozen=True):
     """One contract: its row as the venue prints it, and where its market starts."""
 
     row: dict[str, Any]
@@ -30,8 +30,7 @@ class Listing:
     generated: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Tier:
+class Tier(Struct, frozen=True):
     """One row of the risk limits: a ceiling of position value and what it demands, as fractions."""
 
     ceiling: int

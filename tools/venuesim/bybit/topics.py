@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 MINUTE_MS = 60_000
 DAY = "D"
@@ -16,8 +16,7 @@ _PACE_MS = {"tickers": 100, "publicTrade": 0, "kline": 0, "allLiquidation": 0, "
 _DETAILED = {"kline": INTERVALS, "orderbook": tuple(BOOK_PACE_MS)}
 
 
-@dataclass(frozen=True, slots=True)
-class Topic:
+class Topic(Struct, frozen=True):
     """One public topic. ``detail`` is a kline's interval or a book's depth, "" for the others."""
 
     name: str

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from random import Random
 from typing import Any, Protocol
+
+from msgspec.structs import replace
 
 from tools.venuesim.bybit.connection import GONE, IdleCut, parsed, short_id, text_of
 from tools.venuesim.bybit.errors import VenueError, envelope, json_response

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from msgspec import Struct
+
 from tools.venuesim.bybit.account_rows import AccountRows
 from tools.venuesim.bybit.errors import Row
 from tools.venuesim.bybit.order_rows import OrderRows
@@ -46,8 +48,7 @@ _FAST = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class UserFrame:
+class UserFrame(Struct, frozen=True):
     """One message: its rows, and what faults can match it by."""
 
     kind: str

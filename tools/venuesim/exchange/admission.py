@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from decimal import Decimal
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from tools.venuesim.exchange import checks, margin
 from tools.venuesim.exchange.model import (

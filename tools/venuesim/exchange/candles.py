@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from decimal import Decimal
 from itertools import chain
+
+from msgspec.structs import replace
 
 from tools.venuesim.exchange.history import MINUTE_MS, History, Minute, Recorded, Summary, summed
 from tools.venuesim.exchange.model import Candle

@@ -10,9 +10,10 @@ then ``OrderExpired`` for a remainder.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+
+from msgspec import Struct
 
 from tools.venuesim.exchange.model import (
     Balance,
@@ -41,14 +42,12 @@ class AccountReason(StrEnum):
     MARGIN_TYPE_CHANGE = "margin_type_change"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderNew:
+class OrderNew(Struct, frozen=True, kw_only=True):
     order: Order
     """As accepted: nothing filled yet."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderTrade:
+class OrderTrade(Struct, frozen=True, kw_only=True):
     order: Order
     """After this fill."""
     fill: Fill
@@ -57,24 +56,20 @@ class OrderTrade:
     """The symbol's resting client orders after the fill."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderCanceled:
+class OrderCanceled(Struct, frozen=True, kw_only=True):
     order: Order
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderExpired:
+class OrderExpired(Struct, frozen=True, kw_only=True):
     order: Order
     """Its ``expiry`` says why."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderAmended:
+class OrderAmended(Struct, frozen=True, kw_only=True):
     order: Order
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccountChanged:
+class AccountChanged(Struct, frozen=True, kw_only=True):
     reason: AccountReason
     balances: tuple[Balance, ...]
     """Only the assets that changed, absolute values."""
@@ -85,45 +80,38 @@ class AccountChanged:
     symbol: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConditionalUpdate:
+class ConditionalUpdate(Struct, frozen=True, kw_only=True):
     conditional: Conditional
     child: Order | None = None
     """The child order as it stands, once there is one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConditionalRefused:
+class ConditionalRefused(Struct, frozen=True, kw_only=True):
     """A trigger fired and its child was refused; the update with status REJECTED follows in the same batch."""
 
     conditional: Conditional
     reason: Refusal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeverageChanged:
+class LeverageChanged(Struct, frozen=True, kw_only=True):
     symbol: str
     leverage: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MarginModeChanged:
+class MarginModeChanged(Struct, frozen=True, kw_only=True):
     symbol: str
     mode: MarginMode
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PositionModeChanged:
+class PositionModeChanged(Struct, frozen=True, kw_only=True):
     mode: PositionMode
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AssetsModeChanged:
+class AssetsModeChanged(Struct, frozen=True, kw_only=True):
     multi_assets: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MarginCalled:
+class MarginCalled(Struct, frozen=True, kw_only=True):
     """The margin comes close to the maintenance margin: told once each time."""
 
     cross_wallet: Decimal | None
@@ -131,16 +119,14 @@ class MarginCalled:
     views: tuple[PositionView, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MarketTick:
+class MarketTick(Struct, frozen=True, kw_only=True):
     """The market of a watched symbol moved on."""
 
     quote: Quote
     trade: PublicTrade
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SymbolChanged:
+class SymbolChanged(Struct, frozen=True, kw_only=True):
     """Status or filters of an instrument changed."""
 
     symbol: str

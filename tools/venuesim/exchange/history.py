@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 from random import Random
 from typing import Protocol
+
+from msgspec import Struct
 
 from tools.venuesim.exchange.path import PULL_PER_SECOND, SPREAD_OF_WALK
 
@@ -21,8 +22,7 @@ POINTS_PER_MINUTE = 4
 SHAPES = 32
 
 
-@dataclass(slots=True)
-class Minute:
+class Minute(Struct):
     """One minute, in ticks and lots."""
 
     open_ms: int
@@ -38,8 +38,7 @@ class Minute:
     taker_tick_lots: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
+class Summary(Struct, frozen=True, kw_only=True):
     """Several minutes in a row, in ticks and lots."""
 
     open: int
@@ -80,8 +79,7 @@ class Recorded:
         return summed(self._minutes[max(0, len(self._minutes) - count) :]) if count else None
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(Struct, frozen=True):
     """Minutes as multiples of the price they lead up to; index 0 is the newest. Running values reach back from it."""
 
     open: tuple[float, ...]

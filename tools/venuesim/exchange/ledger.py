@@ -7,8 +7,10 @@ rows.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_EVEN, Decimal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tools.venuesim.exchange.model import (
     ZERO,
@@ -26,8 +28,7 @@ CENT = Decimal("0.00000001")
 DEFAULT_LEVERAGE = 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Booked:
+class Booked(Struct, frozen=True, kw_only=True):
     """What one fill did."""
 
     realized: Decimal
@@ -36,8 +37,7 @@ class Booked:
     position: Position
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FeeCoin:
+class FeeCoin(Struct, frozen=True, kw_only=True):
     """An asset that pays fees at a discount while its wallet lasts; ``price`` in units of the settle asset."""
 
     asset: str
@@ -45,8 +45,7 @@ class FeeCoin:
     discount: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FeeTerms:
+class FeeTerms(Struct, frozen=True, kw_only=True):
     rate: Decimal
     """Of the notional."""
     coin: FeeCoin | None = None

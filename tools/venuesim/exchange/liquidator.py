@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec import Struct
 
 from tools.venuesim.exchange import margin
 from tools.venuesim.exchange.events import AccountChanged, AccountReason, MarginCalled
@@ -29,8 +30,7 @@ from tools.venuesim.exchange.state import State
 HOUR_MS = 3_600_000
 
 
-@dataclass(frozen=True, slots=True)
-class _Pool:
+class _Pool(Struct, frozen=True):
     """Margin that stands or falls together: an isolated position, or everything that is cross."""
 
     key: str

@@ -6,8 +6,9 @@ Formulas: initial margin = |notional| / leverage; an order adds only what the wo
 
 from __future__ import annotations
 
-from dataclasses import replace
 from decimal import Decimal
+
+from msgspec.structs import replace
 
 from tools.venuesim.exchange.model import (
     ZERO,

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_EVEN, Decimal
 from itertools import islice
 from random import Random
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tools.venuesim.exchange.candles import CandleSeries
 from tools.venuesim.exchange.history import (
@@ -56,8 +58,7 @@ WARM_UP_S = 60.0
 """How far a path has walked from its reference price when the market opens."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MarketSettings:
+class MarketSettings(Struct, frozen=True, kw_only=True):
     """``hz`` steps per second of protocol time; ``speed`` scales how far the price path moves in each."""
 
     seed: int

@@ -6,8 +6,10 @@ The counterparty is the synthetic book; two orders of the account never meet.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from decimal import Decimal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tools.venuesim.exchange import margin, self_trade
 from tools.venuesim.exchange.admission import Admission
@@ -42,8 +44,7 @@ from tools.venuesim.exchange.state import FillPlan, State, closes_only
 IMMEDIATE = (TimeInForce.IOC, TimeInForce.FOK)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parentage:
+class Parentage(Struct, frozen=True, kw_only=True):
     """Where an order that the client did not send comes from."""
 
     conditional: Conditional | None = None

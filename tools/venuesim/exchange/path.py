@@ -9,11 +9,12 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from typing import Protocol
+
+from msgspec import Struct
 
 # A walk that stays within about 2 % of its anchor and moves about 0.5 % in five minutes: lively enough for exits,
 # tame enough for the entry filters (5-minute move <= 4 %).
@@ -27,8 +28,7 @@ LIVELY_SPREAD = 2.2
 LIVELY_VOLUME = 3.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bar:
+class Bar(Struct, frozen=True, kw_only=True):
     """One row of a price file; prices and volume as in the file."""
 
     open: float

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from tools.venuesim.exchange import checks
 from tools.venuesim.exchange.model import (

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(slots=True, kw_only=True)
-class Run:
+class Run(Struct, kw_only=True):
     """Steps ``first + 1`` to ``last`` lead from ``start`` to ``end``; each is one trade.
 
     Sums over its steps are differences of running totals, so that they come out the same however the steps are

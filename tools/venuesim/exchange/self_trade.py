@@ -6,15 +6,15 @@ Resting orders of the account are not in the synthetic book; here they are looke
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec import Struct
 
 from tools.venuesim.exchange.market import Market
 from tools.venuesim.exchange.model import Order, SelfTrade
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Meeting:
+class Meeting(Struct, frozen=True, kw_only=True):
     """An order about to take, and the account's own orders in its way."""
 
     makers: tuple[Order, ...]

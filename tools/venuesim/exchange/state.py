@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
+
+from msgspec import Struct
 
 from tools.venuesim.exchange.events import Event, Listener
 from tools.venuesim.exchange.ledger import FeeCoin, Ledger
@@ -51,8 +52,7 @@ class Time(Protocol):
     def call_later(self, delay_ms: float, action: Callable[[], None]) -> Timer: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FillPlan:
+class FillPlan(Struct, frozen=True, kw_only=True):
     """How a fault wants an order to be filled."""
 
     fraction: Decimal
@@ -86,16 +86,14 @@ class OpenGate:
         return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Replay:
+class Replay(Struct, frozen=True, kw_only=True):
     """A price file for one symbol."""
 
     bars: Sequence[Bar]
     bar_seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineSettings:
+class EngineSettings(Struct, frozen=True, kw_only=True):
     policy: Policy
     market: MarketSettings
     balances: Mapping[str, Decimal]

@@ -6,8 +6,9 @@ was refused, CANCELED by the client, EXPIRED by the system.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from decimal import Decimal
+
+from msgspec.structs import replace
 
 from tools.venuesim.exchange import checks
 from tools.venuesim.exchange.events import ConditionalRefused, ConditionalUpdate

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import count
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tools.venuesim.exchange.model import (
     CLOSING,
@@ -38,8 +40,7 @@ _SMALLEST_RATIO, _LARGEST_RATIO = Decimal("0.001"), Decimal(1)
 _WHOLE = Decimal(1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Terms:
+class _Terms(Struct, frozen=True, kw_only=True):
     """What all legs of an algo order have in common."""
 
     symbol: str

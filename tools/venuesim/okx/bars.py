@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import groupby
+
+from msgspec import Struct
 
 from tools.venuesim.exchange.interface import Exchange
 from tools.venuesim.exchange.model import Candle
@@ -38,8 +39,7 @@ Span = tuple[int, int]
 """First and last millisecond."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bar:
+class Bar(Struct, frozen=True, kw_only=True):
     """A candle of any interval, months included."""
 
     start_ms: int
@@ -53,8 +53,7 @@ class Bar:
     closed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
+class Interval(Struct, frozen=True):
     """``longest_ms`` bounds the length; ``parts`` are joined where the engine has no such candles itself."""
 
     longest_ms: int

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec import Struct
 
 from tools.venuesim.exchange.interface import Exchange
 from tools.venuesim.exchange.model import ZERO, Income, IncomeType, Origin
@@ -25,8 +26,7 @@ _BLANK = dict.fromkeys(
 _TYPES = {Origin.CLIENT: _TRADE, Origin.LIQUIDATION: _LIQUIDATION, Origin.ADL: _ADL, Origin.SETTLEMENT: "3"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bill:
+class Bill(Struct, frozen=True, kw_only=True):
     """One line. Amounts with their sign."""
 
     id: int

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from tools.venuesim.okx.bars import INTERVALS
 from tools.venuesim.okx.errors import VenueError
@@ -39,8 +40,7 @@ class By(StrEnum):
     NOTHING = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Channel:
+class Channel(Struct, frozen=True):
     name: str
     place: Place
     by: By
@@ -93,8 +93,7 @@ Argument = Mapping[str, str]
 """One argument of a subscription, as it is repeated in everything that follows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Topic:
+class Topic(Struct, frozen=True):
     """A channel and what of it was asked for."""
 
     channel: Channel

@@ -5,8 +5,11 @@ Fed with each batch of events before anybody builds a frame from it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec import Struct
 
 from tools.venuesim.exchange.events import (
     AccountChanged,
@@ -47,8 +50,7 @@ class OrderRecord:
     """The newest one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FilledRecord:
+class FilledRecord(Struct, frozen=True, kw_only=True):
     """One fill as it was at its moment."""
 
     fill: Fill
@@ -98,8 +100,7 @@ class Holding:
         return self.pnl - self.fees + self.funding + self.penalty
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Closed:
+class Closed(Struct, frozen=True, kw_only=True):
     """A position's end, or a part of it, for the history of positions."""
 
     symbol: str
@@ -168,7 +169,7 @@ class AccountRecord:
     def closed(self) -> list[Closed]:
         """Ended positions, oldest first, and then those that are closed in part."""
         partly = [
-            Closed(symbol=symbol, position_side=side, kind="1", holding=replace(row), time_ms=row.updated_ms)
+            Closed(symbol=symbol, position_side=side, kind="1", holding=copy(row), time_ms=row.updated_ms)
             for (symbol, side), row in self._holdings.items()
             if row.qty and row.closed
         ]
@@ -247,7 +248,7 @@ class AccountRecord:
                 symbol=fill.symbol,
                 position_side=fill.position_side,
                 kind=kinds.get(fill.origin, kind),
-                holding=replace(holding),
+                holding=copy(holding),
                 time_ms=fill.time_ms,
             )
         )

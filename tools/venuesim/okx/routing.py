@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum, auto
+
+from msgspec import Struct
 
 from tools.venuesim.okx.formats import Row
 from tools.venuesim.okx.params import Params
@@ -44,8 +45,7 @@ class Items(Enum):
 Handler = Callable[[Params], list[Row]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
+class Route(Struct, frozen=True, kw_only=True):
     handler: Handler
     """For items: called with one item, answers its row."""
     lane: Lane

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from random import Random
 from typing import Any
+
+from msgspec import Struct
 
 from tools.venuesim.okx.channels import Place, Topic, parse
 from tools.venuesim.okx.connection import KEY_CHANGED, LOGIN_FAILED, IdleCut, Quota, connection_id, parsed, text_of
@@ -24,8 +25,7 @@ _MOST_BYTES = 64 * 1024
 _ID_LENGTH = 32
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class Surroundings(Struct, frozen=True, kw_only=True):
     """What all sessions share."""
 
     table: SymbolTable

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 _DATA = Path(__file__).resolve().parent.parent / "data" / "okx_instruments.json"
 _LISTED_MS = "1700000000000"
@@ -26,8 +27,7 @@ _MAINTENANCE_SHARE = Decimal("0.4")
 """Of the initial margin rate: 0.4 % at 100x, 0.8 % at 50x, as on the venue's BTC tiers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(Struct, frozen=True):
     """One contract: its row as the venue prints it, and where its market starts."""
 
     row: dict[str, Any]
@@ -35,8 +35,7 @@ class Listing:
     generated: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Tier:
+class Tier(Struct, frozen=True):
     """One row of the position tiers: a ceiling in contracts and what it demands, as fractions."""
 
     ceiling: Decimal

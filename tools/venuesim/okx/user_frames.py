@@ -11,6 +11,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from msgspec import Struct
+
 from tools.venuesim.exchange.events import (
     AccountChanged,
     AccountReason,
@@ -60,8 +62,7 @@ _WARNED_OF = (
 Key = tuple[str, PositionSide]
 
 
-@dataclass(frozen=True, slots=True)
-class UserFrame:
+class UserFrame(Struct, frozen=True):
     """One message: its rows, and what faults can match it by."""
 
     channel: str

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec import Struct
 
 from tools.venuesim.exchange.model.terms import ZERO, IncomeType, MarginMode, PositionSide
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Position:
+class Position(Struct, frozen=True, kw_only=True):
     symbol: str
     position_side: PositionSide
     qty: Decimal
@@ -32,8 +32,7 @@ class Position:
         return self.entry + self.open_fees / self.qty if self.qty else ZERO
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PositionView:
+class PositionView(Struct, frozen=True, kw_only=True):
     """A position valued at the mark price of the moment."""
 
     position: Position
@@ -50,8 +49,7 @@ class PositionView:
     """Resting client orders of the symbol, reduce-only ones excluded."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Balance:
+class Balance(Struct, frozen=True, kw_only=True):
     """One asset's wallet and what is tied up in it."""
 
     asset: str
@@ -71,8 +69,7 @@ class Balance:
         return self.wallet + self.unrealized
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Income:
+class Income(Struct, frozen=True, kw_only=True):
     """One change of a wallet; the sum over all of an asset's rows is its wallet."""
 
     id: int
@@ -84,8 +81,7 @@ class Income:
     trade_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SymbolConfig:
+class SymbolConfig(Struct, frozen=True, kw_only=True):
     symbol: str
     leverage: int
     margin_mode: MarginMode

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
+
+from msgspec import Struct, field
 
 from tools.venuesim.exchange.model.terms import (
     NO_EXTRAS,
@@ -19,8 +20,7 @@ from tools.venuesim.exchange.model.terms import (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attachment:
+class Attachment(Struct, frozen=True, kw_only=True):
     """A stop-loss or take profit that comes with an entry; ``Policy.attach`` says when it begins to exist."""
 
     kind: ConditionalType
@@ -41,8 +41,7 @@ class Attachment:
     extras: Mapping[str, str] = field(default_factory=lambda: NO_EXTRAS)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderRequest:
+class OrderRequest(Struct, frozen=True, kw_only=True):
     symbol: str
     side: Side
     type: OrderType
@@ -65,8 +64,7 @@ class OrderRequest:
     """Carried along unread, for the façade to echo."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AmendRequest:
+class AmendRequest(Struct, frozen=True, kw_only=True):
     symbol: str
     order_id: int | None = None
     client_id: str | None = None
@@ -78,8 +76,7 @@ class AmendRequest:
     extras: Mapping[str, str] = field(default_factory=lambda: NO_EXTRAS)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConditionalRequest:
+class ConditionalRequest(Struct, frozen=True, kw_only=True):
     symbol: str
     side: Side
     type: ConditionalType
@@ -112,8 +109,7 @@ class ConditionalRequest:
     extras: Mapping[str, str] = field(default_factory=lambda: NO_EXTRAS)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AmendConditional:
+class AmendConditional(Struct, frozen=True, kw_only=True):
     """None leaves a value as it is."""
 
     symbol: str
@@ -132,8 +128,7 @@ class AmendConditional:
     """Added to what it carries."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PositionStop:
+class PositionStop(Struct, frozen=True, kw_only=True):
     """The position's own stop-loss, take profit or trailing stop, of which there is one each.
 
     No trigger price and no distance: it is taken away.

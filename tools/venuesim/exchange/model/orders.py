@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
+
+from msgspec import Struct, field
 
 from tools.venuesim.exchange.model.commands import Attachment
 from tools.venuesim.exchange.model.refusals import Refusal
@@ -27,16 +28,14 @@ from tools.venuesim.exchange.model.terms import (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parent:
+class Parent(Struct, frozen=True, kw_only=True):
     """The entry that an attached conditional order came with."""
 
     order_id: int
     client_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class Order(Struct, frozen=True, kw_only=True):
     id: int
     client_id: str
     symbol: str
@@ -81,8 +80,7 @@ class Order:
         return self.quote_filled / self.filled if self.filled else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fill:
+class Fill(Struct, frozen=True, kw_only=True):
     id: int
     order_id: int
     client_id: str
@@ -101,8 +99,7 @@ class Fill:
     origin: Origin = Origin.CLIENT
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conditional:
+class Conditional(Struct, frozen=True, kw_only=True):
     id: int
     client_id: str
     symbol: str

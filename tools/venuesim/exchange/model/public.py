@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Level:
+
+class Level(Struct, frozen=True, kw_only=True):
     price: Decimal
     qty: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Depth:
+class Depth(Struct, frozen=True, kw_only=True):
     """Best levels first."""
 
     bids: tuple[Level, ...]
@@ -22,8 +21,7 @@ class Depth:
     time_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublicTrade:
+class PublicTrade(Struct, frozen=True, kw_only=True):
     id: int
     price: Decimal
     qty: Decimal
@@ -31,8 +29,7 @@ class PublicTrade:
     buyer_maker: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quote:
+class Quote(Struct, frozen=True, kw_only=True):
     symbol: str
     last: Decimal
     bid: Decimal
@@ -45,8 +42,7 @@ class Quote:
     update_id: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candle:
+class Candle(Struct, frozen=True, kw_only=True):
     open_ms: int
     close_ms: int
     """Last millisecond of the candle."""
@@ -62,8 +58,7 @@ class Candle:
     closed: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DayStats:
+class DayStats(Struct, frozen=True, kw_only=True):
     """The last 24 hours."""
 
     open: Decimal
@@ -80,16 +75,14 @@ class DayStats:
     trades: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Funding:
+class Funding(Struct, frozen=True, kw_only=True):
     rate: Decimal
     """Predicted for the running interval; positive = longs pay."""
     next_ms: int
     interval_hours: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FundingRecord:
+class FundingRecord(Struct, frozen=True, kw_only=True):
     symbol: str
     rate: Decimal
     mark: Decimal

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
+
+from msgspec import Struct, field
 
 from tools.venuesim.exchange.model.terms import (
     NO_EXTRAS,
@@ -16,8 +17,7 @@ from tools.venuesim.exchange.model.terms import (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bracket:
+class Bracket(Struct, frozen=True, kw_only=True):
     """One row of the leverage table; ``maintenance = notional * rate - cum``."""
 
     leverage: int
@@ -27,8 +27,7 @@ class Bracket:
     cum: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Instrument:
+class Instrument(Struct, frozen=True, kw_only=True):
     """A linear perpetual. ``symbol`` is the venue's own name."""
 
     symbol: str
@@ -86,8 +85,7 @@ class Instrument:
         return notional * row.rate - row.cum
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class Policy(Struct, frozen=True, kw_only=True):
     """Where venues differ in rules that the engine applies."""
 
     client_ids_unique_forever: bool = False
