@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -24,7 +24,7 @@ class Options(Struct, frozen=True, kw_only=True):
     min_score: Decimal
 
 
-class View(NamedTuple):
+class View(Struct, frozen=True, kw_only=True):
     """Everything a strategy may look at, as it was at one moment; nothing in it changes afterwards (MKT-10).
 
     `open_ms` (UTC) is the candle of `timeframe_ms` that just closed. `candles` holds, per instrument, closed candles

@@ -26,8 +26,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from typing import NamedTuple
 
+from msgspec import Struct
+from msgspec.structs import asdict
 from wickra import ATR, EMA, MACD, RSI, SMA
 
 from core.domain.candle import Candle
@@ -46,7 +47,7 @@ LEAST_ATR_PERCENT = 0.5
 RSI_WEIGHT, EMA_WEIGHT, MACD_WEIGHT, VOLUME_WEIGHT = Decimal("0.30"), Decimal("0.25"), Decimal("0.25"), Decimal("0.20")
 
 
-class Reading(NamedTuple):
+class Reading(Struct, frozen=True, kw_only=True):
     """What the indicators say after one candle. `rsi` 0 to 100, `atr` percent of the close, `ema` fast minus slow and
     `macd` (the histogram) in quote coin, `volume` as a multiple of the mean before it."""
 
@@ -102,7 +103,7 @@ class ScalpingV1:
                 continue
             side, score = judge(reading)
             if side is not None and score >= self._min_score and instrument not in view.taken():
-                yield candle_signal(NAME, view, instrument, side, score, features=reading._asdict().items())
+                yield candle_signal(NAME, view, instrument, side, score, features=asdict(reading).items())
 
 
 def judge(reading: Reading) -> tuple[Side | None, Decimal]:

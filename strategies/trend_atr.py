@@ -19,8 +19,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from typing import NamedTuple
 
+from msgspec import Struct
+from msgspec.structs import asdict
 from wickra import ATR, EMA, Donchian
 
 from core.domain.candle import Candle
@@ -38,7 +39,7 @@ NEAREST_STOP_PERCENT, FURTHEST_STOP_PERCENT = 0.3, 8.0
 FULL_BREAKOUT_ATRS, FULL_TREND_ATRS = 1.0, 5.0
 
 
-class Reading(NamedTuple):
+class Reading(Struct, frozen=True):
     """After one candle: its close, the channel of the candles before it, EMA and ATR, all in quote coin."""
 
     close: float
@@ -103,7 +104,7 @@ class TrendAtr:
                 parameters = SignalParameters(
                     stop_loss_percent=percent, trailing_activation_percent=percent, trailing_distance_percent=percent
                 )
-                figures = {**reading._asdict(), "stop_percent": stop}
+                figures = {**asdict(reading), "stop_percent": stop}
                 yield candle_signal(
                     NAME, view, instrument, side, score, parameters=parameters, features=figures.items()
                 )

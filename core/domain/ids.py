@@ -20,6 +20,8 @@ Asset = NewType("Asset", str)
 
 ID_PREFIX = "bw"
 ID_LENGTH = 32
+DIGEST_BYTES = 20
+"""Make 32 letters, of which no more are kept."""
 
 
 class VenueName(StrEnum):
@@ -61,7 +63,8 @@ def client_order_id(account: str, signal_id: str, leg: Leg, attempt: int) -> Cli
     same leg (a replaced stop), never a re-send.
     """
     digest = sha256("\x1f".join((account, signal_id, leg, str(attempt))).encode()).digest()
-    return ClientOrderId(ID_PREFIX + b32encode(digest).decode("ascii").lower()[: ID_LENGTH - len(ID_PREFIX)])
+    letters = b32encode(digest[:DIGEST_BYTES]).decode("ascii").lower()
+    return ClientOrderId(ID_PREFIX + letters[: ID_LENGTH - len(ID_PREFIX)])
 
 
 def is_ours(client_id: str) -> bool:

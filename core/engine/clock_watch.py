@@ -33,7 +33,8 @@ class ClockWatch:
 
         A venue that is asked about for the first time has just been opened, which measures its clock.
         """
-        known, now = self._measured.setdefault(venue, self._now()), self._now()
+        now = self._now()
+        known = self._measured.setdefault(venue, now)
         if now.at - known.at > MEASURED_MAX_AGE_SECONDS:
             return None
         return round(now.ahead_ms - known.ahead_ms)

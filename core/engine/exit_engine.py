@@ -154,6 +154,8 @@ class ExitEngine:
 
     def advise(self, source: str, advice: Mapping[PositionKey, str]) -> None:
         """Which positions a strategy wants closed and why, as of its newest candle; earlier advice of it is over."""
+        if not advice and not self._advice.get(source):
+            return
         self._advice[source] = dict(advice)
         for key, watch in list(self._watches.items()):
             watch.advice = next((told[key] for told in self._advice.values() if key in told), "")

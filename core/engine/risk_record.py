@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from msgspec import Struct, field
+from msgspec.json import Encoder
 
 from core.domain.cooldown import CloseKind, LastClose
 from core.domain.day import DayAccount, Share
@@ -30,13 +31,15 @@ class RiskRecord(Struct, frozen=True, kw_only=True):
     """Told and listed like funding, and counted by the same rule."""
 
 
+_ENCODER = Encoder()
+
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, ArithmeticError)
 """What a text that was not written here may raise; Decimal says InvalidOperation, which is no ValueError."""
 
 
 def encoded(book: RiskBook, counted: Iterable[str], funding: FundingBook, transfers: FundingBook) -> str:
     day = book.day
-    return json.dumps(
+    return _ENCODER.encode(
         {
             "other_fees": plain(day.other_fees),
             "funding_told": _paid(funding.told),
@@ -57,7 +60,7 @@ def encoded(book: RiskBook, counted: Iterable[str], funding: FundingBook, transf
                 for key, last in book.closes.items()
             ],
         }
-    )
+    ).decode()
 
 
 def decoded(text: str) -> RiskRecord:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 
 from core.domain.candle import Candle
@@ -12,14 +13,13 @@ class CandleHistory:
 
     def __init__(self, size: int, timeframe_ms: int) -> None:
         self._size, self._timeframe_ms = size, timeframe_ms
-        self._candles: list[Candle] = []
-        """Up to twice `size`, so that it is seldom moved: only the end of it is looked at."""
+        self._candles: deque[Candle] = deque(maxlen=size)
         self._broken = False
 
     @property
     def candles(self) -> tuple[Candle, ...]:
         """Oldest first."""
-        return tuple(self._candles[-self._size :])
+        return tuple(self._candles)
 
     def reaches(self, open_ms: int) -> bool:
         """Whether it ends with the candle opened at `open_ms`; its length is another question."""
@@ -27,7 +27,7 @@ class CandleHistory:
 
     @property
     def full(self) -> bool:
-        return len(self._candles) >= self._size
+        return len(self._candles) == self._size
 
     def to_read(self, open_ms: int) -> int:
         """How many of the newest candles to ask for so that it ends with the one opened at `open_ms`.
@@ -54,7 +54,7 @@ class CandleHistory:
                 self._broken = True
                 return
             if ahead == self._timeframe_ms:
-                self._add(candle)
+                self._candles.append(candle)
 
     def append(self, candle: Candle) -> None:
         """The candle that has just closed. What lies before a gap is dropped; one that is known is passed over."""
@@ -65,12 +65,7 @@ class CandleHistory:
             if ahead != self._timeframe_ms:
                 self._candles.clear()
         self._broken = False
-        self._add(candle)
-
-    def _add(self, candle: Candle) -> None:
         self._candles.append(candle)
-        if len(self._candles) == 2 * self._size:
-            del self._candles[: self._size]
 
     def _closed(self, candle: Candle, open_ms: int) -> bool:
         return candle.open_ms <= open_ms and candle.open_ms % self._timeframe_ms == 0
@@ -81,4 +76,4 @@ class CandleHistory:
         for candle in rows:
             if self._candles and candle.open_ms != self._candles[-1].open_ms + self._timeframe_ms:
                 self._candles.clear()
-            self._add(candle)
+            self._candles.append(candle)

@@ -242,14 +242,16 @@ class StrategyScan:
         if answer is None:
             return
         self._failing = False
+        if not answer:  # what nearly every close comes to
+            self._tell(view, 0, 0, received - started)
+            return
         signals = tuple([signal for signal in answer if isinstance(signal, Signal)])
         unusable = tuple([signal for signal in answer if isinstance(signal, Unusable)])
         self._tell(view, len(signals), len(unusable), received - started)
-        if answer:
-            self.counts["signals"] += len(signals)
-            self.counts["unusable"] += len(unusable)
-            name, now_ms = self._strategy.name, view.now_ms
-            emit(SignalBatch(source=name, received=received, received_ms=now_ms, signals=signals, unusable=unusable))
+        self.counts["signals"] += len(signals)
+        self.counts["unusable"] += len(unusable)
+        name, now_ms = self._strategy.name, view.now_ms
+        emit(SignalBatch(source=name, received=received, received_ms=now_ms, signals=signals, unusable=unusable))
 
     def _wanted(self, advice: Sequence[ExitAdvice], view: View) -> Mapping[PositionKey, str]:
         wanted = advised(advice, view)

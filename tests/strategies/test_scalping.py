@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import asdict, replace
 
 from core.domain.candle import Candle
 from core.domain.money import Price
@@ -58,7 +59,7 @@ def recorded(shared: Path, count: int) -> list[Candle]:
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_every_figure_is_what_its_definition_says(seed: int) -> None:
     candles = walk(WARMUP, seed)
-    assert reading_of(candles) == pytest.approx(by_definition(candles), rel=1e-5, abs=1e-9)
+    assert asdict(reading_of(candles)) == pytest.approx(asdict(by_definition(candles)), rel=1e-5, abs=1e-9)
 
 
 def test_every_figure_is_right_on_a_recorded_series(shared: Path) -> None:
@@ -67,7 +68,9 @@ def test_every_figure_is_right_on_a_recorded_series(shared: Path) -> None:
     strategy.learn(BTC, candles, MINUTE)
     indicators = strategy._memory.feed(BTC, candles, MINUTE)
     assert indicators is not None
-    assert indicators.reading() == pytest.approx(by_definition(candles), rel=1e-5, abs=1e-6)
+    reading = indicators.reading()
+    assert reading is not None
+    assert asdict(reading) == pytest.approx(asdict(by_definition(candles)), rel=1e-5, abs=1e-6)
 
 
 def test_a_market_that_never_moved_is_neither_overbought_nor_oversold() -> None:
@@ -100,7 +103,7 @@ def test_a_market_that_never_moved_is_neither_overbought_nor_oversold() -> None:
 def test_votes_that_agree_add_up_and_a_conflict_or_a_dull_market_is_silence(
     change: dict[str, float], side: Side | None, score: str
 ) -> None:
-    assert judge(NEUTRAL._replace(**change)) == (side, Decimal(score))
+    assert judge(replace(NEUTRAL, **change)) == (side, Decimal(score))
 
 
 def test_it_signals_when_the_score_is_reached_and_not_below_it() -> None:
@@ -119,7 +122,7 @@ def test_a_signal_tells_where_it_comes_from_and_what_was_seen() -> None:
     assert (signal.source, signal.id) == ("scalping_v1", f"{BTC}/{signal.side}/1m/{opened}")
     assert signal.expires_at_ms == signal.event_time_ms + 500 + MINUTE
     assert signal.price == next(c.close for c in candles if c.open_ms == opened)
-    assert set(signal.features) == set(Reading._fields)
+    assert set(signal.features) == set(Reading.__struct_fields__)
 
 
 def test_nothing_is_said_where_an_order_or_a_position_is_open_whoever_opened_it() -> None:
@@ -156,7 +159,7 @@ def test_a_position_is_let_go_when_the_vote_turns_against_it_at_the_same_thresho
 
 
 def test_a_dull_market_opens_nothing_and_still_lets_go() -> None:
-    dull = NEUTRAL._replace(ema=-0.1, macd=-0.1, atr=0.1)
+    dull = replace(NEUTRAL, ema=-0.1, macd=-0.1, atr=0.1)
     assert judge(dull)[0] is None
     assert vote(dull) == (Side.SELL, Decimal("0.50"))
     candles = walk(WARMUP + 100, 3, step=0.0005)

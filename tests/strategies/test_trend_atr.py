@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import asdict, replace
 
 from core.domain.candle import Candle
 from core.domain.signal import Side
@@ -28,13 +29,17 @@ def test_every_figure_is_what_its_definition_says(seed: int) -> None:
     for candle in candles:
         indicators.add(candle)
     closes, before = [float(c.close) for c in candles], candles[-21:-1]
-    assert indicators.reading() == pytest.approx(
-        Reading(
-            close=closes[-1],
-            highest=max(float(c.high) for c in before),
-            lowest=min(float(c.low) for c in before),
-            trend=ema(closes, 50)[-1],
-            atr=wilder(true_ranges(candles), 14),
+    reading = indicators.reading()
+    assert reading is not None
+    assert asdict(reading) == pytest.approx(
+        asdict(
+            Reading(
+                close=closes[-1],
+                highest=max(float(c.high) for c in before),
+                lowest=min(float(c.low) for c in before),
+                trend=ema(closes, 50)[-1],
+                atr=wilder(true_ranges(candles), 14),
+            )
         ),
         rel=1e-9,
     )
@@ -53,12 +58,12 @@ def test_every_figure_is_what_its_definition_says(seed: int) -> None:
     ids=str,
 )
 def test_only_a_breakout_in_the_direction_of_the_trend_counts(change: dict[str, float], side: Side | None) -> None:
-    assert breakout(INSIDE._replace(**change)) is side
+    assert breakout(replace(INSIDE, **change)) is side
 
 
 def test_strength_grows_with_the_breakout_and_the_trend_up_to_one() -> None:
     def at(close: float, trend: float = 100.0) -> Decimal:
-        return strength(INSIDE._replace(close=close, trend=trend), Side.BUY)
+        return strength(replace(INSIDE, close=close, trend=trend), Side.BUY)
 
     assert at(101.0, 101.0) == Decimal("0.50")
     assert at(101.5, 101.5) == Decimal("0.62")

@@ -29,7 +29,8 @@ class ReplayLoop(asyncio.BaseEventLoop):
 
     def __init__(self) -> None:
         super().__init__()
-        self._moment = START_SECONDS
+        self.moment = START_SECONDS
+        """What `time` answers."""
         self._turns: deque[asyncio.Handle] = deque()
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         self._timers_set = 0
@@ -38,11 +39,11 @@ class ReplayLoop(asyncio.BaseEventLoop):
         self._may_jump = False
 
     def time(self) -> float:
-        return self._moment
+        return self.moment
 
     def pass_to(self, moment: float) -> None:
         """Set the time, without running what was due meanwhile: that happens when the loop next runs."""
-        self._moment = max(self._moment, moment)
+        self.moment = max(self.moment, moment)
 
     @property
     def busy(self) -> bool:
@@ -89,15 +90,15 @@ class ReplayLoop(asyncio.BaseEventLoop):
                     self._nothing_ready()
                 for _ in range(len(turns)):
                     turn = turns.popleft()
-                    if not turn.cancelled():
-                        turn._run()  # noqa: SLF001 - a loop has no other way to run a handle
+                    if not turn._cancelled:  # noqa: SLF001 - what a loop does with a handle, one call less
+                        turn._run()  # noqa: SLF001 - a loop has no other way to run it
         finally:
             self._stopped = False
             _set_running_loop(None)
 
     def _take_due(self) -> None:
         timers = self._timers
-        while timers and (timers[0][0] <= self._moment or timers[0][2].cancelled()):
+        while timers and (timers[0][0] <= self.moment or timers[0][2].cancelled()):
             self._turns.append(heappop(timers)[2])
 
     def _nothing_ready(self) -> None:
@@ -108,7 +109,7 @@ class ReplayLoop(asyncio.BaseEventLoop):
                 idle.set_result(None)
         elif self._timers:
             self._may_jump = False
-            self._moment = self._timers[0][0]
+            self.moment = self._timers[0][0]
         else:
             raise RuntimeError("everything waits and nothing is due: the replay would hang for ever")
 
@@ -123,11 +124,11 @@ class ReplayClock:
         self.monotonic = loop.time
 
     def now_ms(self) -> int:
-        return round(self._start_ms + (self.monotonic() - START_SECONDS) * 1_000)
+        return round(self._start_ms + (self._loop.moment - START_SECONDS) * 1_000)
 
     def exact_ms(self) -> float:
         """UTC milliseconds with fractions."""
-        return self._start_ms + (self.monotonic() - START_SECONDS) * 1_000
+        return self._start_ms + (self._loop.moment - START_SECONDS) * 1_000
 
     def pass_to(self, ms: float) -> None:
         """Let time pass to this moment, UTC ms; never back."""

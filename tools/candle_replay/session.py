@@ -370,9 +370,10 @@ class Session:
 
     def _moving(self) -> bool:
         """Whether anything is under way between the engine and the venue, or inside the engine."""
+        if self._wire.under_way or self._waves_open or self._loop.busy:
+            return True
         engine = self._engine
-        inside = engine.protection.busy or (engine.native is not None and engine.native.busy)
-        return bool(inside or self._loop.busy or self._wire.under_way or self._waves_open)
+        return engine.protection.busy or (engine.native is not None and engine.native.busy)
 
     async def _settle(self, until_ms: float) -> None:
         """Let time pass while something is under way, at most until then."""
