@@ -1,14 +1,16 @@
 """What every test gets: no real network, no leftover tasks, no blocking call on the loop, a clean environment."""
 
 import asyncio
-import asyncio.constants
+import functools
 import gc
 import inspect
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -28,8 +30,23 @@ SETTING_PREFIXES = ("BINANCE_", "BYBIT_", "OKX_", "SIGNAL_", "WAVE_", "TRAILING_
 # No wall-clock assertions: on a busy machine an example may take its time, as may the drawing of one.
 settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("project")
-# asyncio's debug mode notes where each timer and task was made; two frames say that, ten cost half of a test's time.
-vars(asyncio.constants)["DEBUG_STACK_DEPTH"] = 2
+
+
+def _in_its_thread(schedule: Callable[..., Any]) -> Callable[..., Any]:
+    """What asyncio's debug mode is wanted for, without its notes of where each timer, task and future was made, which
+    cost up to half of a test's time. Whoever looks for something runs pytest with `-o asyncio_debug=true`."""
+
+    @functools.wraps(schedule)
+    def checked(loop: Any, *args: Any, **kwargs: Any) -> Any:
+        if loop._thread_id not in {None, threading.get_ident()}:
+            raise RuntimeError("a loop was given something to do by another thread; see call_soon_threadsafe")
+        return schedule(loop, *args, **kwargs)
+
+    return checked
+
+
+for _name in ("call_soon", "call_at"):
+    setattr(asyncio.BaseEventLoop, _name, _in_its_thread(getattr(asyncio.BaseEventLoop, _name)))
 
 
 class _NoCollector:

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,5 +31,9 @@ def test_a_connection_to_another_host_is_refused_in_tests() -> None:
         socket.getaddrinfo("example.invalid", 443)
 
 
-async def test_the_loop_runs_in_debug_mode() -> None:
-    assert asyncio.get_running_loop().get_debug()
+@pytest.mark.parametrize("schedule", ["call_soon", "call_later"])
+async def test_a_loop_takes_nothing_from_another_thread(schedule: str) -> None:
+    loop = asyncio.get_running_loop()
+    arguments: tuple[Any, ...] = (0, print) if schedule == "call_later" else (print,)
+    with pytest.raises(RuntimeError, match="by another thread"):
+        await asyncio.to_thread(getattr(loop, schedule), *arguments)

@@ -28,7 +28,7 @@ from tests.campaigns.chaos_plan import Happening, Plan, symbol
 from tests.campaigns.chaos_record import Record, Said, Trouble, Window
 from tests.campaigns.chaos_witness import Witness
 from tests.fakes.sim_transport import SimulatedFeed
-from tests.fakes.virtual_loop import QuickLoop
+from tests.fakes.virtual_loop import VirtualLoop
 from tests.scenarios.worlds import AFTER_CRASHES, Daemon, SimulatedWorld
 from tools.venuesim.exchange.model import PositionMode, Refused
 from tools.venuesim.gate import FaultGate
@@ -423,7 +423,7 @@ def run(plan: Plan, folder: Path, judge: Any) -> Record:
     """Play and judge it on a loop of its own; what is wrong is in the record."""
     record, began = Record(plan), time.process_time()
     ChaosTask.made = 0
-    with asyncio.Runner(loop_factory=QuickLoop) as runner:
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         loop = runner.get_loop()
         loop.set_task_factory(lambda loop, coro, **keys: ChaosTask(coro, loop=loop, **keys))
         game = Game(plan, folder, record)

@@ -35,7 +35,7 @@ from tests.campaigns import crash_figures, crash_life, kill
 from tests.campaigns.crash_points import Kind, Point, PointedWorld
 from tests.campaigns.crash_process import MOMENTS
 from tests.campaigns.crash_survivor import Survivor, answer
-from tests.fakes.virtual_loop import QuickLoop
+from tests.fakes.virtual_loop import VirtualLoop
 from tools.bench.venues import VENUES
 
 SAID_EVERY = 50
@@ -127,7 +127,7 @@ def play(venue: str, folder: Path, asked: argparse.Namespace, on_point: Callable
         told.update(f"{point}\n".encode())
         on_point(world, point)
 
-    with (folder / "life.log").open("w", encoding="utf-8") as log, asyncio.Runner(loop_factory=QuickLoop) as runner:
+    with (folder / "life.log").open("w", encoding="utf-8") as log, asyncio.Runner(loop_factory=VirtualLoop) as runner:
         crash_life.log_to(log)
         runner.run(_live(venue, folder, asked, heard))
     return told.hexdigest()[:12]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.campaigns.crash_life import log_to
-from tests.fakes.virtual_loop import QuickLoop
+from tests.fakes.virtual_loop import VirtualLoop
 from tests.scenarios.worlds import AFTER_CRASHES, Daemon, SimulatedWorld, a_signal
 
 LATENCY_MS = 250.0
@@ -28,7 +28,10 @@ SETTINGS: Mapping[str, Any] = {**AFTER_CRASHES, "TRAILING_MODE": "off", "VENUE_E
 def told(venues: Sequence[str], folder: Path, say: Callable[[str], None]) -> list[str]:
     """Says the figures; the answer is what is beyond its aim."""
     wrong = []
-    with (folder / "figures.log").open("w", encoding="utf-8") as log, asyncio.Runner(loop_factory=QuickLoop) as runner:
+    with (
+        (folder / "figures.log").open("w", encoding="utf-8") as log,
+        asyncio.Runner(loop_factory=VirtualLoop) as runner,
+    ):
         log_to(log)
         for venue in venues:
             place = folder / f"{venue}-figures"

@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from tests.campaigns import crash_life
 from tests.campaigns.crash_points import Left, Point, PointedWorld
-from tests.fakes.virtual_loop import QuickLoop
+from tests.fakes.virtual_loop import VirtualLoop
 
 CHILD_SECONDS = 90
 """Of real time, for a new start on a busy machine; one that takes longer hangs."""
@@ -78,7 +78,7 @@ class Survivor(Struct, frozen=True, kw_only=True):
         if again is not None:
             last = self.world.points.reached + again
             self.world.points.on_point = lambda point: self._die_again(point, last)
-        loop = QuickLoop()
+        loop = VirtualLoop()
         loop.jump(now - loop.time())
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
             return runner.run(crash_life.after(self.world, self.venue, left, self._say))

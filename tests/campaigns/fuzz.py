@@ -28,7 +28,7 @@ from rich.table import Table
 from tests.campaigns.fuzz_child import HANG_SECONDS, have_atheris
 from tests.campaigns.fuzz_judge import ROOT, Tally, judged
 from tests.campaigns.fuzz_list import PARSERS, parser_named
-from tests.fakes.virtual_loop import QuickLoop
+from tests.fakes.virtual_loop import VirtualLoop
 
 _COVERED = re.compile(r"cov: (\d+)")
 
@@ -82,7 +82,7 @@ def replayed(name: str, path: Path) -> int:
             await judged(parser, opened.feed, data, tally)
         return tally
 
-    with asyncio.Runner(loop_factory=QuickLoop) as runner:
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         tally = runner.run(once())
     for finding in tally.findings.values():
         print(finding.text)

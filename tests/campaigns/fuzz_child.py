@@ -44,10 +44,10 @@ class Bench:
     def __init__(self, name: str, until: float, out: Path) -> None:
         from tests.campaigns.fuzz_judge import Tally
         from tests.campaigns.fuzz_list import parser_named
-        from tests.fakes.virtual_loop import QuickLoop
+        from tests.fakes.virtual_loop import VirtualLoop
 
         self._until, self._out = until, out
-        self._runner = asyncio.Runner(loop_factory=QuickLoop)
+        self._runner = asyncio.Runner(loop_factory=VirtualLoop)
         self._parser, self.tally = parser_named(name), Tally()
         self._began = time.monotonic()
         self._stack = AsyncExitStack()

@@ -22,7 +22,7 @@ from unittest.mock import patch
 
 import structlog
 
-from tests.fakes.virtual_loop import QuickLoop
+from tests.fakes.virtual_loop import VirtualLoop
 from tests.scenarios.alert_worlds import AlertWorld
 from tests.scenarios.log_lines import Line, LogLines
 from tests.scenarios.worlds import PAIRS, a_signal
@@ -122,7 +122,7 @@ def main() -> int:
 
 
 def _run(work: Any) -> Any:
-    loop = QuickLoop()
+    loop = VirtualLoop()
     try:
         return loop.run_until_complete(work)
     finally:

@@ -43,7 +43,7 @@ from tests.campaigns.trailing_judge import (
     too_often,
 )
 from tests.campaigns.wave_plans import PATHS, STOPS
-from tests.fakes.virtual_loop import QuickLoop
+from tests.fakes.virtual_loop import VirtualLoop
 from tests.scenarios.worlds import AFTER_CRASHES, Daemon, SimulatedWorld, a_signal
 from tools.bench.venues import VENUES
 from tools.venuesim.gate import FaultGate
@@ -253,7 +253,7 @@ def play(asked: argparse.Namespace, folder: Path, say: Callable[[str], None]) ->
             place.mkdir(parents=True)
             with (
                 (place / "daemon.log").open("w", encoding="utf-8") as log,
-                asyncio.Runner(loop_factory=QuickLoop) as runner,
+                asyncio.Runner(loop_factory=VirtualLoop) as runner,
             ):
                 structlog.configure(
                     processors=[structlog.processors.KeyValueRenderer(key_order=["event"])],

@@ -15,7 +15,7 @@ from core.domain.order import OrderIntent
 from tests.builders import NOW_MS, a_balance_report, a_signal, an_instrument, an_instrument_id, notional, risk_limits
 from tests.builders import sizing_rule as a_size
 from tests.engine.bench import Bench, a_bench, wave_rules
-from tests.fakes.virtual_loop import QuickLoop
+from tests.fakes.virtual_loop import VirtualLoop
 
 BINANCE, OKX = VenueName.BINANCE, VenueName.OKX
 COINS = [an_instrument_id(f"C{n}/USDT:USDT", venue) for venue in (BINANCE, OKX) for n in range(8)]
@@ -140,7 +140,7 @@ def test_no_waves_however_many_at_once_exceed_any_limit(
             await bench.until(lambda: len(bench.waves.reports) == len(plan), 200)
             assert len(judge.sent_at) == sum(len(v.only(Leg.ENTRY)) for v in bench.venues.values())
 
-    loop = QuickLoop()
+    loop = VirtualLoop()
     try:
         loop.run_until_complete(story())
     finally:

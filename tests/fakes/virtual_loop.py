@@ -21,13 +21,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._now += seconds
 
 
-class QuickLoop(VirtualLoop):
-    """Without asyncio's debug mode, which would spend most of a long test on recording where each timer was made."""
-
-    def set_debug(self, enabled: bool) -> None:
-        super().set_debug(False)
-
-
 class _Jumping(selectors.SelectSelector):
     def __init__(self, loop: VirtualLoop) -> None:
         super().__init__()

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 import pytest
 import structlog
 
-from tests.fakes.virtual_loop import QuickLoop
+from tests.fakes.virtual_loop import VirtualLoop
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     marker = item.get_closest_marker("asyncio")
     if marker is not None and marker.kwargs.get("loop_factories"):
         return {"real": asyncio.new_event_loop}
-    return {"virtual": QuickLoop}
+    return {"virtual": VirtualLoop}
 
 
 @pytest.fixture(autouse=True)

@@ -10,12 +10,12 @@ import structlog
 
 from core.signals import backoff
 from core.venues import reconnecting
-from tests.fakes.virtual_loop import QuickLoop, VirtualLoop
+from tests.fakes.virtual_loop import VirtualLoop
 from tests.scenarios.worlds import LoopbackWorld, SimulatedWorld, World
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    simulated: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"simulated": QuickLoop}
+    simulated: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"simulated": VirtualLoop}
     marker = item.get_closest_marker("asyncio")
     if marker is not None and marker.kwargs.get("loop_factories"):
         return simulated | {"loopback": asyncio.new_event_loop}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.campaigns.fuzz_judge import Open, Parser, Tally, changed, judged
 from tests.campaigns.fuzz_list import PARSERS
-from tests.fakes.virtual_loop import QuickLoop
+from tests.fakes.virtual_loop import VirtualLoop
 
 DEAR = {"journal": 15, "audit": 25, "settings": 20, "candles": 60}
 """Parsers that read files; how many inputs they get."""
@@ -22,7 +22,7 @@ CHEAP = 100
 
 @pytest.fixture(scope="module")
 def runner() -> Iterator[asyncio.Runner]:
-    with asyncio.Runner(loop_factory=QuickLoop) as running:
+    with asyncio.Runner(loop_factory=VirtualLoop) as running:
         yield running
 
 

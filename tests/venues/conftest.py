@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 import pytest
 import structlog
 
-from tests.fakes.virtual_loop import QuickLoop
+from tests.fakes.virtual_loop import VirtualLoop
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    return {"virtual": QuickLoop}
+    return {"virtual": VirtualLoop}
 
 
 @pytest.fixture(autouse=True)
