@@ -39,12 +39,16 @@ async def _screen(folder: Path) -> dict[str, Any]:
     return await asyncio.to_thread(quick_check.look, folder)
 
 
-async def _daemons_screen(folder: Path) -> dict[str, Any]:
-    """Its control socket comes up a few steps after the daemon is ready, which are long on a busy machine."""
+async def _daemons_screen(folder: Path, *, waves: int = 0) -> dict[str, Any]:
+    """Its control socket comes up a few steps after the daemon is ready, and the row of a wave is on disk some
+    milliseconds after its report: steps that are long on a busy machine."""
     async with asyncio.timeout(20):
-        while (facts := await _screen(folder))["source"] != "daemon":  # noqa: ASYNC110 - nobody tells
+        while True:
+            facts = await _screen(folder)
+            done = [wave for wave in facts["last_waves"] if wave["counts"]]
+            if facts["source"] == "daemon" and len(done) >= waves:
+                return facts
             await asyncio.sleep(0.05)
-    return facts
 
 
 async def _program(world: World, data: Path, name: str, *arguments: str) -> tuple[int, str, str]:
@@ -76,7 +80,7 @@ async def test_the_screen_of_a_running_daemon_shows_each_position_with_its_stop(
     await world.play(a_wave(TWO, at_ms=500))
     async with world.running() as daemon:
         await _two_positions(world, daemon)
-        facts = await _daemons_screen(daemon.data_dir)
+        facts = await _daemons_screen(daemon.data_dir, waves=1)
         status, out, _ = await _program(world, daemon.data_dir, "quick_check.py", "--json")
     assert (facts["source"], facts["state"], facts["to_do"]) == ("daemon", "active", [])
     assert {row["symbol"] for row in facts["positions"]} == {"BTC/USDT:USDT", "ETH/USDT:USDT"}
