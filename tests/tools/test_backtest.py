@@ -352,6 +352,30 @@ def test_candles_are_joined_to_longer_ones(tmp_path: Path, capsys: pytest.Captur
     assert (told["timeframe"], told["candles"], told["gaps"]) == ("5m", 2, 0)
 
 
+def _hours(path: Path) -> Path:
+    """A way up that gets steeper, in candles of an hour."""
+    rows = []
+    for number in range(600):
+        price = 40_000 + number * 20 + (300 if number % 40 > 37 else 0)
+        rows.append(f"{START_MS + number * 60 * MINUTE_MS},{price},{price + 30},{price - 30},{price + 20},100")
+    path.write_text("timestamp,open,high,low,close,volume\n" + "\n".join(rows) + "\n")
+    return path
+
+
+def test_signals_of_candles_too_long_for_the_five_minute_filter_are_played_and_that_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = ("--strategy", "trend_atr", "--data", str(_hours(tmp_path / "h.csv")), "--json")
+    assert _run(*data) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["figures"]["trades"] > 0
+    assert any("too long to tell the move of five minutes" in line for line in told["assumptions"])
+    assert _run(*data, "--set", "SIGNAL_PRICE_CHANGE_5MIN_ON_MISSING=refuse") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["figures"]["trades"] == 0
+    assert not any("too long" in line for line in told["assumptions"])
+
+
 # --- what comes out ---
 
 

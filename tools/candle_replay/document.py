@@ -19,7 +19,7 @@ from core.domain.signal import Side
 from core.settings.display import shown_value
 from core.settings.fields import entries
 from tools.candle_replay.candles import Recording
-from tools.candle_replay.request import FUNDING_HOURS, Prepared, Request
+from tools.candle_replay.request import FILTER_OF_FIVE_MINUTES, FIVE_MINUTES_MS, FUNDING_HOURS, Prepared, Request
 from tools.candle_replay.results import Figures, Trade, figures
 from tools.candle_replay.session import Outcome
 
@@ -38,6 +38,10 @@ FILLS = (
 STOPS = (
     "Last, mark and index price are one. A stop fires when the path reaches it, or at the open of a candle that begins "
     "beyond it, and is filled like a market order."
+)
+UNFILTERED = (
+    "These candles are too long to tell the move of five minutes, so that its filter lets every signal pass; "
+    f"--set {FILTER_OF_FIVE_MINUTES}=refuse has it refuse them all."
 )
 UNTRIED = (
     "Open interest is not in the file: the simulator's figure stands in. Nothing is lost, late or refused by a network."
@@ -93,7 +97,13 @@ def assumptions(result: Result) -> list[str]:
         f"trade, funding {plain(request.funding_percent)} % every {FUNDING_HOURS} h, latency {request.latency_ms:g} ms "
         "each way."
     )
-    return [PATH, DECISIONS, FILLS, STOPS, costs, UNTRIED]
+    coarse = [UNFILTERED] if _lets_unknown_moves_pass(result) else []
+    return [PATH, DECISIONS, FILLS, STOPS, costs, *coarse, UNTRIED]
+
+
+def _lets_unknown_moves_pass(result: Result) -> bool:
+    on_missing = result.prepared.settings.signals.price_change_5min_on_missing
+    return on_missing == "pass" and result.recording.length_ms > FIVE_MINUTES_MS
 
 
 def exit_reasons(trades: Sequence[Trade]) -> list[dict[str, Any]]:

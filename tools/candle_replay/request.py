@@ -32,6 +32,9 @@ FUNDING_HOURS = 8
 NORMAL_COSTS = Costs(spread=Decimal("0.01"), slippage=Decimal("0.02"))
 NOWHERE = "http://127.0.0.1:9"
 """The address the settings name; nothing is ever sent."""
+FIVE_MINUTES_MS = 300_000
+FILTER_OF_FIVE_MINUTES = "SIGNAL_PRICE_CHANGE_5MIN_ON_MISSING"
+"""Longer candles do not tell the move of five minutes: refused for that, no signal of theirs would ever be played."""
 
 
 class Request(Struct, frozen=True, kw_only=True):
@@ -122,6 +125,8 @@ def settings_of(request: Request, settings: Settings, instrument: Instrument, ti
         changes["OKX_PASSPHRASE"] = "replay"
     changes |= {"STRATEGY": request.strategy, "STRATEGY_SYMBOLS": instrument.id.symbol, "STRATEGY_TIMEFRAME": timeframe}
     changes |= {"QUOTE_COIN": instrument.quote, "TRADING_ENABLED": "true"}
+    if TIMEFRAME_MS[timeframe] > FIVE_MINUTES_MS:
+        changes[FILTER_OF_FIVE_MINUTES] = "pass"
     for name, value in request.changes:
         changes[name] = value
     try:
