@@ -182,7 +182,7 @@ class ProtectionManager:
     @property
     def busy(self) -> bool:
         """Whether a stop is being placed, moved or cancelled now."""
-        return bool(self._moving or self._removal.busy) or any(not guard.done() for guard in self._guards.values())
+        return bool(self._moving) or self._removal.busy or not all(guard.done() for guard in self._guards.values())
 
     def all_covered(self) -> bool:
         return all(self.covered(position.key) for position in self._orders.state.positions())

@@ -27,18 +27,16 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import structlog
-from msgspec import to_builtins
 
 from core.domain.ids import VenueName
-from core.domain.money import plain
 from core.engine.commands import Commands
 from core.engine.queries import Queries
 from core.status.health import Health, health_facts
+from core.status.json_text import json_text
 
 log = structlog.get_logger(__name__)
 
@@ -121,7 +119,7 @@ class ControlServer:
             task.add_done_callback(self._serving.discard)
         try:
             while line := await reader.readline():
-                writer.write(json.dumps(await self._answer(line), default=_text).encode() + b"\n")
+                writer.write(json_text(await self._answer(line)).encode() + b"\n")
                 await writer.drain()
         except (ConnectionError, ValueError) as error:  # ValueError: a line longer than the limit
             log.info("control.dropped", error=str(error))
@@ -147,13 +145,13 @@ class ControlServer:
         author = str(request.get("author", "control socket"))
         match request.get("command"):
             case "status":
-                return _facts(self._queries.status())
+                return self._queries.status()
             case "risk":
-                return _facts(self._queries.risk())
+                return self._queries.risk()
             case "health":
                 return health_facts(self._health())
             case "orders":
-                return _facts(self._queries.orders())
+                return self._queries.orders()
             case "close":
                 symbol = _optional_text(request, "symbol")
                 closed = await self._commands.close(symbol, self._venue(request), author)
@@ -194,12 +192,3 @@ def _optional_text(request: Mapping[str, Any], name: str) -> str | None:
     if value is None or isinstance(value, str):
         return value
     raise TypeError(f"{name} is a text, or null")
-
-
-def _facts(report: object) -> Any:
-    """For JSON; a Decimal is left to `_text`."""
-    return to_builtins(report, builtin_types=(Decimal,))
-
-
-def _text(value: object) -> str:
-    return plain(value) if isinstance(value, Decimal) else str(value)

@@ -12,16 +12,16 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Callable
-from decimal import Decimal
 from ipaddress import ip_address
 from typing import Any, Final
 
-from msgspec import Struct, to_builtins
+from msgspec import Struct
+from msgspec.structs import asdict
 
-from core.domain.money import plain
 from core.engine.queries import StatusReport
 from core.listener import HttpAnswer, HttpRequest
 from core.status.health import Health, health_facts
+from core.status.json_text import json_text
 from core.status.metrics import CONTENT_TYPE, Metrics
 
 JSON: Final = "application/json"
@@ -60,10 +60,10 @@ class StatusPage(Struct, frozen=True, kw_only=True):
 
     def _status(self) -> HttpAnswer:
         report, health = self.picture()
-        return self._json({**to_builtins(report, builtin_types=(Decimal,)), "health": health_facts(health)}, 200)
+        return self._json({**asdict(report), "health": health_facts(health)}, 200)
 
     def _json(self, told: dict[str, Any], status: int) -> HttpAnswer:
-        text = self.mask(json.dumps(told, default=_text))
+        text = self.mask(json_text(told))
         return HttpAnswer(status=status, body=text.encode() + b"\n", content_type=JSON)
 
 
@@ -87,7 +87,3 @@ def _meant_for_this_host(request: HttpRequest) -> bool:
 def _refused(status: int, why: str, headers: dict[str, str] | None = None) -> HttpAnswer:
     body = json.dumps({"error": why}).encode() + b"\n"
     return HttpAnswer(status=status, body=body, content_type=JSON, headers=headers or {})
-
-
-def _text(value: object) -> str:
-    return plain(value) if isinstance(value, Decimal) else str(value)

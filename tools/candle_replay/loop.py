@@ -74,9 +74,6 @@ class ReplayLoop(asyncio.BaseEventLoop):
         heappush(self._timers, (when, self._timers_set, timer))
         return timer
 
-    def get_debug(self) -> bool:
-        return False
-
     def stop(self) -> None:
         self._stopped = True
 
