@@ -17,7 +17,9 @@ from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
 from io import StringIO
 from pathlib import Path
+from signal import SIGINT, signal
 from textwrap import fill
+from types import FrameType
 
 if __package__ in {None, ""}:  # run by path: the project root is not on the path yet
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -36,7 +38,7 @@ from tools.candle_replay.session import replay
 from tools.candle_replay.table import show
 from tools.candle_replay.tape import Costs
 
-DONE, UNUSABLE = 0, 2
+DONE, UNUSABLE, STOPPED = 0, 2, 130
 HELP_WIDTH = 78
 QUIET_BELOW = 5_000
 """So few candles are done before a progress bar could be read."""
@@ -55,6 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(f"The configuration cannot be used:\n{error}", file=sys.stderr)
         return UNUSABLE
+    except KeyboardInterrupt:
+        print("Stopped; nothing was written.", file=sys.stderr)
+        return STOPPED
     if asked.json:
         print(json.dumps(document(result), indent=2, ensure_ascii=False))
     else:
@@ -67,8 +72,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(request: Request, *, progress: bool = False) -> Result:
     """Replay what was asked for. Raises BadInput and ConfigError."""
     prepared = prepare(request)
-    with _quiet(), _bar(len(prepared.recording.candles), shown=progress) as on_progress:
-        outcome = replay(prepared.settings, prepared.account, prepared.recording, on_progress)
+    with (
+        _quiet(),
+        _bar(len(prepared.recording.candles), shown=progress) as on_progress,
+        _stopped_between_candles(on_progress) as on_candles,
+    ):
+        outcome = replay(prepared.settings, prepared.account, prepared.recording, on_candles)
     return Result(request=request, prepared=prepared, outcome=outcome)
 
 
@@ -77,6 +86,28 @@ def _quiet() -> Iterator[None]:
     """The engine's log lines are about moments that never were."""
     with configure_logging(None, "CRITICAL", console=StringIO()):
         yield
+
+
+@contextmanager
+def _stopped_between_candles(on_progress: Callable[[int], None]) -> Iterator[Callable[[int], None]]:
+    """Ctrl-C anywhere else would cut through whatever the engine is at. A second one does not wait."""
+    asked = False
+
+    def note(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal asked
+        asked = True
+        signal(SIGINT, before)
+
+    def on_candles(done: int) -> None:
+        on_progress(done)
+        if asked:
+            raise KeyboardInterrupt
+
+    before = signal(SIGINT, note)
+    try:
+        yield on_candles
+    finally:
+        signal(SIGINT, before)
 
 
 @contextmanager

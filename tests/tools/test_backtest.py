@@ -1,5 +1,6 @@
 """The replay: what it assumes, that it repeats itself to the byte, and what it says to input that cannot be used."""
 
+import asyncio
 import json
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -7,6 +8,7 @@ from html.parser import HTMLParser
 from io import StringIO
 from pathlib import Path
 from random import Random
+from signal import SIGINT, getsignal, raise_signal
 
 import pytest
 from msgspec.structs import replace
@@ -20,8 +22,9 @@ from core.engine.ports import SignalBatch
 from core.logs import configure_logging
 from core.signals.strategy_scan import StrategyScan
 from tools import backtest
+from tools.candle_replay import session as replay_session
 from tools.candle_replay.candles import BadInput, Recording, read
-from tools.candle_replay.loop import ReplayLoop
+from tools.candle_replay.loop import START_SECONDS, ReplayLoop
 from tools.candle_replay.request import Request, account_of, settings_of
 from tools.candle_replay.results import Trade
 from tools.candle_replay.session import Outcome, Session
@@ -350,6 +353,29 @@ def test_candles_are_joined_to_longer_ones(tmp_path: Path, capsys: pytest.Captur
     )
     told = json.loads(capsys.readouterr().out)["replay"]
     assert (told["timeframe"], told["candles"], told["gaps"]) == ("5m", 2, 0)
+
+
+def test_ctrl_c_ends_a_replay_between_two_candles_with_one_line_and_no_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes while some step of the engine asks for the time."""
+    loops: list[ReplayLoop] = []
+
+    class Interrupted(ReplayLoop):
+        def time(self) -> float:
+            if super().time() > START_SECONDS + 3_600 * 500 and not loops:
+                loops.append(self)
+                raise_signal(SIGINT)
+            return super().time()
+
+    monkeypatch.setattr(replay_session, "ReplayLoop", Interrupted)
+    before, page = getsignal(SIGINT), tmp_path / "page.html"
+    data = ("--strategy", "trend_atr", "--data", str(_hours(tmp_path / "h.csv")), "--report", str(page))
+    assert _run(*data) == 130
+    assert capsys.readouterr() == ("", "Stopped; nothing was written.\n")
+    assert not asyncio.all_tasks(loops[0])
+    assert not page.exists()
+    assert getsignal(SIGINT) is before
 
 
 def _hours(path: Path) -> Path:
