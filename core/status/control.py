@@ -119,7 +119,7 @@ class ControlServer:
             task.add_done_callback(self._serving.discard)
         try:
             while line := await reader.readline():
-                writer.write(json_text(await self._answer(line)).encode() + b"\n")
+                writer.write(await self.answer(line))
                 await writer.drain()
         except (ConnectionError, ValueError) as error:  # ValueError: a line longer than the limit
             log.info("control.dropped", error=str(error))
@@ -131,14 +131,16 @@ class ControlServer:
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
 
-    async def _answer(self, line: bytes) -> dict[str, Any]:
+    async def answer(self, line: bytes) -> bytes:
+        """The line that answers a request's line; what cannot be done is said in it, not raised."""
         try:
             request = json.loads(line)
             if not isinstance(request, dict):
                 raise TypeError("a request is a JSON object")
-            return {"ok": True, "result": await self._do(request)}
+            told = json_text({"ok": True, "result": await self._do(request)})
         except (ValueError, TypeError, RecursionError) as error:
-            return {"ok": False, "error": str(error)}
+            told = json_text({"ok": False, "error": str(error)})
+        return told.encode() + b"\n"
 
     async def _do(self, request: Mapping[str, Any]) -> Any:
         _check_names(request)

@@ -292,7 +292,7 @@ class Game:
         if name == "resume":
             self._resumed()
         resumes = self._resumes
-        answer = await server._answer(json.dumps(request).encode())
+        answer = json.loads(await server.answer(json.dumps(request).encode()))
         if self._starts != starts or self.alive is None:
             return
         self.record.commands[name] += 1

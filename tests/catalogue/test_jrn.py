@@ -150,7 +150,7 @@ async def test_protection_and_closing_are_the_same_with_a_sink_that_raises(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sink: str
 ) -> None:
     sinks = {path.stem for path in (CORE / "status").glob("*.py")}
-    known = {"__init__", "control", "line", "health", "overview", "page", "metrics"}
+    known = {"__init__", "control", "line", "health", "overview", "page", "metrics", "json_text"}
     assert sinks == known, "another sink must be made to raise here, too"
     expected, naked = await the_usual(tmp_path)
     async with SimulatedWorld(tmp_path / "broken", latency_ms=40) as world:

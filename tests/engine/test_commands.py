@@ -33,12 +33,12 @@ async def ask(bench: Bench, request: Any) -> Any:
     """Through the control socket's own answer, without the socket."""
     line = request if isinstance(request, bytes) else json.dumps(request).encode()
     server = ControlServer(folder=Path(), queries=None, commands=commands(bench))  # type: ignore[arg-type]
-    return await server._answer(line)
+    return json.loads(await server.answer(line))
 
 
 async def test_pause_stops_entries_and_resume_admits_them_again() -> None:
     async with a_bench() as bench:
-        assert (await ask(bench, {"command": "pause", "author": "me"}))["result"]["state"] is TradingState.REDUCING
+        assert (await ask(bench, {"command": "pause", "author": "me"}))["result"]["state"] == TradingState.REDUCING
         assert (bench.risk.standing.reason, bench.risk.standing.author) == ("paused", "me")
         assert (await ask(bench, {"command": "resume"}))["ok"]
         assert bench.risk.standing.state is TradingState.ACTIVE

@@ -26,7 +26,8 @@ def commands() -> Mock:
 
 async def answer(commands: Mock, **request: Any) -> dict[str, Any]:
     server = ControlServer(folder=Path(), queries=Mock(spec=Queries), commands=commands)
-    return await server._answer(json.dumps(request).encode())
+    told: dict[str, Any] = json.loads(await server.answer(json.dumps(request).encode()))
+    return told
 
 
 @pytest.mark.parametrize(

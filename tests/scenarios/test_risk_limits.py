@@ -36,8 +36,7 @@ class Console:
     servers: list[ControlServer] = field(default_factory=list)
 
     async def answer(self, command: str, **fields: Any) -> dict[str, Any]:
-        told = await self.servers[-1]._answer(json.dumps({"command": command, **fields}).encode())
-        return dict(json.loads(json.dumps(told, default=str)))
+        return dict(json.loads(await self.servers[-1].answer(json.dumps({"command": command, **fields}).encode())))
 
     async def __call__(self, command: str, **fields: Any) -> Any:
         answer = await self.answer(command, **fields)

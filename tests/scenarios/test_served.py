@@ -169,7 +169,7 @@ async def test_tools_learn_health_and_open_orders_over_the_control_socket(world:
         assert queries is not None
         health = judge(queries.status(), HealthLimits(deadline_seconds=3.0))
         server = ControlServer(folder=Path(), queries=queries, commands=Mock(spec=Commands), health=lambda: health)
-        told, orders = [await server._answer(_asked(command)) for command in ("health", "orders")]
+        told, orders = [json.loads(await server.answer(_asked(command))) for command in ("health", "orders")]
         assert told == {"ok": True, "result": {"health": "ok", "reasons": [], "findings": []}}
         assert [(row["leg"], row["type"], row["status"]) for row in orders["result"]] == [
             ("stop", "stop_market", "accepted")

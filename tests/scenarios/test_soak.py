@@ -4,6 +4,7 @@ The bounds are made small here, so that a few waves reach them: what grows beyon
 """
 
 import asyncio
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ async def looked(daemon: Daemon, console: ControlServer, number: int) -> tuple[C
     """One wave entered, its positions closed, and what is left when all is calm."""
     await daemon.wave(number, seconds=2 * WAVE_SECONDS)
     assert daemon.positions
-    assert (await console._answer(b'{"command": "close"}'))["ok"]
+    assert json.loads(await console.answer(b'{"command": "close"}'))["ok"]
     await asyncio.sleep(WAVE_SECONDS / 2)
     assert not daemon.positions
     return census(daemon.orchestrator), len(asyncio.all_tasks())
