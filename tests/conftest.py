@@ -10,6 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from ipaddress import ip_address
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -22,6 +23,8 @@ from tests import strict_numbers
 strict_numbers.install()  # before anything of the program is imported
 
 from core import orchestrator  # noqa: E402
+from core.signals import backoff  # noqa: E402
+from core.venues import reconnecting  # noqa: E402
 
 PROJECT = Path(__file__).resolve().parent.parent
 SETTING_PREFIXES = ("BINANCE_", "BYBIT_", "OKX_", "SIGNAL_", "WAVE_", "TRAILING_", "AGED_", "TELEGRAM_")
@@ -133,6 +136,14 @@ def _clean_logging_context() -> Iterator[None]:
     yield
     structlog.contextvars.clear_contextvars()
     structlog.reset_defaults()
+
+
+@pytest.fixture(autouse=True)
+def _seeded_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The only sources of chance in the daemon."""
+    chance = Random(1)
+    for module in (reconnecting, backoff):
+        monkeypatch.setattr(module, "SystemRandom", lambda: chance)
 
 
 @pytest.fixture

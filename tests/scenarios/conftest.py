@@ -3,13 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
-from random import Random
 
 import pytest
 import structlog
 
-from core.signals import backoff
-from core.venues import reconnecting
 from tests.fakes.virtual_loop import VirtualLoop
 from tests.scenarios.worlds import LoopbackWorld, SimulatedWorld, World
 
@@ -26,14 +23,6 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[]
 def _plain_log() -> None:
     """Without tracebacks: rendering one reads source files, and nothing may block the loop."""
     structlog.configure(processors=[structlog.processors.KeyValueRenderer(key_order=["event"])])
-
-
-@pytest.fixture(autouse=True)
-def _seeded_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The only sources of chance in the daemon."""
-    chance = Random(1)
-    for module in (reconnecting, backoff):
-        monkeypatch.setattr(module, "SystemRandom", lambda: chance)
 
 
 @pytest.fixture
