@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from tests.fakes.virtual_loop import VirtualLoop
-from tests.scenarios.conftest import _plain_log, _seeded_backoff, world
+from tests.scenarios.conftest import _plain_log, world
 
-__all__ = ["_plain_log", "_seeded_backoff", "world"]
+__all__ = ["_plain_log", "world"]
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
