@@ -41,12 +41,12 @@ PROBES = 15
 
 
 class _Sent(Struct, frozen=True):
-    """An order under its client id (None: it has none, and is told by its lane), and the wall clock when it was
-    decided, ms."""
+    """An order under its client id, and the wall clock when it was decided, ms. None: it has no id, and is the first
+    request for a stop after the `seen`th of the venue's log."""
 
     client_id: str | None
     at_ms: float
-    lane: str = "order"
+    seen: int = 0
 
 
 async def delay_figures(effort: Effort, wanted: frozenset[str], venues: Sequence[VenueFacts]) -> list[Figure]:
@@ -87,6 +87,7 @@ class _Ours:
         assert self._held is not None  # noqa: S101 - entry has set it
         intent = self._next_stop(self._held)
         reads = self._engine.reads[self._venue.facts.name]
+        seen = await _seen(self._venue)
         queued = [asyncio.ensure_future(reads.open_interest(self._held.symbol)) for _ in range(QUEUED_READS)]
         await asyncio.sleep(0)
         sent = time.time_ns() / 1e6
@@ -94,7 +95,7 @@ class _Ours:
         await asyncio.gather(*queued)
         await asyncio.sleep(SETTLE_SECONDS)
         whole = self._engine.clients[self._venue.facts.name].traits.whole_position_stops
-        return _Sent(None if whole else intent.client_order_id, sent, "stop")
+        return _Sent(None if whole else intent.client_order_id, sent, seen)
 
     def _next_stop(self, instrument: InstrumentId) -> OrderIntent:
         (position,) = self._engine.orders.state.positions_on(instrument)
@@ -216,7 +217,7 @@ async def _w5(effort: Effort, ours: tuple[_Ours, Simulator], theirs: tuple[_Othe
 
 async def _way_ms(venue: Simulator) -> float:
     """The venue's stamp less ours for a bare request over a warm connection, median: clock difference and way."""
-    seen = max((row["n"] for row in await venue.ask("requests?since=0")), default=0)
+    seen = await _seen(venue)
     sent = []
     async with aiohttp.ClientSession() as session:
         for _ in range(PROBES + 1):
@@ -230,10 +231,14 @@ async def _way_ms(venue: Simulator) -> float:
     return statistics.median(float(row["received"]) - left for row, left in pairs)
 
 
+async def _seen(venue: Simulator) -> int:
+    return max((row["n"] for row in await venue.ask("requests?since=0")), default=0)
+
+
 async def _delay_ms(venue: Simulator, sent: _Sent, way_ms: float) -> float:
-    said = await venue.ask("requests?since=0")
+    said = await venue.ask(f"requests?since={sent.seen}")
     if sent.client_id is None:
-        rows = [row for row in said if row["lane"] == sent.lane and row["received"] >= sent.at_ms + way_ms][:1]
+        rows = [row for row in said if row["lane"] == "stop"][:1]
     else:
         rows = [row for row in said if sent.client_id in row["client_ids"] and row["lane"] in ("order", "stop")]
     if len(rows) != 1 or not accepted(rows[0]):
