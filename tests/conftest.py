@@ -6,11 +6,11 @@ import gc
 import inspect
 import os
 import sys
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from ipaddress import ip_address
 from pathlib import Path
 from random import Random
+from threading import get_ident
 from typing import Any
 
 import pytest
@@ -25,6 +25,7 @@ strict_numbers.install()  # before anything of the program is imported
 from core import orchestrator  # noqa: E402
 from core.signals import backoff  # noqa: E402
 from core.venues import reconnecting  # noqa: E402
+from tests.fakes.virtual_loop import VirtualLoop  # noqa: E402
 
 PROJECT = Path(__file__).resolve().parent.parent
 SETTING_PREFIXES = ("BINANCE_", "BYBIT_", "OKX_", "SIGNAL_", "WAVE_", "TRAILING_", "AGED_", "TELEGRAM_")
@@ -41,15 +42,17 @@ def _in_its_thread(schedule: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(schedule)
     def checked(loop: Any, *args: Any, **kwargs: Any) -> Any:
-        if loop._thread_id not in {None, threading.get_ident()}:
+        ident = loop._thread_id
+        if ident is not None and ident != get_ident():
             raise RuntimeError("a loop was given something to do by another thread; see call_soon_threadsafe")
         return schedule(loop, *args, **kwargs)
 
     return checked
 
 
-for _name in ("call_soon", "call_at"):
-    setattr(asyncio.BaseEventLoop, _name, _in_its_thread(getattr(asyncio.BaseEventLoop, _name)))
+for _kind in (asyncio.BaseEventLoop, VirtualLoop):
+    for _name in {"call_soon", "call_at"} & vars(_kind).keys():
+        setattr(_kind, _name, _in_its_thread(getattr(_kind, _name)))
 
 
 class _NoCollector:

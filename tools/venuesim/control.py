@@ -29,6 +29,7 @@ from tools.venuesim.exchange.model import (
 )
 from tools.venuesim.exchange.triggers import trailing_level
 from tools.venuesim.faults import FaultError
+from tools.venuesim.json_text import json_bytes
 from tools.venuesim.kernel import Simulation
 from tools.venuesim.wire import Response
 
@@ -277,7 +278,7 @@ def _json(status: int, document: object) -> Response:
     return Response(
         status=status,
         headers={"content-type": "application/json"},
-        body=json.dumps(document, default=str, separators=(",", ":")).encode(),
+        body=json_bytes(document),
     )
 
 

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from tools.venuesim.delays import Delays
 from tools.venuesim.faults import Fault, Occasion
+from tools.venuesim.json_text import json_bytes
 from tools.venuesim.request_log import Line, RequestLog
 from tools.venuesim.wire import DROPPED, Dropped, Facade, Request, Response
 
@@ -171,7 +172,7 @@ def emptied(body: bytes) -> bytes:
         document: Any = json.loads(body)
     except ValueError:
         return body
-    return json.dumps(_without_rows(document), separators=(",", ":")).encode()
+    return json_bytes(_without_rows(document))
 
 
 def _without_rows(value: Any) -> Any:

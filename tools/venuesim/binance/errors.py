@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
 from tools.venuesim.binance.error_texts import TEXTS
+from tools.venuesim.json_text import json_bytes
 from tools.venuesim.wire import Response
 
 _STATUS = {-2014: 401, -2015: 401, -1003: 429, -1015: 429, -1007: 408, -1008: 503, -5000: 404}
@@ -30,5 +29,5 @@ class VenueError(Exception):
 
 def json_response(payload: object, *, status: int = 200, code: int | None = None) -> Response:
     """A compact JSON answer; `payload` holds only str, int, float, bool, None, lists and dicts (never Decimal)."""
-    body = json.dumps(payload, separators=(",", ":")).encode()
+    body = json_bytes(payload)
     return Response(status=status, headers={"content-type": "application/json"}, body=body, code=code)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -13,10 +12,9 @@ from tools.venuesim.binance.stream_names import Stream
 from tools.venuesim.binance.symbol_table import SymbolTable
 from tools.venuesim.exchange.events import Event, MarketTick, OrderTrade, SymbolChanged
 from tools.venuesim.exchange.model import Depth, Origin
+from tools.venuesim.json_text import json_text
 from tools.venuesim.wire import Host
 
-_encode = json.JSONEncoder(separators=(",", ":")).encode
-"""One for all frames: json.dumps makes an encoder for each call."""
 SECOND_MS = 1_000
 LONG_JUMP_MS = 60_000
 # Kinds that speak when something happens to a contract.
@@ -230,7 +228,7 @@ class MarketStreams:
         return changed
 
     def _push(self, subscription: _Subscription, payload: Row | list[Row]) -> None:
-        text = _encode(payload)
+        text = json_text(payload)
         first = payload[0] if isinstance(payload, list) and payload else payload
         event = first["e"] if isinstance(first, dict) else subscription.stream.kind
         symbol = payload.get("s") or payload["o"]["s"] if isinstance(payload, dict) else None

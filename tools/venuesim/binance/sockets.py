@@ -10,6 +10,7 @@ from tools.venuesim.binance.listen_keys import ListenKeys
 from tools.venuesim.binance.market_streams import MarketStreams
 from tools.venuesim.binance.stream_names import SocketTarget, Stream, is_listen_key, parse_stream, pushes
 from tools.venuesim.binance.user_frames import UserFrame
+from tools.venuesim.json_text import json_text
 from tools.venuesim.wire import Host, Lane, Outbox, RequestInfo, Response, Timer
 
 PING_MS = 180_000
@@ -63,7 +64,7 @@ class UserStreams:
     def push(self, frame: UserFrame) -> None:
         """Sends an event to every socket whose key is active."""
         now_ms = self._host.now_ms()
-        text = json.dumps(frame.payload, separators=(",", ":"))
+        text = json_text(frame.payload)
         for socket in list(self._sockets):
             for key in socket.keys:
                 if self._keys.knows(key, now_ms):
@@ -71,7 +72,7 @@ class UserStreams:
 
     def end(self, key: str, frame: UserFrame) -> None:
         """Announces the end of a key; its sockets stay open and silent."""
-        text = json.dumps(frame.payload, separators=(",", ":"))
+        text = json_text(frame.payload)
         for socket in list(self._sockets):
             if key in socket.keys:
                 socket.push_user(key, text, frame)
@@ -194,7 +195,7 @@ class StreamSocket:
             self._markets.unsubscribe(self, stream)
 
     def _reply(self, answer: dict[str, object], code: int | None = None) -> None:
-        self._outbox.reply(json.dumps(answer, separators=(",", ":")), code=code)
+        self._outbox.reply(json_text(answer), code=code)
 
 
 def _parsed(text: str) -> Any:

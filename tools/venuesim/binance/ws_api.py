@@ -20,6 +20,7 @@ from tools.venuesim.binance.limits import (
 )
 from tools.venuesim.binance.params import Params
 from tools.venuesim.binance.sockets import KeepAlive
+from tools.venuesim.json_text import json_text
 from tools.venuesim.wire import Host, Lane, Outbox, RequestInfo, Response
 
 # Method -> endpoint; the flag says whether a signature is needed.
@@ -128,7 +129,7 @@ class ApiSocket:
         """Ends a session whose key is no longer valid, and says so unasked."""
         if self._key is not None:
             self._log_off()
-            text = json.dumps({"id": None, "status": 401, "error": VenueError(-2015).body()}, separators=(",", ":"))
+            text = json_text({"id": None, "status": 401, "error": VenueError(-2015).body()})
             self._outbox.send(text, event="error")
 
     def closed(self) -> None:
@@ -137,7 +138,7 @@ class ApiSocket:
         self._endpoints.left(self)
 
     def _answer(self, answer: dict[str, Any], code: int | None) -> None:
-        self._outbox.reply(json.dumps(answer, separators=(",", ":")), code=code, status=answer["status"])
+        self._outbox.reply(json_text(answer), code=code, status=answer["status"])
 
     def _result(self, method: str, values: dict[str, str]) -> object:
         session = {"session.logon": self._log_on, "session.status": self._status, "session.logout": self._log_off}

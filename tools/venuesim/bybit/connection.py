@@ -6,10 +6,9 @@ import json
 from random import Random
 from typing import Any
 
+from tools.venuesim.json_text import json_text
 from tools.venuesim.wire import Host, Outbox, Timer
 
-_encode = json.JSONEncoder(separators=(",", ":")).encode
-"""One for all frames: json.dumps makes an encoder for each call."""
 IDLE_MS = 600_000
 """Without a frame in either direction for so long, the venue ends a connection."""
 GONE = 1000
@@ -29,7 +28,7 @@ def parsed(text: str) -> dict[str, Any]:
 
 def text_of(payload: object) -> str:
     """A frame as the venue writes it: compact."""
-    return _encode(payload)
+    return json_text(payload)
 
 
 def idle_limit_ms(query: str) -> int:

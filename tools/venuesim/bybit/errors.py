@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from tools.venuesim.bybit.error_texts import TEXTS
+from tools.venuesim.json_text import json_bytes
 from tools.venuesim.wire import Response
 
 Row = dict[str, Any]
@@ -39,7 +39,7 @@ def envelope(
 
 def json_response(payload: object, *, status: int = 200, code: int | None = None) -> Response:
     """A compact JSON answer. ``payload`` holds no Decimal."""
-    body = json.dumps(payload, separators=(",", ":")).encode()
+    body = json_bytes(payload)
     return Response(status=status, headers={"content-type": "application/json; charset=utf-8"}, body=body, code=code)
 
 

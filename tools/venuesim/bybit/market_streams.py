@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Protocol
 
 from tools.venuesim.bybit.errors import Row
@@ -20,10 +19,8 @@ from tools.venuesim.bybit.market_frames import MarketRows
 from tools.venuesim.bybit.topics import Topic
 from tools.venuesim.exchange.events import Event, MarketTick, OrderTrade
 from tools.venuesim.exchange.model import Origin
+from tools.venuesim.json_text import json_text
 from tools.venuesim.wire import Host
-
-_encode = json.JSONEncoder(separators=(",", ":")).encode
-"""One for all frames: json.dumps makes an encoder for each call."""
 
 
 class Listener(Protocol):
@@ -153,4 +150,4 @@ class MarketStreams:
 
 
 def _text(frame: Row) -> str:
-    return _encode(frame)
+    return json_text(frame)

@@ -7,10 +7,9 @@ from collections import deque
 from random import Random
 from typing import Any
 
+from tools.venuesim.json_text import json_text
 from tools.venuesim.wire import Host, Outbox, Timer
 
-_encode = json.JSONEncoder(separators=(",", ":")).encode
-"""One for all frames: json.dumps makes an encoder for each call."""
 IDLE_MS = 30_000
 """Without a frame in either direction for so long, the venue ends a connection."""
 HOUR_MS = 3_600_000
@@ -31,7 +30,7 @@ def parsed(text: str) -> dict[str, Any]:
 
 def text_of(payload: object) -> str:
     """A frame as the venue writes it: compact."""
-    return _encode(payload)
+    return json_text(payload)
 
 
 def connection_id(random: Random) -> str:

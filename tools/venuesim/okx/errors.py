@@ -7,6 +7,7 @@ import re
 from functools import cache
 from pathlib import Path
 
+from tools.venuesim.json_text import json_bytes
 from tools.venuesim.okx.formats import Row
 from tools.venuesim.wire import Response
 
@@ -59,7 +60,7 @@ def answer(rows: list[Row], *, code: str = OK, msg: str = "", **more: object) ->
 
 def json_response(payload: object, *, status: int = 200, code: str | None = None) -> Response:
     """A compact JSON answer. ``payload`` holds no Decimal."""
-    body = json.dumps(payload, separators=(",", ":")).encode()
+    body = json_bytes(payload)
     return Response(status=status, headers={"content-type": "application/json"}, body=body, code=code)
 
 
