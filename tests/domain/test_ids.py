@@ -39,9 +39,9 @@ def test_parts_cannot_run_into_each_other() -> None:
 
 
 @pytest.mark.failure("ORD-04")
-def test_a_million_different_intents_have_different_ids() -> None:
-    many = list(product(("a", "b"), range(500_000 // len(Leg) + 1), Leg))
-    assert len(many) >= 1_000_000
+def test_different_intents_have_different_ids() -> None:
+    many = list(product(("a", "b"), range(100_000 // len(Leg) + 1), Leg))
+    assert len(many) >= 200_000
     assert len({client_order_id(account, str(signal), leg, 0) for account, signal, leg in many}) == len(many)
 
 
