@@ -25,7 +25,6 @@ strict_numbers.install()  # before anything of the program is imported
 from core import orchestrator  # noqa: E402
 from core.signals import backoff  # noqa: E402
 from core.venues import reconnecting  # noqa: E402
-from tests.fakes.virtual_loop import VirtualLoop  # noqa: E402
 
 PROJECT = Path(__file__).resolve().parent.parent
 SETTING_PREFIXES = ("BINANCE_", "BYBIT_", "OKX_", "SIGNAL_", "WAVE_", "TRAILING_", "AGED_", "TELEGRAM_")
@@ -50,9 +49,8 @@ def _in_its_thread(schedule: Callable[..., Any]) -> Callable[..., Any]:
     return checked
 
 
-for _kind in (asyncio.BaseEventLoop, VirtualLoop):
-    for _name in {"call_soon", "call_at"} & vars(_kind).keys():
-        setattr(_kind, _name, _in_its_thread(getattr(_kind, _name)))
+for _name in ("call_soon", "call_at"):
+    setattr(asyncio.BaseEventLoop, _name, _in_its_thread(getattr(asyncio.BaseEventLoop, _name)))
 
 
 class _NoCollector:

@@ -23,7 +23,7 @@ GUARDED = ("core.domain.", "core.engine.ports")
 _Made = Callable[[Any], None]
 _NUMBER_FIELDS: dict[type[Any], tuple[str, ...]] = {}
 _NUMBERS: dict[type[Any], Callable[[Any], tuple[Any, ...]]] = {}
-_NO_NUMBERS = (float, str)
+_NO_NUMBERS = frozenset({float, str})
 
 
 class _Checking(msgspec.StructMeta):
@@ -81,10 +81,10 @@ def _checked(own: _Made | None) -> _Made:
             names = number_fields(message)
             # one of them twice: of a single name attrgetter makes no tuple
             numbers = _NUMBERS[message] = attrgetter(*names, names[0]) if names else _none
-        for place, value in enumerate(numbers(self)):
-            if isinstance(value, _NO_NUMBERS):
-                field = number_fields(message)[place]
-                raise TypeError(f"{message.__name__}.{field}: {value!r} is a {type(value).__name__}, not a Decimal")
+        if not _NO_NUMBERS.isdisjoint(map(type, numbers(self))):
+            field = next(name for name in number_fields(message) if type(getattr(self, name)) in _NO_NUMBERS)
+            value = getattr(self, field)
+            raise TypeError(f"{message.__name__}.{field}: {value!r} is a {type(value).__name__}, not a Decimal")
         if own is not None:
             own(self)
 

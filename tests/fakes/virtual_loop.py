@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextvars import Context
 from heapq import heappop, heappush
 from selectors import BaseSelector, SelectorKey, SelectSelector
+from threading import get_ident
 from typing import TypeVarTuple, Unpack
 
 from tests.builders import NOW_MS
@@ -25,6 +26,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     _ready: deque[asyncio.Handle]
     _stopping: bool
+    _thread_id: int | None
     _selector: BaseSelector
     _process_events: Callable[[list[tuple[SelectorKey, int]]], None]
 
@@ -43,6 +45,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def call_at(
         self, when: float, callback: Callable[[Unpack[_Ts]], object], *args: *_Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
+        if self._thread_id != get_ident():
+            raise RuntimeError("a loop was given something to do by another thread; see call_soon_threadsafe")
         timer = asyncio.TimerHandle(when, callback, args, self, context)
         self._timers_set += 1
         heappush(self._timers, (when, self._timers_set, timer))
