@@ -112,7 +112,7 @@ class Funding(Struct, frozen=True, kw_only=True):
     due_ms: int
 
 
-class Seen(NamedTuple):
+class Seen(Struct, frozen=True):
     """What one decision looks at. `price` None = there is none that even a critical exit may use. `normal`: it is fresh
     enough for a normal exit too. `now_ms` and all times by the venue's clock.
 
@@ -306,7 +306,7 @@ def judge(
 ) -> Verdict:
     """What is to be done with this position now. Raises nothing; `state` must belong to the position."""
     if seen.price is not None and seen.price <= ZERO:  # nothing costs that
-        seen = seen._replace(price=None)
+        seen = replace(seen, price=None)
     age_ms = seen.now_ms - position.opened_ms
     run = _Judging(position, rules, seen, instrument, state, confirmations, position.side, position.entry_price, age_ms)
     close = _urgent(run)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -37,7 +36,7 @@ class PriceKind(StrEnum):
     TRADES = "trades"
 
 
-class Snapshot(NamedTuple):
+class Snapshot(Struct, frozen=True):
     """What was known at one moment; it never changes afterwards, and a decision reads one of them (MKT-10, MKT-08).
 
     Prices in quote coin, each of its own kind and None where it is not known: what a candle or a ticker does not tell

@@ -9,9 +9,10 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
+from msgspec import Struct
 
 from core.domain.ids import Symbol, VenueName
 from core.domain.money import Price
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 
-class Tick(NamedTuple):
+class Tick(Struct, frozen=True):
     """What one frame says of one symbol; None = it does not speak of that. `venue_time_ms` UTC. `channel` is what it
     proves to be subscribed, "" = nothing."""
 
@@ -277,7 +278,7 @@ class MarketStream:
                     listener(symbol)
 
 
-class _Heard(NamedTuple):
+class _Heard(Struct, frozen=True):
     tick: Tick
     received: float
 

@@ -74,7 +74,7 @@ def some_rules(**changes: Any) -> ExitRules:
 
 def seen(at: Number | None, *, after_ms: int = 0, resting: Number | None = None, **changes: Any) -> Seen:
     """A fresh price so long after the entry."""
-    return Seen(
+    usual = Seen(
         now_ms=NOW_MS + after_ms,
         price=None if at is None else price(at),
         source=None if at is None else PriceSource.WEBSOCKET,
@@ -82,7 +82,8 @@ def seen(at: Number | None, *, after_ms: int = 0, resting: Number | None = None,
         normal=at is not None,
         resting=None if resting is None else price(resting),
         passed=False,
-    )._replace(**changes)
+    )
+    return replace(usual, **changes)
 
 
 @dataclass
@@ -119,8 +120,8 @@ class Life:
         self.judged += 1
         here = seen(at, after_ms=self.now_ms - NOW_MS, resting=self.resting, steps_done=self.steps_done)
         if here.price is not None:
-            here = here._replace(passed=fallen(self.position.side, here.price, self.resting))
-        here = here._replace(**changes)
+            here = replace(here, passed=fallen(self.position.side, here.price, self.resting))
+        here = replace(here, **changes)
         verdict = judge(self.position, self.state, self.confirmations, self.rules, here, self.instrument)
         self.state, self.confirmations, self.band = verdict.state, verdict.confirmations, verdict.band
         self.acting = verdict.acting

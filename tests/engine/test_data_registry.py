@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import structlog
+from msgspec.structs import astuple
 
 from core.domain.exits import Funding
 from core.domain.ids import VenueName
@@ -77,10 +78,10 @@ async def test_what_was_handed_out_never_changes_and_every_change_has_a_version_
     stage.market.tick(BTC.symbol, 100)
     first = stage.registry.snapshot(BTC)
     assert first is not None
-    seen = tuple(first)
+    seen = astuple(first)
     for mark in (101, 102, 103):
         stage.market.tick(BTC.symbol, mark)
-    assert tuple(first) == seen
+    assert astuple(first) == seen
     versions = [told.version for _, told in stage.told]
     assert versions == sorted(set(versions))
     view, newest = stage.registry.exit_view(BTC), stage.registry.snapshot(BTC)
