@@ -48,6 +48,7 @@ from core.venues.payload import note_page, shaped, some_in
 from core.venues.reading import ReadPolicy, reading, together
 from core.venues.symbols import SymbolTable
 from core.venues.venue_clock import VenueClock
+from core.venues.warming import warm
 
 _T = TypeVar("_T")
 
@@ -140,7 +141,7 @@ class BinanceClient:
 
     async def warm(self, connections: int) -> None:
         """Opens up to that many pooled connections with the cheapest request there is; failures do not matter here."""
-        await asyncio.gather(*(self._ccxt.fapiPublicGetTime() for _ in range(connections)), return_exceptions=True)
+        await warm(self._ccxt.fapiPublicGetTime, connections)
 
     # --- commands ---------------------------------------------------------------------------------------------------
 

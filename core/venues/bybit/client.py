@@ -33,6 +33,7 @@ from core.venues.payload import shaped
 from core.venues.reading import ReadPolicy, reading, together
 from core.venues.symbols import SymbolTable
 from core.venues.venue_clock import VenueClock
+from core.venues.warming import warm
 
 log = structlog.get_logger(__name__)
 
@@ -137,7 +138,7 @@ class BybitClient:
 
     async def warm(self, connections: int) -> None:
         """Opens up to that many pooled connections with the cheapest request there is; failures do not matter here."""
-        await asyncio.gather(*(self._ccxt.publicGetV5MarketTime() for _ in range(connections)), return_exceptions=True)
+        await warm(self._ccxt.publicGetV5MarketTime, connections)
 
     # --- commands ---------------------------------------------------------------------------------------------------
 

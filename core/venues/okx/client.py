@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import structlog
@@ -52,6 +53,7 @@ from core.venues.okx.rules import Rules
 from core.venues.payload import ms_in, shaped, whole_in
 from core.venues.reading import ReadPolicy, reading, together
 from core.venues.venue_clock import VenueClock
+from core.venues.warming import warm
 
 log = structlog.get_logger(__name__)
 
@@ -128,8 +130,7 @@ class OkxClient:
     async def warm(self, connections: int) -> None:
         """With the request the venue allows most of; failures do not matter here."""
         inst_id = next(iter(self._table.rows), "BTC-USDT-SWAP")
-        asked = (self._ccxt.publicGetMarketTrades({"instId": inst_id, "limit": "1"}) for _ in range(connections))
-        await asyncio.gather(*asked, return_exceptions=True)
+        await warm(partial(self._ccxt.publicGetMarketTrades, {"instId": inst_id, "limit": "1"}), connections)
 
     # --- commands ---------------------------------------------------------------------------------------------------
 
