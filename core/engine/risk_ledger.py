@@ -285,12 +285,17 @@ class RiskLedger:
         self.book = replace(self.book, day=day, equity=self.book.equity.earned(made) if made else self.book.equity)
 
     def _count_wallets(self) -> None:
-        """A wallet that is seen for the first time joins the equity; it is no profit."""
-        for (venue, asset), balance in self._state.balances().items():
-            name = f"{venue} {asset}"
-            if asset in self._quote_coins and name not in self._counted:
-                self._counted.add(name)
-                self.book = replace(self.book, equity=self.book.equity.transferred(balance.wallet))
+        """A wallet that is seen for the first time joins the equity; it is no profit. Noted at once: a run after a
+        crash would count what it has by then, and what was lost in between once more when the trades are told."""
+        found = {
+            f"{venue} {asset}": balance.wallet
+            for (venue, asset), balance in self._state.balances().items()
+            if asset in self._quote_coins and f"{venue} {asset}" not in self._counted
+        }
+        if found:
+            self._counted |= found.keys()
+            self.book = replace(self.book, equity=self.book.equity.transferred(sum(found.values(), ZERO)))
+            self._save()
 
     def _measure(self) -> None:
         """Once a day: what moved unseen (a transfer while the daemon was down) is taken over without being a result."""

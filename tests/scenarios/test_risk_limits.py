@@ -88,6 +88,26 @@ async def test_an_open_loss_stops_entries_and_a_crash_does_not_give_it_away(
     assert len([text for text in said.notices if "lost today" in text and not text.startswith("started")]) == 1
 
 
+async def test_a_stop_that_fires_after_a_crash_soon_after_the_first_start_is_lost_once(
+    world: SimulatedWorld, ask: Console
+) -> None:
+    """The wallet that the next run finds has paid for it already."""
+    await world.play(a_wave(PAIRS[:1]))
+    async with world.running() as first:
+        await first.wave()
+        await asyncio.sleep(1)
+        left = await first.kill()
+    await world.tell("price", symbol="BTCUSDT", price="60000")
+    assert await world.held() == {}
+    async with world.running(left):
+        await asyncio.sleep(5)
+        figures = await ask("risk")
+        (wallet,) = [row["wallet"] for row in figures["balances"] if row["asset"] == "USDT"]
+        assert Decimal(figures["day_result"]) < -10
+        assert Decimal(figures["equity"]) == Decimal(wallet)
+        assert Decimal(figures["equity_peak"]) > Decimal(wallet) + 10
+
+
 async def test_the_status_tells_the_figures_in_one_line(world: SimulatedWorld, ask: Console) -> None:
     await world.play(a_wave(PAIRS[:2]))
     async with world.running(MAX_DRAWDOWN_PERCENT=20) as daemon:
