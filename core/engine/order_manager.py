@@ -24,7 +24,7 @@ from core.domain.events import (
     WalletMoved,
     margin_called,
 )
-from core.domain.ids import ClientOrderId, InstrumentId, Leg, TradeId, VenueName, is_ours
+from core.domain.ids import ClientOrderId, InstrumentId, Leg, PositionId, TradeId, VenueName, is_ours
 from core.domain.money import Price, Quantity, plain
 from core.domain.order import (
     UNACKNOWLEDGED,
@@ -325,6 +325,10 @@ class OrderManager:
         self._state.put_order(order)
         self._books.taken_back(order.intent)
         return order
+
+    def unnoted(self, position_id: PositionId) -> list[OrderIntent]:
+        """What may be at the venue for this position under a name of its own although the journal lacks it."""
+        return [i for i in self._unnoted.values() if i.position_id == position_id and not i.whole_position]
 
     def _on_foreign(self, instrument: InstrumentId, client_order_id: str, events: list[Event]) -> None:
         self.counts["foreign_report"] += 1

@@ -281,6 +281,8 @@ class Reconciler:
             unknown = known is None and opened_ms is None and self._external is not ExternalPositions.IGNORE
             fills = await client.fills(mismatch.instrument, since - (ENTRY_LOOK_BACK_MS if unknown else 0))
             history[mismatch.key] = fills
+            if known is not None:
+                await self._take_back(client, known, fills)
             entered[mismatch.key] = entered_ms(mismatch.key, mismatch.venue, fills) if unknown else opened_ms
             await self._orders.take([fill for fill in fills if fill.venue_time_ms >= since])
         await self._orders.drained()
@@ -299,6 +301,15 @@ class Reconciler:
                 doubted.add(mismatch.key)
                 self.ask(client.name)
         return doubted
+
+    async def _take_back(self, client: VenueClient, position: Position, fills: Sequence[FillReport]) -> None:
+        """A stop that left before its row was on disk may have fired: then there are trades of an unknown order."""
+        if all(self._orders.state.order_by_venue_id(fill.instrument, fill.venue_order_id) for fill in fills):
+            return
+        for intent in self._orders.unnoted(position.id):
+            if not isinstance(answer := await client.query_order(intent), NotFound):
+                await self._orders.take([answer])
+        await self._orders.drained()
 
     def _believes(
         self,

@@ -354,6 +354,43 @@ async def test_a_stop_sent_on_a_full_disk_is_taken_back_by_the_run_after_one_tha
                 assert (symbol in await world.resting_stops()) == (meanwhile == "still open")
 
 
+@pytest.mark.failure("REC-10")
+@pytest.mark.parametrize("venue", ["binance", "bybit", "okx"])
+async def test_a_stop_that_was_moved_unwritten_and_fired_while_nobody_ran_is_booked_as_the_stop_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, venue: str
+) -> None:
+    """Where a move is a new order, nobody but its name tells whose the trade is."""
+    disk = Disk()
+    monkeypatch.setattr(database.Database, "_begin", disk.begin)
+    trailed: dict[str, Any] = {
+        "TRAILING_ACTIVATION_PERCENT": 1,
+        "TRAILING_CALLBACK_PERCENT": 1,
+        "BREAKEVEN_ACTIVATION_PERCENT": 0,
+    }
+    async with SimulatedWorld(tmp_path, (venue,), speed=0.000001) as world:
+        await world.play({"at_ms": 4_000, "signals": [a_signal("ETHUSDT", id="one")]})
+        async with world.running(**trailed) as first:
+            await first.wave()
+            disk.full = True
+            (row,) = (await world.ask("state"))["positions"]
+            for factor in ("1.03", "1.06"):
+                price = str((Decimal(row["entry"]) * Decimal(factor)).quantize(Decimal(1)))
+                await world.tell("price", symbol=row["symbol"], price=price, hold_ms=3_600_000)
+                await asyncio.sleep(35)
+            left = await first.kill()
+        disk.full = False
+        await world.tell("price", symbol=row["symbol"], price=str(round(Decimal(row["entry"]))), hold_ms=3_600_000)
+        assert await world.held() == {}
+        with capture_logs() as logs:
+            async with world.running(left, **trailed):
+                await asyncio.sleep(30)
+                await world.everything_holds()
+        (closed,) = [line for line in logs if line["event"] == "position.closed"]
+        fills = (await world.ask("state?all=1"))["fills"]
+        made = sum((Decimal(fill["realized"]) - Decimal(fill["fee"]) for fill in fills), Decimal(0))
+        assert (closed["by"].partition(" ")[0], Decimal(closed["result"])) == ("stop", made)
+
+
 async def daemon_alarms(logs: list[Any]) -> int:
     await asyncio.sleep(1)
     return len([row for row in logs if row["event"] == "notice" and "the journal cannot be written" in row["text"]])
