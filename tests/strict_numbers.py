@@ -13,7 +13,6 @@ import decimal
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
-from operator import attrgetter
 from types import ModuleType
 from typing import Any, NewType, get_args, get_type_hints
 
@@ -22,8 +21,7 @@ import msgspec
 GUARDED = ("core.domain.", "core.engine.ports")
 _Made = Callable[[Any], None]
 _NUMBER_FIELDS: dict[type[Any], tuple[str, ...]] = {}
-_NUMBERS: dict[type[Any], Callable[[Any], tuple[Any, ...]]] = {}
-_NO_NUMBERS = frozenset({float, str})
+_NO_NUMBERS = (float, str)
 
 
 class _Checking(msgspec.StructMeta):
@@ -69,22 +67,12 @@ def _is_number(hint: object) -> bool:
     return hint is decimal.Decimal or any(_is_number(part) for part in get_args(hint) if part is not type(None))
 
 
-def _none(message: object) -> tuple[Any, ...]:
-    del message
-    return ()
-
-
 def _checked(own: _Made | None) -> _Made:
     def check(self: Any) -> None:
-        message = type(self)
-        if (numbers := _NUMBERS.get(message)) is None:
-            names = number_fields(message)
-            # one of them twice: of a single name attrgetter makes no tuple
-            numbers = _NUMBERS[message] = attrgetter(*names, names[0]) if names else _none
-        if not _NO_NUMBERS.isdisjoint(map(type, numbers(self))):
-            field = next(name for name in number_fields(message) if type(getattr(self, name)) in _NO_NUMBERS)
-            value = getattr(self, field)
-            raise TypeError(f"{message.__name__}.{field}: {value!r} is a {type(value).__name__}, not a Decimal")
+        for name in number_fields(type(self)):
+            value = getattr(self, name)
+            if isinstance(value, _NO_NUMBERS):
+                raise TypeError(f"{type(self).__name__}.{name}: {value!r} is a {type(value).__name__}, not a Decimal")
         if own is not None:
             own(self)
 

@@ -288,9 +288,9 @@ class RiskLedger:
         """A wallet that is seen for the first time joins the equity; it is no profit. Noted at once: a run after a
         crash would count what it has by then, and what was lost in between once more when the trades are told."""
         found = {
-            f"{venue} {asset}": balance.wallet
+            name: balance.wallet
             for (venue, asset), balance in self._state.balances().items()
-            if asset in self._quote_coins and f"{venue} {asset}" not in self._counted
+            if asset in self._quote_coins and (name := f"{venue} {asset}") not in self._counted
         }
         if found:
             self._counted |= found.keys()

@@ -87,7 +87,7 @@ class _Ours:
         assert self._held is not None  # noqa: S101 - entry has set it
         intent = self._next_stop(self._held)
         reads = self._engine.reads[self._venue.facts.name]
-        seen = await _seen(self._venue)
+        seen = await self._venue.last_request()
         queued = [asyncio.ensure_future(reads.open_interest(self._held.symbol)) for _ in range(QUEUED_READS)]
         await asyncio.sleep(0)
         sent = time.time_ns() / 1e6
@@ -217,7 +217,7 @@ async def _w5(effort: Effort, ours: tuple[_Ours, Simulator], theirs: tuple[_Othe
 
 async def _way_ms(venue: Simulator) -> float:
     """The venue's stamp less ours for a bare request over a warm connection, median: clock difference and way."""
-    seen = await _seen(venue)
+    seen = await venue.last_request()
     sent = []
     async with aiohttp.ClientSession() as session:
         for _ in range(PROBES + 1):
@@ -229,10 +229,6 @@ async def _way_ms(venue: Simulator) -> float:
         raise BenchError(f"{len(rows)} of {len(sent)} probes are in the venue's log")
     pairs = list(zip(rows, sent, strict=True))[1:]  # the first one opened the connection
     return statistics.median(float(row["received"]) - left for row, left in pairs)
-
-
-async def _seen(venue: Simulator) -> int:
-    return max((row["n"] for row in await venue.ask("requests?since=0")), default=0)
 
 
 async def _delay_ms(venue: Simulator, sent: _Sent, way_ms: float) -> float:

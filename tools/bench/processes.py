@@ -42,6 +42,10 @@ class Simulator(Struct, frozen=True):
         """A GET of its control interface, e.g. `requests?since=0`."""
         return await asyncio.to_thread(self._get, f"/_sim/{path}")
 
+    async def last_request(self) -> int:
+        """Its number in the venue's log, for `requests?since=`."""
+        return max((row["n"] for row in await self.ask("requests?since=0")), default=0)
+
     async def symbols(self) -> list[str]:
         """The venue's names of its USDT perpetuals that trade, in its own order."""
         return self.facts.listed(await asyncio.to_thread(self._get, self.facts.listing))
@@ -56,7 +60,7 @@ class Simulator(Struct, frozen=True):
         They differ by what the simulator does between reading the time and starting to count. The least of some
         probes: each is late by the way of its request, some tenths of a millisecond.
         """
-        seen = max((row["n"] for row in await self.ask("requests?since=0")), default=0)
+        seen = await self.last_request()
         sent = []
         for _ in range(CLOCK_PROBES):
             sent.append(time.time_ns() / 1e6)

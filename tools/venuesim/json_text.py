@@ -1,4 +1,4 @@
-"""What a venue says, as JSON without spaces: in tests half of what the simulator does is telling prices."""
+"""What a venue says, as JSON without spaces."""
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ import json
 from random import Random
 from typing import Any
 
-from tools.venuesim.json_text import json_text
 from tools.venuesim.wire import Host, Outbox, Timer
 
 IDLE_MS = 600_000
@@ -24,11 +23,6 @@ def parsed(text: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def text_of(payload: object) -> str:
-    """A frame as the venue writes it: compact."""
-    return json_text(payload)
 
 
 def idle_limit_ms(query: str) -> int:

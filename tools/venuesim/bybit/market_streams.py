@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from tools.venuesim.bybit.errors import Row
 from tools.venuesim.bybit.market_feeds import (
     BookFeed,
     Feed,
@@ -67,7 +66,7 @@ class MarketStreams:
         subscription.listeners[id(listener)] = listener
         frame = subscription.feed.snapshot(self._host.now_ms())
         if frame is not None:
-            listener.push(_text(frame), event=topic.kind, symbol=topic.symbol)
+            listener.push(json_text(frame), event=topic.kind, symbol=topic.symbol)
 
     def unsubscribe(self, listener: Listener, topic: Topic) -> None:
         """Stop pushing."""
@@ -126,7 +125,7 @@ class MarketStreams:
         subscription.spoke_ms = now_ms
         topic = subscription.feed.topic
         for frame in subscription.feed.news(now_ms):
-            text = _text(frame)
+            text = json_text(frame)
             for listener in list(subscription.listeners.values()):
                 listener.push(text, event=topic.kind, symbol=topic.symbol)
 
@@ -147,7 +146,3 @@ class MarketStreams:
         if topic.detail == "1":
             return TopFeed(exchange, rows, topic, number)
         return BookFeed(exchange, rows, topic, number)
-
-
-def _text(frame: Row) -> str:
-    return json_text(frame)

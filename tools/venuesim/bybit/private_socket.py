@@ -6,11 +6,12 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, Protocol
 
-from tools.venuesim.bybit.connection import GONE, IdleCut, parsed, short_id, text_of
+from tools.venuesim.bybit.connection import GONE, IdleCut, parsed, short_id
 from tools.venuesim.bybit.dead_mans_switch import TOPIC as SWITCH_TOPIC
 from tools.venuesim.bybit.dead_mans_switch import DeadMansSwitch
 from tools.venuesim.bybit.errors import VenueError
 from tools.venuesim.bybit.user_frames import UserFrame
+from tools.venuesim.json_text import json_text
 from tools.venuesim.wire import Host, Lane, Outbox, RequestInfo, Response
 
 TOPICS = frozenset({"order", "execution", "execution.fast", "position", "wallet", "greeks", SWITCH_TOPIC})
@@ -127,7 +128,7 @@ class PrivateSocket:
         """One frame, once for each of its topics that was asked for."""
         for topic in self.kinds.get(frame.kind, ()):
             self._idle.touch()
-            text = text_of(frame.payload(topic))
+            text = json_text(frame.payload(topic))
             self._outbox.send(text, event=frame.kind, symbol=frame.symbol, client_id=frame.client_id)
 
     def end(self, reason: str) -> None:
@@ -176,7 +177,7 @@ class PrivateSocket:
         answer |= {"conn_id": self._conn_id}
         if "req_id" in command:
             answer = {"req_id": command["req_id"], **answer}
-        self._outbox.reply(text_of(answer), code=code)
+        self._outbox.reply(json_text(answer), code=code)
 
 
 def _parts(name: str) -> tuple[str, str]:

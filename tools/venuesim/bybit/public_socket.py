@@ -5,9 +5,10 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from tools.venuesim.bybit.connection import IDLE_MS, IdleCut, long_id, parsed, text_of
+from tools.venuesim.bybit.connection import IDLE_MS, IdleCut, long_id, parsed
 from tools.venuesim.bybit.market_streams import MarketStreams
 from tools.venuesim.bybit.topics import MAX_ARGS_CHARS, Topic, parse_topic
+from tools.venuesim.json_text import json_text
 from tools.venuesim.wire import Host, Lane, Outbox, RequestInfo, Response
 
 SYSTEM_TOPIC = "system.status"
@@ -115,4 +116,4 @@ class PublicSocket:
             "req_id": command.get("req_id", ""),
             "op": op,
         }
-        self._outbox.reply(text_of(answer), code=None if ok else "error")
+        self._outbox.reply(json_text(answer), code=None if ok else "error")

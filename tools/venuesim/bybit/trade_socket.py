@@ -12,8 +12,9 @@ from typing import Any, Protocol
 
 from msgspec.structs import replace
 
-from tools.venuesim.bybit.connection import GONE, IdleCut, parsed, short_id, text_of
+from tools.venuesim.bybit.connection import GONE, IdleCut, parsed, short_id
 from tools.venuesim.bybit.errors import VenueError, envelope, json_response
+from tools.venuesim.json_text import json_bytes, json_text
 from tools.venuesim.wire import Host, Lane, Outbox, Request, RequestInfo, Response
 
 OPS = {
@@ -91,7 +92,7 @@ class TradeSocket:
         op = command.get("op")
         if op == "ping":
             pong = {"retCode": 0, "retMsg": "OK", "op": "pong", "data": [str(self._host.now_ms())]}
-            self._outbox.reply(text_of({**pong, "connId": self._conn_id}))
+            self._outbox.reply(json_text({**pong, "connId": self._conn_id}))
         elif op == "auth":
             self._log_in(command)
         else:
@@ -129,7 +130,7 @@ class TradeSocket:
         answer = {"retCode": code, "retMsg": text, "op": "auth", "connId": self._conn_id}
         if "reqId" in command:
             answer = {"reqId": command["reqId"], **answer}
-        self._outbox.reply(text_of(answer), code=code)
+        self._outbox.reply(json_text(answer), code=code)
 
     def _command(self, command: dict[str, Any], op: str) -> None:
         try:
@@ -171,7 +172,7 @@ class TradeSocket:
             "header": self._headers(response),
             "connId": self._conn_id,
         }
-        self._outbox.reply(text_of(answer), code=code)
+        self._outbox.reply(json_text(answer), code=code)
 
     def _headers(self, response: Response) -> dict[str, str]:
         """Those of the REST answer."""
@@ -185,7 +186,7 @@ def _request(op: str, command: dict[str, Any]) -> Request:
     """The REST request a command stands for."""
     args = command.get("args")
     body = args[0] if isinstance(args, list) and args and isinstance(args[0], dict) else {}
-    return Request(method="POST", path=OPS[op], body=text_of(body).encode())
+    return Request(method="POST", path=OPS[op], body=json_bytes(body))
 
 
 def _plain(value: object) -> str | None:

@@ -7,7 +7,6 @@ from collections import deque
 from random import Random
 from typing import Any
 
-from tools.venuesim.json_text import json_text
 from tools.venuesim.wire import Host, Outbox, Timer
 
 IDLE_MS = 30_000
@@ -26,11 +25,6 @@ def parsed(text: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def text_of(payload: object) -> str:
-    """A frame as the venue writes it: compact."""
-    return json_text(payload)
 
 
 def connection_id(random: Random) -> str:

@@ -7,8 +7,8 @@ from typing import Protocol
 
 from tools.venuesim.exchange.events import Event, MarketTick, OrderTrade, SymbolChanged
 from tools.venuesim.exchange.model import Origin
+from tools.venuesim.json_text import json_text
 from tools.venuesim.okx.channels import Topic
-from tools.venuesim.okx.connection import text_of
 from tools.venuesim.okx.formats import Row
 from tools.venuesim.okx.market_feeds import Feed, Message, feed
 from tools.venuesim.okx.market_rows import MarketRows
@@ -137,4 +137,4 @@ class MarketStreams:
 
 
 def _text(topic: Topic, message: Message) -> str:
-    return text_of({"arg": topic.argument, **message})
+    return json_text({"arg": topic.argument, **message})

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from tools.venuesim.okx.connection import parsed, text_of
+from tools.venuesim.json_text import json_bytes
+from tools.venuesim.okx.connection import parsed
 from tools.venuesim.okx.errors import ALL_FAILED, OK, VenueError
 from tools.venuesim.okx.formats import Row
 from tools.venuesim.okx.symbol_table import SymbolTable
@@ -56,7 +57,7 @@ class OrderCommands:
         args = [_without_name(arg) for arg in _arguments(command)]
         batch = op.startswith("batch-")
         body = args if batch else args[0] if args else {}
-        info = self._endpoints.describe(Request(method="POST", path=OPS[op], body=text_of(body).encode()))
+        info = self._endpoints.describe(Request(method="POST", path=OPS[op], body=json_bytes(body)))
         return RequestInfo(lane=info.lane, symbol=info.symbol, client_ids=info.client_ids, op=op)
 
     def carry_out(self, op: str, command: Mapping[str, Any]) -> Row:

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 
 from tools.venuesim.exchange.events import Event
+from tools.venuesim.json_text import json_text
 from tools.venuesim.okx.account import UID
 from tools.venuesim.okx.channels import ANY, PAGED, Topic
-from tools.venuesim.okx.connection import text_of
 from tools.venuesim.okx.errors import VenueError
 from tools.venuesim.okx.formats import Row
 from tools.venuesim.okx.market_streams import Key, Listener
@@ -128,7 +128,7 @@ def _push(subscription: _Subscription, frame: UserFrame) -> None:
 
 
 def _send(subscription: _Subscription, frame: UserFrame, message: Row) -> None:
-    subscription.listener.push(text_of(message), event=frame.channel, symbol=frame.symbol, client_id=frame.client_id)
+    subscription.listener.push(json_text(message), event=frame.channel, symbol=frame.symbol, client_id=frame.client_id)
 
 
 def _fitting(topic: Topic, frame: UserFrame) -> list[Row]:

@@ -8,8 +8,9 @@ from typing import Any
 
 from msgspec import Struct
 
+from tools.venuesim.json_text import json_text
 from tools.venuesim.okx.channels import Place, Topic, parse
-from tools.venuesim.okx.connection import KEY_CHANGED, LOGIN_FAILED, IdleCut, Quota, connection_id, parsed, text_of
+from tools.venuesim.okx.connection import KEY_CHANGED, LOGIN_FAILED, IdleCut, Quota, connection_id, parsed
 from tools.venuesim.okx.errors import VenueError
 from tools.venuesim.okx.market_streams import Key, MarketStreams
 from tools.venuesim.okx.order_commands import OPS, Endpoints, OrderCommands, code_of
@@ -92,7 +93,7 @@ class Session:
         """An injected error, in this socket's form."""
         command = parsed(text)
         answer = self._commands.refused(str(command.get("op", "")), command, error)
-        self._outbox.reply(text_of(answer), code=code_of(answer))
+        self._outbox.reply(json_text(answer), code=code_of(answer))
 
     def closed(self) -> None:
         """The socket is gone."""
@@ -190,15 +191,15 @@ class Session:
     def _order(self, op: str, command: dict[str, Any]) -> None:
         answer = self._commands.carry_out(op, command)
         self._idle.touch()
-        self._outbox.reply(text_of(answer), code=code_of(answer))
+        self._outbox.reply(json_text(answer), code=code_of(answer))
 
     def _count(self, event: str, channel: str, count: int) -> None:
         row = {"event": event, "channel": channel, "connCount": str(count), "connId": self._conn_id}
-        self._outbox.send(text_of(row), event=event)
+        self._outbox.send(json_text(row), event=event)
 
     def _tell(self, answer: dict[str, Any], command: dict[str, Any], code: str | None = None) -> None:
         number = {"id": command["id"]} if "id" in command else {}
-        self._outbox.reply(text_of({**number, **answer, "connId": self._conn_id}), code=code)
+        self._outbox.reply(json_text({**number, **answer, "connId": self._conn_id}), code=code)
 
     def _fail(self, command: dict[str, Any], error: VenueError) -> None:
         self._tell({"event": "error", "code": error.code, "msg": error.text}, command, error.code)
