@@ -205,7 +205,7 @@ UNFILTERED: dict[str, Any] = {
     "SIGNAL_MAX_PRICE_CHANGE_5MIN_PERCENT": 0,
     "MAX_SPREAD_PERCENT": 0,
 }
-EXPONENT = re.compile(r"(?<![A-Za-z0-9_.-])-?\d+(?:\.\d+)?[eE][+-]?\d+(?![A-Za-z0-9])")
+EXPONENT = re.compile(r"(?<![A-Za-z0-9_.-])(?<!\.\d\+)-?\d+(?:\.\d+)?[eE][+-]?\d+(?![A-Za-z0-9])")
 ZERO_PRICE = re.compile(r"(?:[a-z_]*price|mark|entry|stop|@)[\"']?[ :=]+[\"']?-?0(?:\.0*)?(?![\d.])", re.IGNORECASE)
 
 
@@ -232,7 +232,9 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_what_the_patterns_find() -> None:
     assert EXPONENT.findall('quantity=1E+8 "price": "9.8E-7" (1e-8)') == ["1E+8", "9.8E-7", "1e-8"]
+    assert EXPONENT.findall("pnl +1E-8 USDT") == ["1E-8"]
     assert not EXPONENT.findall("bw2e7 server-1790-1e23 0x1e5 2e")
+    assert not EXPONENT.findall("started: 0.1.0+990e8664 on binance"), "a digest is not a number"
     assert ZERO_PRICE.search('triggerPrice=0&x "stop_price": "0.0000" @ 0,')
     assert not ZERO_PRICE.search('price=0.00000098 "mark": "0.5" stop 0.1')
 
