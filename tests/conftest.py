@@ -1,6 +1,7 @@
 """What every test gets: no real network, no leftover tasks, no blocking call on the loop, a clean environment."""
 
 import asyncio
+import builtins
 import functools
 import gc
 import inspect
@@ -20,11 +21,14 @@ from hypothesis import HealthCheck, settings
 
 from tests import strict_numbers
 
+# What blockbuster needs puts a slow one in its place, and ccxt asks for the names of each of its clients.
+builtins.dir = vars(sys.modules["forbiddenfruit"])["__dir__"]
 strict_numbers.install()  # before anything of the program is imported
 
 from core import orchestrator  # noqa: E402
 from core.signals import backoff  # noqa: E402
 from core.venues import reconnecting  # noqa: E402
+from tools.candle_replay.loop import StandingTime  # noqa: E402
 
 PROJECT = Path(__file__).resolve().parent.parent
 SETTING_PREFIXES = ("BINANCE_", "BYBIT_", "OKX_", "SIGNAL_", "WAVE_", "TRAILING_", "AGED_", "TELEGRAM_")
@@ -49,8 +53,13 @@ def _in_its_thread(schedule: Callable[..., Any]) -> Callable[..., Any]:
     return checked
 
 
-for _name in ("call_soon", "call_at"):
-    setattr(asyncio.BaseEventLoop, _name, _in_its_thread(getattr(asyncio.BaseEventLoop, _name)))
+for _kind, _name in (
+    (asyncio.BaseEventLoop, "call_soon"),
+    (asyncio.BaseEventLoop, "call_at"),
+    (StandingTime, "call_soon"),
+    (StandingTime, "call_at"),
+):
+    setattr(_kind, _name, _in_its_thread(getattr(_kind, _name)))
 
 
 class _NoCollector:
