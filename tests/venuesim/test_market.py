@@ -181,6 +181,7 @@ def test_trades_number_on_without_gaps_across_a_set_price() -> None:
     assert all(earlier.time_ms <= later.time_ms for earlier, later in pairwise(trades))
     assert [row.price for row in trades if START_MS + 20_250 <= row.time_ms < START_MS + 23_250] == [d(500)] * 7
     assert market.last_trade() == trades[-1]
+    assert market.trades(3) == trades[-3:]
     assert market.last_trade().price == market.last
 
 

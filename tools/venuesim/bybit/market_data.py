@@ -123,7 +123,7 @@ class MarketEndpoints:
     def trades(self, params: Params) -> Row:
         """GET recent-trade, newest first."""
         symbol = self._instrument(params).symbol
-        newest = self._exchange.trades(symbol)[-_limit(params, 500, 1_000) :]
+        newest = self._exchange.trades(symbol, _limit(params, 500, 1_000))
         return {"category": "linear", "list": [self._rows.rest_trade(symbol, trade) for trade in reversed(newest)]}
 
     def funding_history(self, params: Params) -> Row:

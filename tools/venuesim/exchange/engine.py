@@ -346,8 +346,8 @@ class MatchingEngine:
     def depth(self, symbol: str) -> Depth:
         return self._look(symbol).depth(self._state.time.now_ms())
 
-    def trades(self, symbol: str) -> Sequence[PublicTrade]:
-        return self._look(symbol).trades()
+    def trades(self, symbol: str, limit: int | None = None) -> Sequence[PublicTrade]:
+        return self._look(symbol).trades(limit)
 
     def candles(self, symbol: str, interval_ms: int, limit: int | None = None) -> Sequence[Candle]:
         return self._look(symbol).candles(interval_ms, self._state.time.market_ms(), limit)

@@ -173,7 +173,7 @@ class Exchange(Protocol):
 
     def depth(self, symbol: str) -> Depth: ...
 
-    def trades(self, symbol: str) -> Sequence[PublicTrade]:
+    def trades(self, symbol: str, limit: int | None = None) -> Sequence[PublicTrade]:
         """The newest public trades, oldest first."""
         ...
 

@@ -224,9 +224,9 @@ class Market:
         }
         return Depth(bids=sides[Side.SELL], asks=sides[Side.BUY], update_id=self._trade_id, time_ms=now_ms)
 
-    def trades(self) -> Sequence[PublicTrade]:
+    def trades(self, limit: int | None = None) -> Sequence[PublicTrade]:
         """The newest ones, oldest first."""
-        return tuple(islice(self._trades_backwards(), KEPT_TRADES))[::-1]
+        return tuple(islice(self._trades_backwards(), min(limit or KEPT_TRADES, KEPT_TRADES)))[::-1]
 
     def last_trade(self) -> PublicTrade:
         return next(self._trades_backwards())

@@ -169,7 +169,7 @@ class MarketEndpoints:
     def trades(self, params: Params) -> list[Row]:
         """GET trades, newest first."""
         symbol = self._instrument(params).symbol
-        newest = self._exchange.trades(symbol)[-params.limit(100, MOST_TRADES) :]
+        newest = self._exchange.trades(symbol, params.limit(100, MOST_TRADES))
         return [self._rows.trade(symbol, trade) for trade in reversed(newest)]
 
     def trade_history(self, params: Params) -> list[Row]:
