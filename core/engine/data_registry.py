@@ -148,7 +148,7 @@ class DataRegistry:
         return self._rules.limits if chain is None else chain.limits
 
     def candles(self, instrument: InstrumentId) -> Sequence[Candle]:
-        """Closed minutes without a gap, oldest first, an hour at most; empty where it is not watched."""
+        """Closed minutes without a gap, oldest first, since it is watched and an hour at most; empty where it is not."""
         chain = self._watched.get(instrument)
         return () if chain is None else tuple(chain.candles)
 
@@ -446,7 +446,6 @@ class DataRegistry:
             reads=self._reads,
             serves=self._serves,
             watched=lambda: self._awaited(venue),
-            known=lambda instrument: len(self.candles(instrument)),
             takers=Takers(tickers=self._take_tickers, candles=self._take_candles, funding=self._take_funding),
             venue_ms=lambda: self._venue_ms(venue),
             clock=self._clock,

@@ -36,7 +36,8 @@ CANDLE_DELAY = 1.0
 CANDLES_AT_ONCE = 8
 CANDLE_PACE, CANDLES_WITHIN = 0.02, 4.0
 """Between two requests, and for all of them at most."""
-FIRST_CANDLES, MORE_CANDLES = 60, 3
+CANDLES = 3
+"""The newest closed minute, and what two readings that failed would have brought."""
 MINUTE_MS = 60_000
 FUNDING_SECONDS = 300.0
 FUNDING_ANSWER_SECONDS = 5.0
@@ -61,16 +62,14 @@ class PriceReads:
         reads: Mapping[VenueName, MarketReads],
         serves: Callable[[VenueName], bool],
         watched: Callable[[], Collection[InstrumentId]],
-        known: Callable[[InstrumentId], int],
         takers: Takers,
         venue_ms: Callable[[], int],
         clock: Clock,
         counts: Counter[str],
     ) -> None:
-        """While the venue does not serve nothing is asked. `watched` and `known` (how many candles there are) of this
-        venue; `venue_ms` the venue's UTC."""
+        """While the venue does not serve nothing is asked. `watched` of this venue; `venue_ms` the venue's UTC."""
         self._venue, self._reads, self._serves = venue, reads, serves
-        self._watched, self._known = watched, known
+        self._watched = watched
         self._takers, self._venue_ms, self._clock, self._counts = takers, venue_ms, clock, counts
         self._needed, self._urgent = asyncio.Event(), asyncio.Event()
         self._funding_read: dict[InstrumentId, float] = {}
@@ -147,10 +146,9 @@ class PriceReads:
         reads = self._usable()
         if reads is None:
             return
-        limit = MORE_CANDLES if self._known(instrument) else FIRST_CANDLES
         try:
             async with asyncio.timeout(CANDLE_SECONDS), turns:
-                candles = await reads.candles(instrument.symbol, "1m", limit)
+                candles = await reads.candles(instrument.symbol, "1m", CANDLES)
         except (VenueError, TimeoutError) as error:
             self._failed("candles", error)
             return

@@ -8,6 +8,7 @@ Unknown.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from decimal import Decimal
@@ -132,6 +133,9 @@ class Withheld(Refused):
     """We kept an order back after it had waited for its turn; nothing was sent."""
 
 
+_NOTHING_TO_ESCAPE = re.compile(r"[\w.~-]*=[\w.~-]*(?:&[\w.~-]*=[\w.~-]*)*", re.ASCII)
+
+
 class PortedExchange:
     """Mixin in front of a ccxt class. `request` is the one method through which ccxt sends anything."""
 
@@ -143,6 +147,15 @@ class PortedExchange:
         def calculate_rate_limiter_cost(
             self, api: Any, method: str, path: str, params: Any, config: dict[str, Any]
         ) -> float: ...
+
+    def urlencode(self, params: Mapping[str, Any], *more: Any) -> str:
+        """What ccxt signs. Its own way looks at every character for what must be escaped, a third of the time to sign
+        an order; there is nothing in an order's parameters."""
+        if not more and all(type(value) is str or type(value) is int for value in params.values()):
+            text = "&".join([f"{name}={value}" for name, value in params.items()])
+            if text.count("=") == len(params) and _NOTHING_TO_ESCAPE.fullmatch(text):
+                return text
+        return super().urlencode(params, *more)  # type: ignore[misc, no-any-return]  # ccxt's class comes behind
 
     def milliseconds(self) -> int:
         """ccxt stamps and signs with this: the venue's clock, not the host's (NET-01)."""

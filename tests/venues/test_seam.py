@@ -5,11 +5,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.engine.ports import Accepted, Condition, Departure, Rejected, Unknown, VenueHealth
 from core.errors import Ambiguous, RateLimited, Refused, Unreachable, VenueError
 from core.redaction import Redactor
 from core.transport import HttpResponse
+from core.venues.ccxt_loading import exchange_class
 from core.venues.client import CommandPolicy, PortedExchange, Seam, Withheld
 from core.venues.departures import Withholding
 from core.venues.errors import ENDPOINT, ErrorTable, Meaning, Silence
@@ -330,3 +333,23 @@ async def test_headers_beside_those_of_signing_are_made_when_the_request_leaves(
     await stage.ask("order")
     await stage.ask("positions", {}, "GET")
     assert [sent[2] for sent in stage.wire.sent] == [{"sign": "x", "expires": "order"}, {"sign": "x"}]
+
+
+VALUES = st.one_of(st.text(alphabet="aZ09-_.~&= %+/:ß", max_size=4), st.integers(), st.booleans(), st.floats(0, 1))
+
+
+@given(st.dictionaries(st.text(alphabet="aZ09_&= %", max_size=3), VALUES, max_size=4))
+def test_parameters_become_the_text_that_ccxt_makes_of_them(params: dict[str, Any]) -> None:
+    base = exchange_class("binanceusdm")
+    ported: Any = type("Ported", (PortedExchange, base), {})
+    assert ported.urlencode(ported.__new__(ported), params) == base.urlencode(params)
+
+
+def test_an_orders_parameters_need_none_of_ccxts_escaping() -> None:
+    class NoEscaping:
+        def urlencode(self, params: object) -> str:
+            raise AssertionError(params)
+
+    ported: Any = type("Ported", (PortedExchange, NoEscaping), {})()
+    order = {"symbol": "BTCUSDT", "quantity": "0.001", "newClientOrderId": "bw-1_a", "timestamp": 1_790_000_000_000}
+    assert ported.urlencode(order) == "symbol=BTCUSDT&quantity=0.001&newClientOrderId=bw-1_a&timestamp=1790000000000"
