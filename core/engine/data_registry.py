@@ -148,7 +148,7 @@ class DataRegistry:
         return self._rules.limits if chain is None else chain.limits
 
     def candles(self, instrument: InstrumentId) -> Sequence[Candle]:
-        """Closed minutes without a gap, oldest first, since it is watched and an hour at most; empty where it is not."""
+        """Closed minutes without a gap, oldest first, since it is watched (an hour at most)."""
         chain = self._watched.get(instrument)
         return () if chain is None else tuple(chain.candles)
 

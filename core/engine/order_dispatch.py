@@ -16,6 +16,7 @@ from core.domain.money import ZERO, Price, Quantity
 from core.domain.order import Order, OrderIntent, OrderStatus
 from core.domain.reports import OrderStatusReport, Report, Source
 from core.engine.bookkeeping import Bookkeeper
+from core.engine.first_step import Start, at_once, in_its_turn
 from core.engine.last_word import LastWord
 from core.engine.owned_tasks import TaskOwner
 from core.engine.ports import About, Accepted, Departure, NotFound, Outcome, Rejected, Unknown, VenueClient
@@ -125,7 +126,7 @@ class OrderDispatch:
         knows the stop by its name (`StopOrders.unnoted`)."""
         intents = self._registered(departures)
         self._unwritten.update((intent.client_order_id, None) for intent in intents)
-        self._leave(tasks, departures)
+        self._leave(tasks, departures, at_once)
         writing = self._write(intents, self._journal_wait)
         tasks.create_task(writing, name=f"order-manager/journal/{intents[0].client_order_id}")
 
@@ -145,11 +146,11 @@ class OrderDispatch:
         while len(self._unwritten) > REMEMBERED_ENDED_ORDERS:
             self._unwritten.pop(next(iter(self._unwritten)))
 
-    def _leave(self, tasks: TaskOwner, departures: Sequence[Departure]) -> None:
+    def _leave(self, tasks: TaskOwner, departures: Sequence[Departure], start: Start = in_its_turn) -> None:
         for venue, group in self._leaving(departures).items():
             for together in _batches(group, self._clients[venue].traits.entries_per_request):
                 name = f"order-manager/submit/{together[0].intent.client_order_id}"
-                tasks.create_task(self._send(venue, together), name=name)
+                start(tasks, self._send(venue, together), name)
 
     def _leaving(self, departures: Sequence[Departure]) -> dict[VenueName, list[Departure]]:
         """Those that go out now, by venue; of the others it is said why they do not."""

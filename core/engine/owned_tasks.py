@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -42,7 +42,9 @@ def beat() -> None:
 class TaskOwner(Protocol):
     """What starts tasks and waits for them: a TaskGroup, or `OwnedTasks`."""
 
-    def create_task(self, work: Coroutine[Any, Any, None], /, *, name: str) -> asyncio.Task[None]: ...
+    def create_task(
+        self, work: Coroutine[Any, Any, None], /, *, name: str, context: Context | None = None
+    ) -> asyncio.Task[None]: ...
 
 
 class OwnedTasks:
@@ -62,10 +64,12 @@ class OwnedTasks:
     ) -> None:
         await self._group.__aexit__(kind, error, trace)
 
-    def create_task(self, work: Coroutine[Any, Any, None], /, *, name: str) -> asyncio.Task[None]:
+    def create_task(
+        self, work: Coroutine[Any, Any, None], /, *, name: str, context: Context | None = None
+    ) -> asyncio.Task[None]:
         if self._watch is None:
-            return self._group.create_task(work, name=name)
-        task = self._group.create_task(_alone(self._watch, name, work), name=name)
+            return self._group.create_task(work, name=name, context=context)
+        task = self._group.create_task(_alone(self._watch, name, work), name=name, context=context)
         task.add_done_callback(lambda _task: work.close())  # one that was cancelled before its first step
         return task
 

@@ -37,6 +37,7 @@ from core.domain.protection import (
 from core.domain.trailing import tighter
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.closer import Closer
+from core.engine.first_step import Start, at_once, in_its_turn
 from core.engine.order_manager import OrderManager
 from core.engine.owned_tasks import OwnedTasks, TaskOwner
 from core.engine.ports import About, Attach, Level, Notifier, VenueTraits
@@ -147,7 +148,7 @@ class ProtectionManager:
     def tighten(self, position: Position, level: Price) -> asyncio.Future[Tightened]:
         """Have its resting stop moved to `level`, closer to the price; there is one all the while."""
         told = self._tightening.wish(position, level)
-        self.guard(position.key)
+        self.guard(position.key, at_once)
         return told
 
     def resting(self, position: Position) -> Order | None:
@@ -207,7 +208,7 @@ class ProtectionManager:
             if isinstance(event, PositionChanged):
                 self._note_size(event.position)
 
-    def guard(self, key: PositionKey) -> None:
+    def guard(self, key: PositionKey, start: Start = in_its_turn) -> None:
         """Make sure a guardian is looking at this position, which a fill or a reading of the venue has just told."""
         if key in self._unconfirmed:
             self._unconfirmed.discard(key)
@@ -215,7 +216,7 @@ class ProtectionManager:
                 naked.deadline = self._clock.monotonic() + self._deadline
         running = self._guards.get(key)
         if self._tasks is not None and (running is None or running.done()):
-            self._guards[key] = self._tasks.create_task(self._guard(key), name=f"protection/{key}")
+            start(self._tasks, self._guard(key), f"protection/{key}", partial(self._guards.__setitem__, key))
 
     def _note_size(self, position: Position) -> None:
         if not position.open:
@@ -383,8 +384,7 @@ class ProtectionManager:
         return reduce(partial(tighter, position.side), levels) if levels else None
 
     async def _make_room(self, venue: VenueName) -> None:
-        """A venue takes so many stops: those of positions that are closed go before a refused one is tried again
-        (STP-20)."""
+        """A venue takes so many stops: those of closed positions go before a refused one is tried again (STP-20)."""
         state = self._orders.state
         resting = [o for o in state.all_live_orders() if o.intent.leg is Leg.STOP and o.status is OrderStatus.ACCEPTED]
         mine = [o for o in resting if o.instrument.venue is venue and not o.intent.whole_position]

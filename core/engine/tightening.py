@@ -22,6 +22,7 @@ from core.domain.order import UNACKNOWLEDGED, Order, OrderStatus, TriggerReferen
 from core.domain.position import Position
 from core.domain.protection import StopPlan, crossed
 from core.domain.trailing import better
+from core.engine.first_step import at_once
 from core.engine.order_manager import OrderManager
 from core.engine.owned_tasks import TaskOwner
 from core.engine.ports import Rejected, VenueTraits
@@ -112,7 +113,7 @@ class Tightening:
             work = self._amend(stop, wish)
         else:
             work = self._placed(position, stop, await self._place(position, stop, wish), wish)
-        task = tasks.create_task(work, name=f"protection/tighten/{position.key}")
+        task = at_once(tasks, work, f"protection/tighten/{position.key}")
         task.add_done_callback(lambda _task: wish.end(Tightened.REFUSED))  # one that is ended before its first step
 
         def over() -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from contextvars import Context
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -70,8 +71,10 @@ async def test_what_never_began_in_a_run_that_ended_is_begun_in_the_next() -> No
 @pytest.mark.failure("OPS-04")
 async def test_a_move_that_is_ended_before_its_first_step_is_waited_for_by_nobody() -> None:
     class Ending:
-        def create_task(self, work: Coroutine[Any, Any, None], /, *, name: str) -> asyncio.Task[None]:
-            task = asyncio.create_task(work, name=name)
+        def create_task(
+            self, work: Coroutine[Any, Any, None], /, *, name: str, context: Context | None = None
+        ) -> asyncio.Task[None]:
+            task = asyncio.create_task(work, name=name, context=context)
             task.cancel()
             return task
 
