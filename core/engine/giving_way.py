@@ -15,6 +15,8 @@ _T = TypeVar("_T")
 
 IN_A_ROW: Final = 16
 """So much is done in one step while nothing is decided: a turn of the loop costs a third of a price."""
+FEW_IN_A_ROW: Final = 4
+"""Of what decides nothing by itself, and comes in bursts beside what does."""
 TURNS: Final = 8
 """So many turns a decision is given: from a price to the request that moves a stop there are two or three, and a close
 has a few more."""
@@ -37,10 +39,11 @@ def give_way() -> None:
 class Way:
     """Of one task that works through much."""
 
-    __slots__ = ("_done", "_seen")
+    __slots__ = ("_done", "_in_a_row", "_seen")
 
-    def __init__(self) -> None:
-        self._done = 0
+    def __init__(self, in_a_row: int = IN_A_ROW) -> None:
+        """`in_a_row`: so many steps, then a turn."""
+        self._done, self._in_a_row = 0, in_a_row
         self._seen = _Decisions.made
 
     @property
@@ -51,7 +54,7 @@ class Way:
     async def step(self) -> None:
         """Asked after each small part of the work; lets others have their turn where it is theirs."""
         self._done += 1
-        if self._done >= IN_A_ROW or self._seen != _Decisions.made:
+        if self._done >= self._in_a_row or self._seen != _Decisions.made:
             await self.turn()
 
     async def turn(self) -> None:

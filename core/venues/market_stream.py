@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from core.domain.ids import Symbol, VenueName
 from core.domain.money import Price
-from core.engine.giving_way import Way
+from core.engine.giving_way import FEW_IN_A_ROW, IN_A_ROW, Way
 from core.engine.owned_tasks import beat
 from core.engine.ports import Quote
 from core.engine.task_group import TaskGroup
@@ -235,7 +235,8 @@ class MarketStream:
         raise AssertionError("a connection ends only by an exception")
 
     async def _read(self, socket: Socket, state: _RouteState, channels: Subscriptions, heard: asyncio.Event) -> None:
-        decode, unheard, way = state.route.decode, channels.unheard, Way()
+        decode, unheard = state.route.decode, channels.unheard
+        way = Way(IN_A_ROW if state.steady else FEW_IN_A_ROW)
         while True:
             frame = await socket.receive()
             heard.set()

@@ -3,8 +3,10 @@
 import asyncio
 import json
 
+import pytest
+
 from core.domain.ids import Symbol
-from core.engine.giving_way import IN_A_ROW, TURNS, give_way
+from core.engine.giving_way import FEW_IN_A_ROW, IN_A_ROW, TURNS, give_way
 from tests.fakes.fake_socket import FakeSocket
 from tests.venues.test_market_stream import BTC, PAIRS, Stage
 
@@ -12,6 +14,21 @@ from tests.venues.test_market_stream import BTC, PAIRS, Stage
 def _mark(symbol: Symbol, price: int, ms: int) -> dict[str, object]:
     name = symbol.partition("/")[0] + "USDT"
     return {"e": "markPriceUpdate", "s": name, "p": str(price), "T": 5, "E": ms, "st": 1}
+
+
+def _touch(ms: int) -> dict[str, object]:
+    return {
+        "e": "bookTicker",
+        "s": "BTCUSDT",
+        "b": "99",
+        "B": "1",
+        "a": "101",
+        "A": "1",
+        "T": ms,
+        "E": ms,
+        "u": ms,
+        "st": 1,
+    }
 
 
 class Behind:
@@ -66,9 +83,12 @@ async def test_what_is_decided_elsewhere_goes_before_every_reader() -> None:
     assert len(told) == 500
 
 
-async def test_while_nothing_is_decided_others_still_have_their_turn() -> None:
-    frames = [(0.0, json.dumps([_mark(BTC, 100, n)]).encode()) for n in range(500)]
-    stage, told, most = Stage(market=[FakeSocket(frames)]), list[Symbol](), list[int]()
+@pytest.mark.parametrize("route", ["market", "public"])
+async def test_while_nothing_is_decided_others_still_have_their_turn(route: str) -> None:
+    """The most often where prices come that decide nothing, and hundreds of them at once (Binance: every 5 s)."""
+    frame = {"market": lambda n: [_mark(BTC, 100, n)], "public": _touch}[route]
+    frames = [(0.0, json.dumps(frame(n), separators=(",", ":")).encode()) for n in range(500)]
+    stage, told, most = Stage(**{route: [FakeSocket(frames)]}), list[Symbol](), list[int]()
     stage.stream.on_tick(told.append)
     async with stage.running():
         stage.stream.want([BTC])
@@ -76,7 +96,7 @@ async def test_while_nothing_is_decided_others_still_have_their_turn() -> None:
             before = len(told)
             await asyncio.sleep(0)
             most.append(len(told) - before)
-    assert max(most) == IN_A_ROW
+    assert max(most) == {"market": IN_A_ROW, "public": FEW_IN_A_ROW}[route]
 
 
 async def test_a_frame_with_the_prices_of_all_symbols_is_taken_in_parts() -> None:
