@@ -85,6 +85,9 @@ class _Ours:
         if self._held is None:
             await self.entry()
         assert self._held is not None  # noqa: S101 - entry has set it
+        await asyncio.sleep(SETTLE_SECONDS)
+        while self._engine.protection.busy:  # noqa: ASYNC110 - with the newest entry's own stop; it tells nobody
+            await asyncio.sleep(SETTLE_SECONDS)
         intent = self._next_stop(self._held)
         reads = self._engine.reads[self._venue.facts.name]
         seen = await self._venue.last_request()
