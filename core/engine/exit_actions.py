@@ -162,7 +162,7 @@ class ExitActions:
             watch.moving = True
             watch.attempted = self._clock.monotonic()
             give_way()
-            told = self._protection.tighten(position, level)  # in this step: its guardian acts in the next
+            told = self._protection.tighten(position, level)  # its request is the client's when this returns
             tasks.create_task(self._moved(watch, told, level), name=f"exits/move/{watch.key}")
 
     def would_move(

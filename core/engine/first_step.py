@@ -2,7 +2,8 @@
 
 Between two turns the loop reads sockets: a stop that has to move would wait for whatever else has just arrived, a turn
 for its guardian, another for its order, and a third for its request. Begun at once, all of them are one step that ends
-where the request is on the wire. (What Python has as `eager_start` from 3.12 on.)
+where the signed request is aiohttp's, which writes it in its own task: in the same step from Python 3.12 on, where this
+is called `eager_start`, in the next turn before.
 """
 
 from __future__ import annotations

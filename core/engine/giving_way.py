@@ -16,10 +16,10 @@ _T = TypeVar("_T")
 IN_A_ROW: Final = 16
 """So much is done in one step while nothing is decided: a turn of the loop costs a third of a price."""
 FEW_IN_A_ROW: Final = 4
-"""Of what decides nothing by itself, and comes in bursts beside what does."""
+"""Of a route that tells changes only: Binance tells the best bid and ask of hundreds of symbols at once, which decide
+nothing and come before the marks that do."""
 TURNS: Final = 8
-"""So many turns a decision is given: from a price to the request that moves a stop there are two or three, and a close
-has a few more."""
+"""So many turns a decision is given: a move of a stop has one left to be written in, a close has a few."""
 AT_ONCE: Final = 8
 PAUSE_SECONDS: Final = 0.004
 """Of a round over everything there is: so much in one step, and the pause between two of them."""

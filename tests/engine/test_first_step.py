@@ -173,7 +173,9 @@ async def test_from_within_a_callback_of_the_loop_it_begins_as_well() -> None:
 
 @BOTH_SIDES
 @EVERY_KIND
-async def test_a_move_is_on_the_wire_in_the_step_of_the_price_that_decides_it(side: Side, traits: VenueTraits) -> None:
+async def test_a_move_is_handed_to_its_client_in_the_step_of_the_price_that_decides_it(
+    side: Side, traits: VenueTraits
+) -> None:
     """Between two turns of the loop comes whatever else has just arrived."""
     async with a_position(side, traits=traits, latency=0.1, trailing=trailing_rules()) as bench:
         before = len(bench.venue.sent) + len(bench.venue.amended)
