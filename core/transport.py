@@ -9,17 +9,20 @@ from __future__ import annotations
 import asyncio
 import socket as sockets
 import ssl
-from collections.abc import Callable, Mapping
-from typing import Protocol
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Protocol
 
 import aiohappyeyeballs
 import aiohttp
 import yarl
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.connector import Connection
 from msgspec import Struct
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 from websockets.typing import Data
 
+from core.begun import Begun
 from core.errors import Ambiguous, Unreachable
 from core.name_lookup import NameLookup
 
@@ -92,6 +95,17 @@ class Transport(Struct, frozen=True, kw_only=True):
     socket: Callable[[], Socket]
 
 
+class _PromptRequest(aiohttp.ClientRequest):
+    """Writes its body where it is sent: aiohttp's task for it begins a turn of the loop later before Python 3.12."""
+
+    def write_bytes(
+        self, writer: AbstractStreamWriter, conn: Connection, content_length: int | None = None
+    ) -> Coroutine[Any, Any, None]:
+        writing = Begun(super().write_bytes(writer, conn, content_length))
+        writing.begin()
+        return writing
+
+
 class AiohttpHttp:
     """One pooled session to `name`, made at the first request and bound to the loop that runs then."""
 
@@ -140,7 +154,9 @@ class AiohttpHttp:
                 resolver=self._names,
                 happy_eyeballs_delay=NEXT_ADDRESS_SECONDS,
             )
-            self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout)
+            self._session = aiohttp.ClientSession(
+                connector=connector, request_class=_PromptRequest, timeout=self._timeout
+            )
         return self._session
 
     async def _read(self, answer: aiohttp.ClientResponse) -> bytes:

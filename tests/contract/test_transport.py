@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from core import transport
+from core.engine.first_step import at_once
+from core.engine.owned_tasks import OwnedTasks
 from core.errors import Ambiguous, Unreachable
 from core.name_lookup import Address, NameLookup
 from core.transport import AiohttpHttp, WebsocketsSocket
@@ -110,6 +112,28 @@ async def test_open_sockets_stay_constant_over_ten_thousand_calls_with_failures(
         assert max(counts) - min(counts) <= 1
         await http.request("GET", f"http://127.0.0.1:{port}/x", {})
         assert http._session is session, "one session for the whole life"
+        await http.close()
+
+
+async def test_a_request_with_a_body_is_written_in_the_step_that_sends_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url, http = f"http://127.0.0.1:{listening.getsockname()[1]}/x", AiohttpHttp("venue")
+        answers = list[bytes]()
+
+        async def ask(body: bytes) -> None:
+            answers.append((await http.request("POST", url, {}, body)).body)
+
+        async with OwnedTasks() as tasks:
+            first = tasks.create_task(ask(b"first"), name="first")
+            peer = (await asyncio.to_thread(listening.accept))[0]
+            await asyncio.to_thread(peer.recv, 1_000)
+            peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1")
+            await first
+            at_once(tasks, ask(b"second"), "second")
+            assert peer.recv(1_000, socket.MSG_DONTWAIT).endswith(b"second"), "and not a turn of the loop later"
+            peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n2")
+        assert answers == [b"1", b"2"]
+        peer.close()
         await http.close()
 
 
