@@ -42,7 +42,7 @@ PARTS = (  # noqa: SIM905
 ).split() + EDGE
 LAYERS: Mapping[str, tuple[str, ...]] = {
     "core.domain": ("core.domain",),
-    "core.engine": ("core.domain", "core.engine", "core.errors", "core.clock"),
+    "core.engine": ("core.domain", "core.engine", "core.begun", "core.errors", "core.clock"),
     "core.venues": (*EDGE, "core.transport", "core.venues"),
     "core.storage": (*EDGE, "core.transport", "core.storage"),
     "core.signals": (*EDGE, "core.transport", "core.signals", "strategies"),
@@ -63,7 +63,8 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     "core.listener": (),
     "core.log_files": (),
     "core.logs": ("core.clock", "core.log_files", "core.redaction"),
-    "core.transport": ("core.clock", "core.errors", "core.name_lookup"),
+    "core.transport": ("core.begun", "core.clock", "core.errors", "core.name_lookup"),
+    "core.begun": (),
     "core.name_lookup": (),
     "core": ("core", "strategies"),
     "main": ("core", "strategies", "tgbot"),

@@ -155,7 +155,10 @@ class AiohttpHttp:
                 happy_eyeballs_delay=NEXT_ADDRESS_SECONDS,
             )
             self._session = aiohttp.ClientSession(
-                connector=connector, request_class=_PromptRequest, timeout=self._timeout
+                connector=connector,
+                request_class=_PromptRequest,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=self._timeout,
             )
         return self._session
 

@@ -175,7 +175,7 @@ class Confirmations(Struct, frozen=True, kw_only=True):
         return replace(self, since=(*self.without(reason).since, (reason, now_ms)))
 
     def without(self, *reasons: ExitReason) -> Confirmations:
-        if not any(known in reasons for known, _ in self.since):
+        if not self.since or not any(known in reasons for known, _ in self.since):
             return self
         return replace(self, since=tuple(entry for entry in self.since if entry[0] not in reasons))
 
@@ -290,8 +290,9 @@ class _Judging(Struct):
 
     def want(self, level: Price, reason: ExitReason) -> None:
         """The stop belongs there, if that is tighter than where it stands or is wanted, and can stand at all."""
-        known, resting = self.state.level, self.seen.resting
-        if level > ZERO and all(than is None or better(self.side, level, than) for than in (known, resting)):
+        known, resting, side = self.state.level, self.seen.resting, self.side
+        tighter = (known is None or better(side, level, known)) and (resting is None or better(side, level, resting))
+        if tighter and level > ZERO:
             self.state = replace(self.state, level=level)
             self.moved_by = reason
 
@@ -471,6 +472,6 @@ def _band(run: _Judging, price: Price | None) -> Band:
     """The nearest levels around this price."""
     if price is None:
         return EVERY_PRICE
-    low = max((level for level in run.lows if level <= price), default=None)
-    high = min((level for level in run.highs if level >= price), default=None)
+    low = max([level for level in run.lows if level <= price], default=None)
+    high = min([level for level in run.highs if level >= price], default=None)
     return Band(low, high)

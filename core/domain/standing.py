@@ -22,4 +22,10 @@ class Standing(Struct, frozen=True, kw_only=True):
 
 def strictest(standings: Iterable[Standing]) -> Standing:
     """The first of the strictest ones. Raises ValueError when there is none."""
-    return max(standings, key=lambda standing: _STRICTNESS[standing.state])
+    found: Standing | None = None
+    for standing in standings:
+        if found is None or _STRICTNESS[standing.state] > _STRICTNESS[found.state]:
+            found = standing
+    if found is None:
+        raise ValueError("nothing holds")
+    return found

@@ -103,7 +103,7 @@ class Bookkeeper:
             {
                 "client_order_id": order.client_order_id,
                 "instrument": str(order.instrument),
-                "status": order.status.value,
+                "status": order.status,
                 "filled": plain(order.reported_filled),
                 "detail": order.detail,
             },
@@ -214,11 +214,11 @@ def _intent_facts(intent: OrderIntent) -> dict[str, Any]:
     return {
         "client_order_id": intent.client_order_id,
         "instrument": str(intent.instrument),
-        "leg": intent.leg.value,
+        "leg": intent.leg,
         "attempt": intent.attempt,
         "signal_id": intent.signal_id,
-        "side": intent.side.value,
-        "type": intent.type.value,
+        "side": intent.side,
+        "type": intent.type,
         "quantity": plain(intent.quantity),
         "reduce_only": intent.reduce_only,
         "trigger_price": None if intent.trigger_price is None else plain(intent.trigger_price),

@@ -88,7 +88,8 @@ class Closer:
 
     def given_up(self, position: Position) -> bool:
         """Whether this is dust the venue has refused to close: it is listed, not tried again, not alarmed (VAL-19)."""
-        return self._dust.get(position.key) == position.quantity
+        dust = self._dust.get(position.key)
+        return dust is not None and dust == position.quantity
 
     async def flatten(
         self,

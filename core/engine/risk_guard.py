@@ -132,7 +132,7 @@ class RiskGuard:
 
     def standing_of(self, venue: VenueName) -> Standing:
         """The same with what was said for this venue alone."""
-        return strictest([self.standing, self.states.standing(venue)])
+        return strictest([self.states.standing(), *self.ledger.standings(), self.states.said(venue)])
 
     def venue_off_reason(self, venue: VenueName, by: str | None = None) -> str | None:
         """What was said first by anybody, or by one of those who may switch it off."""

@@ -195,7 +195,7 @@ class RequestBudget:
     async def acquire(self, charge: Charge) -> Ticket:
         """Leave to send; at once while there is room. Raises RateLimited when it would take too long, and at once for
         a request larger than a whole window. A bucket without a known limit counts nothing."""
-        if not any(lane.count for lane in self._lanes) and self._shortage(charge, self._now()) is None:
+        if not self.waiting() and self._shortage(charge, self._now()) is None:
             return self._grant(charge)
         return await self._wait(charge)
 
@@ -291,7 +291,7 @@ class RequestBudget:
 
     def waiting(self) -> int:
         """Requests that wait for room now, in all lanes."""
-        return sum(lane.count for lane in self._lanes)
+        return sum([lane.count for lane in self._lanes])
 
     def headroom(self) -> dict[str, float]:
         """By lane: the part of what it may send in a window that is free now, in the fullest window of those that count

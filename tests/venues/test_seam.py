@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -343,6 +344,14 @@ def test_parameters_become_the_text_that_ccxt_makes_of_them(params: dict[str, An
     base = exchange_class("binanceusdm")
     ported: Any = type("Ported", (PortedExchange, base), {})
     assert ported.urlencode(ported.__new__(ported), params) == base.urlencode(params)
+
+
+@given(st.binary(max_size=80), st.binary(min_size=1, max_size=80), st.sampled_from(["hex", "base64"]))
+def test_signatures_are_those_that_ccxt_makes(request: bytes, secret: bytes, digest: str) -> None:
+    base = exchange_class("binanceusdm")
+    ported: Any = type("Ported", (PortedExchange, base), {})
+    made = ported.hmac(ported.__new__(ported), request, secret, sha256, digest)
+    assert made == base.hmac(request, secret, sha256, digest)
 
 
 def test_an_orders_parameters_need_none_of_ccxts_escaping() -> None:

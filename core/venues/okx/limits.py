@@ -7,7 +7,6 @@ tells what is left.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -69,12 +68,10 @@ LIMITS = (
 )
 
 
-def charge_of(
-    method: str, path: str, params: Mapping[str, Any] | Sequence[Mapping[str, Any]], ccxt_cost: float
-) -> Charge:
+def charge_of(method: str, path: str, params: Mapping[str, Any] | list[Mapping[str, Any]], ccxt_cost: float) -> Charge:
     """What a request costs and which lane it takes. What the tables do not know is data without a limit we know of."""
     del ccxt_cost
-    rows = [params] if isinstance(params, Mapping) else list(params)
+    rows = params if isinstance(params, list) else [params]
     if method == "POST" and path in {PLACE, PLACE_MANY}:
         return _placing(rows)
     if method == "POST" and path == _CANCEL_STOPS:
@@ -96,8 +93,11 @@ def _placing(rows: Sequence[Mapping[str, Any]]) -> Charge:
 
 
 def _by_instrument(path: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    counted = Counter(str(row.get("instId", "")) for row in rows)
-    return {f"POST {path}:{inst_id}": count for inst_id, count in counted.items()}
+    counted: dict[str, int] = {}
+    for row in rows:
+        bucket = f"POST {path}:{row.get('instId', '')}"
+        counted[bucket] = counted.get(bucket, 0) + 1
+    return counted
 
 
 def is_closing(row: Mapping[str, Any]) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from msgspec import Struct
+from msgspec.json import encode
 
 API = "/api/v5/"
 LOGIN_PATH = "/users/self/verify"
@@ -40,7 +41,7 @@ def request(
 ) -> Signed:
     """`path` as the documents name it behind `/api/v5/`; `credentials` None for a public one."""
     query = f"?{urlencode(params)}" if method == "GET" and params else ""
-    body = json.dumps(params, separators=(",", ":")) if method != "GET" and params else ""
+    body = encode(params).decode() if method != "GET" and params else ""
     target = f"{API}{path}{query}"
     if credentials is None:
         return Signed(path=target, headers={}, body=body)
