@@ -256,7 +256,7 @@ async def _x1(effort: Effort, facts: VenueFacts, tap: _Tap, symbols: Sequence[_S
     await asyncio.sleep(min(tap.wire.counted_seconds, effort.exit_seconds))
     tap.injecting = True
     cpu, began = time.process_time(), time.perf_counter()
-    async with writes_seen(tap.asked):
+    async with writes_seen(tap.asked, tap.aside):
         put, ticks = await _tick(effort, tap, symbols)
         busy = 100 * (time.process_time() - cpu) / (time.perf_counter() - began)
         await asyncio.sleep(min(MOVE_SECONDS, effort.exit_seconds))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from unittest.mock import patch
 
 from aiohttp.http_writer import StreamWriter
@@ -18,8 +18,9 @@ Seen = Callable[[bytes], None]
 
 
 @asynccontextmanager
-async def writes_seen(seen: Seen) -> AsyncIterator[None]:
-    """`seen` is called with each write of aiohttp's within, a request and its body being one."""
+async def writes_seen(seen: Seen, aside: Callable[[], AbstractContextManager[None]]) -> AsyncIterator[None]:
+    """`seen` is called with each write of aiohttp's within, a request and its body being one. What this costs before is
+    spent in `aside`."""
     near, far = socket.socketpair()
     far.settimeout(0)
     loop = asyncio.get_running_loop()
@@ -28,7 +29,8 @@ async def writes_seen(seen: Seen) -> AsyncIterator[None]:
 
     def write(writer: StreamWriter, data: bytes) -> None:
         real(writer, data)
-        flushes.follow(transport, bytes(data))
+        with aside():
+            flushes.follow(transport, bytes(data))
 
     def writelines(writer: StreamWriter, parts: Iterable[bytes]) -> None:
         write(writer, b"".join(parts))
@@ -55,7 +57,7 @@ class _Flushes(asyncio.Protocol):
             self.resume_writing()
 
     def resume_writing(self) -> None:
-        self._far.recv(len(self._pending))
         pending, self._pending = self._pending, []
         for data in pending:
             self._seen(data)
+        self._far.recv(len(pending))
