@@ -25,6 +25,7 @@ from core.domain.trailing import TrailingRules, away, tighter, trailing_level, w
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.closer import Closer, Part
 from core.engine.exit_watch import ExitCounts, ExitWatch, figures_of
+from core.engine.first_step import at_once
 from core.engine.giving_way import give_way
 from core.engine.ports import Level, Notifier
 from core.engine.protection_manager import ProtectionManager
@@ -89,11 +90,11 @@ class ExitActions:
         if part is None or part.quantity >= position.quantity:
             watch.closing = True
             give_way()
-            self.tasks.create_task(self._close(watch, position, close, seen), name=f"exits/close/{watch.key}")
+            at_once(self.tasks, self._close(watch, position, close, seen), f"exits/close/{watch.key}")
         elif part.quantity and not watch.taking and self._clock.monotonic() >= watch.part_not_before:
             watch.taking = True
             give_way()
-            self.tasks.create_task(self._take(watch, position, part, close, seen), name=f"exits/take/{watch.key}")
+            at_once(self.tasks, self._take(watch, position, part, close, seen), f"exits/take/{watch.key}")
 
     async def _close(self, watch: ExitWatch, position: Position, close: Close, seen: Seen) -> None:
         why, figures = f"{close.reason.value}: {close.detail}", figures_of(watch.state, position, close, seen)

@@ -100,9 +100,9 @@ class OrderDispatch:
         if reducing and replaced is not None and all(self._foretold(d.intent, replaced) for d in reducing):
             self._start_foretold(tasks, reducing)
         elif reducing:  # first: an entry that cannot be journaled must not hold them back
-            await self._start(tasks, reducing, self._journal_wait)
+            await self._start(tasks, reducing, self._journal_wait, at_once)
         if entries:
-            await self._start(tasks, entries, None)
+            await self._start(tasks, entries, None, in_its_turn)
 
     def _foretold(self, intent: OrderIntent, replaced: Order) -> bool:
         return intent.foretold_by(replaced.intent) and replaced.client_order_id not in self._unwritten
@@ -111,7 +111,9 @@ class OrderDispatch:
         objection = partial(self.last_word.on, intent)
         return Departure(intent=intent, stop=None if stop is None else stop.value, objection=objection)
 
-    async def _start(self, tasks: TaskOwner, departures: Sequence[Departure], journal_wait: float | None) -> None:
+    async def _start(
+        self, tasks: TaskOwner, departures: Sequence[Departure], journal_wait: float | None, start: Start
+    ) -> None:
         intents = self._registered(departures)
         try:
             await self._write(intents, journal_wait)
@@ -119,7 +121,7 @@ class OrderDispatch:
             for intent in intents:
                 self._reports.unregister(intent.client_order_id)
             raise
-        self._leave(tasks, departures)
+        self._leave(tasks, departures, start)
 
     def _start_foretold(self, tasks: TaskOwner, departures: Sequence[Departure]) -> None:
         """What INV-2 wants on disk is there: the row is written while the request travels, and a restart in between
@@ -146,7 +148,7 @@ class OrderDispatch:
         while len(self._unwritten) > REMEMBERED_ENDED_ORDERS:
             self._unwritten.pop(next(iter(self._unwritten)))
 
-    def _leave(self, tasks: TaskOwner, departures: Sequence[Departure], start: Start = in_its_turn) -> None:
+    def _leave(self, tasks: TaskOwner, departures: Sequence[Departure], start: Start) -> None:
         for venue, group in self._leaving(departures).items():
             for together in _batches(group, self._clients[venue].traits.entries_per_request):
                 name = f"order-manager/submit/{together[0].intent.client_order_id}"

@@ -4,9 +4,9 @@ W1 to W3 run the real daemon against simulator processes and signals pushed by t
 venues' own records. W4 to W6, O1 and V1 give work to the parts of a daemon inside this process, with ccxt as it comes
 beside it. E rows replay private stream frames in this process, R1 recorded candles. F rows start the daemon at all
 venues at once (F4 for ten minutes; --quick for seconds). X rows tick prices of symbols that are held: how soon the move
-of a stop leaves (X1), what a price costs in the exits (X3), what many symbols take (X2), and how late the loop is on a
-bad network (X4). W, V, E, X1 and X3 are measured per venue, waves over all of them as well. Nothing fails on a time;
-exit status 1 means that something did not do what it was to be measured doing.
+of a stop leaves (X1) or a close (X1c), what a price costs in the exits (X3), what many symbols take (X2), and how late
+the loop is on a bad network (X4). W, V, E, X1 and X3 are measured per venue, waves over all of them as well. Nothing
+fails on a time; exit status 1 means that something did not do what it was to be measured doing.
 """
 
 from __future__ import annotations

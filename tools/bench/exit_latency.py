@@ -1,4 +1,5 @@
-"""From a price's bytes to the request that follows from it (X1), and what a price costs where nothing follows (X3).
+"""From a price's bytes to the request that follows from it, a move of a stop (X1) or a close (X1c), and what a price
+costs where nothing follows (X3).
 
 The whole daemon runs in this process with a position in each of many symbols, against a simulator in another. What its
 public socket receives is made here: every symbol ticks twenty times a second, and some times a second one of them
@@ -48,6 +49,8 @@ BEST, BETTER = Decimal("1.112"), Decimal("1.005")
 venue's own price, which did not move."""
 ROUNDS = 2
 """So often each symbol makes a new best price, as far as there is time."""
+WORST = Decimal("0.92")
+"""Times the price a position was entered at: beyond its stop by more than CRITICAL_LOSS_PERCENT."""
 JITTER = tuple(Decimal(part) / 100_000 for part in (0, -20, 10, -30, 5, -10, -25, -5))
 SETTINGS: Final[Mapping[str, str]] = {
     "TRAILING_MODE": "managed",
@@ -56,13 +59,15 @@ SETTINGS: Final[Mapping[str, str]] = {
     "TRAILING_MIN_UPDATE_INTERVAL_SECONDS": "1",
     "PRICE_JUMP_PERCENT": "50",
     "BREAKEVEN_ACTIVATION_PERCENT": "0",
+    "CRITICAL_LOSS_PERCENT": "1",
+    "CRITICAL_LOSS_CONFIRM_MS": "0",
 }
 
 
 class _Wire(Struct, frozen=True):
     """One venue's words: the public socket of marks, what a frame of prices has in it, the mark of one symbol (ms,
     symbol, price), the request that moves or replaces a stop, how many of them there are a second (fewer than the venue
-    takes), and after how many seconds the stops of the entries are not counted any more."""
+    takes), after how many seconds the stops of the entries are not counted any more, and the request that closes."""
 
     path: str
     prices: tuple[bytes, ...]
@@ -70,6 +75,7 @@ class _Wire(Struct, frozen=True):
     move: str
     moves_per_second: int
     counted_seconds: float
+    close: str
 
 
 WIRES: Final[Mapping[VenueName, _Wire]] = {
@@ -80,6 +86,7 @@ WIRES: Final[Mapping[VenueName, _Wire]] = {
         "/fapi/v1/algoOrder",
         8,
         10.5,
+        "POST /fapi/v1/order",
     ),
     VenueName.BYBIT: _Wire(
         "/v5/public/linear",
@@ -91,6 +98,7 @@ WIRES: Final[Mapping[VenueName, _Wire]] = {
         "/v5/position/trading-stop",
         4,
         1.1,
+        "POST /v5/order/create",
     ),
     VenueName.OKX: _Wire(
         "/ws/v5/public",
@@ -102,6 +110,7 @@ WIRES: Final[Mapping[VenueName, _Wire]] = {
         "/api/v5/trade/amend-algos",
         8,
         2.1,
+        "POST /api/v5/trade/order ",
     ),
 }
 
@@ -203,8 +212,9 @@ class _TappedSocket:
 class _Symbol:
     name: str
     instrument: InstrumentId
-    base: Decimal
+    entry: Decimal
     tick: Price
+    base: Decimal = Decimal(0)
     texts: list[str] = field(default_factory=list)
 
     def at(self, base: Decimal) -> None:
@@ -224,6 +234,8 @@ async def _at(effort: Effort, wanted: frozenset[str], facts: VenueFacts) -> list
             figures += await _x1(effort, facts, tap, symbols)
         if "X3" in wanted:
             figures += await _x3(facts, engine, tap, symbols)
+        if "X1" in wanted:
+            figures += await _x1_closing(effort, facts, tap, symbols)
         return figures
 
 
@@ -254,61 +266,97 @@ def _symbol(engine: Engine, position: Position) -> _Symbol:
 
 async def _x1(effort: Effort, facts: VenueFacts, tap: _Tap, symbols: Sequence[_Symbol]) -> list[Figure]:
     await asyncio.sleep(min(tap.wire.counted_seconds, effort.exit_seconds))
+    best = [(symbol, by) for by in (BEST, *[BETTER] * (ROUNDS - 1)) for symbol in symbols]
+    seen = await _decisive(effort, tap, symbols, best, tap.wire.move)
+    return [
+        _figure(
+            facts, seen, "X1", "price in → stop-move request written, our own time, p99", seen.computed(0.99), "< 2"
+        ),
+        _figure(facts, seen, "X1m", "the same, the median", seen.computed(0.5)),
+        _figure(
+            facts,
+            seen,
+            "X1w",
+            "the same by the clock, waiting for the disk and the processor included, p99",
+            seen.took(0.99),
+        ),
+    ]
+
+
+async def _x1_closing(effort: Effort, facts: VenueFacts, tap: _Tap, symbols: Sequence[_Symbol]) -> list[Figure]:
+    worst = [(symbol, WORST * symbol.entry / symbol.base) for symbol in symbols]
+    seen = await _decisive(effort, tap, symbols, worst, tap.wire.close)
+    return [
+        _figure(facts, seen, "X1c", "price in → close written, our own time, p99", seen.computed(0.99), "< 2"),
+        _figure(facts, seen, "X1cm", "the same, the median", seen.computed(0.5)),
+        _figure(facts, seen, "X1cw", "the same by the clock, waiting for the disk included, p99", seen.took(0.99)),
+    ]
+
+
+class _Seen(NamedTuple):
+    """Of decisive prices: each one's ms to its request by the clock and computed by us; how many were to be followed,
+    and the words for it."""
+
+    both: list[tuple[float, float]]
+    asked: int
+    note: str
+
+    def took(self, part: float) -> float:
+        return _share(sorted(wall for wall, _ in self.both), part)
+
+    def computed(self, part: float) -> float:
+        return _share(sorted(own for _, own in self.both), part)
+
+
+async def _decisive(
+    effort: Effort, tap: _Tap, symbols: Sequence[_Symbol], decisive: Sequence[tuple[_Symbol, Decimal]], request: str
+) -> _Seen:
+    """All symbols tick; a price so many times the last one is put in for each of `decisive`, and the first request
+    about it is looked for."""
     tap.injecting = True
     cpu, began = time.process_time(), time.perf_counter()
     async with writes_seen(tap.asked, tap.aside):
-        put, ticks = await _tick(effort, tap, symbols)
+        put, ticks = await _tick(effort, tap, symbols, decisive)
         busy = 100 * (time.process_time() - cpu) / (time.perf_counter() - began)
         await asyncio.sleep(min(MOVE_SECONDS, effort.exit_seconds))
     tap.injecting = False
-    moves = [(at, asked) for at, asked in tap.requests if tap.wire.move in asked]
-    both = _took(put, moves)
-    took, computed = (sorted(passed) for passed in zip(*both, strict=True)) if both else ([], [])
-    asked = sum(map(len, put.values()))
-    missing = asked - len(both)
+    both = _took(put, [(at, asked) for at, asked in tap.requests if request in asked])
+    seen = _Seen(both, sum(map(len, put.values())), "")
     note = (
-        f"{len(symbols)} symbols with a position, {ticks:,} prices at {TICKS_PER_SECOND}/s each, {len(took)} moves of "
-        f"a stop; the process was busy {busy:.0f} % of one core; by the clock the median is {_share(took, 0.5):.2f} ms"
+        f"{len(symbols)} symbols, {ticks:,} prices at {TICKS_PER_SECOND}/s each, {len(both)} requests; the process was "
+        f"busy {busy:.0f} % of one core; by the clock the median is {seen.took(0.5):.2f} ms"
     )
-    failed = f"{missing} of {asked} new best prices were not followed by a request" if missing else ""
+    return seen._replace(note=note)
 
-    def figure(name: str, what: str, value: float, aim: str) -> Figure:
-        return Figure(
-            id=name,
-            venue=facts.name.value,
-            what=what,
-            unit="ms",
-            samples=(value,) if took else (),
-            aim=aim,
-            others="–",
-            note=note,
-            failed=failed,
-        )
 
-    return [
-        figure("X1", "price in → stop-move request written, our own time, p99", _share(computed, 0.99), "< 2"),
-        figure("X1m", "the same, the median", _share(computed, 0.5), "–"),
-        figure(
-            "X1w",
-            "the same by the clock, waiting for the disk and the processor included, p99",
-            _share(took, 0.99),
-            "–",
-        ),
-    ]
+def _figure(facts: VenueFacts, seen: _Seen, name: str, what: str, value: float, aim: str = "–") -> Figure:
+    missing = seen.asked - len(seen.both)
+    return Figure(
+        id=name,
+        venue=facts.name.value,
+        what=what,
+        unit="ms",
+        samples=(value,) if seen.both else (),
+        aim=aim,
+        others="–",
+        note=seen.note,
+        failed=f"{missing} of {seen.asked} decisive prices were not followed by a request" if missing else "",
+    )
 
 
 def _share(ordered: Sequence[float], part: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * part))] if ordered else float("nan")
 
 
-async def _tick(effort: Effort, tap: _Tap, symbols: Sequence[_Symbol]) -> tuple[dict[str, list[_Moment]], int]:
-    """When new best prices of each symbol that made one were there, and how many prices there were."""
-    rate, sent = TICKS_PER_SECOND * len(symbols), 0
+async def _tick(
+    effort: Effort, tap: _Tap, symbols: Sequence[_Symbol], decisive: Sequence[tuple[_Symbol, Decimal]]
+) -> tuple[dict[str, list[_Moment]], int]:
+    """When the decisive price of each symbol was there, and how many prices there were; until all of them have been put
+    in, as far as there is time."""
+    rate, sent, begun = TICKS_PER_SECOND * len(symbols), 0, 0
     put: dict[str, list[_Moment]] = {}
-    best = iter([(symbol, by) for by in (BEST, *[BETTER] * (ROUNDS - 1)) for symbol in symbols])
-    begun = 0
     started = time.perf_counter()
-    while (passed := time.perf_counter() - started) < effort.exit_seconds:
+    while begun < len(decisive) and (passed := time.perf_counter() - started) < effort.exit_seconds:
         with tap.aside():
             due = int(passed * rate)
             now_ms = time.time_ns() // 1_000_000
@@ -317,14 +365,14 @@ async def _tick(effort: Effort, tap: _Tap, symbols: Sequence[_Symbol]) -> tuple[
                 text = symbol.texts[number // len(symbols) % len(JITTER)]
                 tap.put(tap.wire.mark(now_ms, symbol.name, text).encode("ascii"))
             sent = max(sent, due)
-        if begun < int(passed * tap.wire.moves_per_second) and (winner := next(best, None)) is not None:
+        if begun < int(passed * tap.wire.moves_per_second):
+            _decide(tap, put, *decisive[begun], now_ms)
             begun += 1
-            _make_best(tap, put, *winner, now_ms)
         await asyncio.sleep(STEP_SECONDS)
     return put, sent
 
 
-def _make_best(tap: _Tap, put: dict[str, list[_Moment]], symbol: _Symbol, by: Decimal, now_ms: int) -> None:
+def _decide(tap: _Tap, put: dict[str, list[_Moment]], symbol: _Symbol, by: Decimal, now_ms: int) -> None:
     with tap.aside():
         symbol.at(symbol.base * by)
         frame = tap.wire.mark(now_ms, symbol.name, symbol.texts[0]).encode("ascii")
