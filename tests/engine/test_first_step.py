@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from core.domain.profit_steps import ProfitStep
 from core.domain.signal import Side
 from core.engine.first_step import at_once
 from core.engine.owned_tasks import OwnedTasks, be_watched
@@ -184,3 +186,18 @@ async def test_a_move_is_handed_to_its_client_in_the_step_of_the_price_that_deci
         await bench.settle(1)
         assert bench.exits.counts.stops_moved == 1
         assert bench.protection.all_covered()
+
+
+async def test_a_close_begins_in_the_step_of_its_price_and_its_request_in_that_of_its_row() -> None:
+    """Two turns of the loop are the journal's, for which it waits; neither end of it has one of its own."""
+    everything = (ProfitStep(percent=Decimal(1), share=Decimal(100)),)
+    async with a_position(steps=everything) as bench:
+        (position,) = bench.state.positions()
+        before = len(bench.venue.sent)
+        bench.tick("101.5")
+        assert bench.closer.closing(position.key)
+        for _ in range(2):
+            await asyncio.sleep(0)
+        assert len(bench.venue.sent) == before + 1
+        await bench.settle(1)
+        assert not bench.state.positions()
