@@ -26,8 +26,8 @@ class Begun(Coroutine[Any, Any, None]):
         return self._work.send(value) if first is None else first()
 
     def throw(self, *raised: Any) -> Any:
-        self._first = None
-        return self._work.throw(*raised)
+        first, self._first = self._first, None
+        return first() if isinstance(first, _Raises) else self._work.throw(*raised)  # what is over cannot be ended
 
     def close(self) -> None:
         self._work.close()

@@ -46,6 +46,17 @@ async def test_it_has_begun_when_the_call_returns_and_goes_on_as_a_task() -> Non
     assert log == ["begun", "over"]
 
 
+async def test_one_that_was_over_in_its_first_step_is_not_ended_by_a_cancel_after_it() -> None:
+    async def work() -> None:
+        return
+
+    async with OwnedTasks() as tasks:
+        task = at_once(tasks, work(), "it")
+        task.cancel()
+    assert not task.cancelled()
+    assert task.exception() is None
+
+
 @pytest.mark.parametrize("turns", [0, 1, 2])
 async def test_what_it_waits_for_may_come_before_its_first_turn_or_after_it(turns: int) -> None:
     log, gate = list[str](), asyncio.get_running_loop().create_future()

@@ -321,12 +321,11 @@ async def _decisive(
         await asyncio.sleep(min(MOVE_SECONDS, effort.exit_seconds))
     tap.injecting = False
     both = _took(put, [(at, asked) for at, asked in tap.requests if request in asked])
-    seen = _Seen(both, sum(map(len, put.values())), "")
     note = (
         f"{len(symbols)} symbols, {ticks:,} prices at {TICKS_PER_SECOND}/s each, {len(both)} requests; the process was "
-        f"busy {busy:.0f} % of one core; by the clock the median is {seen.took(0.5):.2f} ms"
+        f"busy {busy:.0f} % of one core"
     )
-    return seen._replace(note=note)
+    return _Seen(both, sum(map(len, put.values())), note)
 
 
 def _figure(facts: VenueFacts, seen: _Seen, name: str, what: str, value: float, aim: str = "–") -> Figure:

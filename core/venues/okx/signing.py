@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -62,7 +61,7 @@ def login(credentials: Credentials, now_ms: int) -> str:
     stamp = str(now_ms // 1000)
     sign = signature(credentials, f"{stamp}GET{LOGIN_PATH}")
     row = {"apiKey": credentials.key, "passphrase": credentials.passphrase, "timestamp": stamp, "sign": sign}
-    return json.dumps({"op": "login", "args": [row]})
+    return encode({"op": "login", "args": [row]}).decode()
 
 
 def signature(credentials: Credentials, text: str) -> str:
