@@ -332,7 +332,8 @@ class Orchestrator:
         engine.journal.append_nowait([StateRecord(key=RUN_KEY, value=value, time_ms=self._clock.now_ms())])
 
     def _restore(self, engine: Engine, held: JournalState) -> None:
-        unnoted = engine.protection.stop_orders.unnoted(held.positions, held.orders)
+        makers = (engine.protection.stop_orders, engine.closer)
+        unnoted = [intent for maker in makers for intent in maker.unnoted(held.positions, held.orders)]
         engine.orders.restore(held.orders, [*held.reopenable, *held.positions], held.ended, unnoted)
         engine.exits.restore(held.exits)
         engine.risk.recall(held.values)

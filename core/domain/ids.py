@@ -55,6 +55,10 @@ class Leg(StrEnum):
     """Sent by pre-flight to see whether orders are taken; cancelled at once."""
 
 
+CLOSES_ALL = (Leg.FLATTEN, Leg.CLOSE)
+"""Those that close all that is left of a position."""
+
+
 @lru_cache(maxsize=1024)  # asked for again at each candle while a position is held
 def client_order_id(account: str, signal_id: str, leg: Leg, attempt: int) -> ClientOrderId:
     """32 lower-case letters and digits, valid on all three venues (ORD-04).

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from core.domain.ids import ClientOrderId, InstrumentId, Leg, PositionId, SignalId, TradeId, VenueOrderId
+from core.domain.ids import CLOSES_ALL, ClientOrderId, InstrumentId, Leg, PositionId, SignalId, TradeId, VenueOrderId
 from core.domain.money import ZERO, Price, Quantity, plain
 from core.domain.signal import Side
 
@@ -150,11 +150,13 @@ class OrderIntent(Struct, frozen=True, kw_only=True):
 
     def foretold_by(self, stop: OrderIntent) -> bool:
         """Whether the row of that stop tells side, quantity and client order id of this one: those of the next stop of
-        the same position follow from it, and only the level is new (INV-2)."""
+        the same position, of which only the level is new, and of its first close follow from it (INV-2)."""
+        follows = self.attempt == (stop.attempt + 1 if self.leg is Leg.STOP else 0)
         return (
-            self.leg is stop.leg is Leg.STOP
+            follows
+            and stop.leg is Leg.STOP
+            and (self.leg is Leg.STOP or self.leg in CLOSES_ALL)
             and self.position_id == stop.position_id
-            and self.attempt == stop.attempt + 1
             and self.side is stop.side
             and self.quantity == stop.quantity
             and self.reduce_only

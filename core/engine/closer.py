@@ -7,7 +7,7 @@ close is under way. A part of a position is closed by one order; the guardian ma
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from types import MappingProxyType
@@ -17,12 +17,13 @@ from msgspec import Struct
 
 from core.clock import Clock
 from core.domain.alerts import AlertKind
-from core.domain.ids import ClientOrderId, InstrumentId, Leg, PositionId, VenueName, client_order_id
+from core.domain.ids import CLOSES_ALL, ClientOrderId, InstrumentId, Leg, PositionId, VenueName, client_order_id
 from core.domain.instrument import Instrument
 from core.domain.money import ZERO, Price, Quantity, plain
 from core.domain.order import Order, OrderIntent, OrderType
 from core.domain.position import Position, PositionKey
 from core.domain.protection import is_dust
+from core.engine.attempts import Attempts
 from core.engine.order_manager import OrderManager
 from core.engine.ports import Level, Notifier
 from core.engine.risk_guard import RiskGuard
@@ -40,6 +41,7 @@ VENUE_AGREES_SECONDS = 2.0
 """How long the venue's own figure may lag behind the fills that closed a position, before it is read (POS-02)."""
 TRIES_A_STEP = 100
 """Numbers of one step of a take profit: its orders are `step * 100` and those after it."""
+UNNOTED_REASON = "closed by the last run, which could not write it down"
 NO_FIGURES: Mapping[str, str] = MappingProxyType({})
 
 
@@ -78,6 +80,7 @@ class Closer:
         self._renew_rules: Renew = nobody_renews
         self._dust: dict[PositionKey, Quantity] = {}
         self._closing: dict[PositionKey, asyncio.Event] = {}
+        self._attempts = {leg: Attempts(leg) for leg in CLOSES_ALL}
 
     def on_stale_rules(self, renew: Renew) -> None:
         """Who loads a venue's trading rules anew when it refused a close by others."""
@@ -127,6 +130,14 @@ class Closer:
         await self._orders.wait(position.instrument, partial(self._decided, intent, position.key), ANSWER_SECONDS)
         order = self._orders.state.order(intent.client_order_id)
         return order is None or _counts(order)
+
+    def unnoted(self, positions: Sequence[Position], orders: Sequence[Order]) -> list[OrderIntent]:
+        """Closes of them that may have left, or still be on their way, although no file knows (`Attempts`)."""
+        return [
+            self._intent(position, leg, attempt, position.quantity, UNNOTED_REASON)
+            for leg, attempts in self._attempts.items()
+            for position, attempt in attempts.unnoted(positions, orders)
+        ]
 
     def steps_taken(self, position: Position) -> int:
         """How many steps of its take profit were ordered: the highest with an order that traded, or still may."""
@@ -205,7 +216,7 @@ class Closer:
             await self._orders.wait(key.instrument, partial(self._flat, key), ANSWER_SECONDS)
 
     async def _send(self, position: Position, leg: Leg, why: str, figures: Mapping[str, str]) -> OrderIntent:
-        attempt = next_attempt(self._orders.state.orders_of(position.id, leg), leg)
+        attempt = self._attempts[leg].next(position, self._orders.state.orders_of(position.id, leg))
         intent = self._intent(position, leg, attempt, self._at_once(position), why)
         self._explain(intent.client_order_id, figures)
         await self._orders.submit([self._risk.approve_reducing(intent)])
@@ -256,7 +267,7 @@ class Closer:
     def under_way(self, position: Position) -> OrderIntent | None:
         """A close that is on its way or unknown: wait for it, a second one would be a second order."""
         state = self._orders.state
-        closes = [*state.orders_of(position.id, Leg.FLATTEN), *state.orders_of(position.id, Leg.CLOSE)]
+        closes = [order for leg in CLOSES_ALL for order in state.orders_of(position.id, leg)]
         return next((order.intent for order in closes if not order.ended), None)
 
     def _decided(self, intent: OrderIntent, key: PositionKey) -> bool:
@@ -270,8 +281,3 @@ class Closer:
 def _counts(order: Order) -> bool:
     """Whether it traded, or nobody can say yet that it will not."""
     return bool(order.filled or order.fills_missing) or not order.ended
-
-
-def next_attempt(orders: Iterable[Order], leg: Leg) -> int:
-    """The number after the highest used for this leg of a position: a new order, never a re-send of an old one."""
-    return 1 + max((order.intent.attempt for order in orders if order.intent.leg is leg), default=-1)

@@ -22,7 +22,7 @@ import structlog
 from core.domain.alerts import AlertKind
 from core.domain.events import Event, OrderChanged, PositionChanged
 from core.domain.exits import ExitRules, rules_for
-from core.domain.ids import ClientOrderId, InstrumentId, Leg, PositionId, VenueName, client_order_id
+from core.domain.ids import CLOSES_ALL, ClientOrderId, InstrumentId, Leg, PositionId, VenueName, client_order_id
 from core.domain.instrument import Instrument
 from core.domain.money import Price, plain
 from core.domain.order import UNACKNOWLEDGED, Order, OrderIntent, OrderStatus, OrderType, TriggerReference
@@ -30,8 +30,8 @@ from core.domain.position import Position, PositionKey
 from core.domain.protection import covers, is_dust
 from core.domain.signal import Side
 from core.domain.trailing import TrailingRules, away, reached
+from core.engine.attempts import next_attempt
 from core.engine.bookkeeping import Bookkeeper
-from core.engine.closer import next_attempt
 from core.engine.order_manager import OrderManager
 from core.engine.ports import About, Level, Notifier, VenueTraits
 from core.engine.protection_manager import ProtectionManager
@@ -188,7 +188,7 @@ class NativeTrailing:
         if instrument is None or is_dust(position, instrument):
             return False
         state = self._orders.state
-        closes = [*state.orders_of(position.id, Leg.FLATTEN), *state.orders_of(position.id, Leg.CLOSE)]
+        closes = [order for leg in CLOSES_ALL for order in state.orders_of(position.id, leg)]
         return self._protection.covered(position.key) and all(order.ended for order in closes)
 
     def _rules_of(self, position: Position) -> TrailingRules | None:

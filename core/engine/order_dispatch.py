@@ -11,7 +11,7 @@ import structlog
 from msgspec.structs import replace
 
 from core.clock import Clock
-from core.domain.ids import ClientOrderId, InstrumentId, VenueName
+from core.domain.ids import ClientOrderId, InstrumentId, Leg, VenueName
 from core.domain.money import ZERO, Price, Quantity
 from core.domain.order import Order, OrderIntent, OrderStatus
 from core.domain.reports import OrderStatusReport, Report, Source
@@ -87,7 +87,6 @@ class OrderDispatch:
         stops: Mapping[ClientOrderId, Approved[OrderIntent]],
         *,
         tightening: bool = False,
-        replaced: Order | None = None,
     ) -> None:
         """See `OrderManager.submit`; `tasks` own the sending."""
         new = {a.value.client_order_id: a.value for a in approved if self._state.order(a.value.client_order_id) is None}
@@ -97,15 +96,16 @@ class OrderDispatch:
             for intent in new.values()
             if not intent.reduce_only
         ]
-        if reducing and replaced is not None and all(self._foretold(d.intent, replaced) for d in reducing):
+        if reducing and all(self._foretold(departure.intent) for departure in reducing):
             self._start_foretold(tasks, reducing)
         elif reducing:  # first: an entry that cannot be journaled must not hold them back
             await self._start(tasks, reducing, self._journal_wait, at_once)
         if entries:
             await self._start(tasks, entries, None, in_its_turn)
 
-    def _foretold(self, intent: OrderIntent, replaced: Order) -> bool:
-        return intent.foretold_by(replaced.intent) and replaced.client_order_id not in self._unwritten
+    def _foretold(self, intent: OrderIntent) -> bool:
+        stops = reversed(self._state.orders_of(intent.position_id, Leg.STOP))
+        return any(intent.foretold_by(stop.intent) and stop.client_order_id not in self._unwritten for stop in stops)
 
     def _departure(self, intent: OrderIntent, stop: Approved[OrderIntent] | None) -> Departure:
         objection = partial(self.last_word.on, intent)
@@ -125,7 +125,7 @@ class OrderDispatch:
 
     def _start_foretold(self, tasks: TaskOwner, departures: Sequence[Departure]) -> None:
         """What INV-2 wants on disk is there: the row is written while the request travels, and a restart in between
-        knows the stop by its name (`StopOrders.unnoted`)."""
+        knows the order by its name (`core/engine/attempts.py`)."""
         intents = self._registered(departures)
         self._unwritten.update((intent.client_order_id, None) for intent in intents)
         self._leave(tasks, departures, at_once)

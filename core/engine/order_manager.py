@@ -225,7 +225,7 @@ class OrderManager:
         order = self._state.order(report.client_order_id) if report.client_order_id else None
         if order is None and not report.client_order_id and report.venue_order_id:
             order = self._state.order_by_venue_id(report.instrument, report.venue_order_id)
-        order = order or self._taken_back(report)
+        order = order or self._taken_back(report.client_order_id, report.quantity, report.trigger_price)
         if order is None:
             self._on_foreign(report.instrument, report.client_order_id, events)
             return
@@ -238,6 +238,7 @@ class OrderManager:
     def _on_fill(self, fill: FillReport, events: list[Event]) -> None:
         order = self._state.order(fill.client_order_id) if fill.client_order_id else None
         order = order or self._state.order_by_venue_id(fill.instrument, fill.venue_order_id)
+        order = order or self._taken_back(fill.client_order_id)
         if order is None:
             self._on_foreign(fill.instrument, fill.client_order_id, events)
             self._on_foreign_fill(fill, events)
@@ -315,20 +316,21 @@ class OrderManager:
                 why = f"its entry ended with {plain(entry.filled)} of {plain(entry.quantity)} filled"
                 self._put(stop, replace(stop, status=OrderStatus.ABSENT, detail=why), events)
 
-    def _taken_back(self, report: OrderStatusReport) -> Order | None:
+    def _taken_back(
+        self, client_order_id: ClientOrderId, quantity: Quantity | None = None, level: Price | None = None
+    ) -> Order | None:
         """An order of a run that could not write it down: from now on one like every other."""
-        intent = self._unnoted.pop(report.client_order_id, None) if report.client_order_id else None
-        if intent is None:
+        if (intent := self._unnoted.pop(client_order_id, None)) is None:
             return None
-        order = Order(intent=replace(intent, quantity=report.quantity, trigger_price=report.trigger_price))
-        log.warning("orders.taken_back", instrument=str(report.instrument), client_order_id=report.client_order_id)
+        order = Order(intent=replace(intent, quantity=quantity or intent.quantity, trigger_price=level))
+        log.warning("orders.taken_back", instrument=str(intent.instrument), client_order_id=client_order_id)
         self._state.put_order(order)
         self._books.taken_back(order.intent)
         return order
 
-    def unnoted(self, position_id: PositionId) -> list[OrderIntent]:
-        """What may be at the venue for this position under a name of its own although the journal lacks it."""
-        return [i for i in self._unnoted.values() if i.position_id == position_id and not i.whole_position]
+    def unnoted(self, position_id: PositionId) -> dict[str, OrderIntent]:
+        """What may be at the venue for this position although the journal lacks it, by its name there."""
+        return {name: intent for name, intent in self._unnoted.items() if intent.position_id == position_id}
 
     def _on_foreign(self, instrument: InstrumentId, client_order_id: str, events: list[Event]) -> None:
         self.counts["foreign_report"] += 1
@@ -400,19 +402,18 @@ class OrderManager:
         stops: Mapping[ClientOrderId, Approved[OrderIntent]] = MappingProxyType({}),
         *,
         tightening: bool = False,
-        replaced: Order | None = None,
     ) -> None:
         """Register, journal in one commit, then send all concurrently; returns when they are on their way.
 
         `stops` travel with their entries, by the entry's client id. Entries wait for a durable journal and raise
         JournalUnwritable (nothing was sent). Reduce-only orders wait at most the configured time and go out whatever
         the journal does (INV-2, JRN-09). Submitting an id that is already known sends nothing. `tightening`, of what
-        reduces: see `Departure`. `replaced` is the stop whose place a new one takes: what its row foretells does not
-        wait for a row of its own.
+        reduces: see `Departure`. What a row on disk foretells does not wait for one of its own
+        (`OrderIntent.foretold_by`).
         """
         if self._tasks is None:
             raise RuntimeError("the order manager is not running")
-        await self._dispatch.submit(self._tasks, approved, stops, tightening=tightening, replaced=replaced)
+        await self._dispatch.submit(self._tasks, approved, stops, tightening=tightening)
 
     async def cancel(self, order: Order) -> None:
         """Cancel one of our orders; the state follows the venue's word, not this call (STP-07).

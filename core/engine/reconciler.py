@@ -303,12 +303,14 @@ class Reconciler:
         return doubted
 
     async def _take_back(self, client: VenueClient, position: Position, fills: Sequence[FillReport]) -> None:
-        """A stop that left before its row was on disk may have fired: then there are trades of an unknown order."""
-        if all(self._orders.state.order_by_venue_id(fill.instrument, fill.venue_order_id) for fill in fills):
-            return
-        for intent in self._orders.unnoted(position.id):
-            if not isinstance(answer := await client.query_order(intent), NotFound):
-                await self._orders.take([answer])
+        """What left before its row was on disk may have traded: then these are trades of an order that is unknown."""
+        unnoted = self._orders.unnoted(position.id)
+        closing = {fill.venue_order_id: fill for fill in fills if unnoted and fill.side is not position.side}
+        for venue_order_id, fill in closing.items():
+            if self._orders.state.order_by_venue_id(fill.instrument, venue_order_id) is None:
+                name = fill.client_order_id or await client.client_id_of(fill.instrument, venue_order_id)
+                if name in unnoted and not isinstance(answer := await client.query_order(unnoted[name]), NotFound):
+                    await self._orders.take([answer])
         await self._orders.drained()
 
     def _believes(

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 
-from core.domain.ids import InstrumentId, Leg, PositionId, VenueName, client_order_id
+from core.domain.ids import InstrumentId, Leg, VenueName, client_order_id
 from core.domain.instrument import Instrument
 from core.domain.money import Price, Quantity
 from core.domain.order import UNACKNOWLEDGED, Order, OrderIntent, OrderStatus, OrderType, TriggerReference
 from core.domain.position import Position
 from core.domain.protection import StopPlan, crossed, provisional_level
-from core.engine.closer import next_attempt
+from core.engine.attempts import Attempts
 from core.engine.ports import Attach, VenueTraits
 
 MOVED = "closer to the price"
 """The reason of a stop that is placed beside one that rests, to take its place."""
-UNNOTED = 8
-"""So many stops of a position in a row may have left while nothing could be written down."""
 
 
 def refusals(orders: Sequence[Order]) -> int:
@@ -52,8 +49,7 @@ class StopOrders:
         self._traits = traits
         self._reference = reference
         self._working_type = working_type
-        self._unused_from: dict[PositionId, int] = {}
-        """Numbers below these may have left in an earlier run that could not write them down."""
+        self._attempts = Attempts(Leg.STOP)
 
     def attached(self, entry: OrderIntent) -> OrderIntent | None:
         """The stop that travels with an entry, where its venue takes one; at a level the market has not reached."""
@@ -90,7 +86,7 @@ class StopOrders:
         reason: str = "",
     ) -> OrderIntent:
         """One of the position's own, after those `earlier` ones."""
-        attempt = max(next_attempt(earlier, Leg.STOP), self._unused_from.get(position.id, 0))
+        attempt = self._attempts.next(position, earlier)
         return self._numbered(position, attempt, stop.quantity, stop.trigger_price, trigger, reason)
 
     def expect_another(self, position: Position, stop: Order) -> None:
@@ -98,18 +94,11 @@ class StopOrders:
         client_order_id(self._accounts[stop.instrument.venue], position.id, Leg.STOP, stop.intent.attempt + 1)
 
     def unnoted(self, positions: Iterable[Position], orders: Iterable[Order]) -> list[OrderIntent]:
-        """What may rest for them, or still be on its way, although no file knows: a stop goes out on a full disk as
-        well, and one that takes another's place while its row is written; then a run may end. Its name follows from the
-        position and its number, which is not used for another one any more; its level is the venue's to tell."""
-        known: defaultdict[PositionId, list[Order]] = defaultdict(list)
-        for order in orders:
-            known[order.intent.position_id].append(order)
-        firsts = [(position, next_attempt(known[position.id], Leg.STOP)) for position in positions]
-        self._unused_from = {position.id: first + UNNOTED for position, first in firsts}
+        """What may rest for them, or still be on its way, although no file knows (`Attempts`); the level is the
+        venue's to tell."""
         return [
-            self._numbered(position, first + n, position.quantity, None, self._working_type, "")
-            for position, first in firsts
-            for n in range(UNNOTED)
+            self._numbered(position, attempt, position.quantity, None, self._working_type, "")
+            for position, attempt in self._attempts.unnoted(positions, orders)
         ]
 
     def _numbered(

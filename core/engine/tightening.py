@@ -142,7 +142,7 @@ class Tightening:
         earlier = self._orders.state.orders_of(position.id)
         intent = self._stop_orders.own(position, plan, stop.intent.trigger_reference, earlier, reason=MOVED)
         try:
-            await self._orders.submit([self._risk.approve_reducing(intent)], tightening=True, replaced=stop)
+            await self._orders.submit([self._risk.approve_reducing(intent)], tightening=True)
         except BaseException:
             wish.end(Tightened.REFUSED)
             raise

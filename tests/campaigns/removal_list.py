@@ -63,10 +63,9 @@ REMOVALS = (
     Removal(
         "foretold-only-by-a-row-on-disk",
         f"{ENGINE}/order_dispatch.py",
-        " and replaced.client_order_id not in self._unwritten",
+        " and stop.client_order_id not in self._unwritten",
         "",
-        "tests/engine/test_foretold_stops.py::"
-        "test_where_that_row_is_not_known_to_be_on_disk_the_next_waits_for_its_own",
+        "tests/engine/test_foretold.py::test_where_that_row_is_not_known_to_be_on_disk_the_next_waits_for_its_own",
     ),
     Removal(
         "known-id-not-sent-again",

@@ -28,6 +28,7 @@ from tests.scenarios.worlds import PAIRS, Daemon, SimulatedWorld, World, a_signa
 
 pytestmark = pytest.mark.may_block("simulation runs storage inline")
 
+CLOSE = {"binance": "/fapi/v1/order", "bybit": "/v5/order/create", "okx": "/api/v5/trade/order"}
 STOP_REQUEST = "POST /fapi/v1/algoOrder"
 CORE = Path(__file__).resolve().parents[2] / "core"
 
@@ -389,6 +390,52 @@ async def test_a_stop_that_was_moved_unwritten_and_fired_while_nobody_ran_is_boo
         fills = (await world.ask("state?all=1"))["fills"]
         made = sum((Decimal(fill["realized"]) - Decimal(fill["fee"]) for fill in fills), Decimal(0))
         assert (closed["by"].partition(" ")[0], Decimal(closed["result"])) == ("stop", made)
+
+
+@pytest.mark.failure("REC-10", "INV-2", "ORD-01")
+@pytest.mark.parametrize("venue", ["binance", "bybit", "okx"])
+@pytest.mark.parametrize("arrives_ms", [0, 2_500], ids=["before the start", "after it"])
+async def test_a_close_that_left_unwritten_is_booked_by_the_next_run_and_is_nobody_elses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, venue: str, arrives_ms: int
+) -> None:
+    """The row of its position's stop foretells it, so it leaves before it has one of its own."""
+    disk = Disk()
+    monkeypatch.setattr(database.Database, "_begin", disk.begin)
+    rules: dict[str, Any] = {"TRAILING_MODE": "off", "BREAKEVEN_ACTIVATION_PERCENT": 0, "TAKE_PROFIT_PERCENT": 1}
+    async with SimulatedWorld(tmp_path, (venue,), speed=0.000001) as world:
+        await world.play({"at_ms": 4_000, "signals": [a_signal("ETHUSDT", id="one")]})
+        async with world.running(**rules) as first:
+            await first.wave()
+            await asyncio.sleep(1)
+            (row,) = (await world.ask("state"))["positions"]
+            disk.full = True
+            await world.fault(
+                "latency", match={"method": "POST", "path": CLOSE[venue]}, delay_ms=arrives_ms, phase="before"
+            )
+            price = str((Decimal(row["entry"]) * Decimal("1.02")).quantize(Decimal(1)))
+            await world.tell("price", symbol=row["symbol"], price=price, hold_ms=3_600_000)
+            await asyncio.sleep(1)
+            left = await first.kill()
+        disk.full = False
+        assert bool(await world.held()) == bool(arrives_ms)
+        back = str(round(Decimal(row["entry"])))  # so that the next run wants no close of its own
+        await world.tell("price", symbol=row["symbol"], price=back, hold_ms=3_600_000)
+        with capture_logs() as logs:
+            async with world.running(left, **rules) as second:
+                await asyncio.sleep(60)
+                assert await world.held() == second.held() == {}
+                assert second.off_because(venue) is None
+                await world.everything_holds()
+        told = [line["event"] for line in logs]
+        assert "orders.id_not_in_journal" not in told
+        assert told.count("orders.taken_back") == 1
+        (closed,) = [line for line in logs if line["event"] == "position.closed"]
+        fills = (await world.ask("state?all=1"))["fills"]
+        made = sum((Decimal(fill["realized"]) - Decimal(fill["fee"]) for fill in fills), Decimal(0))
+        assert Decimal(closed["result"]) == made
+    with closing(sqlite3.connect(second.data_dir / "journal.db")) as journal:
+        known = {row[0] for row in journal.execute("SELECT client_order_id FROM orders")}
+    assert {row["client_id"] for row in await world.sent("order", "stop") if row["method"] == "POST"} <= known
 
 
 async def daemon_alarms(logs: list[Any]) -> int:

@@ -199,16 +199,14 @@ async def test_a_move_is_handed_to_its_client_in_the_step_of_the_price_that_deci
         assert bench.protection.all_covered()
 
 
-async def test_a_close_begins_in_the_step_of_its_price_and_its_request_in_that_of_its_row() -> None:
+async def test_a_part_is_closed_by_a_request_that_leaves_in_the_step_of_its_row() -> None:
     """Two turns of the loop are the journal's, for which it waits; neither end of it has one of its own."""
-    everything = (ProfitStep(percent=Decimal(1), share=Decimal(100)),)
-    async with a_position(steps=everything) as bench:
-        (position,) = bench.state.positions()
+    two = tuple(ProfitStep(percent=Decimal(percent), share=Decimal(50)) for percent in (1, 2))
+    async with a_position(steps=two) as bench:
         before = len(bench.venue.sent)
         bench.tick("101.5")
-        assert bench.closer.closing(position.key)
         for _ in range(2):
             await asyncio.sleep(0)
         assert len(bench.venue.sent) == before + 1
         await bench.settle(1)
-        assert not bench.state.positions()
+        assert bench.position().quantity == bench.position().entry_quantity / 2

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from core.domain.ids import ClientOrderId, Leg
 from core.domain.order import OrderStatus
-from core.engine.closer import next_attempt
+from core.engine.attempts import next_attempt
 from core.engine.state import REMEMBERED_ENDED_ORDERS, State
 from tests.builders import a_balance_report, a_position, a_position_report, an_intent, an_order
 

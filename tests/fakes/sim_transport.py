@@ -123,7 +123,6 @@ class SimHttp:
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
     ) -> HttpResponse:
         line, parts = self._line, urlsplit(url)
-        await asyncio.sleep(0)  # a real request never has its answer in the same turn
         if not line.cut_off:
             line.watch("sending", f"{method} {parts.path}")
         if line.cut_off:
@@ -161,6 +160,7 @@ class SimHttp:
         venue.catch_up()
         venue.simulation.submit(request, reply)
         venue.arm()
+        await asyncio.sleep(0)  # a real request never has its answer in the same turn
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 return await answered
