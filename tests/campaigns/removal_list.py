@@ -68,6 +68,14 @@ REMOVALS = (
         "tests/engine/test_foretold.py::test_where_that_row_is_not_known_to_be_on_disk_the_next_waits_for_its_own",
     ),
     Removal(
+        "unwritten-closes-are-known-by-name",
+        "core/orchestrator.py",
+        "(engine.protection.stop_orders, engine.closer)",
+        "(engine.protection.stop_orders,)",
+        "tests/catalogue/test_jrn.py::"
+        "test_a_close_that_left_unwritten_is_booked_by_the_next_run_and_is_nobody_elses",
+    ),
+    Removal(
         "known-id-not-sent-again",
         f"{ENGINE}/order_dispatch.py",
         "for a in approved if self._state.order(a.value.client_order_id) is None}",
