@@ -231,11 +231,11 @@ async def _at(effort: Effort, wanted: frozenset[str], facts: VenueFacts) -> list
     async with _holding(effort, facts) as (engine, tap, symbols):
         figures = []
         if "X1" in wanted:
-            figures += await _x1(effort, facts, tap, symbols)
+            figures += await _x1(effort, facts, engine, tap, symbols)
         if "X3" in wanted:
             figures += await _x3(facts, engine, tap, symbols)
         if "X1" in wanted:
-            figures += await _x1_closing(effort, facts, tap, symbols)
+            figures += await _x1_closing(effort, facts, engine, tap, symbols)
         return figures
 
 
@@ -264,10 +264,10 @@ def _symbol(engine: Engine, position: Position) -> _Symbol:
     return symbol
 
 
-async def _x1(effort: Effort, facts: VenueFacts, tap: _Tap, symbols: Sequence[_Symbol]) -> list[Figure]:
+async def _x1(effort: Effort, facts: VenueFacts, engine: Engine, tap: _Tap, symbols: Sequence[_Symbol]) -> list[Figure]:
     await asyncio.sleep(min(tap.wire.counted_seconds, effort.exit_seconds))
     best = [(symbol, by) for by in (BEST, *[BETTER] * (ROUNDS - 1)) for symbol in symbols]
-    seen = await _decisive(effort, tap, symbols, best, tap.wire.move)
+    seen = await _decisive(effort, engine, tap, symbols, best, tap.wire.move)
     return [
         _figure(
             facts, seen, "X1", "price in → stop-move request written, our own time, p99", seen.computed(0.99), "< 2"
@@ -283,9 +283,11 @@ async def _x1(effort: Effort, facts: VenueFacts, tap: _Tap, symbols: Sequence[_S
     ]
 
 
-async def _x1_closing(effort: Effort, facts: VenueFacts, tap: _Tap, symbols: Sequence[_Symbol]) -> list[Figure]:
+async def _x1_closing(
+    effort: Effort, facts: VenueFacts, engine: Engine, tap: _Tap, symbols: Sequence[_Symbol]
+) -> list[Figure]:
     worst = [(symbol, WORST * symbol.entry / symbol.base) for symbol in symbols]
-    seen = await _decisive(effort, tap, symbols, worst, tap.wire.close)
+    seen = await _decisive(effort, engine, tap, symbols, worst, tap.wire.close)
     return [
         _figure(facts, seen, "X1c", "price in → close written, our own time, p99", seen.computed(0.99), "< 2"),
         _figure(facts, seen, "X1cm", "the same, the median", seen.computed(0.5)),
@@ -309,14 +311,19 @@ class _Seen(NamedTuple):
 
 
 async def _decisive(
-    effort: Effort, tap: _Tap, symbols: Sequence[_Symbol], decisive: Sequence[tuple[_Symbol, Decimal]], request: str
+    effort: Effort,
+    engine: Engine,
+    tap: _Tap,
+    symbols: Sequence[_Symbol],
+    decisive: Sequence[tuple[_Symbol, Decimal]],
+    request: str,
 ) -> _Seen:
-    """All symbols tick; a price so many times the last one is put in for each of `decisive`, and the first request
-    about it is looked for."""
+    """All symbols tick; a price so many times the last one is put in for each of `decisive` that is still held then
+    (the venue's own price may have reached its stop), and the first request about it is looked for."""
     tap.injecting = True
     cpu, began = time.process_time(), time.perf_counter()
     async with writes_seen(tap.asked, tap.aside):
-        put, ticks = await _tick(effort, tap, symbols, decisive)
+        put, ticks = await _tick(effort, engine, tap, symbols, decisive)
         busy = 100 * (time.process_time() - cpu) / (time.perf_counter() - began)
         await asyncio.sleep(min(MOVE_SECONDS, effort.exit_seconds))
     tap.injecting = False
@@ -348,7 +355,7 @@ def _share(ordered: Sequence[float], part: float) -> float:
 
 
 async def _tick(
-    effort: Effort, tap: _Tap, symbols: Sequence[_Symbol], decisive: Sequence[tuple[_Symbol, Decimal]]
+    effort: Effort, engine: Engine, tap: _Tap, symbols: Sequence[_Symbol], decisive: Sequence[tuple[_Symbol, Decimal]]
 ) -> tuple[dict[str, list[_Moment]], int]:
     """When the decisive price of each symbol was there, and how many prices there were; until all of them have been put
     in, as far as there is time."""
@@ -365,7 +372,9 @@ async def _tick(
                 tap.put(tap.wire.mark(now_ms, symbol.name, text).encode("ascii"))
             sent = max(sent, due)
         if begun < int(passed * tap.wire.moves_per_second):
-            _decide(tap, put, *decisive[begun], now_ms)
+            symbol, by = decisive[begun]
+            if engine.orders.state.positions_on(symbol.instrument):
+                _decide(tap, put, symbol, by, now_ms)
             begun += 1
         await asyncio.sleep(STEP_SECONDS)
     return put, sent
