@@ -22,7 +22,7 @@ from core.domain.order import UNACKNOWLEDGED, Order, OrderStatus, TriggerReferen
 from core.domain.position import Position
 from core.domain.protection import StopPlan, crossed
 from core.domain.trailing import better
-from core.engine.first_step import at_once
+from core.engine.first_step import at_once, in_its_turn
 from core.engine.order_manager import OrderManager
 from core.engine.owned_tasks import TaskOwner
 from core.engine.ports import Rejected, VenueTraits
@@ -109,11 +109,12 @@ class Tightening:
         if reference is not None and crossed(position.side, wish.level, reference):
             wish.end(Tightened.CROSSED)
             return
+        name = f"protection/tighten/{position.key}"
         if self._traits(position.instrument.venue).amends_stops:
-            work = self._amend(stop, wish)
+            task = at_once(tasks, self._amend(stop, wish), name)
         else:
-            work = self._placed(position, stop, await self._place(position, stop, wish), wish)
-        task = at_once(tasks, work, f"protection/tighten/{position.key}")
+            placed = await self._place(position, stop, wish)
+            task = in_its_turn(tasks, self._placed(position, stop, placed, wish), name)
         task.add_done_callback(lambda _task: wish.end(Tightened.REFUSED))  # one that is ended before its first step
 
         def over() -> bool:
