@@ -26,6 +26,9 @@ STOP_SECONDS: Final = 15.0
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _WALLET: Final = "1000000"
 CLOCK_PROBES: Final = 7
+ENTRY_USDT: Final = 500
+ROOMY_USDT: Final = Decimal(2 * ENTRY_USDT)
+"""What one market order must be able to be worth, whatever the price does meanwhile."""
 
 
 class BenchError(RuntimeError):
@@ -47,8 +50,11 @@ class Simulator(Struct, frozen=True):
         return max((row["n"] for row in await self.ask("requests?since=0")), default=0)
 
     async def symbols(self) -> list[str]:
-        """The venue's names of its USDT perpetuals that trade, in its own order."""
-        return self.facts.listed(await asyncio.to_thread(self._get, self.facts.listing))
+        """The venue's names of its USDT perpetuals that trade and take an entry in one order, in its own order."""
+        listing = await asyncio.to_thread(self._get, self.facts.listing)
+        tickers = await asyncio.to_thread(self._get, self.facts.tickers) if self.facts.tickers else None
+        most = self.facts.most(listing, tickers)
+        return [symbol for symbol in self.facts.listed(listing) if most.get(symbol, ROOMY_USDT) >= ROOMY_USDT]
 
     async def contract_size(self, symbol: str) -> Decimal:
         """Base units in what the venue counts that symbol in."""
@@ -152,7 +158,7 @@ def environment(folder: Path, venues: Sequence[Simulator]) -> dict[str, str]:
         "LOG_DIR": str(folder / "logs"),
         "LEVERAGE": "20",
         "STRATEGY": "none",
-        "POSITION_SIZE_USD": "500",
+        "POSITION_SIZE_USD": str(ENTRY_USDT),
         "MAX_POSITIONS": "1000",
         "MAX_EXPOSURE_USD": "10000000",
         "MAX_TRADES_PER_WAVE": "1000",

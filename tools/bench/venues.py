@@ -46,6 +46,10 @@ class VenueFacts(Struct, frozen=True, kw_only=True):
     """How a frame begins that tells something, and answers nothing."""
     contract_size: Callable[[Any, str], Decimal] = lambda _answer, _symbol: Decimal(1)
     """Of the answer to `listing`: base units in what the venue counts in."""
+    tickers: str = ""
+    """Where it tells its prices, if `most` asks for them."""
+    most: Callable[[Any, Any], Mapping[str, Decimal]] = lambda _listing, _tickers: {}
+    """How much one market order may be worth, USDT, of those where that may be less than an entry."""
     frame_ids: tuple[str, ...] = ()
     """Fields of a frame with ids of the venue's own."""
 
@@ -80,6 +84,12 @@ def _bybit(answer: Any) -> list[str]:
     ]
 
 
+def _bybit_most(listing: Any, tickers: Any) -> Mapping[str, Decimal]:
+    prices = {row["symbol"]: Decimal(row["markPrice"]) for row in tickers["result"]["list"]}
+    most = {row["symbol"]: Decimal(row["lotSizeFilter"]["maxMktOrderQty"]) for row in listing["result"]["list"]}
+    return {symbol: quantity * prices[symbol] for symbol, quantity in most.items() if symbol in prices}
+
+
 def _okx(answer: Any) -> list[str]:
     wanted = ("USDT", "linear", "live")
     return [r["instId"] for r in answer["data"] if (r["settleCcy"], r["ctType"], r["state"]) == wanted]
@@ -108,6 +118,8 @@ BYBIT: Final = VenueFacts(
     rate=Rate(orders=10, window_ms=1_000),
     ccxt="bybit",
     ccxt_options={"options": {"fetchMarkets": {"types": ["linear"]}}},
+    tickers="/v5/market/tickers?category=linear",
+    most=_bybit_most,
     private_paths=("/v5/private",),
     push=b'"topic":',
     frame_ids=("orderId", "execId"),
