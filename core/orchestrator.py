@@ -20,6 +20,7 @@ from core.clock import Clock
 from core.config import Settings
 from core.domain.alerts import AlertKind
 from core.domain.ids import VenueName
+from core.engine.attempts import holdings
 from core.engine.interrupted_waves import end_interrupted
 from core.engine.operator_desk import OperatorDesk
 from core.engine.ports import Level
@@ -332,8 +333,8 @@ class Orchestrator:
         engine.journal.append_nowait([StateRecord(key=RUN_KEY, value=value, time_ms=self._clock.now_ms())])
 
     def _restore(self, engine: Engine, held: JournalState) -> None:
-        makers = (engine.protection.stop_orders, engine.closer)
-        unnoted = [intent for maker in makers for intent in maker.unnoted(held.positions, held.orders)]
+        known = holdings(held.positions, held.orders)
+        unnoted = [*engine.protection.stop_orders.unnoted(known), *engine.closer.unnoted(known)]
         engine.orders.restore(held.orders, [*held.reopenable, *held.positions], held.ended, unnoted)
         engine.exits.restore(held.exits)
         engine.risk.recall(held.values)

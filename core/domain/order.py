@@ -150,7 +150,7 @@ class OrderIntent(Struct, frozen=True, kw_only=True):
 
     def foretold_by(self, stop: OrderIntent) -> bool:
         """Whether the row of that stop tells side, quantity and client order id of this one: those of the next stop of
-        the same position, of which only the level is new, and of its first close follow from it (INV-2)."""
+        the same position, of which only the level is new, and of the first close of each leg follow from it (INV-2)."""
         follows = self.attempt == (stop.attempt + 1 if self.leg is Leg.STOP else 0)
         return (
             follows

@@ -23,7 +23,7 @@ from core.domain.money import ZERO, Price, Quantity, plain
 from core.domain.order import Order, OrderIntent, OrderType
 from core.domain.position import Position, PositionKey
 from core.domain.protection import is_dust
-from core.engine.attempts import Attempts
+from core.engine.attempts import Attempts, Holding
 from core.engine.order_manager import OrderManager
 from core.engine.ports import Level, Notifier
 from core.engine.risk_guard import RiskGuard
@@ -41,7 +41,7 @@ VENUE_AGREES_SECONDS = 2.0
 """How long the venue's own figure may lag behind the fills that closed a position, before it is read (POS-02)."""
 TRIES_A_STEP = 100
 """Numbers of one step of a take profit: its orders are `step * 100` and those after it."""
-UNNOTED_REASON = "closed by the last run, which could not write it down"
+UNNOTED_REASON = "closed by an earlier run; why was not written down"
 NO_FIGURES: Mapping[str, str] = MappingProxyType({})
 
 
@@ -131,12 +131,12 @@ class Closer:
         order = self._orders.state.order(intent.client_order_id)
         return order is None or _counts(order)
 
-    def unnoted(self, positions: Sequence[Position], orders: Sequence[Order]) -> list[OrderIntent]:
+    def unnoted(self, held: Sequence[Holding]) -> list[OrderIntent]:
         """Closes of them that may have left, or still be on their way, although no file knows (`Attempts`)."""
         return [
-            self._intent(position, leg, attempt, position.quantity, UNNOTED_REASON)
+            self._intent(holding, leg, attempt, holding.quantity, UNNOTED_REASON)
             for leg, attempts in self._attempts.items()
-            for position, attempt in attempts.unnoted(positions, orders)
+            for holding, attempt in attempts.unnoted(held)
         ]
 
     def steps_taken(self, position: Position) -> int:
@@ -231,7 +231,14 @@ class Closer:
         return instrument.round_quantity(min(position.quantity, rule.maximum), rule) or position.quantity
 
     def _intent(
-        self, position: Position, leg: Leg, attempt: int, quantity: Quantity, why: str, *, limit: Price | None = None
+        self,
+        position: Position | Holding,
+        leg: Leg,
+        attempt: int,
+        quantity: Quantity,
+        why: str,
+        *,
+        limit: Price | None = None,
     ) -> OrderIntent:
         mark = self._mark(position.instrument)
         return OrderIntent(

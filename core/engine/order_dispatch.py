@@ -65,8 +65,8 @@ class OrderDispatch:
         self._reports = reports
         self._journal_wait = journal_wait_seconds
         self._rejections: dict[ClientOrderId, Rejected] = {}
-        self._unwritten: dict[ClientOrderId, None] = {}
-        """Orders that left without a row, or whose row is not known to be on disk."""
+        self._unwritten: dict[ClientOrderId, bool] = {}
+        """Orders whose row is not known to be on disk, and whether the journal has been given it."""
         self._outcomes: list[OutcomeListener] = []
         self._sent: list[SentListener] = []
         self.last_word = LastWord()
@@ -120,6 +120,7 @@ class OrderDispatch:
         except BaseException:  # not durable, or cancelled while waiting: certainly not sent, so it never was an order
             for intent in intents:
                 self._reports.unregister(intent.client_order_id)
+                self._unwritten.pop(intent.client_order_id, None)
             raise
         self._leave(tasks, departures, start)
 
@@ -127,7 +128,6 @@ class OrderDispatch:
         """What INV-2 wants on disk is there: the row is written while the request travels, and a restart in between
         knows the order by its name (`core/engine/attempts.py`)."""
         intents = self._registered(departures)
-        self._unwritten.update((intent.client_order_id, None) for intent in intents)
         self._leave(tasks, departures, at_once)
         writing = self._write(intents, self._journal_wait)
         tasks.create_task(writing, name=f"order-manager/journal/{intents[0].client_order_id}")
@@ -136,15 +136,16 @@ class OrderDispatch:
         intents = [intent for departure in departures for intent in _intents(departure)]
         for intent in intents:
             self._reports.register(Order(intent=intent))
+            self._unwritten[intent.client_order_id] = False
         return intents
 
     async def _write(self, intents: Sequence[OrderIntent], journal_wait: float | None) -> None:
-        now, earlier = self._clock.now_ms(), tuple(self._unwritten)
+        now = self._clock.now_ms()
+        self._unwritten.update((intent.client_order_id, True) for intent in intents)
+        given = [name for name, given in self._unwritten.items() if given]
         if await self._books.durable([IntentRecord(intent=intent, time_ms=now) for intent in intents], journal_wait):
-            for name in earlier:  # what was posted before is on disk before
+            for name in given:  # and what it was given before, which it writes before
                 self._unwritten.pop(name, None)
-        else:
-            self._unwritten.update((intent.client_order_id, None) for intent in intents)
         while len(self._unwritten) > REMEMBERED_ENDED_ORDERS:
             self._unwritten.pop(next(iter(self._unwritten)))
 

@@ -326,6 +326,8 @@ class OrderManager:
         log.warning("orders.taken_back", instrument=str(intent.instrument), client_order_id=client_order_id)
         self._state.put_order(order)
         self._books.taken_back(order.intent)
+        if not intent.conditional:
+            self._unresolved(order, "an earlier run sent it, and did not write it down")
         return order
 
     def unnoted(self, position_id: PositionId) -> dict[str, OrderIntent]:

@@ -42,6 +42,7 @@ from core.engine.order_manager import OrderManager
 from core.engine.ports import Level, MassStatus, NotFound, Notifier, StreamState, UserStream, VenueClient
 from core.engine.prefetch import Prefetcher
 from core.engine.protection_manager import ProtectionManager
+from core.engine.taking_back import take_back
 from core.errors import VenueError
 
 log = structlog.get_logger(__name__)
@@ -282,7 +283,7 @@ class Reconciler:
             fills = await client.fills(mismatch.instrument, since - (ENTRY_LOOK_BACK_MS if unknown else 0))
             history[mismatch.key] = fills
             if known is not None:
-                await self._take_back(client, known, fills)
+                await take_back(self._orders, client, known, fills)
             entered[mismatch.key] = entered_ms(mismatch.key, mismatch.venue, fills) if unknown else opened_ms
             await self._orders.take([fill for fill in fills if fill.venue_time_ms >= since])
         await self._orders.drained()
@@ -301,17 +302,6 @@ class Reconciler:
                 doubted.add(mismatch.key)
                 self.ask(client.name)
         return doubted
-
-    async def _take_back(self, client: VenueClient, position: Position, fills: Sequence[FillReport]) -> None:
-        """What left before its row was on disk may have traded: then these are trades of an order that is unknown."""
-        unnoted = self._orders.unnoted(position.id)
-        closing = {fill.venue_order_id: fill for fill in fills if unnoted and fill.side is not position.side}
-        for venue_order_id, fill in closing.items():
-            if self._orders.state.order_by_venue_id(fill.instrument, venue_order_id) is None:
-                name = fill.client_order_id or await client.client_id_of(fill.instrument, venue_order_id)
-                if name in unnoted and not isinstance(answer := await client.query_order(unnoted[name]), NotFound):
-                    await self._orders.take([answer])
-        await self._orders.drained()
 
     def _believes(
         self,

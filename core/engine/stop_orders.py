@@ -11,7 +11,7 @@ from core.domain.money import Price, Quantity
 from core.domain.order import UNACKNOWLEDGED, Order, OrderIntent, OrderStatus, OrderType, TriggerReference
 from core.domain.position import Position
 from core.domain.protection import StopPlan, crossed, provisional_level
-from core.engine.attempts import Attempts
+from core.engine.attempts import Attempts, Holding
 from core.engine.ports import Attach, VenueTraits
 
 MOVED = "closer to the price"
@@ -93,17 +93,17 @@ class StopOrders:
         """The name of the one after `stop` is worked out (and remembered) now: a move is in a hurry, this is not."""
         client_order_id(self._accounts[stop.instrument.venue], position.id, Leg.STOP, stop.intent.attempt + 1)
 
-    def unnoted(self, positions: Iterable[Position], orders: Iterable[Order]) -> list[OrderIntent]:
+    def unnoted(self, held: Iterable[Holding]) -> list[OrderIntent]:
         """What may rest for them, or still be on its way, although no file knows (`Attempts`); the level is the
         venue's to tell."""
         return [
-            self._numbered(position, attempt, position.quantity, None, self._working_type, "")
-            for position, attempt in self._attempts.unnoted(positions, orders)
+            self._numbered(holding, attempt, holding.quantity, None, self._working_type, "")
+            for holding, attempt in self._attempts.unnoted(held)
         ]
 
     def _numbered(
         self,
-        position: Position,
+        position: Position | Holding,
         attempt: int,
         quantity: Quantity,
         level: Price | None,

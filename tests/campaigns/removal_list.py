@@ -70,10 +70,9 @@ REMOVALS = (
     Removal(
         "unwritten-closes-are-known-by-name",
         "core/orchestrator.py",
-        "(engine.protection.stop_orders, engine.closer)",
-        "(engine.protection.stop_orders,)",
-        "tests/catalogue/test_jrn.py::"
-        "test_a_close_that_left_unwritten_is_booked_by_the_next_run_and_is_nobody_elses",
+        ", *engine.closer.unnoted(known)]",
+        "]",
+        "tests/catalogue/test_jrn.py::test_a_close_that_left_unwritten_is_booked_by_the_next_run_and_is_nobody_elses",
     ),
     Removal(
         "known-id-not-sent-again",

@@ -3,12 +3,14 @@
 import asyncio
 import io
 import json
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -24,7 +26,8 @@ from core.orchestrator import Host
 from core.storage import audit_files, database
 from core.storage.audit_log import AuditLog
 from core.storage.writer import InlineExecutor
-from tests.scenarios.worlds import PAIRS, Daemon, SimulatedWorld, World, a_signal, a_wave
+from tests.campaigns.crash_points import Disk as SyncedDisk
+from tests.scenarios.worlds import PAIRS, Daemon, SimulatedWorld, World, _sockets, a_signal, a_wave
 
 pytestmark = pytest.mark.may_block("simulation runs storage inline")
 
@@ -387,9 +390,7 @@ async def test_a_stop_that_was_moved_unwritten_and_fired_while_nobody_ran_is_boo
                 await asyncio.sleep(30)
                 await world.everything_holds()
         (closed,) = [line for line in logs if line["event"] == "position.closed"]
-        fills = (await world.ask("state?all=1"))["fills"]
-        made = sum((Decimal(fill["realized"]) - Decimal(fill["fee"]) for fill in fills), Decimal(0))
-        assert (closed["by"].partition(" ")[0], Decimal(closed["result"])) == ("stop", made)
+        assert (closed["by"].partition(" ")[0], Decimal(closed["result"])) == ("stop", await made_at(world))
 
 
 @pytest.mark.failure("REC-10", "INV-2", "ORD-01")
@@ -398,7 +399,7 @@ async def test_a_stop_that_was_moved_unwritten_and_fired_while_nobody_ran_is_boo
 async def test_a_close_that_left_unwritten_is_booked_by_the_next_run_and_is_nobody_elses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, venue: str, arrives_ms: int
 ) -> None:
-    """The row of its position's stop foretells it, so it leaves before it has one of its own."""
+    """Foretold by the row of its position's stop, or on a full disk: it leaves before it has a row of its own."""
     disk = Disk()
     monkeypatch.setattr(database.Database, "_begin", disk.begin)
     rules: dict[str, Any] = {"TRAILING_MODE": "off", "BREAKEVEN_ACTIVATION_PERCENT": 0, "TAKE_PROFIT_PERCENT": 1}
@@ -430,12 +431,61 @@ async def test_a_close_that_left_unwritten_is_booked_by_the_next_run_and_is_nobo
         assert "orders.id_not_in_journal" not in told
         assert told.count("orders.taken_back") == 1
         (closed,) = [line for line in logs if line["event"] == "position.closed"]
-        fills = (await world.ask("state?all=1"))["fills"]
-        made = sum((Decimal(fill["realized"]) - Decimal(fill["fee"]) for fill in fills), Decimal(0))
-        assert Decimal(closed["result"]) == made
+        assert Decimal(closed["result"]) == await made_at(world)
     with closing(sqlite3.connect(second.data_dir / "journal.db")) as journal:
         known = {row[0] for row in journal.execute("SELECT client_order_id FROM orders")}
     assert {row["client_id"] for row in await world.sent("order", "stop") if row["method"] == "POST"} <= known
+
+
+@pytest.mark.failure("REC-10", "INV-2", "ORD-01")
+@pytest.mark.parametrize("venue", ["binance", "bybit", "okx"])
+@pytest.mark.parametrize("held_seconds", [0, 30])
+async def test_a_close_that_left_in_the_moment_of_a_power_cut_is_known_though_its_position_is_not(
+    tmp_path: Path, venue: str, held_seconds: int
+) -> None:
+    """Nobody waits for the rows of fills and positions, so they may be lost with the power however old they are; the
+    row of a stop that came with its entry is on disk, and foretells the close."""
+    disk, asked = SyncedDisk(), 0
+    left: asyncio.Future[Path] = asyncio.get_running_loop().create_future()
+    rules: dict[str, Any] = {"TRAILING_MODE": "off", "BREAKEVEN_ACTIVATION_PERCENT": 0, "TAKE_PROFIT_PERCENT": 1}
+    async with SimulatedWorld(tmp_path, (venue,), speed=0.000001) as world:
+        await world.play({"at_ms": 4_000, "signals": [a_signal("ETHUSDT", id="one")]})
+
+        def watch(moment: str, what: str) -> None:
+            nonlocal asked
+            asked += (moment, what) == ("sending", f"POST {CLOSE[venue]}")
+            if asked == 2 and not left.done():
+                struck = Path(shutil.copytree(first.data_dir, first.data_dir.with_name("left"), ignore=_sockets))
+                disk.cut(first.data_dir, struck, Random(1))
+                left.set_result(struck)
+                asyncio.get_running_loop().call_soon(first.strike)  # this request is still on its way
+
+        first = world.daemon(watch=watch, **rules)
+        with disk.watching():
+            first.begin()
+            await first.ready()
+            while not await world.held():  # noqa: ASYNC110 - more often than `until` looks
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(held_seconds)
+            (row,) = (await world.ask("state"))["positions"]
+            price = str((Decimal(row["entry"]) * Decimal("1.02")).quantize(Decimal(1)))
+            await world.tell("price", symbol=row["symbol"], price=price, hold_ms=3_600_000)
+            await first.bury(await left)
+        assert await world.held() == {}
+        with capture_logs() as logs:
+            async with world.running(left.result(), **rules) as second:
+                await asyncio.sleep(60)
+                assert await world.held() == second.held() == {}
+                assert second.off_because(venue) is None
+                await world.everything_holds()
+        assert "orders.id_not_in_journal" not in [line["event"] for line in logs]
+        (closed,) = [line for line in logs if line["event"] == "position.closed"]
+        assert Decimal(closed["result"]) == await made_at(world)
+
+
+async def made_at(world: World) -> Decimal:
+    fills = (await world.ask("state?all=1"))["fills"]
+    return sum((Decimal(fill["realized"]) - Decimal(fill["fee"]) for fill in fills), Decimal(0))
 
 
 async def daemon_alarms(logs: list[Any]) -> int:

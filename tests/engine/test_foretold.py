@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from core.domain.ids import CLOSES_ALL, Leg, PositionId
+from core.domain.ids import CLOSES_ALL, ClientOrderId, Leg, PositionId
 from core.domain.money import Quantity
 from core.domain.order import OrderIntent, OrderStatus
 from core.domain.profit_steps import ProfitStep
 from core.domain.reports import Report
 from core.domain.signal import Side
+from core.engine.attempts import holdings
 from core.engine.records import IntentRecord
+from core.engine.taking_back import take_back
 from tests.builders import a_fill, a_signal, a_status, trailing_rules
 from tests.engine.bench import Bench, a_bench
 from tests.engine.test_exit_engine import a_position
@@ -125,12 +127,29 @@ async def test_where_no_row_of_a_stop_is_known_to_be_on_disk_a_close_waits_for_i
         assert came_first(bench, close) == "journal"
 
 
+@pytest.mark.failure("INV-2")
+async def test_a_stop_whose_row_is_being_written_foretells_nothing_yet() -> None:
+    async with a_bench(latency=0.1) as bench:
+        waves = asyncio.ensure_future(bench.wave(a_signal("s")))
+        await bench.until(lambda: bool(bench.venue.only(Leg.ENTRY)))
+        bench.journal.seconds = SLOW
+        while not bench.state.positions():  # noqa: ASYNC110 - more often than `until` looks
+            await asyncio.sleep(SLOW / 10)
+        assert not bench.venue.only(Leg.STOP), "its row is under way"
+        await bench.closer.flatten(bench.position().key, "asked for")
+        (close,) = bench.venue.only(Leg.FLATTEN)
+        assert came_first(bench, close) == "journal"
+        await waves
+
+
 @pytest.mark.failure("ORD-01", "INV-2")
 @pytest.mark.parametrize("leg", CLOSES_ALL)
 async def test_a_name_that_a_close_may_have_left_by_before_a_restart_is_given_to_no_other(leg: Leg) -> None:
     async with a_position() as bench:
         position = bench.position()
-        maybe = {i.client_order_id for i in bench.closer.unnoted([position], bench.state.orders_of(position.id))}
+        maybe = {
+            i.client_order_id for i in bench.closer.unnoted(holdings([position], bench.state.orders_of(position.id)))
+        }
         bench.journal.seconds = SLOW
         await bench.closer.flatten(position.key, "asked for", leg=leg)
         (close,) = bench.venue.only(leg)
@@ -147,7 +166,7 @@ async def test_a_close_an_earlier_run_did_not_write_down_is_ours_in_whatever_ord
     async with a_position() as bench:
         position = bench.position()
         orders = bench.state.orders_of(position.id)
-        unnoted = bench.closer.unnoted([position], orders)
+        unnoted = bench.closer.unnoted(holdings([position], orders))
         bench.orders.restore(orders, [position], unnoted=unnoted)
         close = unnoted[0]
         told: list[Report] = [
@@ -163,6 +182,61 @@ async def test_a_close_an_earlier_run_did_not_write_down_is_ours_in_whatever_ord
         assert kept is not None
         assert (kept.status, kept.filled) == (OrderStatus.FILLED, position.quantity)
         assert close.client_order_id in bench.journal.posted_intents(), "and written down now"
+
+
+@pytest.mark.failure("INV-2")
+async def test_what_is_told_of_such_a_close_in_part_only_is_asked_for() -> None:
+    """Where the word of its end was lost with the earlier run, nobody else would."""
+    async with a_position() as bench:
+        position = bench.position()
+        orders = bench.state.orders_of(position.id)
+        close = bench.closer.unnoted(holdings([position], orders))[0]
+        bench.orders.restore(orders, [position], unnoted=[close])
+        await bench.orders.take([a_fill(close, amount=position.quantity / 2, venue_order_id="v9")])
+        await bench.settle(1)
+        assert close.client_order_id in [name for _, name in bench.venue.asked]
+
+
+@pytest.mark.failure("INV-2")
+async def test_an_earlier_run_may_have_known_of_more_than_it_wrote_down() -> None:
+    """An entry that is filled in several trades, of which the row of the first alone was kept."""
+    async with a_position() as bench:
+        whole = bench.position()
+        orders = bench.state.orders_of(whole.id)
+        part = replace(whole, quantity=Quantity(whole.quantity / 2))
+        (held,) = holdings([part], orders)
+        assert held.quantity == whole.quantity
+        (entry,) = [order for order in orders if order.intent.leg is Leg.ENTRY]
+        live = replace(entry, status=OrderStatus.PARTIALLY_FILLED)
+        (maybe,) = holdings([], [live])
+        assert (maybe.id, maybe.side, maybe.quantity) == (whole.id, whole.side, whole.quantity)
+        assert holdings([], [entry]) == [], "it has ended, and what it opened is known"
+
+
+@pytest.mark.parametrize(
+    ("named", "asked"),
+    [
+        ("the close", 1),
+        ("", 8),
+        ("somebody-else", 8),
+        ("bw" + "z" * 30, 0),
+    ],
+)
+async def test_by_a_trade_that_nobody_knows_its_order_is_found(named: str, asked: int) -> None:
+    """By whose it is; what a fired stop becomes may have a name of its own, then the stops are asked for by theirs."""
+    async with a_position() as bench:
+        position = bench.position()
+        orders = bench.state.orders_of(position.id)
+        held = holdings([position], orders)
+        closes = bench.closer.unnoted(held)
+        bench.orders.restore(orders, [position], unnoted=[*bench.protection.stop_orders.unnoted(held), *closes])
+        trade = a_fill(closes[0], client_id="", venue_order_id="v9")
+        if named:
+            owner = closes[0].client_order_id if named == "the close" else ClientOrderId(named)
+            bench.venue.foreign_orders[trade.venue_order_id] = owner
+        before = len(bench.venue.asked)
+        await take_back(bench.orders, bench.venue, position, [trade])
+        assert len(bench.venue.asked) - before == asked
 
 
 @pytest.mark.parametrize(
@@ -196,7 +270,9 @@ async def test_a_name_that_may_have_left_before_a_restart_is_given_to_no_other_s
     """The order it belongs to may still be on its way: the venue would take one of the two, and nobody knows which."""
     async with a_position(trailing=trailing_rules()) as bench:
         stops, position = bench.protection.stop_orders, bench.position()
-        maybe = {intent.client_order_id for intent in stops.unnoted([position], bench.state.orders_of(position.id))}
+        maybe = {
+            intent.client_order_id for intent in stops.unnoted(holdings([position], bench.state.orders_of(position.id)))
+        }
         bench.journal.seconds = SLOW
         moves = [await moved(bench, price) for price in (103, 106)]
         assert maybe.isdisjoint(intent.client_order_id for intent in moves)
