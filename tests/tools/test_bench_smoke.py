@@ -5,6 +5,7 @@ import math
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,16 @@ async def test_the_venues_clock_is_compared_in_its_own_log(facts: VenueFacts) ->
         rows = await venue.ask("requests?since=0")
     assert isinstance(ahead, float)
     assert facts.spelt("BTC/USDT:USDT") in symbols
-    assert {row["path"] for row in rows} == {PROBE, facts.listing.partition("?")[0]}
+    asked = [PROBE, *(path.partition("?")[0] for path in (facts.listing, facts.tickers) if path)]
+    assert {row["path"] for row in rows} == set(asked)
     assert not any(refused(row) for row in rows)
+
+
+def test_what_one_market_order_may_be_worth_goes_by_the_price() -> None:
+    listing = {"result": {"list": [{"symbol": "A", "lotSizeFilter": {"maxMktOrderQty": "400"}}]}}
+    tickers = {"result": {"list": [{"symbol": "A", "markPrice": "0.5"}]}}
+    assert BYBIT.most(listing, tickers) == {"A": Decimal(200)}
+    assert OKX.most(listing, tickers) == {}
 
 
 def test_a_wave_with_a_missing_stop_is_not_complete() -> None:
