@@ -37,7 +37,7 @@ from core.domain.reconciliation import (
 from core.domain.reports import FillReport, PositionReport, Report
 from core.engine.bookkeeping import Bookkeeper
 from core.engine.doubts import UNEXPLAINED_SECONDS, Doubts
-from core.engine.giving_way import Way
+from core.engine.giving_way import FEW_IN_A_ROW, Way
 from core.engine.order_manager import OrderManager
 from core.engine.ports import Level, MassStatus, NotFound, Notifier, StreamState, UserStream, VenueClient
 from core.engine.prefetch import Prefetcher
@@ -192,13 +192,13 @@ class Reconciler:
             for key in self._doubts.keep(venue, doubted):
                 log.info("reconcile.doubt_over", position=str(key))
             await way.turn()
-            self._compare_entries(venue, status)
+            await self._compare_entries(venue, status, way)
             await self._settle_gone(venue, status)
             await self._forget_unlisted(venue, status)
             await way.turn()
             await self._sweep(venue, status)
             await way.turn()
-            self._guard_everything(venue, status)
+            await self._guard_everything(venue, status)
             self._prefetcher.confirmed(venue)
             self._read_at[venue] = self._clock.monotonic()
             self.last_ms[venue] = self._clock.now_ms()
@@ -369,12 +369,13 @@ class Reconciler:
         if position is not None and mismatch.report is not None:
             self._orders.take_over(position, mismatch.report.venue_time_ms)
 
-    def _compare_entries(self, venue: VenueName, status: MassStatus) -> None:
+    async def _compare_entries(self, venue: VenueName, status: MassStatus, way: Way) -> None:
         """Another average at the venue is recorded beside ours and said once; ours is never rewritten (POS-04)."""
         rows = defaultdict[PositionKey | None, list[PositionReport]](list)
         for row in status.positions:
             rows[key_of(row)].append(row)
         for position in self._positions(venue):
+            await way.step()
             for report in rows.get(position.key, ()):
                 told = report.entry_price
                 if told is None or not entry_differs(position, report) or self._other_entries.get(position.id) == told:
@@ -468,11 +469,13 @@ class Reconciler:
             )
         self._suspects[venue] = frozenset(report.client_order_id for report in old)
 
-    def _guard_everything(self, venue: VenueName, status: MassStatus) -> None:
-        told = {key_of(report) for report in status.positions if report.quantity != ZERO}
+    async def _guard_everything(self, venue: VenueName, status: MassStatus) -> None:
+        """Few at a time: their guardians all look in the turn that comes next."""
+        told, way = {key_of(report) for report in status.positions if report.quantity != ZERO}, Way(FEW_IN_A_ROW)
         for position in self._positions(venue):
             if position.key in told or self._protection.confirmed(position.key):
                 self._protection.guard(position.key)
+            await way.step()
 
     def _live(self, venue: VenueName) -> list[Order]:
         return [order for order in self._orders.state.all_live_orders() if self._lists(venue, order.instrument)]

@@ -13,11 +13,12 @@ from core.domain.ids import InstrumentId, PositionId, Symbol
 from core.domain.instrument import Instrument
 from core.domain.position import Position, PositionKey
 from core.domain.reconciliation import entry_differs
-from core.domain.reports import Report
+from core.domain.reports import PositionReport, Report
 from core.engine import price_reads, reconciler
 from core.engine.data_registry import DataRegistry
-from core.engine.giving_way import AT_ONCE, IN_A_ROW, TURNS, by_turns, give_way
+from core.engine.giving_way import AT_ONCE, FEW_IN_A_ROW, IN_A_ROW, TURNS, by_turns, give_way
 from core.engine.order_manager import OrderManager
+from core.engine.protection_manager import ProtectionManager
 from core.engine.queries import PositionRow, Queries
 from core.engine.risk_ledger import RiskLedger
 from core.engine.screener import Screener
@@ -269,3 +270,34 @@ async def test_a_large_picture_of_the_venue_is_taken_in_parts(monkeypatch: pytes
         await bench.reconciler.reconcile(BINANCE)
     assert sum(taken) == len(MANY)
     assert max(taken) == reconciler.TOLD_AT_ONCE
+
+
+@pytest.mark.parametrize("round_of", ["guard", "compare"])
+async def test_after_a_reading_every_position_is_looked_at_step_by_step(
+    monkeypatch: pytest.MonkeyPatch, round_of: str
+) -> None:
+    """Two hundred guardians in one turn, each with its own look: a price that decided came ten milliseconds late."""
+    turns, guard = Turns(), ProtectionManager.guard
+
+    def guarded(self: ProtectionManager, key: PositionKey) -> None:
+        turns.note()
+        guard(self, key)
+
+    def compared(position: Position, report: PositionReport) -> bool:
+        turns.note()
+        return entry_differs(position, report)
+
+    async with a_bench() as bench:
+        await bench.enter(an_intent())
+        await bench.settle()
+        many = bench.state.positions() * len(MANY)
+        with monkeypatch.context() as patched:
+            patched.setattr(bench.state, "positions", lambda: many)
+            if round_of == "guard":
+                patched.setattr(ProtectionManager, "guard", guarded)
+            else:
+                patched.setattr(reconciler, "entry_differs", compared)
+            async with turns:
+                await bench.reconciler.reconcile(BINANCE)
+    assert turns.done == len(MANY)
+    assert turns.most == (FEW_IN_A_ROW if round_of == "guard" else IN_A_ROW)
