@@ -375,9 +375,10 @@ class OrderManager:
     ) -> None:
         """State from the journal, before anything runs; not written again. `positions`: open ones, and closed ones that
         their entry may open again. `ended`: what a venue may tell of again. `unnoted`: what may be at a venue although
-        the journal lacks it."""
+        the journal lacks it; what has ended is none of it, though of a closed position its orders are not loaded."""
         self._ended_before = frozenset(ended)
-        self._unnoted = {intent.client_order_id: intent for intent in unnoted}
+        maybe = {intent.client_order_id: intent for intent in unnoted}
+        self._unnoted = {name: intent for name, intent in maybe.items() if name not in self._ended_before}
         for order in orders:
             self._state.put_order(order)
         for venue, client in self._clients.items():

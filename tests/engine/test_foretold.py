@@ -184,6 +184,21 @@ async def test_a_close_an_earlier_run_did_not_write_down_is_ours_in_whatever_ord
         assert close.client_order_id in bench.journal.posted_intents(), "and written down now"
 
 
+@pytest.mark.failure("UDS-06")
+async def test_a_close_that_was_booked_before_the_restart_is_not_taken_for_one_that_nobody_noted() -> None:
+    """Of a position whose entry goes on after it was closed the orders are not loaded; a venue tells things twice."""
+    async with a_position() as bench:
+        position = bench.position()
+        orders = bench.state.orders_of(position.id)
+        close = bench.closer.unnoted(holdings([position], []))[0]
+        bench.orders.restore(orders, [position], [close.client_order_id], [close])
+        trade = a_fill(close, venue_order_id="v9", venue_time_ms=position.opened_ms - 1_000)
+        await bench.orders.take([trade, a_status(close, OrderStatus.FILLED, filled=1)])
+        await bench.settle(1)
+        assert bench.position().quantity == position.quantity
+        assert bench.orders.counts["unknown_own_report"] == 0
+
+
 @pytest.mark.failure("INV-2")
 async def test_what_is_told_of_such_a_close_in_part_only_is_asked_for() -> None:
     """Where the word of its end was lost with the earlier run, nobody else would."""
