@@ -20,7 +20,7 @@ from core.clock import Clock
 from core.config import Settings
 from core.domain.alerts import AlertKind
 from core.domain.ids import VenueName
-from core.engine.attempts import holdings
+from core.engine.holdings import holdings
 from core.engine.interrupted_waves import end_interrupted
 from core.engine.operator_desk import OperatorDesk
 from core.engine.ports import Level

@@ -151,11 +151,11 @@ class OrderIntent(Struct, frozen=True, kw_only=True):
     def foretold_by(self, stop: OrderIntent) -> bool:
         """Whether the row of that stop tells side, quantity and client order id of this one: those of the next stop of
         the same position, of which only the level is new, and of the first close of each leg follow from it (INV-2)."""
-        follows = self.attempt == (stop.attempt + 1 if self.leg is Leg.STOP else 0)
+        next_stop = self.leg is Leg.STOP and self.attempt == stop.attempt + 1
+        first_close = self.leg in CLOSES_ALL and self.attempt == 0
         return (
-            follows
+            (next_stop or first_close)
             and stop.leg is Leg.STOP
-            and (self.leg is Leg.STOP or self.leg in CLOSES_ALL)
             and self.position_id == stop.position_id
             and self.side is stop.side
             and self.quantity == stop.quantity

@@ -23,7 +23,8 @@ from core.domain.money import ZERO, Price, Quantity, plain
 from core.domain.order import Order, OrderIntent, OrderType
 from core.domain.position import Position, PositionKey
 from core.domain.protection import is_dust
-from core.engine.attempts import Attempts, Holding
+from core.engine.attempts import Attempts
+from core.engine.holdings import Holding
 from core.engine.order_manager import OrderManager
 from core.engine.ports import Level, Notifier
 from core.engine.risk_guard import RiskGuard

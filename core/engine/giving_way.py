@@ -17,7 +17,7 @@ IN_A_ROW: Final = 16
 """So much is done in one step while nothing is decided: a turn of the loop costs a third of a price."""
 FEW_IN_A_ROW: Final = 4
 """Of a route that tells changes only: Binance tells the best bid and ask of hundreds of symbols at once, which decide
-nothing and come before the marks that do."""
+nothing and come before the marks that do. Of guardians that are woken: all of them look in the turn that follows."""
 TURNS: Final = 8
 """So many turns a decision is given: a move of a stop has one left to be written in, a close has a few."""
 AT_ONCE: Final = 8

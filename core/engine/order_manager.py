@@ -377,8 +377,7 @@ class OrderManager:
         their entry may open again. `ended`: what a venue may tell of again. `unnoted`: what may be at a venue although
         the journal lacks it; what has ended is none of it, though of a closed position its orders are not loaded."""
         self._ended_before = frozenset(ended)
-        maybe = {intent.client_order_id: intent for intent in unnoted}
-        self._unnoted = {name: intent for name, intent in maybe.items() if name not in self._ended_before}
+        self._unnoted = {i.client_order_id: i for i in unnoted if i.client_order_id not in self._ended_before}
         for order in orders:
             self._state.put_order(order)
         for venue, client in self._clients.items():

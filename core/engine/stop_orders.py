@@ -11,7 +11,8 @@ from core.domain.money import Price, Quantity
 from core.domain.order import UNACKNOWLEDGED, Order, OrderIntent, OrderStatus, OrderType, TriggerReference
 from core.domain.position import Position
 from core.domain.protection import StopPlan, crossed, provisional_level
-from core.engine.attempts import Attempts, Holding
+from core.engine.attempts import Attempts
+from core.engine.holdings import Holding
 from core.engine.ports import Attach, VenueTraits
 
 MOVED = "closer to the price"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any
 
@@ -15,7 +17,7 @@ from core.domain.order import OrderIntent, OrderStatus
 from core.domain.profit_steps import ProfitStep
 from core.domain.reports import Report
 from core.domain.signal import Side
-from core.engine.attempts import holdings
+from core.engine.holdings import holdings
 from core.engine.records import IntentRecord
 from core.engine.taking_back import take_back
 from tests.builders import a_fill, a_signal, a_status, trailing_rules
@@ -30,6 +32,16 @@ SLOW = 0.02
 def came_first(bench: Bench, intent: OrderIntent) -> str:
     """Whether its row was on disk ("journal") or the order on the wire ("wire") first."""
     return next(who for who, name in bench.diary if name == intent.client_order_id and who != "cancel")
+
+
+@asynccontextmanager
+async def an_entry_under_way() -> AsyncIterator[Bench]:
+    """Its rows are on disk and it is on the wire."""
+    async with a_bench(latency=0.1) as bench:
+        wave = asyncio.ensure_future(bench.wave(a_signal("s")))
+        await bench.until(lambda: bool(bench.venue.only(Leg.ENTRY)))
+        yield bench
+        await wave
 
 
 def newest_stop(bench: Bench) -> OrderIntent:
@@ -114,11 +126,8 @@ async def test_a_close_repeated_waits_for_its_row() -> None:
 
 @pytest.mark.failure("INV-2")
 async def test_where_no_row_of_a_stop_is_known_to_be_on_disk_a_close_waits_for_its_own() -> None:
-    async with a_bench(latency=0.1) as bench:
-        waves = asyncio.ensure_future(bench.wave(a_signal("s")))
-        await bench.until(lambda: bool(bench.venue.only(Leg.ENTRY)))
+    async with an_entry_under_way() as bench:
         bench.journal.broken = True
-        await waves
         await bench.settle(1)
         assert bench.protection.all_covered()
         bench.journal.broken, bench.journal.seconds = False, SLOW
@@ -129,9 +138,7 @@ async def test_where_no_row_of_a_stop_is_known_to_be_on_disk_a_close_waits_for_i
 
 @pytest.mark.failure("INV-2")
 async def test_a_stop_whose_row_is_being_written_foretells_nothing_yet() -> None:
-    async with a_bench(latency=0.1) as bench:
-        waves = asyncio.ensure_future(bench.wave(a_signal("s")))
-        await bench.until(lambda: bool(bench.venue.only(Leg.ENTRY)))
+    async with an_entry_under_way() as bench:
         bench.journal.seconds = SLOW
         while not bench.state.positions():  # noqa: ASYNC110 - more often than `until` looks
             await asyncio.sleep(SLOW / 10)
@@ -139,7 +146,6 @@ async def test_a_stop_whose_row_is_being_written_foretells_nothing_yet() -> None
         await bench.closer.flatten(bench.position().key, "asked for")
         (close,) = bench.venue.only(Leg.FLATTEN)
         assert came_first(bench, close) == "journal"
-        await waves
 
 
 @pytest.mark.failure("ORD-01", "INV-2")
@@ -171,7 +177,7 @@ async def test_a_close_an_earlier_run_did_not_write_down_is_ours_in_whatever_ord
         close = unnoted[0]
         told: list[Report] = [
             a_fill(close, venue_order_id="v9"),
-            a_status(close, OrderStatus.FILLED, venue_order_id="v9"),
+            a_status(close, OrderStatus.FILLED, filled=1, venue_order_id="v9"),
         ]
         for report in told if trade_first else reversed(told):
             await bench.orders.take([report])

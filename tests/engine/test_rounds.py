@@ -2,7 +2,8 @@
 
 import asyncio
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any, Self
 
@@ -26,7 +27,7 @@ from core.wiring.rules import result_rules
 from tests.builders import BTC, BTC_LONG, ETH, a_mass_status, a_position, a_position_report, an_instrument, an_intent
 from tests.builders_config import some_settings
 from tests.engine.asked import queries
-from tests.engine.bench import BINANCE, a_bench
+from tests.engine.bench import BINANCE, Bench, a_bench
 from tests.engine.registries import Stage
 from tests.fakes.fake_notifier import FakeNotifier
 from tests.fakes.virtual_loop import VirtualClock
@@ -204,6 +205,17 @@ async def test_marks_are_sampled_step_by_step_and_each_instrument_is_judged_once
     assert wanted == MANY
 
 
+@asynccontextmanager
+async def holding_many(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[pytest.MonkeyPatch]:
+    """Within, the book tells of one position two hundred times."""
+    await bench.enter(an_intent())
+    await bench.settle()
+    many = bench.state.positions() * len(MANY)
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.state, "positions", lambda: many)
+        yield patched
+
+
 async def test_the_status_line_is_made_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
     turns, row = Turns(), Queries._position
 
@@ -212,14 +224,8 @@ async def test_the_status_line_is_made_step_by_step(monkeypatch: pytest.MonkeyPa
         return row(self, position)
 
     monkeypatch.setattr(Queries, "_position", counted)
-    async with a_bench() as bench:
-        await bench.enter(an_intent())
-        await bench.settle()
-        many = bench.state.positions() * len(MANY)
-        with monkeypatch.context() as patched:
-            patched.setattr(bench.state, "positions", lambda: many)
-            async with turns:
-                told = await queries(bench).status_in_steps(0.0)
+    async with a_bench() as bench, holding_many(bench, monkeypatch), turns:
+        told = await queries(bench).status_in_steps(0.0)
     assert (turns.done, turns.most) == (len(MANY), AT_ONCE)
     assert len(told.positions) == len(MANY)
 
@@ -287,17 +293,12 @@ async def test_after_a_reading_every_position_is_looked_at_step_by_step(
         turns.note()
         return entry_differs(position, report)
 
-    async with a_bench() as bench:
-        await bench.enter(an_intent())
-        await bench.settle()
-        many = bench.state.positions() * len(MANY)
-        with monkeypatch.context() as patched:
-            patched.setattr(bench.state, "positions", lambda: many)
-            if round_of == "guard":
-                patched.setattr(ProtectionManager, "guard", guarded)
-            else:
-                patched.setattr(reconciler, "entry_differs", compared)
-            async with turns:
-                await bench.reconciler.reconcile(BINANCE)
+    async with a_bench() as bench, holding_many(bench, monkeypatch) as patched:
+        if round_of == "guard":
+            patched.setattr(ProtectionManager, "guard", guarded)
+        else:
+            patched.setattr(reconciler, "entry_differs", compared)
+        async with turns:
+            await bench.reconciler.reconcile(BINANCE)
     assert turns.done == len(MANY)
     assert turns.most == (FEW_IN_A_ROW if round_of == "guard" else IN_A_ROW)
