@@ -107,7 +107,7 @@ async def simulator(
     """A simulator of that venue, up while inside. `tick_hz`: price steps per second."""
     command = ["-m", "tools.venuesim", "--venue", facts.name.value, "--latency-ms", str(latency_ms)]
     command += ["--symbols", str(symbols), "--balance", _WALLET, "--tick-hz", f"{tick_hz:g}"]
-    async with _process(command, {"PATH": os.environ.get("PATH", "")}, stdout=True) as process:
+    async with program(command, {"PATH": os.environ.get("PATH", "")}, stdout=True) as process:
         assert process.stdout is not None  # noqa: S101 - asked for above
         async with asyncio.timeout(READY_SECONDS):
             line = await process.stdout.readline()
@@ -138,7 +138,7 @@ async def daemon(
     dotenv.touch(mode=0o600)
     started = time.monotonic()
     command = ["main.py", "--env-file", str(dotenv)]
-    async with _process(command, environment(folder, venues) | dict(settings or {}), stderr=True) as process:
+    async with program(command, environment(folder, venues) | dict(settings or {}), stderr=True) as process:
         cpu = await _ready_cpu(process)
         wall = time.monotonic() - started
         async with asyncio.TaskGroup() as tasks:
@@ -202,17 +202,26 @@ async def _drain(process: asyncio.subprocess.Process) -> None:
 
 
 @asynccontextmanager
-async def _process(
-    command: list[str], env: Mapping[str, str], *, stdout: bool = False, stderr: bool = False
+async def program(
+    command: list[str],
+    env: Mapping[str, str],
+    *,
+    stdin: bool = False,
+    stdout: bool = False,
+    stderr: bool = False,
+    line_bytes: int = 64 * 1024,
 ) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Python with these arguments, running while inside; ended with SIGTERM. What is asked for is a pipe, whose lines
+    may be so long."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *command,
         cwd=PROJECT_ROOT,
         env=dict(env),
-        stdin=asyncio.subprocess.DEVNULL,
+        stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE if stdout else asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE if stderr else None,
+        limit=line_bytes,
     )
     try:
         yield process

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from unittest.mock import patch
 
 from aiohttp.http_writer import StreamWriter
@@ -18,9 +18,8 @@ Seen = Callable[[bytes], None]
 
 
 @asynccontextmanager
-async def writes_seen(seen: Seen, aside: Callable[[], AbstractContextManager[None]]) -> AsyncIterator[None]:
-    """`seen` is called with each write of aiohttp's within, a request and its body being one. What this costs before is
-    spent in `aside`."""
+async def writes_seen(seen: Seen) -> AsyncIterator[None]:
+    """`seen` is called with each write of aiohttp's within, a request and its body being one."""
     near, far = socket.socketpair()
     far.settimeout(0)
     loop = asyncio.get_running_loop()
@@ -29,8 +28,7 @@ async def writes_seen(seen: Seen, aside: Callable[[], AbstractContextManager[Non
 
     def write(writer: StreamWriter, data: bytes) -> None:
         real(writer, data)
-        with aside():
-            flushes.follow(transport, bytes(data))
+        flushes.follow(transport, bytes(data))
 
     def writelines(writer: StreamWriter, parts: Iterable[bytes]) -> None:
         write(writer, b"".join(parts))
