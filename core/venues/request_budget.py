@@ -73,6 +73,7 @@ _RAMP_LOOK_MS = 500
 _GUARD_MS = 20
 """A calendar window is taken to begin this much later than our reckoning of the venue's clock."""
 _MOST_IDLE_COUNTERS = 256
+_LOOKED_AT_AT_ONCE = 3  # more than come, so that the idle ones are gone in the end; few, because a request waits
 TIGHTENINGS = "tightenings"
 """The bucket of our own that they count in besides; a venue's facts name its limit, if it needs one. Nobody else counts
 in it, so that all of it is theirs: of a venue's windows their share leaves enough for others."""
@@ -179,6 +180,8 @@ class RequestBudget:
         self._venue_ms = venue_ms or clock.now_ms
         self._limits: dict[str, list[Limit]] = {}
         self._counters: dict[str, list[Counter]] = {}
+        self._particular: deque[str] = deque()
+        """The buckets of single instruments, the one that was looked at longest ago first."""
         self._totals: list[CalendarCounter] = []
         self._promises: dict[str, deque[float]] = {}
         self._lanes = tuple(_Lane() for _ in Lane)
@@ -371,11 +374,12 @@ class RequestBudget:
     def _of(self, bucket: str) -> list[Counter]:
         counters = self._counters.get(bucket)
         if counters is None:
-            limits = self._limits.get(_family(bucket))
+            limits = self._limits.get(family := _family(bucket))
             if not limits:
                 return []
-            if len(self._counters) >= _MOST_IDLE_COUNTERS:
+            if bucket != family:
                 self._forget_idle()
+                self._particular.append(bucket)
             for limit in limits:
                 self._count(bucket, limit)
             counters = self._counters[bucket]
@@ -393,11 +397,16 @@ class RequestBudget:
                 yield from counters
 
     def _forget_idle(self) -> None:
+        if len(self._particular) < _MOST_IDLE_COUNTERS:
+            return
         moment = self._now()
-        for bucket in [bucket for bucket in self._counters if bucket != _family(bucket)]:
+        for _ in range(_LOOKED_AT_AT_ONCE):
+            bucket = self._particular.popleft()
             for counter in self._counters[bucket]:
                 counter.roll(*moment)
-            if not any(counter.used for counter in self._counters[bucket]):
+            if any(counter.used for counter in self._counters[bucket]):
+                self._particular.append(bucket)
+            else:
                 del self._counters[bucket]
 
     # --- waiting ------------------------------------------------------------------------------------------------------

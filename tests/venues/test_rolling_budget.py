@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import RateLimited
-from core.venues.rate_counters import Limit
+from core.venues.rate_counters import Limit, RollingCounter
 from core.venues.request_budget import Charge, Lane, RequestBudget
 from tests.fakes.virtual_loop import VirtualClock, VirtualLoop
 
@@ -278,6 +278,26 @@ async def test_instruments_that_are_not_traded_any_more_are_forgotten() -> None:
         venue.budget.settle(await venue.budget.acquire(charge))
         await asyncio.sleep(0.1)
     assert len(venue.budget.figures().used) <= 300
+
+
+@pytest.mark.parametrize("instruments", [200, 600])
+async def test_the_first_request_for_an_instrument_looks_at_few_counters_however_many_there_are(
+    instruments: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    venue = Strict((PLACE,))
+    for number in range(instruments):
+        charge = Charge(lane=Lane.PROTECTION, costs={f"place:C{number}": 1}, commands=True)
+        venue.budget.settle(await venue.budget.acquire(charge))
+    await asyncio.sleep(10)
+    looks, roll = [], RollingCounter.roll
+
+    def counted(counter: RollingCounter, venue_ms: int, now: float) -> None:
+        looks.append(counter)
+        roll(counter, venue_ms, now)
+
+    monkeypatch.setattr(RollingCounter, "roll", counted)
+    await venue.budget.acquire(KINDS["btc"])
+    assert len(looks) <= 6
 
 
 async def test_an_order_given_up_while_it_waits_takes_nothing_with_it() -> None:
