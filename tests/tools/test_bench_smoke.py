@@ -29,7 +29,7 @@ ROWS = {
     **{row: {"bybit"} for row in ("W1", "W2", "W3", "W4", "W5", "W6", "O1", "V1", "V1c")},
     **{row: {"okx"} for row in ("E1", "E1j", "E3")},
     **{row: {"mixed"} for row in ("W1m", "F1", "F2", "F3", "F4", "F4m")},
-    **{row: {"binance"} for row in ("R1", "X1", "X1m", "X1c", "X1cm", "X3", "X3j")},
+    **{row: {"binance"} for row in ("R1", "X1", "X1m", "X1w", "X1c", "X1cm", "X1cw", "X3", "X3j")},
 }
 
 

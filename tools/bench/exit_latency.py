@@ -4,8 +4,8 @@ costs where nothing follows (X3).
 The whole daemon runs in this process, on a core of its own, with a position in each of many symbols, against a
 simulator in another. What its public socket receives is made in a third (price_source): every symbol ticks twenty times
 a second, each price a frame of its own, and some times a second one of them makes a new best price from which its stop
-is to be moved. Counted by the clock from the moment the frame is given to the operating system to the moment it has the
-request, so what the daemon was busy with counts, and the operating system's own part.
+is to be moved. Counted from the moment the frame is given to the operating system to the moment it has the request, in
+time this process has computed, whatever it was busy with then: prices of others and threads too; and by the clock.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from tools.bench.entries import decided, listed, protected
 from tools.bench.figure import Figure
 from tools.bench.inner_daemon import inner_daemon, warm
 from tools.bench.order_burst import venue_symbols
-from tools.bench.price_wire import Fed, PriceWire, price_wire
+from tools.bench.price_wire import Fed, Moment, PriceWire, price_wire
 from tools.bench.processes import simulator
 from tools.bench.venues import VenueFacts
 from tools.bench.writes_seen import writes_seen
@@ -160,8 +160,9 @@ async def _x1(held: _Held) -> list[Figure]:
     best = [(symbol, by) for by in (BEST, *[BETTER] * (ROUNDS - 1)) for symbol in held.symbols]
     seen = await _decisive(held, best, held.requests.move)
     return [
-        _figure(held, seen, "X1", "price in → stop-move request written, p99", 0.99, "< 2"),
-        _figure(held, seen, "X1m", "the same, the median", 0.5),
+        _figure(held, seen, "X1", "price in → stop-move request written, our own time, p99", seen.own(0.99), "< 2"),
+        _figure(held, seen, "X1m", "the same, the median", seen.own(0.5)),
+        _figure(held, seen, "X1w", "the same by the clock, p99", seen.by_the_clock(0.99)),
     ]
 
 
@@ -169,66 +170,77 @@ async def _x1_closing(held: _Held) -> list[Figure]:
     worst = [(symbol, WORST * symbol.entry / symbol.base) for symbol in held.symbols]
     seen = await _decisive(held, worst, held.requests.close)
     return [
-        _figure(held, seen, "X1c", "price in → close written, p99", 0.99, "< 2"),
-        _figure(held, seen, "X1cm", "the same, the median", 0.5),
+        _figure(held, seen, "X1c", "price in → close written, our own time, p99", seen.own(0.99), "< 2"),
+        _figure(held, seen, "X1cm", "the same, the median", seen.own(0.5)),
+        _figure(held, seen, "X1cw", "the same by the clock, p99", seen.by_the_clock(0.99)),
     ]
 
 
 class _Seen(NamedTuple):
-    """Of decisive prices: each one's ms to its request, the quickest first; how many were to be followed, and the words
-    for it."""
+    """Of decisive prices: when each came and when its request was written; what followed from none, if there is such a
+    price, and the words for it all."""
 
-    took: list[float]
-    asked: int
+    pairs: list[tuple[Moment, Moment]]
+    failed: str
     note: str
+
+    def own(self, part: float) -> float:
+        return _share([written.own_ms_since(came) for came, written in self.pairs], part)
+
+    def by_the_clock(self, part: float) -> float:
+        return _share([(written.clock - came.clock) / 1e6 for came, written in self.pairs], part)
 
 
 async def _decisive(held: _Held, decisive: Sequence[tuple[_Symbol, Decimal]], request: str) -> _Seen:
     """All symbols tick; a price so many times the last one comes for each of `decisive` that is still held then (the
-    venue's own price may have reached its stop), and the first request about it is looked for."""
+    venue's own price may have reached its stop, before or meanwhile), and the first request about it is looked for."""
     requests: list[_Request] = []
 
     def written(data: bytes) -> None:
         if data.startswith(b"POST ") and request in (text := data.decode("utf-8", "replace")):
-            requests.append(_Request(time.perf_counter_ns(), text))
+            requests.append(_Request(Moment.now(), text))
 
     async with writes_seen(written):
         cpu, began = time.process_time(), time.perf_counter()
         fed = await _feed(held, decisive)
         busy = 100 * (time.process_time() - cpu) / (time.perf_counter() - began)
         await asyncio.sleep(min(FOLLOW_SECONDS, held.effort.exit_seconds))
-    took = _took(fed, requests)
+    found = {name: _followed(name, came, requests) for name, came in fed.decisive.items()}
+    pairs = [pair for both in found.values() for pair in both]
+    held_still = {s.name for s in held.symbols if held.engine.orders.state.positions_on(s.instrument)}
+    ignored = sum(len(fed.decisive[name]) - len(both) for name, both in found.items() if name in held_still)
+    failed = f"{ignored} decisive prices of what is held were not followed by a request" if ignored else ""
     note = (
-        f"{len(held.symbols)} symbols, {fed.prices:,} prices at {TICKS_PER_SECOND}/s each, {len(took)} requests; the "
+        f"{len(held.symbols)} symbols, {fed.prices:,} prices at {TICKS_PER_SECOND}/s each, {len(pairs)} requests; the "
         f"process was busy {busy:.0f} % of one core"
     )
-    return _Seen(took, sum(map(len, fed.decisive.values())), note)
+    return _Seen(pairs, failed, note)
 
 
 class _Request(NamedTuple):
-    """When the operating system had it (`perf_counter_ns`), and what was written."""
+    """When the operating system had it, and what was written."""
 
-    at: int
+    at: Moment
     text: str
 
 
-def _figure(held: _Held, seen: _Seen, name: str, what: str, part: float, aim: str = "–") -> Figure:
-    missing = seen.asked - len(seen.took)
+def _figure(held: _Held, seen: _Seen, name: str, what: str, value: float, aim: str = "–") -> Figure:
     return Figure(
         id=name,
         venue=held.facts.name.value,
         what=what,
         unit="ms",
-        samples=(_share(seen.took, part),) if seen.took else (),
+        samples=(value,) if seen.pairs else (),
         aim=aim,
         others="–",
         note=seen.note,
-        failed=f"{missing} of {seen.asked} decisive prices were not followed by a request" if missing else "",
+        failed=seen.failed,
     )
 
 
-def _share(ordered: Sequence[float], part: float) -> float:
-    return ordered[min(len(ordered) - 1, int(len(ordered) * part))]
+def _share(values: Sequence[float], part: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * part))] if ordered else float("nan")
 
 
 async def _feed(held: _Held, decisive: Sequence[tuple[_Symbol, Decimal]]) -> Fed:
@@ -244,16 +256,15 @@ async def _feed(held: _Held, decisive: Sequence[tuple[_Symbol, Decimal]]) -> Fed
     return await held.wire.rest()
 
 
-def _took(fed: Fed, requests: Sequence[_Request]) -> list[float]:
-    """Milliseconds from each price to the first request about its symbol, the least first."""
+def _followed(name: str, came: Sequence[Moment], requests: Sequence[_Request]) -> list[tuple[Moment, Moment]]:
+    """Each decisive price of a symbol with the first request about it before the next one."""
+    about = [request.at for request in requests if _about(name, request.text)]
     found = []
-    for name, moments in fed.decisive.items():
-        about = [request.at for request in requests if _about(name, request.text)]
-        for at, until in zip(moments, [*moments[1:], None], strict=True):
-            later = [when for when in about if when >= at and (until is None or when < until)]
-            if later:
-                found.append((min(later) - at) / 1e6)
-    return sorted(found)
+    for at, until in zip(came, [*came[1:], None], strict=True):
+        later = [when for when in about if when >= at and (until is None or when < until)]
+        if later:
+            found.append((at, min(later)))
+    return found
 
 
 def _about(name: str, asked: str) -> bool:

@@ -4,12 +4,13 @@ Frames pass both ways. While prices are fed those of the venue are held back, an
 moments that know nothing of each other (exponential pauses), as from a venue with so many independent markets. Prices
 of another kind, on a socket of their own, pass in the same way: the simulator makes all its symbols' at once.
 
-Run with the venue's name and its root for sockets; it prints the root to use in its place, reads commands from standard
-input (one JSON list a line) and answers some of them the same way.
+Run with the venue's name, its root for sockets and the daemon's pid; it prints the root to use in its place, reads
+commands from standard input (one JSON list a line) and answers some of them the same way.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import sys
 import threading
@@ -20,6 +21,7 @@ from random import Random
 from typing import Any, Final
 
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
 from websockets.sync.client import connect
 from websockets.sync.server import Server, ServerConnection, serve
 
@@ -35,13 +37,14 @@ BESIDE_PER_SECOND: Final = 1_000.0
 class Source:
     """The newest connection to the venue's socket of marks is the one that is fed."""
 
-    def __init__(self, words: PriceWords, upstream: str) -> None:
-        self._words, self._upstream = words, upstream
+    def __init__(self, words: PriceWords, upstream: str, clock: int) -> None:
+        """`clock` of the daemon's computing time."""
+        self._words, self._upstream, self._clock = words, upstream, clock
         self._connection: ServerConnection | None = None
         self._feeding = threading.Event()
         self._texts: dict[str, list[str]] = {}
         self._decisive: deque[tuple[str, list[str]]] = deque()
-        self._put: dict[str, list[int]] = {}
+        self._put: dict[str, list[tuple[int, int]]] = {}
         self._sent = 0
         self._feeder: threading.Thread | None = None
 
@@ -100,8 +103,7 @@ class Source:
             if self._decisive:
                 name, texts = self._decisive.popleft()
                 self._texts[name] = texts
-                self._put.setdefault(name, []).append(time.perf_counter_ns())
-                self._send(name, texts[0])
+                self._put.setdefault(name, []).append(self._send(name, texts[0]))
             now = time.perf_counter()
             if now < due:
                 time.sleep(min(due - now, LONGEST_SLEEP_SECONDS))
@@ -112,9 +114,24 @@ class Source:
             self._send(name, texts[self._sent // len(names) % len(texts)])
             self._sent += 1
 
-    def _send(self, name: str, text: str) -> None:
-        if self._connection is not None:
-            self._connection.send(self._words.mark(time.time_ns() // 1_000_000, name, text))
+    def _send(self, name: str, text: str) -> tuple[int, int]:
+        """Nanoseconds by the clock and computed by the daemon, at the moment the operating system gets it."""
+        assert self._connection is not None  # noqa: S101 - prices are fed to a daemon that is there
+        mark = self._words.mark(time.time_ns() // 1_000_000, name, text)
+        frame = Frame(Opcode.TEXT, mark.encode("ascii")).serialize(mask=False)
+        with self._connection.protocol_mutex:
+            moment = time.perf_counter_ns(), time.clock_gettime_ns(self._clock)
+            self._connection.socket.sendall(frame)
+        return moment
+
+
+def clock_of(pid: int) -> int:
+    """The clock of a process' computing time. While the process runs it lags by what it computed since the kernel last
+    looked, some milliseconds at most. Raises OSError."""
+    clock = ctypes.c_int()
+    if failed := ctypes.CDLL(None).clock_getcpuclockid(pid, ctypes.byref(clock)):
+        raise OSError(failed, "no clock of that process", str(pid))
+    return clock.value
 
 
 def _obey_all(source: Source, server: Server) -> None:
@@ -126,8 +143,8 @@ def _obey_all(source: Source, server: Server) -> None:
 
 
 def main() -> None:
-    name, upstream = sys.argv[1:]
-    source = Source(PRICE_WORDS[VenueName(name)], upstream)
+    name, upstream, pid = sys.argv[1:]
+    source = Source(PRICE_WORDS[VenueName(name)], upstream, clock_of(int(pid)))
     with serve(source.stand_between, HOST, 0, compression=None, max_size=None) as server:
         port = server.socket.getsockname()[1]
         print(json.dumps(f"ws://{HOST}:{port}"), flush=True)

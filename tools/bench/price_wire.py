@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
@@ -19,11 +20,27 @@ ANSWER_SECONDS = 20.0
 LINE_BYTES = 4 * 1024 * 1024
 
 
+class Moment(NamedTuple):
+    """Nanoseconds: that have passed (`perf_counter_ns`), and that this process has computed."""
+
+    clock: int
+    computed: int
+
+    @staticmethod
+    def now() -> Moment:
+        return Moment(time.perf_counter_ns(), time.process_time_ns())
+
+    def own_ms_since(self, other: Moment) -> float:
+        """At most so many milliseconds this process has computed since then, on a core of its own: more cannot have
+        passed, and what another process reads of our computing time lags (price_source.clock_of), which adds."""
+        return min(self.clock - other.clock, self.computed - other.computed) / 1e6
+
+
 class Fed(NamedTuple):
-    """How many prices came, and when the decisive ones of each symbol left for this process (`perf_counter_ns`)."""
+    """How many prices came, and when the decisive ones of each symbol left for this process."""
 
     prices: int
-    decisive: Mapping[str, Sequence[int]]
+    decisive: Mapping[str, Sequence[Moment]]
 
 
 class PriceWire:
@@ -60,7 +77,7 @@ class PriceWire:
         """The venue's own prices again. Raises BenchError."""
         self._say("rest")
         told = await _line(self._process, ANSWER_SECONDS)
-        return Fed(told["prices"], told["put"])
+        return Fed(told["prices"], {name: [Moment(*moment) for moment in put] for name, put in told["put"].items()})
 
     def _say(self, *command: object) -> None:
         assert self._process.stdin is not None  # noqa: S101 - asked for below
@@ -82,7 +99,7 @@ class _Led:
 async def price_wire(venue: Simulator) -> AsyncIterator[PriceWire]:
     """Between that venue and this process while inside. Raises BenchError."""
     root = str(yarl.URL(venue.url).with_scheme("ws")).rstrip("/")
-    command = ["-m", "tools.bench.price_source", venue.facts.name.value, root]
+    command = ["-m", "tools.bench.price_source", venue.facts.name.value, root, str(os.getpid())]
     environment = {"PATH": os.environ.get("PATH", "")}
     async with program(command, environment, stdin=True, stdout=True, line_bytes=LINE_BYTES) as process:
         url = await _line(process, READY_SECONDS)
