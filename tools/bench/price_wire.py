@@ -17,7 +17,6 @@ from tools.bench.price_words import PRICE_WORDS, PriceWords
 from tools.bench.processes import READY_SECONDS, BenchError, Simulator, program
 
 ANSWER_SECONDS = 20.0
-LINE_BYTES = 4 * 1024 * 1024
 
 
 class Moment(NamedTuple):
@@ -101,7 +100,7 @@ async def price_wire(venue: Simulator) -> AsyncIterator[PriceWire]:
     root = str(yarl.URL(venue.url).with_scheme("ws")).rstrip("/")
     command = ["-m", "tools.bench.price_source", venue.facts.name.value, root, str(os.getpid())]
     environment = {"PATH": os.environ.get("PATH", "")}
-    async with program(command, environment, stdin=True, stdout=True, line_bytes=LINE_BYTES) as process:
+    async with program(command, environment, stdin=True, stdout=True) as process:
         url = await _line(process, READY_SECONDS)
         yield PriceWire(url, PRICE_WORDS[venue.facts.name], process)
 

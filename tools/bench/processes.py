@@ -209,10 +209,8 @@ async def program(
     stdin: bool = False,
     stdout: bool = False,
     stderr: bool = False,
-    line_bytes: int = 64 * 1024,
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Python with these arguments, running while inside; ended with SIGTERM. What is asked for is a pipe, whose lines
-    may be so long."""
+    """Python with these arguments, running while inside; ended with SIGTERM. What is asked for is a pipe."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *command,
@@ -221,7 +219,6 @@ async def program(
         stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE if stdout else asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE if stderr else None,
-        limit=line_bytes,
     )
     try:
         yield process
