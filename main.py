@@ -211,10 +211,10 @@ def _cancel_on(*numbers: signal.Signals) -> None:
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """uvloop where there is one (DESIGN §6)."""
     try:
-        import uvloop
+        from core.prompt_loop import PromptLoop
     except ImportError:
         return None
-    return uvloop.new_event_loop
+    return PromptLoop
 
 
 def _arguments() -> argparse.Namespace:

@@ -235,7 +235,7 @@ async def test_an_answer_that_is_too_large_is_not_read_to_its_end(monkeypatch: p
 async def test_a_certificate_that_does_not_hold_is_never_accepted(
     tmp_path: Path, flaw: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    certificate, key = _certificate(tmp_path, expired=flaw == "expired", host="other.test" if "host" in flaw else None)
+    certificate, key = a_certificate(tmp_path, expired=flaw == "expired", host="other.test" if "host" in flaw else None)
     if flaw != "untrusted":  # trusted as such: only its own flaw is left
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -275,7 +275,7 @@ def _target(link: Path) -> str:
         return ""
 
 
-def _certificate(folder: Path, *, expired: bool, host: str | None) -> tuple[Path, Path]:
+def a_certificate(folder: Path, *, expired: bool, host: str | None) -> tuple[Path, Path]:
     """Self-signed, for 127.0.0.1 unless another host is named."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "venue")])

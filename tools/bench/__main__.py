@@ -15,11 +15,12 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec.structs import replace
 
+from core.prompt_loop import PromptLoop
 from tools.bench.at_rest import rest_figures
 from tools.bench.daemon_cost import daemon_figures
 from tools.bench.effort import FULL, QUICK, Effort
@@ -64,7 +65,7 @@ def main() -> int:
     venues = [VENUES[name] for name in VENUES if name in (asked.venue or VENUES)]
     machine = surroundings()
     try:
-        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=PromptLoop) as runner:
             figures = runner.run(_measure(effort, frozenset(asked.figures or NAMES), venues))
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
@@ -83,15 +84,6 @@ async def _measure(effort: Effort, wanted: frozenset[str], venues: Sequence[Venu
             print(f"measuring {', '.join(sorted(mine))} …", file=sys.stderr, flush=True)
             figures += await measure(effort, mine, venues)
     return figures
-
-
-def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """The loop the daemon runs on."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
 
 
 def _arguments() -> argparse.Namespace:

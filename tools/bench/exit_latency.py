@@ -200,7 +200,7 @@ async def _decisive(held: _Held, decisive: Sequence[tuple[_Symbol, Decimal]], re
         if data.startswith(b"POST ") and request in (text := data.decode("utf-8", "replace")):
             requests.append(_Request(Moment.now(), text))
 
-    async with writes_seen(written):
+    with writes_seen(written):
         cpu, began = time.process_time(), time.perf_counter()
         fed = await _feed(held, decisive)
         busy = 100 * (time.process_time() - cpu) / (time.perf_counter() - began)

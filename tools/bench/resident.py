@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from core.prompt_loop import PromptLoop
 from core.transport import Socket, Transport, real_transport
 from tools.bench.entries import listed
 from tools.bench.inner_daemon import inner_daemon, warm
@@ -237,9 +238,7 @@ def main() -> int:
     parser.add_argument("--bad-network", action="store_true", help="answers take 5 s and three in ten are lost")
     parser.add_argument("--lag", action="store_true", help="measure how late the event loop is")
     asked = parser.parse_args()
-    from tools.bench.__main__ import loop_factory
-
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=PromptLoop) as runner:
         print(json.dumps(runner.run(_rest(asked))))
     return 0
 
