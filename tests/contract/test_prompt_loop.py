@@ -242,6 +242,29 @@ def test_a_connection_that_ends_with_its_handshake_is_one_that_did_not_come_abou
     _run(life(), Ending)
 
 
+@pytest.mark.parametrize("turns", range(1, 8))
+def test_a_handshake_that_is_given_up_leaves_no_connection(turns: int) -> None:
+    async def life() -> None:
+        with _listening() as server:
+            loop = asyncio.get_running_loop()
+            mine = socket.create_connection(server.getsockname())
+            peer = _accepted(server)
+            connecting = asyncio.create_task(
+                loop.create_connection(_Hears, sock=mine, ssl=ssl.create_default_context(), server_hostname="venue")
+            )
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            connecting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await connecting
+            while await asyncio.to_thread(peer.recv, 10_000):  # what it said before, and then the end
+                pass
+            peer.close()
+            mine.detach()  # the loop has closed it
+
+    _run(life())
+
+
 def test_a_request_and_a_message_pass_over_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     serving, _ = _tls(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
